@@ -155,6 +155,11 @@ struct Run {
     next_sequence: u32,
     /// Step by which the IPv4 identification rises; `None` before the second datagram.
     step: Option<u16>,
+    /// The first datagram's headers in words of eight bytes, each with the bits that are the same in
+    /// every datagram of the run; empty before the second datagram.
+    like: FixedVec<(u64, u64), { MAX_HEADER / 8 }>,
+    /// The last eight bytes of the headers, as those in `like`.
+    like_end: (u64, u64),
     /// PSH and FIN of the last datagram.
     flags: u8,
     /// Whether the first datagram was found intact.
@@ -209,6 +214,8 @@ impl Coalescer {
             payload: 0,
             next_sequence: 0,
             step: None,
+            like: FixedVec::new(),
+            like_end: (0, 0),
             flags: 0,
             intact: false,
             since: 0,
@@ -281,16 +288,15 @@ impl<'d, F: FnMut(Packet<'_>)> Batch<'_, 'd, F> {
     #[inline]
     pub fn push(&mut self, datagram: &'d [u8]) {
         self.coalescer.counters.datagrams += 1;
-        // Mostly a datagram is of the same flow as the one before, which saves the search.
-        let recent = &self.coalescer.runs[self.recent];
-        if recent.since > 0
-            && let Some(part) = recent.sibling(datagram)
-        {
-            return self.join_or_begin(self.recent, part, datagram, true);
+        // Mostly a datagram follows on the one before, which one pass over its headers tells.
+        let index = self.recent;
+        let count = self.payloads[index].len();
+        if let Some(last) = self.coalescer.runs[index].next_is(datagram, count) {
+            return self.join(index, datagram, last);
         }
         match Part::of(datagram, self.coalescer.merge) {
             Part::Mergeable(part) => match self.find(&part.key) {
-                Some(run) => self.join_or_begin(run, part, datagram, false),
+                Some(run) => self.join_or_begin(run, part, datagram),
                 None => self.begin(part, datagram),
             },
             Part::Alone(key) => {
@@ -358,13 +364,11 @@ impl<'d, F: FnMut(Packet<'_>)> Batch<'_, 'd, F> {
     }
 
     /// Adds a datagram to its flow's run, or sends the run and begins another with the datagram.
-    /// The headers of a `sibling` are known to be like the run's.
-    fn join_or_begin(&mut self, index: usize, part: Datagram, datagram: &'d [u8], sibling: bool) {
+    fn join_or_begin(&mut self, index: usize, part: Datagram, datagram: &'d [u8]) {
         self.recent = index;
         let run = &mut self.coalescer.runs[index];
         let count = self.payloads[index].len();
-        let like = sibling || run.is_like(&part, datagram);
-        if !like || !run.is_followed_by(&part, datagram, count) {
+        if !run.is_like(&part, datagram) || !run.is_followed_by(&part, datagram, count) {
             self.flush(index);
             self.begin(part, datagram);
             return;
@@ -376,14 +380,22 @@ impl<'d, F: FnMut(Packet<'_>)> Batch<'_, 'd, F> {
             return;
         }
         run.intact = true;
-        if !intact(&part.network, datagram) {
+        self.join(index, datagram, part.last);
+    }
+
+    /// Adds the datagram that is the next of a run whose first is intact, or sends both when it is
+    /// damaged. `last` says that it ends the run.
+    #[inline]
+    fn join(&mut self, index: usize, datagram: &'d [u8], last: bool) {
+        let run = &mut self.coalescer.runs[index];
+        if !intact(&run.network, datagram) {
             self.coalescer.counters.damaged += 1;
             self.flush(index);
             self.alone(datagram);
             return;
         }
-        let payload = &datagram[part.header..];
-        run.join(&part, datagram);
+        let payload = &datagram[run.header..];
+        run.join(datagram);
         // There is room, because a full run has been sent.
         let _ = self.payloads[index].push(IoSlice::new(payload));
         let most = if run.network.protocol == TCP {
@@ -391,7 +403,7 @@ impl<'d, F: FnMut(Packet<'_>)> Batch<'_, 'd, F> {
         } else {
             MOST_UDP
         };
-        if part.last || payload.len() < run.size || self.payloads[index].len() >= most {
+        if last || payload.len() < run.size || self.payloads[index].len() >= most {
             self.flush(index);
         }
     }
@@ -600,6 +612,7 @@ impl Run {
             self.next_sequence = first.wrapping_add(self.size as u32);
         }
         self.step = None;
+        self.like.clear();
         self.flags = 0;
         self.intact = false;
         self.since = age;
@@ -611,42 +624,77 @@ impl Run {
         &self.head[VNET_HEADER..][..self.header]
     }
 
-    /// Returns what [`Part::of`] would, by a shorter way, for a datagram whose headers are like the
-    /// run's first in every field that [`Part::of`] and [`Run::is_like`] look at; `None` for any
-    /// other.
-    #[inline]
-    fn sibling(&self, datagram: &[u8]) -> Option<Datagram> {
-        let (first, at) = (self.first(), self.network.transport);
-        let other = datagram.get(..self.header)?;
-        let length = datagram.len();
-        let field = |at: usize| usize::from(u16::from_be_bytes([other[at], other[at + 1]]));
-        let like = if self.network.v6 {
-            first[..4] == other[..4] && field(4) + 40 == length && first[6..at] == other[6..at]
+    /// Notes which bits of the headers are the same in every datagram of the run.
+    fn set_like(&mut self) {
+        let (at, header) = (self.network.transport, self.header);
+        let mut same = [0xff_u8; MAX_HEADER];
+        let mut vary = |from: usize, to: usize| same[from..to].fill(0);
+        if self.network.v6 {
+            vary(4, 6);
         } else {
-            // There are no options.
-            first[..2] == other[..2]
-                && field(2) == length
-                && first[6..10] == other[6..10]
-                && first[12..20] == other[12..20]
-        };
-        if !like || length == self.header || first[at..at + 4] != other[at..at + 4] {
-            return None;
+            // Length and identification, and the checksum.
+            vary(2, 6);
+            vary(10, 12);
         }
-        let mut last = false;
         if self.network.protocol == TCP {
-            if first[at + 12] != other[at + 12] || (first[at + 13] ^ other[at + 13]) & !LAST != 0 {
-                return None;
-            }
-            last = other[at + 13] & LAST != 0;
-        } else if field(at + 4) + at != length || field(at + UDP_CHECKSUM) == 0 {
+            vary(at + 4, at + 8);
+            vary(at + TCP_CHECKSUM, at + TCP_CHECKSUM + 2);
+            same[at + 13] &= !LAST;
+        } else {
+            vary(at + 4, at + 8);
+        }
+        let first = &self.head[VNET_HEADER..];
+        let word = |bytes: &[u8], at: usize| {
+            let word = bytes.get(at..).and_then(|rest| rest.first_chunk());
+            word.map_or(0, |word| u64::from_ne_bytes(*word))
+        };
+        let pair = |at| (word(first, at), word(&same, at));
+        self.like.clear();
+        self.like.extend((0..header / 8).map(|at| pair(at * 8)));
+        // The last word overlaps the one before.
+        self.like_end = pair(header - 8);
+    }
+
+    /// Returns whether a datagram is the next of the run, unless its checksums are wrong, and if so
+    /// whether it ends the run. Says `None` also of a datagram that may be the next of a run whose
+    /// first is not known to be intact. `count` is the number of datagrams in the run.
+    #[inline]
+    fn next_is(&self, datagram: &[u8], count: usize) -> Option<bool> {
+        if self.since == 0 || !self.intact {
             return None;
         }
-        Some(Datagram {
-            key: self.key,
-            network: self.network,
-            header: self.header,
-            last,
-        })
+        let (at, length) = (self.network.transport, datagram.len());
+        let other = datagram.get(..self.header)?;
+        let mut differ = 0;
+        for (word, (first, same)) in other.as_chunks::<8>().0.iter().zip(&self.like) {
+            differ |= (u64::from_ne_bytes(*word) ^ first) & same;
+        }
+        let end = u64::from_ne_bytes(*other.last_chunk()?);
+        differ |= (end ^ self.like_end.0) & self.like_end.1;
+        let payload = length - self.header;
+        if differ != 0
+            || payload == 0
+            || payload > self.size
+            || self.header + self.payload + payload > usize::from(u16::MAX)
+        {
+            return None;
+        }
+        let field = |at: usize| usize::from(u16::from_be_bytes([other[at], other[at + 1]]));
+        let follows = if self.network.v6 {
+            field(4) + 40 == length
+        } else {
+            field(2) == length && self.identification_follows(other, count)
+        };
+        if !follows {
+            return None;
+        }
+        if self.network.protocol == TCP {
+            let segment = other.get(at..)?;
+            (sequence(segment) == self.next_sequence).then_some(segment[13] & LAST != 0)
+        } else {
+            // A datagram without a checksum would not show damage.
+            (field(at + 4) + at == length && field(at + UDP_CHECKSUM) != 0).then_some(false)
+        }
     }
 
     /// Returns whether the headers of a datagram of the same flow are like the run's in every field
@@ -711,11 +759,14 @@ impl Run {
 
     /// Takes the next datagram into the run.
     #[inline]
-    fn join(&mut self, part: &Datagram, datagram: &[u8]) {
+    fn join(&mut self, datagram: &[u8]) {
         if !self.network.v6 && self.step.is_none() {
             self.step = Some(self.identification_distance(datagram));
         }
-        let payload = datagram.len() - part.header;
+        if self.like.is_empty() {
+            self.set_like();
+        }
+        let payload = datagram.len() - self.header;
         self.payload += payload;
         if self.network.protocol == TCP {
             self.next_sequence = self.next_sequence.wrapping_add(payload as u32);
