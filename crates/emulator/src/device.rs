@@ -16,6 +16,7 @@ use crate::urb::standard::{
     SET_CONFIGURATION, SET_FEATURE, SET_INTERFACE,
 };
 use crate::urb::{Completed, SetupPacket, Token, Urb, UrbStatus};
+use crate::wire::Wire;
 
 /// Transfers pending on one endpoint; further ones fail.
 const MAX_PENDING: usize = 1024;
@@ -77,6 +78,11 @@ pub trait Behaviour {
         Duration::ZERO
     }
 
+    /// Returns the number of bytes a second that the bus carries; 0 is without bound.
+    fn bus_rate(&self) -> u64 {
+        0
+    }
+
     /// Takes data for a bulk OUT endpoint, as one transfer of the host. `ended` says that its last
     /// packet was short or empty, so that the device saw where it ends.
     fn bulk_out(&mut self, endpoint: u8, data: &[u8], ended: bool, now: Instant) -> OutVerdict;
@@ -101,6 +107,10 @@ pub struct UsbDevice {
     queues: [VecDeque<Urb>; 32],
     /// Class and vendor requests that wait, with the time at which they are executed.
     waiting: Vec<(Instant, Urb)>,
+    /// The transfer that is on a bus of bounded rate.
+    wire: Wire,
+    /// The slot that used the bus last.
+    turn: usize,
     completed: VecDeque<Completed>,
 }
 
@@ -123,6 +133,8 @@ impl UsbDevice {
             remote_wakeup: false,
             queues: std::array::from_fn(|_| VecDeque::new()),
             waiting: Vec::new(),
+            wire: Wire::default(),
+            turn: 0,
             completed: VecDeque::new(),
         }
     }
@@ -139,10 +151,12 @@ impl UsbDevice {
         self.alternates[usize::from(interface)]
     }
 
-    /// Returns whether transfers wait on an endpoint that is not halted.
+    /// Returns whether transfers wait on an endpoint that is not halted, and the bus is free for them.
     #[must_use]
     pub fn is_waiting(&self, endpoint: u8) -> bool {
-        !self.queues[slot(endpoint)].is_empty() && self.halted & 1 << slot(endpoint) == 0
+        !self.queues[slot(endpoint)].is_empty()
+            && self.halted & 1 << slot(endpoint) == 0
+            && self.wire.is_free()
     }
 
     /// Halts an endpoint: its transfers end with a STALL until the host clears it.
@@ -156,6 +170,7 @@ impl UsbDevice {
         for slot in 0..32 {
             self.fail_pending(slot, UrbStatus::Gone);
         }
+        self.completed.extend(self.wire.abort(UrbStatus::Gone));
         for (_, urb) in std::mem::take(&mut self.waiting) {
             self.completed.push_back(urb.end(UrbStatus::Gone));
         }
@@ -173,6 +188,10 @@ impl UsbDevice {
     /// Takes a transfer back; it completes as cancelled. Returns `false` when no such transfer is
     /// pending.
     pub fn cancel(&mut self, token: Token) -> bool {
+        if self.wire.has(token) {
+            self.completed.extend(self.wire.abort(UrbStatus::Cancelled));
+            return true;
+        }
         for queue in &mut self.queues {
             if let Some(at) = queue.iter().position(|urb| urb.token == token) {
                 if let Some(urb) = queue.remove(at) {
@@ -198,7 +217,8 @@ impl UsbDevice {
     /// Returns when [`UsbDevice::service`] has something to do of its own accord.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.waiting.iter().map(|(at, _)| *at).min()
+        let waiting = self.waiting.iter().map(|(at, _)| *at);
+        waiting.chain(self.wire.deadline()).min()
     }
 
     /// Starts a transfer. It may complete at once.
@@ -246,9 +266,17 @@ impl UsbDevice {
             let (_, urb) = self.waiting.remove(at);
             self.control(urb, behaviour, now);
         }
-        for slot in 0..32 {
-            if !self.queues[slot].is_empty() {
-                self.run(slot, behaviour, now);
+        loop {
+            self.completed.extend(self.wire.arrived(now));
+            // On a bus of bounded rate the endpoints take turns.
+            let first = self.turn + 1;
+            for slot in (0..32).map(|step| (first + step) % 32) {
+                if !self.queues[slot].is_empty() {
+                    self.run(slot, behaviour, now);
+                }
+            }
+            if self.wire.deadline().is_none_or(|at| at > now) {
+                return;
             }
         }
     }
@@ -258,7 +286,9 @@ impl UsbDevice {
             self.fail_pending(slot, UrbStatus::Fault);
             return;
         };
-        while let Some(mut urb) = self.queues[slot].pop_front() {
+        while self.wire.is_free()
+            && let Some(mut urb) = self.queues[slot].pop_front()
+        {
             let status = if place.address & 0x80 == 0 {
                 run_out(&mut urb, place, behaviour, now)
             } else {
@@ -274,7 +304,16 @@ impl UsbDevice {
                     self.halt(place.address);
                     return;
                 }
-                Some(status) => self.completed.push_back(urb.end(status)),
+                Some(status) => {
+                    let (bytes, rate) = (urb.buffer.filled().len(), behaviour.bus_rate());
+                    let completed = urb.end(status);
+                    if rate > 0 && status == UrbStatus::Done {
+                        self.wire.carry(completed, bytes, rate, now);
+                        self.turn = slot;
+                    } else {
+                        self.completed.push_back(completed);
+                    }
+                }
             }
         }
     }
@@ -539,10 +578,15 @@ mod tests {
         input: VecDeque<InVerdict>,
         output: VecDeque<OutVerdict>,
         seen: Vec<(usize, bool)>,
+        rate: u64,
     }
 
     impl Behaviour for Script {
         fn configured(&mut self, _: u8, _: u8, _: Instant) {}
+
+        fn bus_rate(&self) -> u64 {
+            self.rate
+        }
 
         fn alternate_selected(&mut self, _: u8, _: u8, _: Instant) {}
 
@@ -710,6 +754,44 @@ mod tests {
         bench.device.bus_reset(&mut bench.script, bench.now);
         assert_eq!(bench.completed(), Some((UrbStatus::Gone, 0)));
         assert_eq!(bench.device.configuration(), 0);
+    }
+
+    #[test]
+    fn a_bus_of_bounded_rate_carries_one_transfer_after_the_other() {
+        let mut bench = Bench::new();
+        bench.script.rate = 1_000_000;
+        bench.script.output.extend([OutVerdict::Accept; 3]);
+        bench.script.input.push_back(data(2000, true));
+        let start = bench.now;
+        for length in [1000, 1000, 1000] {
+            assert_eq!(bench.bulk(OUT, length), None);
+        }
+        assert_eq!(bench.bulk(IN, 4096), None);
+        let mut ends = Vec::new();
+        while let Some(at) = bench.device.deadline() {
+            bench.now = at - Duration::from_nanos(1);
+            assert_eq!(bench.service(), None);
+            // A little late, which does not add up.
+            bench.now = at + Duration::from_micros(100);
+            let (status, length) = bench.service().expect("it has arrived");
+            assert_eq!(status, UrbStatus::Done);
+            ends.push((length, (at - start).as_micros()));
+        }
+        // The endpoints take turns.
+        assert_eq!(
+            ends,
+            [(1000, 1000), (2000, 3000), (1000, 4000), (1000, 5000)]
+        );
+        // What is on the bus can be taken back, and goes with the device.
+        bench.script.output.extend([OutVerdict::Accept; 2]);
+        assert_eq!(bench.bulk(OUT, 1000), None);
+        let token = bench.token;
+        assert!(bench.device.cancel(token) && !bench.device.cancel(token));
+        assert_eq!(bench.completed(), Some((UrbStatus::Cancelled, 1000)));
+        assert_eq!(bench.bulk(OUT, 1000), None);
+        bench.device.bus_reset(&mut bench.script, bench.now);
+        assert_eq!(bench.completed(), Some((UrbStatus::Gone, 1000)));
+        assert_eq!(bench.device.deadline(), None);
     }
 
     #[test]

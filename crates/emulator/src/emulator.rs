@@ -8,6 +8,7 @@ use uwwan_usb::descriptors::Descriptors;
 use uwwan_usb::device::Backend;
 use uwwan_usb::observed::Observer;
 
+use crate::air::Air;
 use crate::controls::Controls;
 use crate::engine::Engine;
 use crate::far_side::FarSide;
@@ -74,7 +75,7 @@ impl Emulator {
         let knobs = setup.knobs.clone();
         let recorder = Recorder::default();
         let waker = Arc::new(Waker::new()?);
-        let network = far_side.start(&waker)?;
+        let network = Air::over(far_side.start(&waker)?, &knobs);
         let modem = Modem::new(setup, recorder.clone(), network);
         let presence = Arc::new(Presence::new(modem.presented()));
         let (bus, local) = in_process::new(&knobs, Arc::clone(&waker), Arc::clone(&presence))?;

@@ -100,6 +100,7 @@ impl Engine {
         self.receive(now);
         self.modem.advance(now);
         self.usb.service(&mut self.modem, now);
+        self.modem.settle();
         self.deliver();
         match self.modem.take_departure() {
             Some(Departure::Reset) => self.reset_firmware(now),

@@ -57,7 +57,7 @@ impl FarSide {
     }
 }
 
-/// A network at the device's end of the radio link. Nothing here NTBs.
+/// A network at the device's end of the radio link. Nothing here blocks.
 pub trait Network: Send {
     /// Takes a packet from the modem. Returns `false` when there is no room; the packet is offered again
     /// then.
@@ -73,13 +73,20 @@ pub trait Network: Send {
         None
     }
 
+    /// Returns whether a packet for which there was no room can be offered again once the descriptor is
+    /// writable. Otherwise that is after the time that [`Network::advance`] returns.
+    fn waits_for_descriptor(&self) -> bool {
+        true
+    }
+
     /// Hands over what to call, from any thread, when there may be a packet or room again. It is for
     /// networks without a descriptor.
     fn on_event(&mut self, notify: Box<dyn Fn() + Send + Sync>) {
         drop(notify);
     }
 
-    /// Lets time go by, and returns when to call again at the latest.
+    /// Lets time go by, and returns in what time to call again at the latest. It is called before and
+    /// after the modem has had a turn, so that a network may keep packets to send several at once.
     fn advance(&mut self) -> Option<Duration> {
         None
     }

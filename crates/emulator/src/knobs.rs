@@ -176,6 +176,9 @@ knobs! {
         /// What is wrong with the descriptors of configuration 3: none, truncated, oversized or
         /// empty.
         descriptors: DescriptorFault = DescriptorFault::None, from Reset;
+        /// What the bus carries, both ways together, in Mbit/s; 0 is without bound. A high-speed bus
+        /// carries 426.
+        bus_mbit: u32 = 0, unit "Mbit/s", seen "USB 2.0, 5.8.4";
         /// A reset of the USB port makes the device drop off and come back.
         reset_reenumerates: bool = false, seen "inferred for this firmware";
     }
@@ -380,6 +383,22 @@ knobs! {
         mtu: u16 = 1500, unit "bytes";
         /// The network is detached from packet service until asked.
         packet_detached: bool = false, from Reset;
+    }
+    "radio link": {
+        /// Rate towards the host in Mbit/s; 0 is without bound. LTE of category 4 has 150, of category
+        /// 6 300.
+        air_down_mbit: u32 = 0, unit "Mbit/s", seen "3GPP TS 36.306, 4.1", from Start;
+        /// Rate towards the network in Mbit/s; 0 is without bound. LTE of categories 4 and 6 has 50.
+        air_up_mbit: u32 = 0, unit "Mbit/s", seen "3GPP TS 36.306, 4.1", from Start;
+        /// Delay each way, in milliseconds.
+        air_delay_ms: u64 = 0, unit "ms", range 0..=60000, from Start;
+        /// Most that comes on top of the delay, in milliseconds. Packets stay in their order.
+        air_jitter_ms: u64 = 0, unit "ms", range 0..=60000, from Start;
+        /// Packets per million that are lost, each way.
+        air_loss_ppm: u32 = 0, unit "per million", range 0..=1000000, from Start;
+        /// Size of the buffer each way in KiB, which fills where a rate is bounded. What it has no
+        /// room for waits in the host, or is dropped on its way to the host.
+        air_buffer_kib: u32 = 1024, unit "KiB", range 2..=1048576, from Start;
     }
     "AT ports": {
         /// Time after the firmware's start in which AT ports do not answer, in milliseconds.

@@ -27,6 +27,7 @@
 //! machine. All three ask through one interface.
 #![forbid(unsafe_code)]
 
+mod air;
 mod at_port;
 mod controls;
 mod descriptors;
@@ -58,6 +59,7 @@ pub mod usbip;
 pub mod usbredir;
 mod waker;
 mod watched;
+mod wire;
 
 pub use controls::Controls;
 pub use emulator::Emulator;

@@ -224,9 +224,14 @@ impl Modem {
         }
     }
 
+    /// Lets the network send what it has been given since it was last asked.
+    pub fn settle(&mut self) {
+        self.network_timeout = self.network.advance();
+    }
+
     /// Lets time go by.
     pub fn advance(&mut self, now: Instant) {
-        self.network_timeout = self.network.advance();
+        self.settle();
         self.firmware.advance(&self.knobs, now);
         if self.at.take_reset(now) {
             self.departure = Some(Departure::Reset);
@@ -304,7 +309,9 @@ impl Modem {
         self.functions.data.map_or((false, false), |data| {
             (
                 usb.is_waiting(data.bulk_in),
-                usb.is_waiting(data.bulk_out) && self.ncm.is_blocked(),
+                usb.is_waiting(data.bulk_out)
+                    && self.ncm.is_blocked()
+                    && self.network.waits_for_descriptor(),
             )
         })
     }
@@ -545,6 +552,10 @@ impl Modem {
 }
 
 impl Behaviour for Modem {
+    fn bus_rate(&self) -> u64 {
+        u64::from(self.knobs.bus_mbit) * 1_000_000 / 8
+    }
+
     fn configured(&mut self, from: u8, to: u8, now: Instant) {
         if to == 0 {
             if from != 0 {
