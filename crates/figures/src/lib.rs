@@ -1,5 +1,6 @@
 //! Measurements of several contenders: each a median with its spread, told as a [table] for
-//! terminals, as JSON (serde), and as a [page] with charts that needs nothing but a browser.
+//! terminals, as JSON (serde), which can be read again ([saved]), as [csv], and as a [page] with charts that
+//! needs nothing but a browser.
 //!
 //! ```
 //! use uwwan_figures::{Better, Figures, Kind};
@@ -15,7 +16,9 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod csv;
 pub mod page;
+pub mod saved;
 pub mod table;
 
 mod metric;

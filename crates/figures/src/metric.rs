@@ -1,18 +1,29 @@
 //! The values of several contenders, by what they measure.
 
 use serde::ser::SerializeStruct;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::Spread;
 
 /// Whether more or less of a value is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Better {
     /// The larger value is better.
     Higher,
     /// The smaller value is better.
     Lower,
+}
+
+impl Better {
+    /// Returns the word for it, as in JSON.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Higher => "higher",
+            Self::Lower => "lower",
+        }
+    }
 }
 
 /// Quantity that a value measures. Kinds with the same group and name are the same.
@@ -95,11 +106,30 @@ impl Metric {
         let base = first.spread()?.median;
         (base != 0.0).then_some(row.spread()?.median / base)
     }
+
+    /// Returns whether a row's values and the first row's lie among each other, so that the ratio of
+    /// their medians may be chance. `false` for the first row itself.
+    #[must_use]
+    pub fn within_spread(&self, row: &Row) -> bool {
+        let first = self.rows.first().filter(|first| *first != row);
+        let spreads = first.and_then(|first| Some((first.spread()?, row.spread()?)));
+        spreads.is_some_and(|(one, other)| one.low <= other.high && other.low <= one.high)
+    }
+
+    /// Returns a row's ratio in words: `× 1.31`, or `≈ 1.02` where it is within the spread; empty where
+    /// there is none.
+    pub(crate) fn ratio_words(&self, row: &Row) -> String {
+        let sign = if self.within_spread(row) { "≈" } else { "×" };
+        self.ratio(row)
+            .map_or(String::new(), |ratio| format!("{sign} {ratio:.2}"))
+    }
 }
 
 /// The figures of one run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Figures {
+    /// Version of the JSON.
+    version: u32,
     /// The title.
     pub title: String,
     /// The facts a reader must know, such as machine, versions and command, each as name and value.
@@ -114,6 +144,7 @@ impl Figures {
     #[must_use]
     pub fn new(title: &str) -> Figures {
         Figures {
+            version: crate::saved::VERSION,
             title: title.to_owned(),
             facts: Vec::new(),
             notes: Vec::new(),

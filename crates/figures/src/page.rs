@@ -19,14 +19,25 @@ dt, .note, .way { color: var(--faint); } dd { margin: 0; } p.note { margin: .3re
 .way { font-weight: 400; } svg { width: 100%; height: auto; display: block; }
 svg text { font: 13px system-ui, sans-serif; fill: var(--ink); } svg .ratio { fill: var(--faint); }
 .bar { fill: var(--bar); } .bar.first { fill: var(--first); }
+.grid { stroke: var(--line); } svg .tick { fill: var(--faint); font-size: 12px; }
+@media print { body { margin: 0; max-width: none; } h3, svg { break-inside: avoid; } h3 { break-after: avoid; } }
 .dot { fill: var(--dot); fill-opacity: .75; } .span { stroke: var(--dot); }
 ";
 
 // Of the chart, in its own units.
-const WIDTH: f64 = 900.0;
-const NAMES: f64 = 150.0;
+const BARS: f64 = 560.0;
 const NUMBERS: f64 = 190.0;
 const ROW: f64 = 26.0;
+/// Height of a name that has a line of its own.
+const LINE: f64 = 18.0;
+/// Height of the axis.
+const AXIS: f64 = 24.0;
+/// Width of a letter at most, on average.
+const LETTER: f64 = 7.6;
+/// Number of letters of a name beyond which it has a line of its own.
+const SHORT: usize = 28;
+/// Ratio of the greatest and the least value from which on the axis is logarithmic.
+const DECADES: f64 = 30.0;
 
 /// Returns the figures as a page of HTML.
 #[must_use]
@@ -42,7 +53,9 @@ pub fn of(figures: &Figures) -> String {
     }
     page.push_str(
         "</dl>\n<p class=\"note\">Bars are medians, dots single measurements, lines lead from the \
-         lowest to the highest. The ratio is to the first row.</p>\n",
+         lowest to the highest. ± is half of what lies between these, in per cent of the median. The ratio \
+         is to the first row; ≈ says that the measurements of both lie among each other, so that it may be \
+         chance.</p>\n",
     );
     for group in figures.groups() {
         let _ = writeln!(page, "<h2>{}</h2>", escape(group));
@@ -57,66 +70,222 @@ pub fn of(figures: &Figures) -> String {
     page
 }
 
-fn chart(page: &mut String, metric: &Metric) {
+/// Returns all charts as one SVG image, one below the other.
+#[must_use]
+pub fn svg(figures: &Figures) -> String {
+    let mut body = String::new();
+    let (mut top, mut width) = (10.0, BARS + NUMBERS);
+    for metric in figures.metrics() {
+        let chart = Chart::of(metric);
+        let _ = writeln!(
+            body,
+            "<text x=\"0\" y=\"{:.1}\" font-weight=\"bold\">{}</text>\n\
+             <svg y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\">\n{}</svg>",
+            top + 13.0,
+            escape(&format!(
+                "{}, {}: {}",
+                metric.kind.group,
+                metric.kind.name,
+                way(metric)
+            )),
+            top + 22.0,
+            chart.width,
+            chart.height,
+            chart.body
+        );
+        top += 22.0 + chart.height + 18.0;
+        width = chart.width.max(width);
+    }
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.1} {top:.1}\">\n\
+         <style>\n{STYLE}</style>\n<title>{}</title>\n{body}</svg>\n",
+        escape(&figures.title)
+    )
+}
+
+/// Returns unit and better direction in words.
+fn way(metric: &Metric) -> String {
     let way = match metric.kind.better {
         Better::Higher => "more is better",
         Better::Lower => "less is better",
     };
+    format!("{}, {way}", metric.kind.unit)
+}
+
+fn chart(page: &mut String, metric: &Metric) {
     let (name, unit) = (escape(&metric.kind.name), escape(&metric.kind.unit));
+    let chart = Chart::of(metric);
     let _ = writeln!(
         page,
-        "<h3>{name} <span class=\"way\">{unit}, {way}</span></h3>"
+        "<h3>{name} <span class=\"way\">{}</span></h3>\n\
+         <svg viewBox=\"0 0 {:.1} {:.1}\" role=\"img\" aria-label=\"{name}, {unit}\">\n{}</svg>",
+        escape(&way(metric)),
+        chart.width,
+        chart.height,
+        chart.body
     );
-    let rows: Vec<_> = metric
-        .rows()
-        .iter()
-        .filter_map(|row| Some((row, row.spread()?)))
-        .collect();
-    let most = rows.iter().map(|(_, s)| s.high).fold(0.0, f64::max);
-    let room = WIDTH - NAMES - NUMBERS;
-    let scale = if most > 0.0 { room / most } else { 0.0 };
-    let height = ROW * rows.len() as f64;
-    let _ = writeln!(
-        page,
-        "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{name}, {unit}\">"
-    );
-    for (at, (row, spread)) in rows.iter().enumerate() {
-        let middle = ROW * (at as f64 + 0.5);
-        let base = middle + 4.5;
-        let x = |value: f64| NAMES + value.max(0.0) * scale;
-        let first = if at == 0 { " first" } else { "" };
-        let _ = writeln!(
-            page,
-            "<text x=\"{:.1}\" y=\"{base}\" text-anchor=\"end\">{}</text>\
-             <rect class=\"bar{first}\" x=\"{NAMES}\" y=\"{}\" width=\"{:.1}\" height=\"14\" rx=\"2\"/>\
-             <line class=\"span\" x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{middle}\" y2=\"{middle}\"/>",
-            NAMES - 8.0,
-            escape(&row.contender),
-            middle - 7.0,
-            x(spread.median) - NAMES,
-            x(spread.low),
-            x(spread.high),
+}
+
+/// A drawn chart.
+struct Chart {
+    width: f64,
+    height: f64,
+    body: String,
+}
+
+impl Chart {
+    fn of(metric: &Metric) -> Self {
+        let rows: Vec<_> = metric
+            .rows()
+            .iter()
+            .filter_map(|row| Some((row, row.spread()?)))
+            .collect();
+        let letters = |row: &crate::Row| row.contender.chars().count();
+        let longest = rows.iter().map(|(row, _)| letters(row)).max().unwrap_or(0);
+        // A long name has a line of its own above the bar, so that none is cut off.
+        let apart = longest > SHORT;
+        let (left, above) = if apart {
+            (8.0, LINE)
+        } else {
+            (longest as f64 * LETTER + 16.0, 0.0)
+        };
+        let width = (left + BARS + NUMBERS).max(longest as f64 * LETTER + 16.0);
+        let row_height = ROW + above;
+        let bottom = row_height * rows.len() as f64;
+        let scale = Scale::of(
+            rows.iter()
+                .flat_map(|(_, spread)| [spread.low, spread.high]),
         );
-        // Hundreds of dots say no more than their span does.
-        for value in row.values.iter().filter(|v| v.is_finite()).take(40) {
-            let _ = write!(
-                page,
-                "<circle class=\"dot\" cx=\"{:.1}\" cy=\"{middle}\" r=\"2.2\"/>",
-                x(*value)
+        let x = |value: f64| left + scale.place(value) * BARS;
+        let mut body = String::new();
+        for tick in scale.ticks() {
+            let at = x(tick);
+            let _ = writeln!(
+                body,
+                "<line class=\"grid\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"0\" y2=\"{bottom:.1}\"/>\
+                 <text class=\"tick\" x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+                bottom + 15.0,
+                number(tick)
             );
         }
-        let ratio = metric.ratio(row).map_or(String::new(), |ratio| {
-            format!(" <tspan class=\"ratio\">× {ratio:.2}</tspan>")
-        });
         let _ = writeln!(
-            page,
-            "<text x=\"{:.1}\" y=\"{base}\">{} ± {:.1} %{ratio}</text>",
-            WIDTH - NUMBERS + 12.0,
-            number(spread.median),
-            spread.relative() * 100.0
+            body,
+            "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\">{}{}</text>",
+            left + BARS + 12.0,
+            bottom + 15.0,
+            escape(&metric.kind.unit),
+            if scale.logarithmic {
+                ", logarithmic"
+            } else {
+                ""
+            }
         );
+        for (at, (row, spread)) in rows.iter().enumerate() {
+            let middle = row_height * at as f64 + above + ROW / 2.0;
+            let base = middle + 4.5;
+            let first = if at == 0 { " first" } else { "" };
+            let (name_x, name_y, anchor) = if apart {
+                (left, middle - ROW / 2.0 - 4.0, "start")
+            } else {
+                (left - 8.0, base, "end")
+            };
+            let _ = writeln!(
+                body,
+                "<text x=\"{name_x:.1}\" y=\"{name_y:.1}\" text-anchor=\"{anchor}\">{}</text>\
+                 <rect class=\"bar{first}\" x=\"{left:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"14\" rx=\"2\"/>\
+                 <line class=\"span\" x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{middle:.1}\" y2=\"{middle:.1}\"/>",
+                escape(&row.contender),
+                middle - 7.0,
+                x(spread.median) - left,
+                x(spread.low),
+                x(spread.high),
+            );
+            // Hundreds of dots say no more than their span does.
+            for value in row.values.iter().filter(|v| v.is_finite()).take(40) {
+                let _ = write!(
+                    body,
+                    "<circle class=\"dot\" cx=\"{:.1}\" cy=\"{middle:.1}\" r=\"2.2\"/>",
+                    x(*value)
+                );
+            }
+            let _ = writeln!(
+                body,
+                "<text x=\"{:.1}\" y=\"{base:.1}\">{} ± {:.1} % <tspan class=\"ratio\">{}</tspan></text>",
+                left + BARS + 12.0,
+                number(spread.median),
+                spread.relative() * 100.0,
+                metric.ratio_words(row)
+            );
+        }
+        Self {
+            width,
+            height: bottom + AXIS,
+            body,
+        }
     }
-    page.push_str("</svg>\n");
+}
+
+/// The axis that values are drawn along.
+#[derive(Debug, Clone, Copy)]
+struct Scale {
+    low: f64,
+    high: f64,
+    logarithmic: bool,
+}
+
+impl Scale {
+    /// Makes an axis from 0 to the greatest value, or where these span decades from the power of ten
+    /// below the least.
+    fn of(values: impl Iterator<Item = f64>) -> Self {
+        let (least, most) = values.fold((f64::INFINITY, 0.0_f64), |(least, most), value| {
+            (least.min(value), most.max(value))
+        });
+        let logarithmic = least > 0.0 && most / least >= DECADES;
+        let low = if logarithmic {
+            10.0_f64.powf(least.log10().floor())
+        } else {
+            0.0
+        };
+        Self {
+            low,
+            high: most,
+            logarithmic,
+        }
+    }
+
+    /// Returns the place of a value as a fraction of the axis, from 0 to 1.
+    fn place(&self, value: f64) -> f64 {
+        let place = if self.logarithmic {
+            (value.max(self.low) / self.low).log10() / (self.high / self.low).log10()
+        } else if self.high > 0.0 {
+            value / self.high
+        } else {
+            0.0
+        };
+        place.clamp(0.0, 1.0)
+    }
+
+    /// Returns the values that are marked on the axis.
+    fn ticks(&self) -> Vec<f64> {
+        if self.high <= 0.0 {
+            return vec![0.0];
+        }
+        if self.logarithmic {
+            let decades = (self.high / self.low).log10().floor().max(0.0) as i32;
+            return (0..=decades)
+                .map(|at| self.low * 10.0_f64.powi(at))
+                .collect();
+        }
+        let rough = self.high / 5.0;
+        let power = 10.0_f64.powf(rough.log10().floor());
+        let step = [1.0, 2.0, 5.0, 10.0]
+            .into_iter()
+            .map(|factor| factor * power)
+            .find(|step| *step >= rough)
+            .unwrap_or(rough);
+        let count = (self.high / step + 1e-9).floor() as usize;
+        (0..=count).map(|at| at as f64 * step).collect()
+    }
 }
 
 fn escape(text: &str) -> String {
@@ -156,5 +325,81 @@ mod tests {
         figures.record(&kind, "b", 0.0);
         let page = of(&figures);
         assert!(!page.contains("NaN") && !page.contains("inf"), "{page}");
+    }
+
+    #[test]
+    fn axes_have_round_ticks_and_are_logarithmic_where_values_span_decades() {
+        let ticks = |values: &[f64]| {
+            let scale = Scale::of(values.iter().copied());
+            (scale.logarithmic, scale.ticks())
+        };
+        assert_eq!(
+            ticks(&[950.0, 757.0]),
+            (false, vec![0.0, 200.0, 400.0, 600.0, 800.0])
+        );
+        assert_eq!(ticks(&[0.0]), (false, vec![0.0]));
+        assert_eq!(ticks(&[0.2, 45.0]), (true, vec![0.1, 1.0, 10.0]),);
+        for values in [&[1.0, 2.0][..], &[0.01, 300.0]] {
+            let scale = Scale::of(values.iter().copied());
+            assert_eq!(scale.place(values[1]), 1.0);
+            assert!(scale.place(values[0]) < 1.0 && scale.place(0.0) == 0.0);
+        }
+    }
+
+    /// Returns the numbers that follow on `what` in a text.
+    fn numbers(text: &str, what: &str) -> Vec<f64> {
+        let pieces = text.split(what).skip(1);
+        let number = |piece: &str| piece.split('"').next()?.parse().ok();
+        pieces.filter_map(number).collect()
+    }
+
+    #[test]
+    fn no_name_is_cut_off_and_nothing_leaves_the_chart() {
+        for length in [1, 20, 28, 29, 60, 200] {
+            let mut figures = Figures::new("t");
+            let kind = Kind::new("G", "k", "packets/s", Better::Lower);
+            let name = "m".repeat(length);
+            for value in [3.0, 1.0] {
+                figures.record(&kind, &name, value);
+                figures.record(&kind, "other", value * 2.0);
+            }
+            let chart = Chart::of(&figures.metrics()[0]);
+            // The name's end, or its begin, is where it is anchored.
+            let name_at = numbers(&chart.body, "<text x=\"")[0];
+            let room = if chart.body.contains("text-anchor=\"end\"") {
+                name_at
+            } else {
+                chart.width - name_at
+            };
+            assert!(room >= length as f64 * LETTER, "{length} letters");
+            assert!(of(&figures).contains(&name));
+            for (what, most) in [
+                ("x1=\"", chart.width),
+                ("x2=\"", chart.width),
+                ("cx=\"", chart.width),
+                ("y1=\"", chart.height),
+                ("y2=\"", chart.height),
+                (" y=\"", chart.height),
+            ] {
+                let all = numbers(&chart.body, what);
+                assert!(
+                    all.iter().all(|at| (0.0..=most).contains(at)),
+                    "{what}: {all:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_image_has_every_chart() {
+        let mut figures = Figures::new("a & b");
+        for name in ["one", "two"] {
+            let kind = Kind::new("G", name, "ms", Better::Lower);
+            figures.record(&kind, "a", 1.0);
+        }
+        let image = svg(&figures);
+        assert!(image.starts_with("<svg ") && image.ends_with("</svg>\n"));
+        assert!(image.contains("a &amp; b") && image.contains("G, two: ms, less is better"));
+        assert_eq!(image.matches("<svg").count(), 3);
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::{Figures, Metric};
 
 /// Returns all figures as lines of text, one for each contender: median, spread in per cent, and the
-/// ratio to the first contender.
+/// ratio to the first contender, with ≈ in the place of × where the values lie among each other.
 #[must_use]
 pub fn of(figures: &Figures) -> String {
     let mut text = format!("{}\n", figures.title);
@@ -30,9 +30,7 @@ pub fn of(figures: &Figures) -> String {
                 let Some(spread) = row.spread() else {
                     continue;
                 };
-                let ratio = metric
-                    .ratio(row)
-                    .map_or(String::new(), |ratio| format!("× {ratio:.2}"));
+                let ratio = metric.ratio_words(row);
                 let line = format!(
                     "    {:<width$} {:>9} ± {:>4.1} %  {ratio}",
                     row.contender,
@@ -88,5 +86,7 @@ mod tests {
             "Two ways\n  machine: this one\n\nLatency\n  (lower is better)\n  ping, ms\n    \
              kernel      1.00 ±  0.0 %\n    ours       0.600 ± 16.7 %  × 0.60\n"
         );
+        figures.record(&kind, "ours", 1.1);
+        assert!(of(&figures).contains("≈ 0.70"), "{}", of(&figures));
     }
 }
