@@ -1,6 +1,7 @@
 //! `uwwan emulate` offers the emulated modem as a USB device.
 
 mod control;
+mod far_offload;
 mod far_side;
 mod knobs;
 mod set;
@@ -73,7 +74,8 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR", env = "UWWAN_RUNTIME_DIR")]
     runtime_dir: Option<PathBuf>,
     /// The network behind it: `builtin` answers ping, DNS, HTTP and more at every address;
-    /// `tun:NAME` is a TUN interface of this machine with the gateway's addresses
+    /// `tun:NAME` is a TUN interface of this machine with the gateway's addresses, `offload:NAME` one
+    /// with segmentation and receive offload, as a server has
     #[arg(long, value_name = "WHAT", default_value = "builtin")]
     far_side: FarSideChoice,
     #[command(flatten)]

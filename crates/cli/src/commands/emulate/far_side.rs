@@ -5,8 +5,9 @@ use std::os::fd::AsFd;
 use std::str::FromStr;
 
 use uwwan_emulator::{FarSide, far_side};
-use uwwan_tun::{Address, Configuration, ErrorKind, Plan, Prefix, Route, Tun, plan::Ipv6};
+use uwwan_tun::{Address, Configuration, ErrorKind, Offload, Plan, Prefix, Route, Tun, plan::Ipv6};
 
+use super::far_offload::OffloadNetwork;
 use crate::failure::{Failure, FailureKind};
 
 /// The far side's own IPv6 address: the modem hands out no gateway, so any link-local one serves.
@@ -14,13 +15,15 @@ const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 /// MTU of the network, in bytes.
 const MTU: u32 = 1500;
 
-/// The choice of a network: `builtin` or `tun:NAME`.
+/// The choice of a network: `builtin`, `tun:NAME` or `offload:NAME`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FarSideChoice {
     /// The built-in network.
     BuiltIn,
-    /// A TUN interface of that name.
+    /// A TUN interface of that name, one packet a call.
     Tun(String),
+    /// A TUN interface of that name with segmentation and receive offload.
+    Offload(String),
 }
 
 impl FromStr for FarSideChoice {
@@ -30,7 +33,8 @@ impl FromStr for FarSideChoice {
         match text.split_once(':') {
             None if text == "builtin" => Ok(Self::BuiltIn),
             Some(("tun", name)) if !name.is_empty() => Ok(Self::Tun(name.to_owned())),
-            _ => Err("expected builtin or tun:NAME".to_owned()),
+            Some(("offload", name)) if !name.is_empty() => Ok(Self::Offload(name.to_owned())),
+            _ => Err("expected builtin, tun:NAME or offload:NAME".to_owned()),
         }
     }
 }
@@ -40,7 +44,7 @@ impl FromStr for FarSideChoice {
 pub struct Interface {
     // Fields are dropped in this order: the addresses go while the interface is still there.
     configuration: Configuration,
-    _tun: Tun,
+    _tun: Option<Tun>,
 }
 
 impl Interface {
@@ -57,9 +61,6 @@ impl FarSideChoice {
     /// # Errors
     /// Fails when the interface cannot be had or configured.
     pub fn open(&self) -> Result<(FarSide, Option<Interface>), Failure> {
-        let Self::Tun(name) = self else {
-            return Ok((FarSide::BuiltIn, None));
-        };
         let refuse = |error: uwwan_tun::Error| {
             let exit = match error.kind {
                 ErrorKind::NoPermission => FailureKind::Permission,
@@ -68,22 +69,43 @@ impl FarSideChoice {
                 _ => FailureKind::Host,
             };
             Failure::new(exit, format!("cannot {}", error.what))
-                .at(format!("--far-side tun:{name}"))
+                .at(format!("--far-side {self}"))
                 .because(&error.why)
                 .next(error.next.clone())
         };
-        let tun = Tun::open(Some(name)).map_err(refuse)?;
-        let configuration = Configuration::apply(plan(), &tun).map_err(refuse)?;
-        let descriptor = tun.as_fd().try_clone_to_owned().map_err(|error| {
-            Failure::new(FailureKind::Host, "cannot use the far side's interface").because(error)
-        })?;
-        Ok((
-            FarSide::Descriptor(descriptor),
-            Some(Interface {
-                configuration,
-                _tun: tun,
-            }),
-        ))
+        let (far_side, tun, configuration) = match self {
+            Self::BuiltIn => return Ok((FarSide::BuiltIn, None)),
+            Self::Tun(name) => {
+                let tun = Tun::open(Some(name)).map_err(refuse)?;
+                let configuration = Configuration::apply(plan(), &tun).map_err(refuse)?;
+                let descriptor = tun.as_fd().try_clone_to_owned().map_err(|error| {
+                    Failure::new(FailureKind::Host, "cannot use the far side's interface")
+                        .because(error)
+                })?;
+                (FarSide::Descriptor(descriptor), Some(tun), configuration)
+            }
+            Self::Offload(name) => {
+                let offload = Offload::open(Some(name), OffloadNetwork::WANTED).map_err(refuse)?;
+                let configuration = Configuration::apply(plan(), &offload).map_err(refuse)?;
+                let network = Box::new(OffloadNetwork::new(offload));
+                (FarSide::Network(network), None, configuration)
+            }
+        };
+        let interface = Interface {
+            configuration,
+            _tun: tun,
+        };
+        Ok((far_side, Some(interface)))
+    }
+}
+
+impl std::fmt::Display for FarSideChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::BuiltIn => f.write_str("builtin"),
+            Self::Tun(name) => write!(f, "tun:{name}"),
+            Self::Offload(name) => write!(f, "offload:{name}"),
+        }
     }
 }
 
@@ -115,8 +137,11 @@ mod tests {
     #[test]
     fn choices() {
         assert_eq!("builtin".parse(), Ok(FarSideChoice::BuiltIn));
-        assert_eq!("tun:far0".parse(), Ok(FarSideChoice::Tun("far0".into())));
-        for wrong in ["", "tun", "tun:", "tap:far0", "Builtin"] {
+        for choice in ["builtin", "tun:far0", "offload:far0"] {
+            let parsed: FarSideChoice = choice.parse().unwrap();
+            assert_eq!(parsed.to_string(), choice);
+        }
+        for wrong in ["", "tun", "tun:", "offload:", "tap:far0", "Builtin"] {
             assert!(wrong.parse::<FarSideChoice>().is_err(), "{wrong}");
         }
     }
