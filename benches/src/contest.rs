@@ -15,6 +15,7 @@ const PING: &str = "Round trip";
 const WHOLE: &str = "Processor time, the whole guest";
 const HOST: &str = "Processor time, host side alone";
 const MODEL: &str = "Processor time, device model";
+const LOST: &str = "Lost or sent again";
 const CALLS: &str = "System calls of the driver";
 const MEMORY: &str = "Resident memory of the driver";
 const FRAMING: &str = "NTBs";
@@ -77,7 +78,7 @@ const OUTSIDE: &str = "All of the guest: modem and far machine are outside, behi
 const SHARED: &str = "TCP payload at the receiver. Modem and far machine have this machine's processors beside \
     the guest's, so these rates tell the cost of everything, not what a real bus would carry.";
 
-const NOTES: [(&str, &str); 7] = [
+const NOTES: [(&str, &str); 8] = [
     (
         THROUGHPUT,
         "TCP payload at the receiver. Modem, far machine and host share the guest's processors, so these \
@@ -100,6 +101,11 @@ const NOTES: [(&str, &str); 7] = [
          controller would do in hardware.",
     ),
     (
+        LOST,
+        "In a whole measurement. TCP's sender counts what it sent again; queueing disciplines and interfaces are \
+         those of both machines, and sockets are UDP's. What is not told there was none of.",
+    ),
+    (
         CALLS,
         "Counted by the kernel on every thread of the process, a second at a time. A driver in the kernel \
          makes none.",
@@ -118,6 +124,7 @@ fn take(figures: &mut Figures, setting: Setting, sample: &Value) -> Option<()> {
     match sample["kind"].as_str()? {
         "machine" => machine(figures, sample),
         "traffic" => traffic(figures, setting, contender, sample)?,
+        "failure" => failure(figures, contender, sample)?,
         "ping" if setting.timed() => ping(figures, contender, sample)?,
         "calls" => calls(figures, contender, sample)?,
         "memory" => figures.record(
@@ -200,6 +207,46 @@ fn traffic(figures: &mut Figures, setting: Setting, contender: &str, sample: &Va
             figures.record(&kind, contender, time / amount);
         }
     }
+    losses(figures, contender, sample)
+}
+
+/// Records what was lost beside a rate, as far as there was any.
+fn losses(figures: &mut Figures, contender: &str, sample: &Value) -> Option<()> {
+    let test = sample["test"].as_str()?;
+    let again = &sample["iperf3"]["end"]["sum_sent"]["retransmits"];
+    let lost = |name: &str| sample["losses"][name].as_f64();
+    for (name, unit, count) in [
+        ("sent again", "segments", again.as_f64()),
+        (
+            "dropped by a queueing discipline",
+            "packets",
+            lost("qdisc_drops"),
+        ),
+        (
+            "dropped by an interface",
+            "packets",
+            lost("interface_drops"),
+        ),
+        (
+            "dropped by a socket",
+            "datagrams",
+            lost("receive_buffer_errors"),
+        ),
+    ] {
+        if let Some(count) = count.filter(|count| *count > 0.0) {
+            let kind = Kind::new(LOST, &format!("{test}, {name}"), unit, Better::Lower);
+            figures.record(&kind, contender, count);
+        }
+    }
+    Some(())
+}
+
+/// Tells of a measurement that came to nothing.
+fn failure(figures: &mut Figures, contender: &str, sample: &Value) -> Option<()> {
+    let (test, why) = (sample["test"].as_str()?, sample["why"].as_str()?);
+    let round = sample["round"].as_u64()?;
+    let name = format!("failed: {contender}, {test}, round {round}");
+    figures.fact(&name, why.trim());
     Some(())
 }
 
@@ -280,7 +327,9 @@ mod tests {
 {"kind":"ping","contender":"a","round":1,"test":"ping idle","sent":4,"milliseconds":[1.0,3.0,2.0]}
 {"kind":"traffic","contender":"a","round":1,"test":"TCP down, 1 flow","processors":2,
  "micros":{"wall":1000000,"idle":500000,"near":300000,"far":200000,"emulator":400000,"controller":100000,"driver":250000},
- "iperf3":{"end":{"sum_received":{"bytes":536870912,"bits_per_second":4294967296.0}}}}
+ "losses":{"qdisc_drops":0,"interface_drops":3,"receive_buffer_errors":0},
+ "iperf3":{"end":{"sum_sent":{"retransmits":7},"sum_received":{"bytes":536870912,"bits_per_second":4294967296.0}}}}
+{"kind":"failure","contender":"b","round":2,"test":"TCP down, 1 flow","why":"exit status 1: refused\n"}
 {"kind":"traffic","contender":"a","round":1,"test":"UDP up, 64 bytes","processors":2,
  "micros":{"wall":1000000,"idle":0,"near":0,"far":0,"emulator":0,"controller":0,"driver":0},
  "iperf3":{"end":{"sum":{"packets":3000,"lost_packets":1000,"seconds":2.0}}}}
@@ -313,6 +362,17 @@ mod tests {
         near(WHOLE, "UDP up, 64 bytes", 1000.0);
         near(PING, "ping idle", 2.0);
         near(PING, "ping idle, lost", 1.0);
+        near(LOST, "TCP down, 1 flow, sent again", 7.0);
+        near(LOST, "TCP down, 1 flow, dropped by an interface", 3.0);
+        assert_eq!(figures.of_group(LOST).count(), 2, "what there was none of");
+        let table = uwwan_figures::table::of(&figures);
+        let failed = table
+            .lines()
+            .find(|line| line.contains("failed: b, TCP down, 1 flow, round 2"));
+        assert!(
+            failed.is_some_and(|line| line.contains("exit status 1: refused")),
+            "{table}"
+        );
         near(CALLS, "TCP up, 1 flow, all", 2000.0);
         near(CALLS, "TCP up, 1 flow, read", 990.0);
         near(MEMORY, "peak", 2.0);

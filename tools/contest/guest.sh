@@ -35,8 +35,11 @@ samples=$output/samples.json
 # What 'uwwan up' of this build offers decides, so that nothing is measured
 # under a name that is not its own.
 help=$("$program" up --help)
-declare -A options=()
-contenders=(cdc_mbim)
+# The kernel as it comes, and with the largest NTBs its driver takes; uwwan as it comes, and in turn
+# with what else it offers.
+declare -A options=([uwwan]='' [uwwan-acks]=--ack-filter)
+contenders=(cdc_mbim cdc_mbim-64k uwwan)
+[[ $help != *--ack-filter* ]] || contenders+=(uwwan-acks)
 if [[ $help == *--tun-mode* ]]; then
   modes=(plain offload)
 else
@@ -47,7 +50,8 @@ backends=(libusb)
 for backend in "${backends[@]}"; do
   for mode in "${modes[@]}"; do
     name=$backend${mode:+-$mode}
-    contenders+=("$name")
+    # That is how it comes.
+    [[ $name == libusb-offload ]] || contenders+=("$name")
     options[$name]=${mode:+"--tun-mode $mode"}
     ((${#backends[@]} == 1)) || options[$name]+=" --usb $backend"
   done
@@ -57,9 +61,14 @@ done
 if [[ $short ]]; then
   # The kernel and uwwan as it comes.
   contenders=(cdc_mbim uwwan)
-  options[uwwan]=''
 fi
 ((${#wanted[@]} == 0)) || contenders=("${wanted[@]}")
+
+# The far machine: one packet a call on its interface, which costs more than all else, or with
+# segmentation and receive offload, as a server has. Names of tests tell the latter.
+read -ra machines <<<"${UWWAN_CONTEST_FAR:-tun offload}"
+[[ ! $redir ]] || machines=(tun)
+machine=tun
 
 # --- accounting ---
 
@@ -105,6 +114,31 @@ take_account() {
   done
 }
 
+# What is lost on the way, in the order of 'losses': packets that the queueing disciplines of either
+# machine dropped, those that interfaces had no room for, and datagrams that sockets had no room for.
+losses=(qdisc_drops interface_drops receive_buffer_errors)
+declare -A lost=()
+take_losses() {
+  local side
+  lost=([qdisc_drops]=0 [interface_drops]=0 [receive_buffer_errors]=0)
+  for side in '' far; do
+    ((lost[qdisc_drops] += $($side tc -s -j qdisc show | jq '[.[].drops // 0] | add // 0'))) || :
+    ((lost[interface_drops] += $($side ip -s -j link show | jq '[.[].stats64 | .tx.dropped + .rx.dropped] | add // 0'))) || :
+    ((lost[receive_buffer_errors] += $($side cat /proc/net/snmp | awk '$1 == "Udp:" { if (!at) { for (i = 1; i <= NF; i++) if ($i == "RcvbufErrors") at = i } else print $at }'))) || :
+  done
+}
+
+# failed TEST FILE STATUS: a measurement that came to nothing, with what can be told of it.
+failed() {
+  local why
+  why=$(jq -r '.error // empty' <"$2" 2>/dev/null)
+  [[ $why ]] || why=$(tail -c 300 "$2" | tr '\n' ' ')
+  (($3 != 124)) || why+=" (it did not end in time)"
+  why="exit status $3: ${why:-it said nothing}"
+  not_ok "$contender $1, round $round" "$why"
+  write failure "\"test\":\"$1\",\"why\":$(jq -Rs . <<<"$why")"
+}
+
 # write KIND MEMBERS: one object into 'samples'.
 write() {
   printf '{"kind":"%s","contender":"%s","round":%d,%s}\n' "$1" "$contender" "$round" "$2" >>"$samples"
@@ -112,34 +146,41 @@ write() {
 
 # traffic TEST OPTION…: iperf3 for some seconds, with an account of who ran.
 traffic() {
-  local test=$1 said=$logs/iperf3.json key spent=''
-  local -A before=()
+  local test=$1$suffix said=$logs/iperf3.json key spent='' result=0 missing=''
+  local -A before=() had=()
   [[ $test =~ $tests ]] || return 0
   shift
+  take_losses
+  for key in "${losses[@]}"; do had[$key]=${lost[$key]}; done
   take_account
   for key in "${!account[@]}"; do before[$key]=${account[$key]}; done
-  if ! as near timeout $((seconds * 20 + 30)) iperf3 --json --interval 0 --time "$seconds" --connect-timeout 5000 "$@" >"$said" 2>&1; then
-    not_ok "$contender $test, round $round" "$(jq -r .error <"$said" 2>/dev/null || head -c 300 "$said")"
+  as near timeout $((seconds * 20 + 30)) iperf3 --json --interval 0 --time "$seconds" --connect-timeout 5000 "$@" >"$said" 2>&1 || result=$?
+  take_account
+  if ((result)); then
+    failed "$test" "$said" "$result"
     return 1
   fi
-  take_account
+  take_losses
+  for key in "${losses[@]}"; do
+    missing+="${missing:+,}\"$key\":$((lost[$key] - had[$key]))"
+  done
   for key in "${!account[@]}"; do
     spent+="${spent:+,}\"$key\":$((account[$key] - before[$key]))"
   done
-  write traffic "\"test\":\"$test\",\"processors\":$processors,\"micros\":{$spent},\"iperf3\":$(<"$said")"
+  write traffic "\"test\":\"$test\",\"processors\":$processors,\"micros\":{$spent},\"losses\":{$missing},\"iperf3\":$(<"$said")"
 }
 
 # round_trips TEST COUNT PAUSE: echo requests to the gateway.
 round_trips() {
-  local said times
+  local said times test=$1$suffix
   [[ $1 =~ $tests ]] || return 0
   said=$(ping -n -c "$2" -i "$3" -W 2 "$target" 2>&1)
   times=$(sed -n 's/.*time=\([0-9.]*\) ms/\1/p' <<<"$said" | paste -sd,)
   if [[ ! $times ]]; then
-    not_ok "$contender $1, round $round" "$(tail -n 2 <<<"$said" | tr '\n' ' ')"
+    not_ok "$contender $test, round $round" "$(tail -n 2 <<<"$said" | tr '\n' ' ')"
     return 1
   fi
-  write ping "\"test\":\"$1\",\"sent\":$2,\"milliseconds\":[$times]"
+  write ping "\"test\":\"$test\",\"sent\":$2,\"milliseconds\":[$times]"
 }
 
 loaded_round_trips() { # test, iperf3 option…
@@ -204,7 +245,7 @@ plug_in() {
     wait_for 20 drivers_are 'cdc_ether option' && udevadm settle
     return
   fi
-  start_emulator far0 --attach --knob ipv6=on &&
+  start_emulator far0 --attach --knob ipv6=on --far-side "$machine:far0" &&
     wait_for 20 find_modem &&
     wait_for 20 drivers_are 'cdc_ether option' &&
     udevadm settle || return
@@ -212,6 +253,12 @@ plug_in() {
   mapfile -t threads < <(controller_threads)
   belongs emulator "${emulators[far0]}"
   belongs controller "${threads[@]}"
+}
+
+# The largest NTBs from the modem that the kernel's driver takes, where this contender has them.
+large_ntbs() {
+  [[ $contender == cdc_mbim-64k ]] || return 0
+  echo 65536 >"/sys/class/net/$1/cdc_ncm/rx_max"
 }
 
 cdc_mbim_up() {
@@ -226,6 +273,7 @@ cdc_mbim_up() {
   [[ $(<"/sys/class/net/$wwan/cdc_ncm/ndp_to_end") == Y ]] &&
     ip addr add "$host_address/30" dev "$wwan" &&
     ip addr add "$host_address6/64" dev "$wwan" nodad &&
+    large_ntbs "$wwan" &&
     ip link set "$wwan" up &&
     ip route add "$far_prefix" via "$gateway" dev "$wwan" &&
     ip route add "$far_prefix6" dev "$wwan"
@@ -269,7 +317,7 @@ end_visit() {
     ip link del veth0
     return
   fi
-  if [[ $contender == cdc_mbim ]]; then
+  if [[ $contender == cdc_mbim* ]]; then
     local counters
     counters=$(cd "/sys/class/net/$(modem_interface)/statistics" && for file in tx_dropped tx_errors rx_errors rx_dropped; do echo "\"$file\":$(<$file)"; done | paste -sd,)
     write interface "\"statistics\":{$counters}"
@@ -282,23 +330,35 @@ end_visit() {
   local broken
   broken=$(jq -r '.violations_by_rule | add // 0' "$logs/far0.json")
   # What the kernel's driver breaks is told, not judged.
-  if ((broken)) && [[ $contender != cdc_mbim ]]; then
+  if ((broken)) && [[ $contender != cdc_mbim* ]]; then
     not_ok "$contender, round $round: no rule of USB, NCM and MBIM broken" "$(jq -c .violations_by_rule "$logs/far0.json")"
   fi
 }
 
-measure_all() {
-  far=$far_address target=$gateway
-  round_trips 'ping idle' $((seconds * 20)) 0.02
+# What depends on the far machine.
+measure_tcp() {
   traffic 'TCP down, 1 flow' --client "$far" --reverse
   traffic 'TCP up, 1 flow' --client "$far"
-  # iperf3 answers UDP from the address that routing picks: the gateway's.
-  traffic 'UDP up, 64 bytes' --client "$gateway" --udp --bitrate 0 --length 64
   if [[ ! $short ]]; then
     traffic 'TCP down, 4 flows' --client "$far" --reverse --parallel 4
     traffic 'TCP up, 4 flows' --client "$far" --parallel 4
     traffic 'TCP down, IPv6' --client "$far_address6" --reverse
     traffic 'TCP up, IPv6' --client "$far_address6"
+  fi
+}
+
+measure_all() {
+  far=$far_address target=$gateway suffix=''
+  if [[ $machine == offload ]]; then
+    suffix=', offloading far side'
+    measure_tcp
+    return
+  fi
+  round_trips 'ping idle' $((seconds * 20)) 0.02
+  measure_tcp
+  # iperf3 answers UDP from the address that routing picks: the gateway's.
+  traffic 'UDP up, 64 bytes' --client "$gateway" --udp --bitrate 0 --length 64
+  if [[ ! $short ]]; then
     traffic 'UDP down, 64 bytes' --client "$gateway" --reverse --udp --bitrate 0 --length 64
     loaded_round_trips 'ping while downloading' --reverse
     loaded_round_trips 'ping while uploading'
@@ -326,7 +386,7 @@ visit() {
   read -ra chosen <<<"${options[$contender]:-}"
   case $contender in
     veth) veth_up ;;
-    cdc_mbim) cdc_mbim_up ;;
+    cdc_mbim*) cdc_mbim_up ;;
     *) uwwan_up "${chosen[@]}" ;;
   esac >"$words" 2>&1 || result=$?
   if ((result)) || ! wait_for 10 answers "$gateway"; then
@@ -335,11 +395,11 @@ visit() {
     measure_all
   fi
   end_visit
-  ((witness_failures > failures)) || ok "$contender, round $round: measured in $((SECONDS - begun)) s"
+  ((witness_failures > failures)) || ok "$contender, far side $machine, round $round: measured in $((SECONDS - begun)) s"
 }
 
 modprobe -a vhci-hcd xhci_pci cdc_ether cdc_mbim option tun veth
-contender='' round=0
+contender='' round=0 suffix=''
 write machine "\"kernel\":\"$(uname -r)\",\"processors\":$processors,\"model\":\"$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)\",\"seconds\":$seconds,\"rounds\":$rounds,\"program\":\"$("$program" --version)\",\"qdisc\":\"$(sysctl -n net.core.default_qdisc)\",\"congestion\":\"$(sysctl -n net.ipv4.tcp_congestion_control)\",\"icount\":${UWWAN_CONTEST_ICOUNT:-false},\"redir\":${UWWAN_CONTEST_REDIR:-false}"
 if [[ $redir ]]; then
   # The clock out there is far ahead of one that counts instructions: each segment of a window would
@@ -357,8 +417,12 @@ if [[ ! $redir ]]; then
   belongs far "${servers[@]}"
 fi
 for ((round = 1; round <= rounds; round++)); do
-  for name in "${contenders[@]}"; do
-    visit "$name"
+  for machine in "${machines[@]}"; do
+    for name in "${contenders[@]}"; do
+      # A cable has one kind of far machine.
+      [[ $machine == tun || $name != veth ]] || continue
+      visit "$name"
+    done
   done
 done
 finish
