@@ -40,7 +40,7 @@ fn checked(state: &Path, schema: &[&str], text: &[u8]) -> Vec<Value> {
 fn errors_are_one_line_of_json() {
     let state = tempfile::tempdir().unwrap();
     for (arguments, exit, kind) in [
-        (&["status", "--json"][..], 3, "not-running"),
+        (&["status", "--json"][..], 3, "missing"),
         (&["usage", "--json"], 3, "missing"),
         (&["usage", "--json", "--nonsense"], 2, "usage"),
         (&["list", "--json", "--device"], 2, "usage"),
