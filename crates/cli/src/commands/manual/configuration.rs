@@ -144,7 +144,7 @@ mod tests {
         let known = |key: &str| {
             let text = format!("{key} = 1979-05-27");
             let failure = Settings::parse(path, &text).unwrap_err().to_string();
-            !failure.contains("unknown field")
+            !failure.contains(&format!("unknown field `{key}`"))
         };
         for key in &told {
             assert!(known(key), "{key}");
