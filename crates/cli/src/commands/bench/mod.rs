@@ -12,6 +12,7 @@
 //!   server.
 
 mod ceiling;
+mod compare;
 mod contenders;
 mod cost;
 mod emulated;
@@ -22,13 +23,13 @@ mod loopback;
 mod modem;
 mod near;
 mod outcome;
+mod profile;
 mod report;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crossbeam_channel::Receiver;
-use uwwan_emulator::Knobs;
 use uwwan_figures::{Figures, table};
 use uwwan_modem::options::{Format, Padding, Placement, Table, TunMode};
 use uwwan_usb::backend::BackendKind;
@@ -36,7 +37,8 @@ use uwwan_usb::backend::BackendKind;
 use self::contenders::Contender;
 use self::iperf3::Server;
 use self::link::{Link, Test};
-use self::report::Report;
+use self::profile::Profile;
+use self::report::Files;
 use crate::capture;
 use crate::checks::{bad, within, words};
 use crate::failure::{Failure, FailureKind};
@@ -56,13 +58,15 @@ Examples:
       every combination, visited in turn
   uwwan bench --tun-mode offload,plain        many packets a call of the TUN beside one
   uwwan bench --test up --ack-filter true,false
+  uwwan bench --profile lte --test down,ping-down    at the rate and delay of LTE
   uwwan bench --device loopback --ntb 16,32   NTBs alone: built, taken apart
   uwwan bench --server iperf.example.net      a real modem, through the `uwwan up` that runs
   uwwan bench --device 1-4.2 --server 192.0.2.9:5201 --usb libusb,nusb -- --apn internet
       a real modem, with an `uwwan up` of its own for each visit
   uwwan bench --capture t.pcapng --snap 128 --capture-compare
       what a capture costs: without, with, in turn
-  uwwan bench --rounds 5 --report bench.html --json > bench.json
+  uwwan bench --rounds 5 --report bench.html --csv bench.csv --json > bench.json
+  uwwan bench compare bench.json later.json   runs that were saved, side by side
 
 Without hardware, all of it runs in two private network namespaces: the host's TCP, a TUN interface,
 the driver, the emulated modem, a second TUN interface, the far machine's TCP. They share this
@@ -75,7 +79,10 @@ second of a test moves as much as the network carries, and somebody pays for it.
 
 Ctrl-C ends it after the measurement at work; what was measured by then is shown, and kept as asked.
 The exit status is 0 only if every measurement succeeded.")]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// What to measure: `emulator`, `loopback`, or a modem as in `uwwan up`
     /// [default: emulator; with --server the modem that runs]
     #[arg(long, short, value_name = "DEVICE")]
@@ -98,9 +105,12 @@ pub struct Arguments {
     /// Print the figures as one line of JSON; everything else goes to standard error
     #[arg(long)]
     json: bool,
-    /// Write a page with charts
-    #[arg(long, value_name = "FILE.html")]
-    report: Option<PathBuf>,
+    #[command(flatten)]
+    files: report::FileOptions,
+    /// With the emulated modem: its link. `wire` has no bound, `bus` is a high-speed bus (426 Mbit/s),
+    /// `lte` and `lte-a` are LTE of category 4 and 6 behind one, with delay and jitter
+    #[arg(long, value_name = "LINK", value_parser = words(Profile::VALUES))]
+    profile: Option<Profile>,
     /// With the emulated modem: what its firmware does, as name=value; may be repeated
     #[arg(long = "knob", value_name = "NAME=VALUE")]
     knobs: Vec<String>,
@@ -171,6 +181,12 @@ pub struct Arguments {
     up: Vec<String>,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Set saved runs side by side
+    Compare(compare::Arguments),
+}
+
 /// What a bench measures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Subject {
@@ -201,12 +217,16 @@ impl FromStr for Subject {
 /// # Errors
 /// Fails when an option makes no sense, or when a measurement did not succeed.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if let Some(Command::Compare(arguments)) = &arguments.command {
+        return compare::run(arguments);
+    }
     within("seconds", arguments.seconds, 0.05, 600.0)?;
     let subject = arguments.subject();
     arguments.check(&subject)?;
     let contenders = arguments.contenders()?;
-    let knobs = crate::emulated::turn(Knobs::default(), &arguments.knobs)?;
-    let report = arguments.report.as_deref().map(Report::open).transpose()?;
+    let link = arguments.profile.unwrap_or(Profile::Wire);
+    let knobs = crate::emulated::turn(link.knobs(), &arguments.knobs)?;
+    let files = Files::open(&arguments.files)?;
     let capture = arguments.capture.prepare()?;
     let captured = arguments.captured(&contenders);
     let mut bench = match subject {
@@ -215,7 +235,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             if captured.is_empty() {
                 capture.start()?;
             }
-            Bench::new(arguments, "uwwan and an emulated modem")?
+            let mut bench = Bench::new(arguments, "uwwan and an emulated modem")?;
+            bench.figures.fact("link", link.word());
+            for (name, value) in knobs.changed() {
+                bench.figures.fact("knob", format!("{name}={value}"));
+            }
+            bench
         }
         Subject::Loopback => Bench::new(arguments, "NTBs, built and taken apart")?,
         Subject::Device(Device::Usb(_)) => Bench::new(arguments, "uwwan and a modem")?,
@@ -293,7 +318,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             bench.rounds(&mut visits)?;
         }
     }
-    bench.finish(report)
+    bench.finish(files)
 }
 
 fn no_server() -> Failure {
@@ -354,6 +379,12 @@ impl Arguments {
                 !self.knobs.is_empty(),
                 !emulated,
                 "only the emulated modem has knobs",
+            ),
+            (
+                "profile",
+                self.profile.is_some(),
+                !emulated,
+                "only the emulated modem has a link to choose",
             ),
             (
                 "tun-mode",
@@ -581,9 +612,9 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// Writes the report and prints the figures. Fails with the kind of the first failure when a
+    /// Writes the files and prints the figures. Fails with the kind of the first failure when a
     /// contender failed, and when the user interrupted.
-    fn finish(mut self, report: Option<Report>) -> Result<(), Failure> {
+    fn finish(mut self, files: Files) -> Result<(), Failure> {
         outcome::notes(&mut self.figures);
         if let Some(round) = self.ended_in {
             let text = format!("in round {round} of {}", self.arguments.rounds);
@@ -593,9 +624,7 @@ impl<'a> Bench<'a> {
             self.figures
                 .fact("failed", format!("{name}: {}", failure.one_line()));
         }
-        if let Some(report) = report {
-            report.write(&self.figures)?;
-        }
+        files.write(&self.figures)?;
         if self.arguments.json {
             say_json(&outcome::json(&self.figures, &self.failures))?;
         } else if !self.figures.metrics().is_empty() {

@@ -1,16 +1,70 @@
-//! Writes the page with charts of `uwwan bench --report`.
+//! Writes the files of `uwwan bench`: the page with charts, the charts alone, and the values.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use uwwan_figures::{Figures, page};
+use uwwan_figures::{Figures, csv, page};
 
 use crate::failure::{Failure, FailureKind};
 
-/// A file to which the page will be written. It is opened before the work, so that a wrong path is
+/// The files that figures are written to, as they are asked for.
+#[derive(Debug, clap::Args)]
+pub struct FileOptions {
+    /// Write a page with charts
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
+    /// Write the charts alone, as an image
+    #[arg(long, value_name = "FILE.svg")]
+    svg: Option<PathBuf>,
+    /// Write every value, a line each
+    #[arg(long, value_name = "FILE.csv")]
+    csv: Option<PathBuf>,
+}
+
+/// The function that makes a file's text.
+type Render = fn(&Figures) -> String;
+
+/// The open files.
+pub struct Files(Vec<(Report, Render)>);
+
+impl Files {
+    /// Opens the files that are asked for.
+    ///
+    /// # Errors
+    /// As [`Report::open`].
+    pub fn open(options: &FileOptions) -> Result<Files, Failure> {
+        let wanted: [(&str, &Option<PathBuf>, Render); 3] = [
+            ("report", &options.report, page::of),
+            ("svg", &options.svg, page::svg),
+            ("csv", &options.csv, csv::of),
+        ];
+        let mut files = Vec::new();
+        for (option, path, render) in wanted {
+            if let Some(path) = path {
+                files.push((Report::open(option, path)?, render));
+            }
+        }
+        Ok(Files(files))
+    }
+
+    /// Writes all files.
+    ///
+    /// # Errors
+    /// As [`Report::write`].
+    pub fn write(self, figures: &Figures) -> Result<(), Failure> {
+        for (report, render) in self.0 {
+            report.write(&render(figures))?;
+        }
+        Ok(())
+    }
+}
+
+/// A file to which figures will be written. It is opened before the work, so that a wrong path is
 /// reported at once, and left as it was when the work fails.
-pub struct Report {
+struct Report {
+    /// The option that names it.
+    option: &'static str,
     path: PathBuf,
     file: File,
     /// Whether the file was not there before.
@@ -19,19 +73,20 @@ pub struct Report {
 }
 
 impl Report {
-    /// Opens the file at `path`, or creates it.
+    /// Opens the file at `path`, which the option `option` names, or creates it.
     ///
     /// # Errors
     /// Fails with [`FailureKind::Usage`] when the file cannot be opened for writing.
-    pub fn open(path: &Path) -> Result<Report, Failure> {
+    fn open(option: &'static str, path: &Path) -> Result<Report, Failure> {
         let fresh = !path.exists();
         let file = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(false)
             .open(path)
-            .map_err(|error| cannot(path, &error))?;
+            .map_err(|error| cannot(option, path, &error))?;
         Ok(Report {
+            option,
             path: path.to_owned(),
             file,
             fresh,
@@ -39,16 +94,16 @@ impl Report {
         })
     }
 
-    /// Writes the page in place of what the file held.
+    /// Writes a text in place of what the file held.
     ///
     /// # Errors
     /// Fails with [`FailureKind::Usage`] when the file cannot be written.
-    pub fn write(mut self, figures: &Figures) -> Result<(), Failure> {
+    fn write(mut self, text: &str) -> Result<(), Failure> {
         // What is no regular file (a pipe) has no length to set.
         let _ = self.file.set_len(0);
         self.file
-            .write_all(page::of(figures).as_bytes())
-            .map_err(|error| cannot(&self.path, &error))?;
+            .write_all(text.as_bytes())
+            .map_err(|error| cannot(self.option, &self.path, &error))?;
         self.written = true;
         Ok(())
     }
@@ -62,9 +117,9 @@ impl Drop for Report {
     }
 }
 
-fn cannot(path: &Path, error: &std::io::Error) -> Failure {
+fn cannot(option: &str, path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(FailureKind::Usage, "cannot write the report")
-        .at(format!("{} (--report)", path.display()))
+        .at(format!("{} (--{option})", path.display()))
         .because(error)
         .next("name a file in a directory that is there and yours")
 }
@@ -77,25 +132,25 @@ mod tests {
     fn a_file_is_written_or_left_alone() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("report.html");
-        drop(Report::open(&path).unwrap());
+        drop(Report::open("report", &path).unwrap());
         assert!(!path.exists(), "nothing was measured");
         std::fs::write(&path, "x".repeat(100_000)).unwrap();
-        drop(Report::open(&path).unwrap());
+        drop(Report::open("report", &path).unwrap());
         assert_eq!(std::fs::metadata(&path).unwrap().len(), 100_000);
-        Report::open(&path)
+        Report::open("report", &path)
             .unwrap()
-            .write(&Figures::new("T"))
+            .write("short")
             .unwrap();
         let page = std::fs::read_to_string(&path).unwrap();
-        assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
+        assert_eq!(page, "short");
     }
 
     #[test]
     fn a_wrong_path_is_told() {
-        let Err(failure) = Report::open(Path::new("/nowhere/at/all.html")) else {
+        let Err(failure) = Report::open("csv", Path::new("/nowhere/at/all.csv")) else {
             panic!("there is no such directory");
         };
         assert_eq!(failure.kind, FailureKind::Usage);
-        assert!(failure.to_string().contains("--report"), "{failure}");
+        assert!(failure.to_string().contains("--csv"), "{failure}");
     }
 }
