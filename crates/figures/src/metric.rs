@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::Spread;
 
+/// Version of the JSON of [`Figures`]. It changes where a reader of the one before would be misled.
+pub const VERSION: u32 = 1;
+
 /// Whether more or less of a value is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -144,7 +147,7 @@ impl Figures {
     #[must_use]
     pub fn new(title: &str) -> Figures {
         Figures {
-            version: crate::saved::VERSION,
+            version: VERSION,
             title: title.to_owned(),
             facts: Vec::new(),
             notes: Vec::new(),

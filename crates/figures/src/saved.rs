@@ -1,16 +1,14 @@
 //! Figures that were saved as JSON, read again and set side by side.
 //!
-//! The JSON is an object: `version` (this module's [`VERSION`]), `title`, `facts` and `notes` (arrays of
+//! The JSON is an object: `version` ([`VERSION`]), `title`, `facts` and `notes` (arrays of
 //! pairs of strings), and `metrics`, an array of objects with `group`, `name`, `unit`, `better` (`higher`
 //! or `lower`) and `rows`. A row has `contender`, `values` in the order of measurement (`null` where there
 //! was no number), and `median`, `low` and `high` of these. Members that are not known are ignored.
 
 use serde::Deserialize;
 
+pub use crate::metric::VERSION;
 use crate::{Better, Figures, Kind};
-
-/// Version of the JSON. It changes where a reader of the one before would be misled.
-pub const VERSION: u32 = 1;
 
 #[derive(Deserialize)]
 struct Saved {
