@@ -54,7 +54,7 @@
 //!
 //! **A bound in time.** What is in flight to the device is what a packet waits for. Behind the NTB on
 //! the bus there is no more than the device takes in a millisecond, or one NTB (`backlog`); of large
-//! packets one is read at a time behind one NTB where the bus takes longer for it.
+//! packets one is read at a time behind two NTBs where the bus takes longer for it.
 //!
 //! **Backpressure, not queues.** With all send buffers in flight the host's end is not polled for
 //! reading: packets wait in the interface's queues (`txqueuelen` each), and the kernel drops what

@@ -303,7 +303,7 @@ fn what_was_measured_is_kept_when_it_is_interrupted() {
     assert!(figures.to_string().contains("in round "), "{figures}");
     assert!(
         said.iter()
-            .any(|line| line.starts_with("error: interrupted")),
+            .any(|line| line.contains("\"what\":\"interrupted\"")),
         "{said:?}"
     );
 }

@@ -40,9 +40,11 @@ impl Place {
             program,
             ordinary,
         };
-        std::fs::create_dir(place.base()).unwrap();
-        if ordinary {
-            std::os::unix::fs::chown(place.base(), Some(NOBODY), Some(NOBODY)).unwrap();
+        for folder in [place.base(), place.state()] {
+            std::fs::create_dir(&folder).unwrap();
+            if ordinary {
+                std::os::unix::fs::chown(folder, Some(NOBODY), Some(NOBODY)).unwrap();
+            }
         }
         place
     }
@@ -51,12 +53,16 @@ impl Place {
         self.folder.path().join("run")
     }
 
+    fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
     fn uwwan(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command
             .args(arguments)
             .env("UWWAN_RUNTIME_DIR", self.base())
-            .env("UWWAN_STATE_DIR", self.base())
+            .env("UWWAN_STATE_DIR", self.state())
             .env_remove("UWWAN_LOG")
             .env_remove("NOTIFY_SOCKET")
             .current_dir("/")

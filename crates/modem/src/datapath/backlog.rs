@@ -95,7 +95,10 @@ impl Backlog {
             return true;
         };
         let ahead = if large {
-            limit.saturating_sub(Self::LARGE)
+            // The thread may be late by one NTB before the bus runs dry.
+            limit
+                .saturating_sub(Self::LARGE)
+                .max(limit.min(2 * self.ntb))
         } else {
             limit.saturating_sub(self.ntb)
         };
@@ -193,7 +196,7 @@ mod tests {
         }
 
         #[test]
-        fn of_large_packets_one_is_read_behind_an_ntb(
+        fn of_large_packets_one_is_read_behind_two_ntbs(
             rate in 500_000_u64..60_000_000,
             late in 0_u64..100_000,
         ) {
@@ -203,7 +206,7 @@ mod tests {
             bus.run(&mut backlog, start, 40 * bus.each + 200_000_000, 4);
             let time = 40 * bus.each + 200_000_000;
             bus.run(&mut backlog, start, time, 4);
-            prop_assert!(bus.deepest <= 5, "{}", bus.deepest);
+            prop_assert!(bus.deepest <= 6, "{}", bus.deepest);
             if late < bus.each {
                 let share = (bus.sent * bus.each) as f64 / time as f64;
                 prop_assert!(share > 0.9, "{share}");

@@ -11,9 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_uwwan");
-/// Nothing here takes nearly as long.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::running::{PATIENCE, PROGRAM, bare, succeeds, uwwan};
 
 /// Hook that adds a line to the file beside it: its moment, argument, interface and address.
 const HOOK: &str = "#!/bin/sh
@@ -41,17 +39,11 @@ after-down = ['hook', 'd']
 ";
 
 fn up(folder: &Path) -> Command {
-    // From util-linux: root in a user and network namespace of its own, so that interfaces made
-    // here touch nothing of this machine.
-    let mut command = Command::new("unshare");
+    let mut command = bare(&folder.join("run"));
     command
-        .args(["--map-root-user", "--net", "--", PROGRAM, "up", "--config"])
+        .arg("--config")
         .arg(folder.join("modem.toml"))
-        .env("UWWAN_RUNTIME_DIR", folder.join("run"))
-        .env_remove("UWWAN_LOG")
-        .env_remove("NOTIFY_SOCKET")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
+        .env("UWWAN_STATE_DIR", folder.join("state"))
         .stderr(Stdio::inherit());
     command
 }
@@ -87,12 +79,9 @@ impl Up {
     }
 
     fn down(mut self, folder: &Path) {
-        let output = Command::new(PROGRAM)
-            .arg("down")
-            .env("UWWAN_RUNTIME_DIR", folder.join("run"))
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
+        let mut command = uwwan(&["down"]);
+        command.env("UWWAN_RUNTIME_DIR", folder.join("run"));
+        succeeds(&command.output().unwrap());
         assert!(self.child.wait().unwrap().success());
     }
 }

@@ -1,16 +1,16 @@
 //! What commands print with `--json` is what their schemas say.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::Value;
 
+use crate::running;
+
 fn uwwan(state: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_uwwan"))
-        .args(arguments)
+    running::uwwan(arguments)
         .env("UWWAN_STATE_DIR", state)
         .env("UWWAN_RUNTIME_DIR", state)
-        .env_remove("UWWAN_LOG")
         .output()
         .unwrap()
 }
