@@ -60,7 +60,10 @@ pub fn stamp_lines() {
 /// Returns the time and a space, if lines begin with it.
 fn stamp() -> String {
     let stamped = STAMPED.load(Ordering::Relaxed);
-    stamped.then(|| now() + " ").unwrap_or_default()
+    match stamped {
+        true => now() + " ",
+        false => String::new(),
+    }
 }
 
 /// Returns the time as RFC 3339 has it, in UTC, with microseconds.

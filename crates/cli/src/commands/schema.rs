@@ -6,8 +6,10 @@ use super::{config, doctor, usage};
 use crate::failure::{ErrorReport, Failure, FailureKind};
 use crate::output::{say, say_json};
 
-/// Functions that make the schemas, by the command.
-const ALL: [(&str, fn() -> Schema); 4] = [
+/// A command and the function that makes its schema.
+type Described = (&'static str, fn() -> Schema);
+
+const ALL: [Described; 4] = [
     ("config check", || schema_for!(config::Checked)),
     ("doctor", || schema_for!(Vec<doctor::Finding>)),
     ("error", || schema_for!(ErrorReport)),

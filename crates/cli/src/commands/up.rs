@@ -438,8 +438,12 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
         &directory,
         &name,
         &settings,
-        (processes, Arc::clone(&manager), chosen.controls.clone()),
-        metering.month(),
+        (
+            processes,
+            Arc::clone(&manager),
+            chosen.controls.clone(),
+            metering.month(),
+        ),
         json,
     );
     let changes = match shared {
@@ -540,8 +544,7 @@ fn share(
     directory: &RuntimeDir,
     device: &str,
     settings: &Settings,
-    (processes, manager, controls): (Vec<State>, Manager, Option<Controls>),
-    month: Metered,
+    (processes, manager, controls, month): (Vec<State>, Manager, Option<Controls>, Metered),
     json: bool,
 ) -> Result<Changes, Failure> {
     let mbim = sharing::open(builder, handle, directory, settings, json)?;
