@@ -20,5 +20,8 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let whole = usize::try_from(whole).expect("it is a part of the input");
     let again = journal::parse(&bytes[..whole]).expect("whole lines are read");
-    assert_eq!((&again.0, again.1.len(), again.2), (&plan, entries.len(), whole as u64));
+    assert_eq!(
+        (&again.0, again.1.len(), again.2),
+        (&plan, entries.len(), whole as u64)
+    );
 });

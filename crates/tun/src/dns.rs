@@ -3,7 +3,7 @@
 //! Nothing is changed unless asked for. Dropping the guard undoes the changes. A resolv.conf
 //! changed by a run that crashed is put back by the next one.
 //!
-//! System calls: those of [`resolved`](crate::resolved); fork and exec of resolvconf; openat, read, write,
+//! System calls: those of `resolved`; fork and exec of resolvconf; openat, read, write,
 //! rename, unlink.
 
 use std::ffi::OsStr;
