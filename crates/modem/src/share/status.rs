@@ -15,13 +15,16 @@
 //! was turned and how the knobs stand.
 //!
 //! `{"command":"send","to":"control","lengths":[16,20],"wait_ms":2000}` (fields of
-//! [`Sending`]) is followed by as many bytes as the lengths say together. It is answered with one line,
+//! [`Sending`](super::sending::Sending)) is followed by as many bytes as the lengths say together. It is answered with one line,
 //! and then with one for each [`Heard`](crate::raw::Heard), until the time to wait is over, or the client
 //! has closed its sending side.
 //!
-//! A request has to come within [`REQUEST_TIME`], and a reply has to be read within [`REPLY_TIME`].
+//! A request has to come within [`client::REQUEST_TIME`], and a reply has to be read within [`client::REPLY_TIME`].
 //! At most [`MOST_WATCHERS`] clients may watch or wait for the end, so that some places are left
 //! for clients that ask once. A client that has not asked makes room for one that comes.
+
+mod client;
+mod messages;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -30,10 +33,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
+use client::{Client, Phase, Running};
+use messages::request;
+pub use messages::{Reply, Request};
 
 use super::listener::Listener;
-use super::sending::Sending;
 use super::server::{Builder, too_many};
 use super::service::{ClientId, Entrance, Service};
 use super::stream;
@@ -41,94 +45,14 @@ use crate::capture::{self, Capture, Destination};
 use crate::failure::{Failure, FailureKind};
 use crate::permissions::{self, Caller, Order};
 use crate::poll::Waker;
-use crate::raw::{self, Heard, To};
-use crate::status::Status;
+use crate::raw::{self, To};
 
 /// Length of the longest request line in bytes, its line end included.
 const LONGEST_REQUEST: usize = 4096;
-/// Time a client has for one request line, from its connection or its last reply.
-const REQUEST_TIME: Duration = Duration::from_secs(10);
-/// Time after which a client that does not read its reply is dropped.
-const REPLY_TIME: Duration = Duration::from_secs(2);
 /// Largest number of clients at a time.
 const MOST_CLIENTS: usize = 16;
 /// Largest number of clients among them that watch or wait for the end.
 const MOST_WATCHERS: usize = 12;
-/// Number of bytes of what was heard that wait for a client before the rest waits elsewhere.
-const ENOUGH: usize = 256 << 10;
-/// Pause between two statuses for a watcher when the status has changed.
-const WATCH_SOON: Duration = Duration::from_millis(100);
-/// Pause between two statuses for a watcher when the status has not changed.
-const WATCH_LATE: Duration = Duration::from_secs(1);
-
-/// Request of a client.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "command", rename_all = "snake_case")]
-pub enum Request {
-    /// Asks for the status once.
-    Status {},
-    /// Asks for the status at once, at each change, and at least once a second.
-    Watch {},
-    /// Asks for a clean stop.
-    Stop {},
-    /// Asks for a capture, whose bytes follow the reply.
-    Capture(capture::Options),
-    /// Ends the captures that clients have asked for.
-    EndCaptures {},
-    /// Turns knobs of the emulated modem, and asks how they stand.
-    Emulate {
-        /// Knobs to turn, as `name=value`; all of them or none.
-        #[serde(default)]
-        set: Vec<String>,
-    },
-    /// Asks to send bytes as they are, which follow, and for what comes of it.
-    Send(Sending),
-}
-
-/// Reply of `up`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Reply {
-    /// Whether the request was understood and granted.
-    pub ok: bool,
-    /// Id of the process that answers.
-    pub pid: u32,
-    /// Name of the device that the process runs: its port.
-    pub device: String,
-    /// Reason of a refusal, for readers of version 0.1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    /// Failure that a refusal carries.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failure: Option<Failure>,
-    /// Status as JSON, in answer to `status` and `watch`; what was turned, in answer to `emulate`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<serde_json::Value>,
-    /// Whether everything is down, in the second answer to `stop`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stopped: Option<bool>,
-    /// What came of bytes that were sent as they are, after the first answer to `send`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub heard: Option<Heard>,
-}
-
-impl Reply {
-    /// Returns the status in an answer to `status` or `watch`.
-    ///
-    /// # Errors
-    /// [`FailureKind::Unreadable`] when there is none that this version understands.
-    pub fn decode(&self) -> Result<Status, Failure> {
-        let unreadable = |what: &str| {
-            Failure::new(FailureKind::Unreadable, what)
-                .next("it is of another version than this program; stop and start it again")
-        };
-        let Some(value) = &self.status else {
-            return Err(unreadable("the running uwwan told no state"));
-        };
-        // `Status` has a function of this name beside the trait's, which knows no session 0.
-        <Status as Deserialize>::deserialize(value)
-            .map_err(|error| unreadable("the running uwwan's answer makes no sense").because(error))
-    }
-}
 
 /// Callbacks of the service into the running modem. They are called on the server's thread and must
 /// not block.
@@ -222,107 +146,6 @@ impl Builder {
         }));
         self.socket(service, listener, Entrance::Private, Caller::Everyone);
         Ok(changes)
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// The client may send requests.
-    Asking,
-    /// The client is sent each change. The last status was sent at `sent`, after `seen` changes.
-    Watching { sent: Instant, seen: u64 },
-    /// The client gets the bytes of a capture.
-    Capturing,
-    /// The client sends the bytes that its order announced.
-    Sending,
-    /// The client is told what comes of the bytes.
-    Hearing,
-    /// The client waits for the end.
-    Stopping,
-    /// The client gets the output that waits for it and nothing more.
-    Done,
-}
-
-struct Client {
-    caller: Caller,
-    phase: Phase,
-    input: Vec<u8>,
-    input_ended: bool,
-    output: Vec<u8>,
-    /// Number of bytes of the output that are already written.
-    written: usize,
-    /// Time since which the client is waited for: for its request, or for it to read its reply.
-    since: Instant,
-    capture: Option<Running>,
-    /// Order whose bytes are still to come.
-    sending: Option<Sending>,
-    listener: Option<raw::Listener>,
-}
-
-/// A capture for a client. The reading end is dropped first, so that the writing thread ends.
-struct Running {
-    bytes: stream::Reader,
-    capture: Capture,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // A capture that has been told to end is not waited for.
-        self.capture.end();
-    }
-}
-
-impl Client {
-    fn output(&self) -> &[u8] {
-        &self.output[self.written..]
-    }
-
-    fn send(&mut self, now: Instant, reply: &Reply) {
-        if self.output().is_empty() {
-            self.output.clear();
-            self.written = 0;
-            self.since = now;
-        }
-        if let Ok(line) = serde_json::to_vec(reply) {
-            self.output.extend(line);
-            self.output.push(b'\n');
-        }
-    }
-
-    /// Puts what was heard into the output of a client that has taken what it got before.
-    fn pass_on_heard(&mut self, now: Instant, reply: &Reply) {
-        while self.output().len() < ENOUGH
-            && let Some(listener) = &mut self.listener
-        {
-            match listener.try_next() {
-                Ok(None) => break,
-                Ok(heard) => self.send(
-                    now,
-                    &Reply {
-                        heard,
-                        ..reply.clone()
-                    },
-                ),
-                Err(_) => {
-                    self.listener = None;
-                    self.phase = Phase::Done;
-                }
-            }
-        }
-    }
-
-    /// Returns the time at which something is due for the client: its time is up, or it is sent the
-    /// status.
-    fn due(&self, changes: u64) -> Option<Instant> {
-        if !self.output().is_empty() && self.phase != Phase::Capturing {
-            return Some(self.since + REPLY_TIME);
-        }
-        match self.phase {
-            Phase::Asking | Phase::Sending => Some(self.since + REQUEST_TIME),
-            Phase::Watching { sent, seen } if seen == changes => Some(sent + WATCH_LATE),
-            Phase::Watching { sent, .. } => Some(sent + WATCH_SOON),
-            Phase::Capturing | Phase::Hearing | Phase::Stopping | Phase::Done => None,
-        }
     }
 }
 
@@ -732,21 +555,12 @@ impl Service for StatusService {
     }
 }
 
-/// Returns the request in one line, which has no line end.
-///
-/// # Errors
-/// A text that says what is wrong with the line, for the reply.
-fn request(line: &[u8]) -> Result<Request, String> {
-    let text = std::str::from_utf8(line).map_err(|_| "the request is not UTF-8".to_owned())?;
-    serde_json::from_str(text).map_err(|error| {
-        format!("not a request: {error}; known commands are status, watch, capture, end_captures, emulate, send and stop")
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use super::client::REQUEST_TIME;
     use super::*;
     use crate::capture::Captures;
+    use crate::raw::Heard;
     use uwwan_usb::descriptors::TransferKind;
     use uwwan_usb::observed::{Moment, Observer, Seen};
 
@@ -936,56 +750,5 @@ mod tests {
         service.work(now + REQUEST_TIME);
         assert_eq!(service.take_finished(now), Some(client));
         assert!(orders.lock().unwrap().is_empty());
-    }
-
-    #[test]
-    fn requests_have_one_form() {
-        for (meant, text) in [
-            (Request::Status {}, r#"{"command":"status"}"#),
-            (Request::Watch {}, r#"{"command":"watch"}"#),
-            (Request::Stop {}, r#"{"command":"stop"}"#),
-            (
-                Request::Emulate {
-                    set: vec!["signal=9".into()],
-                },
-                r#"{"command":"emulate","set":["signal=9"]}"#,
-            ),
-        ] {
-            assert_eq!(serde_json::to_string(&meant).unwrap(), text);
-            assert_eq!(request(text.as_bytes()), Ok(meant));
-        }
-    }
-
-    #[test]
-    fn the_status_in_a_reply_has_session_0() {
-        let reply = |status: serde_json::Value| {
-            let form = serde_json::json!({"ok": true, "pid": 1, "device": "1-4", "status": status});
-            serde_json::from_value::<Reply>(form).unwrap()
-        };
-        let told = reply(serde_json::json!({"online": true, "interface": {"name": "wwan0"}}));
-        let status = told.decode().unwrap();
-        assert_eq!(status.interface().unwrap().name, "wwan0");
-        for bad in [serde_json::Value::Null, serde_json::json!({"online": "x"})] {
-            let failure = reply(bad).decode().unwrap_err();
-            assert_eq!(failure.kind, FailureKind::Unreadable);
-        }
-    }
-
-    #[test]
-    fn garbage_is_told_apart() {
-        for bad in [
-            &b""[..],
-            b"\xff\xff",
-            b"status",
-            b"{}",
-            b"[]",
-            br#"{"command":"reboot"}"#,
-            br#"{"command":"status""#,
-            br#"{"command":["status"]}"#,
-        ] {
-            assert!(request(bad).is_err(), "{bad:?}");
-        }
-        let deep = "[".repeat(4000);
-        assert!(request(deep.as_bytes()).is_err());
     }
 }

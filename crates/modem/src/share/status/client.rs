@@ -1,0 +1,122 @@
+//! A client of the control socket: what it is waited for, and what waits for it.
+
+use std::time::{Duration, Instant};
+
+use super::messages::Reply;
+use crate::capture::Capture;
+use crate::permissions::Caller;
+use crate::raw;
+use crate::share::sending::Sending;
+use crate::share::stream;
+
+/// Number of bytes of what was heard that wait for a client before the rest waits elsewhere.
+const ENOUGH: usize = 256 << 10;
+/// Pause between two statuses for a watcher when the status has changed.
+const WATCH_SOON: Duration = Duration::from_millis(100);
+/// Pause between two statuses for a watcher when the status has not changed.
+const WATCH_LATE: Duration = Duration::from_secs(1);
+/// Time after which a client that does not read its reply is dropped.
+pub(super) const REPLY_TIME: Duration = Duration::from_secs(2);
+/// Time a client has for one request line, from its connection or its last reply.
+pub(super) const REQUEST_TIME: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The client may send requests.
+    Asking,
+    /// The client is sent each change. The last status was sent at `sent`, after `seen` changes.
+    Watching { sent: Instant, seen: u64 },
+    /// The client gets the bytes of a capture.
+    Capturing,
+    /// The client sends the bytes that its order announced.
+    Sending,
+    /// The client is told what comes of the bytes.
+    Hearing,
+    /// The client waits for the end.
+    Stopping,
+    /// The client gets the output that waits for it and nothing more.
+    Done,
+}
+
+pub(super) struct Client {
+    pub(super) caller: Caller,
+    pub(super) phase: Phase,
+    pub(super) input: Vec<u8>,
+    pub(super) input_ended: bool,
+    pub(super) output: Vec<u8>,
+    /// Number of bytes of the output that are already written.
+    pub(super) written: usize,
+    /// Time since which the client is waited for: for its request, or for it to read its reply.
+    pub(super) since: Instant,
+    pub(super) capture: Option<Running>,
+    /// Order whose bytes are still to come.
+    pub(super) sending: Option<Sending>,
+    pub(super) listener: Option<raw::Listener>,
+}
+
+/// A capture for a client. The reading end is dropped first, so that the writing thread ends.
+pub(super) struct Running {
+    pub(super) bytes: stream::Reader,
+    pub(super) capture: Capture,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // A capture that has been told to end is not waited for.
+        self.capture.end();
+    }
+}
+
+impl Client {
+    pub(super) fn output(&self) -> &[u8] {
+        &self.output[self.written..]
+    }
+
+    pub(super) fn send(&mut self, now: Instant, reply: &Reply) {
+        if self.output().is_empty() {
+            self.output.clear();
+            self.written = 0;
+            self.since = now;
+        }
+        if let Ok(line) = serde_json::to_vec(reply) {
+            self.output.extend(line);
+            self.output.push(b'\n');
+        }
+    }
+
+    /// Puts what was heard into the output of a client that has taken what it got before.
+    pub(super) fn pass_on_heard(&mut self, now: Instant, reply: &Reply) {
+        while self.output().len() < ENOUGH
+            && let Some(listener) = &mut self.listener
+        {
+            match listener.try_next() {
+                Ok(None) => break,
+                Ok(heard) => self.send(
+                    now,
+                    &Reply {
+                        heard,
+                        ..reply.clone()
+                    },
+                ),
+                Err(_) => {
+                    self.listener = None;
+                    self.phase = Phase::Done;
+                }
+            }
+        }
+    }
+
+    /// Returns the time at which something is due for the client: its time is up, or it is sent the
+    /// status.
+    pub(super) fn due(&self, changes: u64) -> Option<Instant> {
+        if !self.output().is_empty() && self.phase != Phase::Capturing {
+            return Some(self.since + REPLY_TIME);
+        }
+        match self.phase {
+            Phase::Asking | Phase::Sending => Some(self.since + REQUEST_TIME),
+            Phase::Watching { sent, seen } if seen == changes => Some(sent + WATCH_LATE),
+            Phase::Watching { sent, .. } => Some(sent + WATCH_SOON),
+            Phase::Capturing | Phase::Hearing | Phase::Stopping | Phase::Done => None,
+        }
+    }
+}
