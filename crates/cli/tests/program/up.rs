@@ -313,7 +313,7 @@ fn fails(arguments: &[&str], status: i32) -> String {
 
 #[test]
 fn what_passes_by_itself_is_waited_for_on_a_line_that_counts() {
-    let knobs = ["sim_ms=3000", "busy_ms=500", "register_status=9"];
+    let knobs = ["sim_ms=5000", "busy_ms=2000", "register_status=9"];
     let knobs = knobs.iter().flat_map(|knob| ["--knob", knob]);
     let mut up = Up::start(&knobs.collect::<Vec<_>>());
     let waiting = up.event("waiting");
