@@ -1,12 +1,15 @@
 //! The program's allocator: the C library's, which overwrites what is freed and keeps one arena.
 #![allow(unsafe_code)]
 
+#[cfg(not(fuzzing))]
 use std::alloc::System;
 
+#[cfg(not(fuzzing))]
 use zeroizing_alloc::ZeroAlloc;
 
 /// Overwrites memory when it is freed. A PIN or a password passes many buffers on its way from its file
 /// to the wire, in this program and in the crates it uses, and none of them keeps it.
+#[cfg(not(fuzzing))]
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 

@@ -41,14 +41,14 @@ pub struct Http {
 
 /// What a client wants.
 #[derive(Debug, PartialEq, Eq)]
-struct Wanted {
+pub(super) struct Wanted {
     target: Target,
     /// What the server is sent first, or `None` where the client is to be told that it is connected.
     head: Option<Vec<u8>>,
 }
 
 /// An answer that refuses a request: the status with its reason, and a further field with its value.
-type Refusal = (&'static str, &'static str);
+pub(super) type Refusal = (&'static str, &'static str);
 
 impl Http {
     /// Serves a client to its end.
@@ -104,7 +104,10 @@ impl Http {
 
     /// Reads the head of a request. Returns what is wanted and the head's length in bytes, or `None`
     /// when it is not whole.
-    fn read(&self, bytes: &[u8]) -> Result<Option<(Wanted, usize)>, (Refusal, &'static str)> {
+    pub(super) fn read(
+        &self,
+        bytes: &[u8],
+    ) -> Result<Option<(Wanted, usize)>, (Refusal, &'static str)> {
         let bad = |why| (("400 Bad Request", ""), why);
         let mut fields = [httparse::EMPTY_HEADER; FIELDS];
         let mut request = httparse::Request::new(&mut fields);

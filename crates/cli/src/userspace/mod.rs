@@ -244,3 +244,14 @@ fn accept(
         }
     });
 }
+
+/// Reads what a client sends, as far as it goes.
+#[cfg(fuzzing)]
+pub fn read_client(bytes: &[u8]) {
+    let _ = address::split(bytes);
+    let http = Http {
+        network: Userspace::default(),
+        login: None,
+    };
+    let _ = http.read(bytes);
+}

@@ -40,3 +40,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Send(arguments) => send::run(arguments),
     }
 }
+
+/// Returns the NTB that a description makes. `name` is that of its file.
+///
+/// # Errors
+/// What is wrong with the description.
+#[cfg(fuzzing)]
+pub fn built(name: &std::path::Path, text: &str) -> Result<Vec<u8>, Failure> {
+    let description = description::Description::parse(name, text)?;
+    Ok(assemble::assemble(&description)?.bytes)
+}

@@ -1,0 +1,6 @@
+//! A client of the proxies of `up --net userspace` sends anything: a request of HTTP, a SOCKS datagram.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| uwwan::fuzz::proxy_clients(bytes));
