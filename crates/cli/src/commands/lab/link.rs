@@ -18,8 +18,8 @@ const LAYOUT_TIME: Duration = Duration::from_secs(5);
 
 /// Number of times that a modem is brought online so that the settle pause is about what was asked for.
 const PAUSES: u32 = 3;
-/// Time by which the pause may be longer beside a quarter of it.
-const LATE: Duration = Duration::from_millis(20);
+/// Time by which the pause may be longer beside a twentieth of it. Pauses 25 ms apart are told apart.
+const LATE: Duration = Duration::from_millis(15);
 
 /// Modem of the laboratory.
 pub struct Subject {
@@ -69,7 +69,7 @@ impl Subject {
     /// # Errors
     /// [`NotUp`]; the modem is stopped then.
     pub fn start(&self, options: &Options) -> Result<Link, NotUp> {
-        let most = options.settle.map(|settle| settle + settle / 4 + LATE);
+        let most = options.settle.map(|settle| settle + settle / 20 + LATE);
         for _ in 1..PAUSES {
             let (link, paused) = self.try_start(options)?;
             if most.is_none_or(|most| paused <= most) {
