@@ -91,7 +91,7 @@ pub fn report_as_json() {
 pub struct FailureForm {
     /// Kind, for a program to act on.
     pub kind: String,
-    /// What failed.
+    /// Operation that failed.
     pub what: String,
     /// Device, interface, rung, file or option; empty when it is not known.
     pub place: String,

@@ -62,10 +62,9 @@ impl About {
             session: rung.filter(|rung| *rung >= Rung::Connect).map(|_| 0),
         };
         match event {
-            Event::RungStarted { rung } | Event::Waiting { rung, .. } => {
-                of_rung(Level::Debug, Some(*rung))
-            }
-            Event::RungDone { rung, .. } => of_rung(Level::Debug, Some(*rung)),
+            Event::RungStarted { rung }
+            | Event::Waiting { rung, .. }
+            | Event::RungDone { rung, .. } => of_rung(Level::Debug, Some(*rung)),
             Event::RungFailed {
                 failure,
                 retry_seconds: Some(_),

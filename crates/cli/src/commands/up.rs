@@ -297,16 +297,13 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
             identity: driver,
             ..Confinement::default()
         },
-        None => {
-            let usage = state::usage(device == Device::Emulator);
-            alone(
-                &base,
-                &settings,
-                &options,
-                usage.as_ref(),
-                capture.folder.clone(),
-            )
-        }
+        None => alone(
+            &base,
+            &settings,
+            &options,
+            usage.as_ref().map(StateFile::path),
+            capture.folder.clone(),
+        ),
     };
     // The sandbox has no sockets of the Internet.
     let metrics = match &settings.metrics {
@@ -511,14 +508,14 @@ fn alone(
     base: &Path,
     settings: &Settings,
     options: &Options,
-    usage: Option<&PathBuf>,
+    usage: Option<&Path>,
     captures: Option<PathBuf>,
 ) -> Confinement {
     let mut writable = vec![base.to_owned()];
     writable.extend(captures);
     let pins = options.pin_memory.as_ref().map(|place| &place.path);
     let layouts = options.layout_memory.as_ref().map(|place| &place.path);
-    let memory = pins.or(layouts).or(usage);
+    let memory = pins.or(layouts).map(PathBuf::as_path).or(usage);
     if let Some(folder) = memory.and_then(|path| path.parent()) {
         // A folder that cannot be made is told when the memory is written.
         let _ = DirBuilder::new().recursive(true).mode(0o700).create(folder);

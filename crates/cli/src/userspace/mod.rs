@@ -31,9 +31,9 @@ use self::datagrams::Associations;
 use self::flow::Places;
 use self::http::Http;
 use self::login::Login;
-use self::options::{Forward, Listen, Protocol, is_local};
+use self::options::{Forward, Listen, Protocol};
 use self::socks::Socks;
-use self::target::Target;
+use self::target::{Target, is_local};
 use crate::failure::{Failure, FailureKind};
 use uwwan_modem::host::Userspace;
 

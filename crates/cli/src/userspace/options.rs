@@ -2,7 +2,7 @@
 //! forwarded.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
 use serde::Deserialize;
@@ -109,11 +109,6 @@ impl fmt::Display for Forward {
         };
         write!(f, "{protocol} {} to {}", self.local.0, self.remote)
     }
-}
-
-/// Returns whether only this machine's programs reach an address.
-pub fn is_local(address: IpAddr) -> bool {
-    address.to_canonical().is_loopback()
 }
 
 #[cfg(test)]

@@ -105,9 +105,11 @@ impl Target {
                 }
             }
         };
-        let outside = |address: &IpAddr| !address.to_canonical().is_loopback();
         let first = found.first().copied();
-        let found: Vec<_> = found.into_iter().filter(outside).collect();
+        let found: Vec<_> = found
+            .into_iter()
+            .filter(|address| !is_local(*address))
+            .collect();
         match (found.is_empty(), first) {
             (true, Some(first)) => Err(Error::Unreachable(first)),
             _ => Ok(found
@@ -136,6 +138,11 @@ impl Target {
         }
         Err(last)
     }
+}
+
+/// Returns whether only this machine's programs reach an address.
+pub fn is_local(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
 }
 
 #[cfg(test)]

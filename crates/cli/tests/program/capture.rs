@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::running::{PATIENCE, Up, succeeds, uwwan};
@@ -166,14 +166,12 @@ fn secrets_stay_out_unless_asked_for() {
     }
 }
 
-#[test]
-fn wireshark_understands_what_begins_late() {
-    let up = Up::online(&[]);
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("late.pcapng");
+/// Begins a capture of a running `up`. Returns the client that writes it, and what is left of its
+/// standard error.
+fn begin(up: &Up, file: &Path) -> (Child, BufReader<ChildStderr>) {
     let mut capture = up
         .command(&["capture", "start"])
-        .arg(&file)
+        .arg(file)
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
@@ -181,6 +179,15 @@ fn wireshark_understands_what_begins_late() {
     let mut line = String::new();
     told.read_line(&mut line).unwrap();
     assert!(line.contains("capturing"), "{line}");
+    (capture, told)
+}
+
+#[test]
+fn wireshark_understands_what_begins_late() {
+    let up = Up::online(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("late.pcapng");
+    let (mut capture, _told) = begin(&up, &file);
     succeeds(&up.ask(&["signal"]));
     // A datagram to an address beyond the modem.
     let sent = up.inside(&["ping", "-c", "2", "-i", "0.2", "10.169.198.78"]);
@@ -199,16 +206,7 @@ fn an_interrupt_ends_a_capture_with_its_statistics() {
     let up = Up::online(&[]);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("interrupted.pcapng");
-    let mut capture = up
-        .command(&["capture", "start"])
-        .arg(&file)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut told = BufReader::new(capture.stderr.take().unwrap());
-    let mut line = String::new();
-    told.read_line(&mut line).unwrap();
-    assert!(line.contains("capturing"), "{line}");
+    let (mut capture, _told) = begin(&up, &file);
     succeeds(&up.ask(&["signal"]));
     let id = rustix::process::Pid::from_child(&capture);
     rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
