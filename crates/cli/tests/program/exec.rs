@@ -384,9 +384,13 @@ fn the_terminals_keys_reach_the_program_once() {
             "--quiet",
             "--return",
             "--command",
-            &words.join(" "),
+            // script starts a shell, which hears the keys as well, unless
+            // the program takes its place: dash goes on behind its last
+            // command, bash does not.
+            &format!("exec {}", words.join(" ")),
             "/dev/null",
         ])
+        .env("SHELL", "/bin/sh")
         .env("UWWAN_RUNTIME_DIR", place.base())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
