@@ -23,7 +23,7 @@ impl Port {
         self.dialogue.command(self.now, command).unwrap()
     }
 
-    /// What was sent since the last time, as text.
+    /// Returns what was sent since the last call, as text.
     fn sent(&mut self) -> String {
         let bytes: Vec<u8> = std::iter::from_fn(|| self.dialogue.poll_transmit())
             .flatten()

@@ -1,4 +1,4 @@
-//! What a service is: its commands and the layouts of their information buffers.
+//! The description of a service: its commands and the layouts of their information buffers.
 
 use crate::fields::Schema;
 use crate::uuid::Uuid;

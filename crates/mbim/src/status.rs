@@ -222,7 +222,7 @@ values! {
     }
 }
 
-/// What older firmware of the Fibocom FM350 adds to every cause (ModemManager
+/// The offset that older firmware of the Fibocom FM350 adds to every cause (ModemManager
 /// `normalize_nw_error`).
 const CAUSE_OFFSET: u32 = 100;
 

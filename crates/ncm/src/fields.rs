@@ -1,4 +1,4 @@
-//! Where each field of a finished NTB lies, for whoever writes another value than the right one.
+//! The place of each field of a finished NTB, for whoever writes another value than the right one.
 
 use std::ops::Range;
 

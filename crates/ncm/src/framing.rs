@@ -1,4 +1,4 @@
-//! How NTBs to the device are laid out, and how that is agreed on.
+//! The layout of NTBs to the device, and how that is agreed on.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Where the fields of NTH and NDP lie, once for both widths.
+//! The offsets of the fields of NTH and NDP, once for both widths.
 //!
 //! All fields are little endian (NCM 1.0, 3.2 and 3.3; MBIM 1.0, 7).
 

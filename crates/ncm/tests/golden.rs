@@ -112,7 +112,7 @@ struct Row {
     out_max: u32,
     /// `wNtbOutMaxDatagrams`.
     limit: u16,
-    /// How many datagrams are offered, and their length.
+    /// The number of datagrams that are offered, and their length in bytes.
     offered: (usize, usize),
     linux: Numbers,
     /// Ours, where rounding to the next offset that will do makes a difference.

@@ -74,7 +74,7 @@ impl Forge {
 
 const BOTH: [Format; 2] = [Format::Ntb16, Format::Ntb32];
 
-/// What is delivered: (session, length), with the counters.
+/// The datagrams that are delivered, as (session, length), with the counters.
 fn receive(transfer: &[u8]) -> (Vec<(Stream, usize)>, DropCounters) {
     receive_with(transfer, Limits::default())
 }
@@ -619,7 +619,7 @@ fn a_broken_ndp_between_two_good_ones() {
     }
 }
 
-/// What firmware was seen to put between IP packets: text, an ARP request without its Ethernet
+/// Firmware was seen to put these between IP packets: text, an ARP request without its Ethernet
 /// header, nothing like a packet. Linux drops everything behind it.
 #[test]
 fn odd_datagrams_cost_only_themselves() {

@@ -488,7 +488,7 @@ proptest! {
     }
 }
 
-/// What this crate delivers, as the models tell it.
+/// The datagrams that this crate delivers, in the form of the models.
 fn delivered(ntb: &[u8]) -> Vec<Delivered> {
     let mut drops = DropCounters::default();
     let parsed = Ntb::parse(ntb, &Limits::default()).unwrap();

@@ -125,7 +125,7 @@ fn transfers() {
     assert!(verdict(&build(&Choices::default(), &[484])).is_ok());
 }
 
-/// What a device of 128 KiB takes at once is a full packet at 64 KiB, not its end.
+/// The NTB that a device of 128 KiB takes at once is a full packet at 64 KiB, not its end.
 #[test]
 fn the_end_of_65536_bytes_where_more_is_announced() {
     for (announced, zero_packet, short) in [

@@ -1,4 +1,4 @@
-//! How fast the two stacks move TCP data to each other within one process:
+//! Measures how fast the two stacks move TCP data to each other within one process:
 //! `cargo run --release -p uwwan-netstack --example throughput [bytes]`.
 
 use std::io::{Read, Write};

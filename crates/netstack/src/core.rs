@@ -126,7 +126,7 @@ impl<L: PacketLink> Core<L> {
     /// address that has gone; the others live on.
     ///
     /// # Errors
-    /// What is wrong with the addresses; they have not changed then.
+    /// The error says what is wrong with the addresses; they have not changed then.
     pub(crate) fn set_addresses(&mut self, addresses: &[(IpAddr, u8)]) -> Result<(), Error> {
         if addresses.len() > IFACE_MAX_ADDR_COUNT {
             return Err(Error::TooManyAddresses(

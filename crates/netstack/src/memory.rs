@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use crate::link::{PacketLink, Wait};
 
-/// How much one direction of a link holds before its sender has to wait. The batch that the receiver
-/// reads comes on top.
+/// The number of bytes that one direction of a link holds before its sender has to wait. The batch
+/// that the receiver reads comes on top.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
     /// The number of packets.

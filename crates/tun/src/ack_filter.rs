@@ -126,7 +126,7 @@ fn is_after(number: u32, other: u32) -> bool {
     (number.wrapping_sub(other) as i32) > 0
 }
 
-/// What is known of connections from one batch of datagrams to the next.
+/// The state that is kept of connections from one batch of datagrams to the next.
 #[derive(Debug)]
 pub(crate) struct Memory<K> {
     /// Connections whose last segment was an [`Ack`], the one seen last at the end.

@@ -50,7 +50,8 @@ pub struct Configuration {
     /// itself.
     addresses: Vec<Address>,
     routes: Vec<Route>,
-    /// What of it was not there when it was last looked for, in the words of `describe`.
+    /// The parts of it that were missing when they were last looked for, in the words of
+    /// `describe`.
     missing: Vec<String>,
 }
 
@@ -205,7 +206,7 @@ impl Configuration {
     /// as `default metric 100 through eth0 (dhcp)`.
     ///
     /// # Errors
-    /// What the kernel said.
+    /// The error is the kernel's.
     pub fn rivals(&mut self) -> Result<Vec<String>, Error> {
         let defaults = self
             .routes

@@ -89,7 +89,7 @@ pub(crate) struct OtherDefault {
     /// Index of the interface.
     pub(crate) index: u32,
     pub(crate) route: Route,
-    /// Who set it, as the route's protocol tells: `dhcp`, `static`.
+    /// The program that set it, as the route's protocol tells: `dhcp`, `static`.
     pub(crate) origin: String,
 }
 

@@ -159,7 +159,7 @@ mod tests {
 
     use super::*;
 
-    /// What resolved was asked for, in its own order.
+    /// The calls that resolved was asked for, in their order.
     type Asked = Arc<Mutex<Vec<String>>>;
 
     struct Resolved {

@@ -199,7 +199,7 @@ impl Watching {
 mod tests {
     use super::*;
 
-    /// Who took something away once is not taken for who takes the next away.
+    /// A program that took something away once is not taken for the one that takes the next away.
     #[test]
     fn a_culprit_is_told_once() {
         let own = std::process::id();

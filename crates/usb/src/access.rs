@@ -1,4 +1,5 @@
-//! What takes a right on this machine: opening device nodes, and what only root may write.
+//! The operations that take a right on this machine: opening device nodes, and what only root may
+//! write.
 //!
 //! A program without rights of its own hands its backend an [`Access`] that asks a process that has
 //! them. [`Local`] is the one of a program that does it itself.
@@ -12,8 +13,8 @@ use crate::error::Holder;
 use crate::linux::sysfs::{self, Sysfs, USBFS};
 use crate::linux::{ioctl, node};
 
-/// What takes a right on this machine. Devices are named by what sysfs calls them: port, bus and device
-/// number.
+/// The operations that take a right on this machine. Devices are named by what sysfs calls them:
+/// port, bus and device number.
 ///
 /// Errors are those of the system, with its number.
 pub trait Access: std::fmt::Debug + Send + Sync {

@@ -37,7 +37,7 @@ pub fn release(device: &dyn Device, claimed: &[u8], data: Option<u8>) -> Result<
     }
 }
 
-/// What the kernel's drivers are given back, and how.
+/// The interfaces that the kernel's drivers are given back, and how.
 #[derive(Debug, Clone)]
 pub struct GiveBack {
     /// `bConfigurationValue` of the configuration in which they had the device. The active one stays
@@ -52,7 +52,7 @@ pub struct GiveBack {
     pub settle: Duration,
 }
 
-/// What became of a device that was to be given back.
+/// The fate of a device that was to be given back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GivenBack {
     /// The kernel's drivers have it.
@@ -73,7 +73,7 @@ pub enum GivenBack {
 /// A [`PortGuard`](crate::device::PortGuard) must be dropped first.
 ///
 /// # Errors
-/// What the change of configuration said, or the first refusal when no driver has taken any
+/// The error of the change of configuration, or the first refusal when no driver has taken any
 /// interface.
 pub fn give_back(
     device: &dyn Device,

@@ -14,7 +14,7 @@
 //! after a poll only, and the waker stays mute while the queue is being drained, so a stream costs
 //! one wake a batch.
 //!
-//! What nusb does its own way, and what is done about it:
+//! nusb does some things its own way. They are, with what is done about each:
 //!
 //! - *Submission never fails*; what the kernel refuses comes back as a completion in its turn. A
 //!   refusal wakes the endpoint's waker inside the call, which is how `queue` notices: the refused

@@ -71,7 +71,7 @@ pub struct Seen<'a> {
     pub setup: Option<[u8; 8]>,
     /// Number of bytes asked for or to be sent; at the end, the number of bytes moved.
     pub length: usize,
-    /// What is sent, at the submission, or what was received, at the end.
+    /// The bytes that are sent, at the submission, or that were received, at the end.
     pub data: &'a [u8],
 }
 
@@ -306,7 +306,7 @@ fn transfer_kind(descriptors: &Descriptors, active: u8, endpoint: u8) -> Transfe
         .map_or(TransferKind::Bulk, |described| described.kind)
 }
 
-/// What all moments of a queue's transfers share.
+/// The facts that all moments of a queue's transfers share.
 #[derive(Clone, Copy)]
 struct Template {
     bus: u8,

@@ -62,7 +62,7 @@ pub trait Query: Sized {
     /// Reads the lines of the answer ([`crate::dialogue::Done::lines`]).
     ///
     /// # Errors
-    /// When the answer is not what the command answers with.
+    /// The answer is not of the form that the command answers with.
     fn parse(lines: &[String]) -> Result<Self, AnswerError>;
 
     /// The command, ready to be sent.

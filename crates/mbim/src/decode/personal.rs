@@ -1,4 +1,4 @@
-//! Where the personal content of a control message lies in its bytes.
+//! Finds where the personal content of a control message lies in its bytes.
 
 use std::ops::Range;
 

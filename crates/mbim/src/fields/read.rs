@@ -45,7 +45,7 @@ pub struct Reader<'a> {
     /// The noted field that is being read.
     personal: Option<&'static str>,
     parts: Vec<PersonalPart>,
-    /// What was read, where that is asked for.
+    /// The bytes that were read, where they are asked for.
     covered: Option<Vec<Range<usize>>>,
 }
 

@@ -22,7 +22,7 @@ pub struct Vector {
     expect: Expect,
 }
 
-/// What an entry expects.
+/// The result that an entry expects.
 #[derive(serde::Deserialize)]
 #[serde(default)]
 #[derive(Default)]
@@ -36,7 +36,7 @@ struct Expect {
     max_fragment_size: Option<usize>,
 }
 
-/// What libmbim prints for it.
+/// The text that libmbim prints for it.
 #[derive(serde::Deserialize)]
 struct Printed {
     valid: bool,

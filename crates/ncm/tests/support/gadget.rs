@@ -1,10 +1,10 @@
-//! What the Linux gadget `f_ncm` takes (`ncm_unwrap_ntb`, with the bounds of 2026), here with the
-//! NDP signature as a parameter so that it also judges MBIM NTBs. The strictest receiver in
-//! wide use: any fault refuses the whole transfer.
+//! A model of what the Linux gadget `f_ncm` takes (`ncm_unwrap_ntb`, with the bounds of 2026), here
+//! with the NDP signature as a parameter so that it also judges MBIM NTBs. The strictest receiver
+//! in wide use: any fault refuses the whole transfer.
 
 use super::{Delivered, four, u16_at, u32_at};
 
-/// What the gadget was configured with.
+/// The configuration of the gadget.
 pub struct Gadget {
     /// NTB32 rather than NTB16.
     pub wide: bool,
@@ -17,7 +17,7 @@ pub struct Gadget {
 }
 
 impl Gadget {
-    /// What is delivered, or why the transfer is refused.
+    /// Returns the datagrams that are delivered, or why the transfer is refused.
     pub fn receive(&self, transfer: &[u8]) -> Result<Vec<Delivered>, String> {
         let mut delivered = Vec::new();
         let mut base = 0;

@@ -1,5 +1,5 @@
-//! What Linux 6.12 takes as a host: `cdc_mbim_rx_fixup` and `cdc_ncm_rx_fixup` with their
-//! `verify_nth` and `verify_ndp`. The laxest receiver in wide use.
+//! A model of what Linux 6.12 takes as a host: `cdc_mbim_rx_fixup` and `cdc_ncm_rx_fixup` with
+//! their `verify_nth` and `verify_ndp`. The laxest receiver in wide use.
 //!
 //! Where the two differ the MBIM rules are applied to IP and device service NDPs and the NCM
 //! rules to Ethernet NDPs; NTB32 is taken for both though `cdc_mbim` itself speaks NTB16 only.
@@ -9,7 +9,7 @@ use super::{Delivered, four, u16_at, u32_at};
 /// NDPs followed behind the first.
 const MOST_FURTHER_TABLES: usize = 50;
 
-/// What is delivered from a transfer, or nothing when its header is refused.
+/// Returns the datagrams that are delivered from a transfer, or nothing when its header is refused.
 ///
 /// `Err` carries what was delivered before something made the driver give up on the rest.
 pub fn receive(transfer: &[u8], rx_max: usize) -> Result<Vec<Delivered>, Vec<Delivered>> {

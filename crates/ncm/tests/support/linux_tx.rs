@@ -49,8 +49,8 @@ pub struct Layout {
 }
 
 impl Sender {
-    /// What Linux agrees on with a device of these parameters, `packet` being the bulk endpoint's
-    /// `wMaxPacketSize`. Parameters that need mending are not for this model.
+    /// Returns the framing that Linux agrees on with a device of these parameters, `packet` being
+    /// the bulk endpoint's `wMaxPacketSize`. Parameters that need mending are not for this model.
     pub fn new(
         parameters: &NtbParameters,
         format: Format,

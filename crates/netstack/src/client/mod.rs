@@ -97,7 +97,8 @@ impl Client {
     /// Starts a stack on one end of `link`.
     ///
     /// # Errors
-    /// What is wrong with the configuration, or [`Error::System`] when no thread can be had.
+    /// The error says what is wrong with the configuration, or [`Error::System`] when no thread can
+    /// be had.
     pub fn start(config: ClientConfig, link: impl PacketLink + 'static) -> Result<Client, Error> {
         let waiter = link.waiter();
         let mut stack = config.stack;
@@ -138,7 +139,7 @@ impl Client {
     /// those from one that goes are closed.
     ///
     /// # Errors
-    /// What is wrong with the addresses; then nothing has changed.
+    /// The error says what is wrong with the addresses; then nothing has changed.
     pub fn reconfigure(
         &self,
         addresses: &[(IpAddr, u8)],

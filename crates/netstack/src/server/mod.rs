@@ -129,7 +129,7 @@ impl<L: PacketLink> Server<L> {
     /// Makes a server at one end of `link`. It does nothing until it is polled.
     ///
     /// # Errors
-    /// What is wrong with the configuration.
+    /// The error says what is wrong with the configuration.
     pub fn new(config: ServerConfig, link: L, now: Instant) -> Result<Server<L>, Error> {
         let mut core = Core::new(config.stack, link, now)?;
         core.interface.set_any_ip(true);

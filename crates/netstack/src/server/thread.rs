@@ -27,7 +27,8 @@ impl<L: PacketLink + 'static> Server<L> {
     /// Makes a server on a thread of its own.
     ///
     /// # Errors
-    /// What is wrong with the configuration, or [`Error::System`] when no thread can be had.
+    /// The error says what is wrong with the configuration, or [`Error::System`] when no thread can
+    /// be had.
     pub fn spawn(config: ServerConfig, link: L) -> Result<ServerThread, Error> {
         let mut server = Server::new(config, link, Instant::now())?;
         let waiter = server.link().waiter();

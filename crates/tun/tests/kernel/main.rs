@@ -1,6 +1,6 @@
-//! What the kernel makes of it. Each check runs in a private network namespace of its own, entered
-//! while the process has one thread, so there is no test harness: `main` runs them one after the
-//! other. Where namespaces or TUN interfaces cannot be had the run fails and says so.
+//! The kernel's judgement of what the crate does. Each check runs in a private network namespace of
+//! its own, entered while the process has one thread, so there is no test harness: `main` runs them
+//! one after the other. Where namespaces or TUN interfaces cannot be had the run fails and says so.
 
 mod cable;
 mod merging;

@@ -20,7 +20,7 @@ fn run(v6: bool, count: usize) -> Vec<Traffic> {
     whole.cut(SIZE)
 }
 
-/// What is written, as bytes; the datagrams of a batch that are to be damaged are.
+/// The datagrams that are written, as bytes; the datagrams of a batch that are to be damaged are.
 fn wire(batch: &[Traffic], damaged: &[usize]) -> Vec<Vec<u8>> {
     let mut datagrams: Vec<_> = batch.iter().map(Traffic::datagram).collect();
     for index in damaged {

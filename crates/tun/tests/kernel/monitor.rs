@@ -1,4 +1,4 @@
-//! What the kernel tells everybody who listens.
+//! The kernel tells everybody who listens what changes.
 
 use netlink_packet_core::NetlinkMessage;
 use netlink_packet_route::RouteNetlinkMessage;

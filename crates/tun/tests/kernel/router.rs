@@ -81,8 +81,8 @@ pub fn wait(interface: impl AsFd, patience: Duration) -> bool {
     poll(&mut descriptors, Some(&timeout)).expect("poll") > 0
 }
 
-/// What comes out until `enough`, which sees all there is so far. What the kernel sends of its own
-/// accord is left out.
+/// Returns what comes out until `enough`, which sees all there is so far. What the kernel sends of
+/// its own accord is left out.
 pub fn collect<I: AsFd, P>(
     interface: &mut I,
     mut read: impl FnMut(&mut I) -> std::io::Result<P>,

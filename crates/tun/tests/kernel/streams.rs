@@ -116,7 +116,7 @@ fn accept(listener: &TcpListener) -> TcpStream {
     panic!("nobody connected");
 }
 
-/// What was sent arrives, and comes back.
+/// Checks that what was sent arrives, and comes back.
 fn exchange(listen: &str, connect: &str, loss: usize) {
     let (mut near, mut far) = (offload(), offload());
     let _near = configure(&near, ["10.1.0.1", "fd01::1"], &[]);

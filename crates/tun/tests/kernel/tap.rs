@@ -11,7 +11,7 @@ use crate::{PATIENCE, ip_program};
 
 const ADDRESS: [u8; 6] = [0x02, 0x11, 0x22, 0x33, 0x44, 0x55];
 
-/// What `ip link` says of an interface.
+/// Returns what `ip link` says of an interface.
 fn link(name: &str) -> String {
     let output = Command::new("ip")
         .args(["-o", "link", "show", "dev", name])

@@ -32,7 +32,7 @@ fn acks(v6: bool, first: u32, count: u32) -> Vec<Traffic> {
         .collect()
 }
 
-/// What is left of a batch, cut again.
+/// Returns what is left of a batch, cut again.
 fn left(coalescer: &mut Coalescer, batch: &[Traffic]) -> Vec<Vec<u8>> {
     let wire: Vec<_> = batch.iter().map(Traffic::datagram).collect();
     let mut scatter = Scatter::new(1500);
@@ -146,7 +146,7 @@ fn a_damaged_one_supersedes_nothing() {
     }
 }
 
-/// What a connection sends next.
+/// The segment that a connection sends next.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Advance(u16),
@@ -266,7 +266,7 @@ fn timestamp(traffic: &Traffic) -> u32 {
     u32::from_be_bytes(*traffic.tcp_options[4..].first_chunk().expect("timestamps"))
 }
 
-/// What a TCP knows after the segments of one connection (RFC 9293, RFC 5681, RFC 7323).
+/// The state of a TCP after the segments of one connection (RFC 9293, RFC 5681, RFC 7323).
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Receiver {
     acknowledged: Option<u32>,

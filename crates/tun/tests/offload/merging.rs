@@ -25,7 +25,7 @@ fn is_large(packet: &Large) -> bool {
     packet.0[1] != 0
 }
 
-/// What the packets stand for.
+/// The meaning of the packets.
 fn cut_all(packets: &[Large]) -> Vec<Vec<u8>> {
     let mut scatter = Scatter::new(1500);
     packets
@@ -258,7 +258,7 @@ fn by_flow(datagrams: &[Vec<u8>]) -> BTreeMap<Vec<u8>, Vec<Vec<u8>>> {
     flows
 }
 
-/// What may happen to a flow between two datagrams.
+/// The events that may happen to a flow between two datagrams.
 #[derive(Debug, Clone, Copy)]
 enum Event {
     Next,

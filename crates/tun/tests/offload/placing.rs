@@ -1,4 +1,4 @@
-//! Where datagrams of large packets end up.
+//! The places at which datagrams of large packets end up.
 
 use std::io;
 

@@ -6,7 +6,7 @@ use std::io::{self, IoSliceMut};
 use uwwan_tun::coalesce::{Coalescer, Merge};
 use uwwan_tun::scatter::{Layout, Place, Received, Scatter};
 
-/// What blocks are filled with before anything is placed in them.
+/// The byte that blocks are filled with before anything is placed in them.
 pub const EMPTY: u8 = 0xee;
 
 /// Blocks of memory, filled one after the other from the front.
@@ -15,7 +15,7 @@ pub struct Blocks {
     pub rows: Rows,
 }
 
-/// Where datagrams lie in them.
+/// The ranges of the datagrams in them.
 #[derive(Clone, Default)]
 pub struct Rows {
     pub places: Vec<(Place, usize)>,
@@ -23,7 +23,7 @@ pub struct Rows {
     pub sizes: Vec<usize>,
     /// Each datagram begins at a multiple of this.
     pub alignment: usize,
-    /// What was there when the last read began.
+    /// The content when the last read began.
     kept: usize,
 }
 
@@ -126,7 +126,7 @@ pub fn cut(scatter: &mut Scatter, vnet: &[u8], packet: &[u8]) -> Vec<Vec<u8>> {
 /// A packet with its virtio header.
 pub type Large = ([u8; 10], Vec<u8>);
 
-/// What datagrams are merged into.
+/// The packet that datagrams are merged into.
 pub fn merge(coalescer: &mut Coalescer, datagrams: &[Vec<u8>]) -> Vec<Large> {
     let superseded = coalescer.counters().superseded;
     let (mut all, mut count) = (Vec::new(), 0);

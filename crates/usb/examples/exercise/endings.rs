@@ -1,4 +1,4 @@
-//! How transfers end when they do not end well.
+//! Transfers that do not end well.
 
 use super::streams::{get_status, turn};
 use super::*;

@@ -1,4 +1,4 @@
-//! What comes between transfers while a queue stays.
+//! Events that come between transfers while a queue stays.
 
 use super::*;
 
@@ -69,7 +69,7 @@ pub fn halted(bench: &Bench) -> Outcome {
     flows(&mut queues)
 }
 
-/// What is pending ends, and the claim outlasts it.
+/// Checks that what is pending ends, and that the claim outlasts it.
 fn reset_with_pending(bench: &Bench, device: &dyn Device) -> Outcome {
     device.release(0)?;
     switch(device, LOOPBACK, |_| {})?;

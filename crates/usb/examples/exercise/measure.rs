@@ -1,5 +1,6 @@
-//! What a stream costs. Not a trial: `exercise --usb NAME measure in|out MEBIBYTES`, with nothing
-//! else on the machine, and under `perf stat -e raw_syscalls:sys_enter` for the system calls.
+//! Measures what a stream costs. Not a trial: `exercise --usb NAME measure in|out MEBIBYTES`, with
+//! nothing else on the machine, and under `perf stat -e raw_syscalls:sys_enter` for the system
+//! calls.
 
 use super::streams::turn;
 use super::*;

@@ -1,4 +1,4 @@
-//! What is refused, and whether it is told for what it is.
+//! Checks what is refused, and that the error names it.
 
 use super::streams::turn;
 use super::*;

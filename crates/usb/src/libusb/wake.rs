@@ -1,4 +1,4 @@
-//! How waiting threads and the pump are told that a transfer has ended.
+//! Tells waiting threads and the pump that a transfer has ended.
 
 use std::cell::Cell;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -28,7 +28,7 @@ fn this_thread() -> u64 {
     })
 }
 
-/// What a device's completion callbacks and its waiters share.
+/// The state that a device's completion callbacks and its waiters share.
 ///
 /// All flags use sequentially consistent order. Whether a thread sleeps until a transfer ends
 /// stands in the transfer's own [`DoneFlag`].

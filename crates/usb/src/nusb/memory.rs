@@ -33,7 +33,7 @@ use ::nusb::{Endpoint, MaybeFuture};
 /// Transfers for whose marks there is room in advance.
 const DEPTH: usize = 32;
 
-/// Where the memory of a buffer is, and how much of it is shown.
+/// The memory of a buffer, and the number of its bytes that are shown.
 #[derive(Debug)]
 struct Mark {
     start: NonNull<u8>,

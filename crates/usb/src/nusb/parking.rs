@@ -1,4 +1,4 @@
-//! Where a queue leaves its endpoint while no transfer is pending.
+//! The place in which a queue leaves its endpoint while no transfer is pending.
 //!
 //! nusb clears halts through the endpoint, and changes alternate settings only while nobody has it
 //! open. Any thread can ask the device for both. A queue with transfers pending has its endpoint to

@@ -1,4 +1,4 @@
-//! How the owner of a queue and the pump are told that a transfer has completed.
+//! Tells the owner of a queue and the pump that a transfer has completed.
 
 use std::cell::Cell;
 use std::fs::File;

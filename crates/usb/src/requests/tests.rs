@@ -1,7 +1,7 @@
 use super::*;
 use crate::fake::FakeDevice;
 
-/// What one call put on the wire: request type, request, value, index, data.
+/// The request that one call put on the wire: request type, request, value, index, data.
 fn sent(call: impl FnOnce(&FakeDevice)) -> (u8, u8, u16, u16, Vec<u8>) {
     let device = FakeDevice::new(3);
     call(&device);

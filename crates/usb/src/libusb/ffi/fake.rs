@@ -28,7 +28,7 @@ struct Urb {
 // SAFETY: the kernel hands a transfer from thread to thread.
 unsafe impl Send for Urb {}
 
-/// What `libusb_context` and `libusb_device_handle` point to.
+/// The object that `libusb_context` and `libusb_device_handle` point to.
 #[derive(Default)]
 struct Kernel {
     urbs: Mutex<VecDeque<Urb>>,
