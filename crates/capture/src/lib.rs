@@ -4,6 +4,7 @@
 //! - [`usbmon`], [`usbpcap`]: the records of Linux and of Windows for such an event.
 //! - [`write`](mod@write), [`read`](mod@read): files of pcapng; pcap is read as well. The blocks
 //!   themselves are pcap-parser's work.
+//!   Files with the ending `.zst` are written and read in which runs of zeros take no room.
 //! - [`exchange`]: submissions and completions put together.
 //!
 //! The crate knows nothing of what the transfers carry. Files may be broken, huge or endless:
@@ -11,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 pub mod exchange;
+mod packed;
 pub mod read;
 pub mod transfer;
 pub mod usbmon;

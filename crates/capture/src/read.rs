@@ -9,6 +9,7 @@ use pcap_parser::traits::{PcapNGPacketBlock, PcapReaderIterator};
 use pcap_parser::{Block, LegacyPcapReader, PcapBlockOwned, PcapError, PcapHeader, PcapNGReader};
 
 use crate::LinkType;
+use crate::packed::{self, Unpacker, Why};
 use crate::transfer::Transfer;
 use crate::{usbmon, usbpcap};
 
@@ -35,6 +36,16 @@ pub struct ReadError {
     pub packets: u64,
     /// Description of the problem.
     pub what: String,
+}
+
+impl ReadError {
+    /// Takes the reason that unpacking has given, if there is one.
+    fn or(mut self, why: &Why) -> Self {
+        if let Some(why) = why.get() {
+            self.what.clone_from(why);
+        }
+        self
+    }
 }
 
 /// A packet of a capture.
@@ -95,7 +106,11 @@ pub fn is_capture(head: &[u8]) -> bool {
         return false;
     };
     let either = |number: u32| *magic == number.to_le_bytes() || *magic == number.to_be_bytes();
-    *magic == PCAPNG || either(0xa1b2_c3d4) || either(0xa1b2_3c4d) || either(0xa1b2_cd34)
+    *magic == PCAPNG
+        || *magic == packed::MAGIC
+        || either(0xa1b2_c3d4)
+        || either(0xa1b2_3c4d)
+        || either(0xa1b2_cd34)
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -116,14 +131,42 @@ pub struct Reader<'a> {
     capacity: usize,
     packets: u64,
     ended: bool,
+    /// Reason why a packed file cannot be read any further.
+    why: Why,
 }
 
 impl<'a> Reader<'a> {
-    /// Begins to read `input`.
+    /// Begins to read `input`, which may be a packed file as well
+    /// ([`Writer::packed`](crate::write::Writer::packed)); offsets in errors are then those of the content.
     ///
     /// # Errors
     /// [`ReadError`] for anything that does not begin as a capture does.
     pub fn new(mut input: impl Read + Send + 'a) -> Result<Self, ReadError> {
+        let mut head = Vec::new();
+        let taken = input
+            .by_ref()
+            .take(PCAP_HEADER as u64)
+            .read_to_end(&mut head);
+        let why = Why::default();
+        let whole = Cursor::new(head.clone()).chain(input);
+        let input: Box<dyn Read + Send + 'a> = if head.starts_with(&packed::MAGIC) {
+            Box::new(Unpacker::new(whole, Why::clone(&why)))
+        } else {
+            Box::new(whole)
+        };
+        let read = match taken {
+            Ok(_) => Self::of(input, Why::clone(&why)),
+            Err(error) => Err(ReadError {
+                offset: 0,
+                packets: 0,
+                what: error.to_string(),
+            }),
+        };
+        read.map_err(|error| error.or(&why))
+    }
+
+    /// Begins to read what is not packed.
+    fn of(mut input: impl Read + Send + 'a, why: Why) -> Result<Self, ReadError> {
         let fail = |what: String| ReadError {
             offset: 0,
             packets: 0,
@@ -158,6 +201,7 @@ impl<'a> Reader<'a> {
             capacity: BUFFER,
             packets: 0,
             ended: false,
+            why,
         })
     }
 
@@ -173,11 +217,12 @@ impl<'a> Reader<'a> {
                 Ok(None) => {}
                 Err(what) => {
                     self.ended = true;
-                    return Err(ReadError {
+                    let error = ReadError {
                         offset: self.blocks.consumed() as u64,
                         packets: self.packets,
                         what,
-                    });
+                    };
+                    return Err(error.or(&self.why));
                 }
             }
         }

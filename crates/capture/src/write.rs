@@ -9,6 +9,7 @@ use pcap_parser::{
 };
 
 use crate::LinkType;
+use crate::packed::Packer;
 
 /// `if_tsresol` of times in nanoseconds.
 const NANOSECONDS: u8 = 9;
@@ -22,12 +23,69 @@ const TRAILER: usize = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Interface(u32);
 
+/// A piece of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// The bytes themselves.
+    Bytes(&'a [u8]),
+    /// So many zeros.
+    Zeros(usize),
+}
+
+impl Part<'_> {
+    /// Returns the number of bytes.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Zeros(length) => *length,
+        }
+    }
+
+    /// Returns whether there are no bytes.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// A writer of one section. Times are in nanoseconds since 1970.
 #[derive(Debug)]
 pub struct Writer<W> {
-    out: W,
+    out: Output<W>,
     interfaces: u32,
-    written: u64,
+}
+
+#[derive(Debug)]
+enum Output<W> {
+    /// The output, with the number of bytes written to it.
+    Plain(W, u64),
+    Packed(Packer<W>),
+}
+
+impl<W: Write> Output<W> {
+    fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(out, written) => {
+                *written += bytes.len() as u64;
+                out.write_all(bytes)
+            }
+            Self::Packed(packer) => packer.write_all(bytes),
+        }
+    }
+
+    fn zeros(&mut self, mut length: usize) -> io::Result<()> {
+        const ZEROS: [u8; 4096] = [0; 4096];
+        if let Self::Packed(packer) = self {
+            return packer.zeros(length);
+        }
+        while length > 0 {
+            let take = length.min(ZEROS.len());
+            self.bytes(&ZEROS[..take])?;
+            length -= take;
+        }
+        Ok(())
+    }
 }
 
 impl<W: Write> Writer<W> {
@@ -36,11 +94,22 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// Those of `out`.
     pub fn new(out: W, application: &str) -> io::Result<Self> {
-        let mut writer = Self {
-            out,
-            interfaces: 0,
-            written: 0,
-        };
+        Self::begin(Output::Plain(out, 0), application)
+    }
+
+    /// Begins a file in which runs of zeros take next to no room: the same content in Zstandard frames
+    /// (RFC 8878), of which a file's name tells by the ending `.zst`. Wireshark and
+    /// [`Reader`](crate::read::Reader) read it as the plain one. It holds back what it is given until
+    /// [`Writer::flush`].
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn packed(out: W, application: &str) -> io::Result<Self> {
+        Self::begin(Output::Packed(Packer::new(out)), application)
+    }
+
+    fn begin(out: Output<W>, application: &str) -> io::Result<Self> {
+        let mut writer = Self { out, interfaces: 0 };
         writer.block(&mut SectionHeaderBlock {
             block_type: 0,
             block_len1: 0,
@@ -77,8 +146,6 @@ impl<W: Write> Writer<W> {
     /// Writes a packet of which `original` bytes passed and `parts`, one after the other, were
     /// captured.
     ///
-    /// The block is put together here, because pcap-parser copies the packet several times.
-    ///
     /// # Errors
     /// Those of the output; [`io::ErrorKind::InvalidInput`] for a packet of 4 GiB or more.
     pub fn packet(
@@ -89,7 +156,25 @@ impl<W: Write> Writer<W> {
         original: u32,
         comment: Option<&str>,
     ) -> io::Result<()> {
-        let captured: usize = parts.iter().map(|part| part.len()).sum();
+        let parts = parts.iter().map(|part| Part::Bytes(part));
+        self.packet_with_gaps(interface, time, parts, original, comment)
+    }
+
+    /// Writes a packet as [`Writer::packet`] does. [`Part::Zeros`] stands for what was left out.
+    ///
+    /// The block is put together here, because pcap-parser copies the packet several times.
+    ///
+    /// # Errors
+    /// Those of [`Writer::packet`].
+    pub fn packet_with_gaps<'p>(
+        &mut self,
+        interface: Interface,
+        time: u64,
+        parts: impl Iterator<Item = Part<'p>> + Clone,
+        original: u32,
+        comment: Option<&str>,
+    ) -> io::Result<()> {
+        let captured: usize = parts.clone().map(|part| part.len()).sum();
         let comment = match comment {
             Some(comment) => {
                 let mut options = text(OptionCode::Comment, comment)
@@ -114,17 +199,20 @@ impl<W: Write> Writer<W> {
             captured as u32,
             original,
         ];
-        for word in head {
-            self.out.write_all(&word.to_le_bytes())?;
+        let mut front = [0; PACKET_HEADER];
+        for (field, word) in front.chunks_exact_mut(4).zip(head) {
+            field.copy_from_slice(&word.to_le_bytes());
         }
+        self.out.bytes(&front)?;
         for part in parts {
-            self.out.write_all(part)?;
+            match part {
+                Part::Bytes(bytes) => self.out.bytes(bytes)?,
+                Part::Zeros(length) => self.out.zeros(length)?,
+            }
         }
-        self.out.write_all(&[0; 3][..padded - captured])?;
-        self.out.write_all(&comment)?;
-        self.out.write_all(&whole.to_le_bytes())?;
-        self.written += u64::from(whole);
-        Ok(())
+        self.out.bytes(&[0; 3][..padded - captured])?;
+        self.out.bytes(&comment)?;
+        self.out.bytes(&whole.to_le_bytes())
     }
 
     /// Writes how many packets an interface has seen and how many of them were lost.
@@ -161,13 +249,19 @@ impl<W: Write> Writer<W> {
     /// Returns the number of bytes written so far.
     #[must_use]
     pub fn written(&self) -> u64 {
-        self.written
+        match &self.out {
+            Output::Plain(_, written) => *written,
+            Output::Packed(packer) => packer.written(),
+        }
     }
 
     /// Returns the output. What it holds back is still to be flushed.
     #[must_use]
     pub fn into_inner(self) -> W {
-        self.out
+        match self.out {
+            Output::Plain(out, _) => out,
+            Output::Packed(packer) => packer.into_inner(),
+        }
     }
 
     /// Hands everything to the system.
@@ -175,14 +269,15 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// Those of the output.
     pub fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+        match &mut self.out {
+            Output::Plain(out, _) => out.flush(),
+            Output::Packed(packer) => packer.flush(),
+        }
     }
 
     fn block(&mut self, block: &mut impl ToVec) -> io::Result<()> {
         let bytes = block.to_vec().map_err(io::Error::other)?;
-        self.out.write_all(&bytes)?;
-        self.written += bytes.len() as u64;
-        Ok(())
+        self.out.bytes(&bytes)
     }
 }
 

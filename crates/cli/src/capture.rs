@@ -55,7 +55,8 @@ pub struct Content {
     #[arg(long, help_heading = "Capture")]
     pub capture_ip: bool,
     /// Keep the first so many bytes of each datagram, and put zeros for the rest. Headers and NDPs of NTBs,
-    /// and control and interrupt transfers, stay whole
+    /// and control and interrupt transfers, stay whole. The zeros take no room and no time in a file named
+    /// FILE.pcapng.zst, which Wireshark reads too
     #[arg(long, value_name = "BYTES", help_heading = "Capture")]
     pub snap: Option<usize>,
     /// Keep PINs, PUKs and passwords in the capture, which are blanked otherwise
@@ -64,11 +65,11 @@ pub struct Content {
 }
 
 impl Content {
-    /// Returns the options in the library's form.
+    /// Returns the options in the library's form, for a capture that is written to `file`.
     ///
     /// # Errors
     /// [`FailureKind::Usage`] for a number of bytes that makes no sense.
-    pub fn options(&self) -> Result<capture::Options, Failure> {
+    pub fn options(&self, file: Option<&Path>) -> Result<capture::Options, Failure> {
         if let Some(snap) = self.snap {
             within("snap", snap, 0, 65_535)?;
         }
@@ -76,6 +77,7 @@ impl Content {
             snap: self.snap,
             ip: self.capture_ip,
             secrets: self.capture_secrets,
+            packed: file.is_some_and(capture::is_packed),
         })
     }
 
@@ -99,7 +101,7 @@ impl Options {
     /// [`FailureKind::Usage`] when an option makes no sense or the file exists; [`FailureKind::Host`]
     /// when it cannot be made.
     pub fn prepare(&self) -> Result<Prepared, Failure> {
-        let options = self.content.options()?;
+        let options = self.content.options(self.capture.as_deref())?;
         let Some(path) = &self.capture else {
             if self.content.is_chosen() {
                 let what = "an option makes no sense";

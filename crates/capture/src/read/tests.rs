@@ -1,7 +1,7 @@
 use super::*;
 use crate::exchange::Pairing;
 use crate::transfer::{Kind, Phase};
-use crate::write::Writer;
+use crate::write::{Part, Writer};
 
 const KERNEL: &[u8] = include_bytes!("../../tests/vectors/kernel-mbimcli-usbmon.pcap");
 
@@ -162,4 +162,52 @@ proptest::proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_packed_file_reads_as_the_plain_one() {
+    let write = |mut writer: Writer<Vec<u8>>| {
+        let usb = writer
+            .interface(LinkType::USBMON_MMAPPED, "usb1", 0)
+            .unwrap();
+        for time in 0..300 {
+            let parts = [
+                Part::Bytes(b"front"),
+                Part::Zeros(16_000),
+                Part::Bytes(b"NDP"),
+            ];
+            writer
+                .packet_with_gaps(usb, time, parts.into_iter(), 16_008, None)
+                .unwrap();
+        }
+        writer.flush().unwrap();
+        let written = writer.written();
+        let bytes = writer.into_inner();
+        assert_eq!(written, bytes.len() as u64);
+        bytes
+    };
+    let plain = write(Writer::new(Vec::new(), "uwwan test").unwrap());
+    let packed = write(Writer::packed(Vec::new(), "uwwan test").unwrap());
+    assert!(packed.len() < plain.len() / 100, "{}", packed.len());
+    assert!(is_capture(&plain) && is_capture(&packed));
+    let packets = all(&packed).unwrap();
+    assert_eq!(packets, all(&plain).unwrap());
+    assert_eq!(packets.len(), 300);
+    assert!(packets[0].data.starts_with(b"front\0\0") && packets[0].data.ends_with(b"\0NDP"));
+}
+
+#[test]
+fn what_another_program_has_packed_is_told() {
+    // An empty frame as zstd writes it, with a checksum.
+    let other = [
+        0x28, 0xb5, 0x2f, 0xfd, 0x24, 0, 1, 0, 0, 0x99, 0xe9, 0xd8, 0x51,
+    ];
+    let error = all(&other).unwrap_err();
+    assert!(error.to_string().contains("zstd -d"), "{error}");
+    let mut writer = Writer::packed(Vec::new(), "uwwan test").unwrap();
+    writer.flush().unwrap();
+    let mut cut = writer.into_inner();
+    cut.pop();
+    let error = all(&cut).unwrap_err();
+    assert!(error.to_string().contains("inside a frame"), "{error}");
 }

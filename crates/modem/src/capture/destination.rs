@@ -175,28 +175,47 @@ fn create(path: &Path, force: bool) -> io::Result<File> {
     Ok(file)
 }
 
+/// Returns whether a file of this name is to be a packed one
+/// ([`Options::packed`](super::Options::packed)).
+#[must_use]
+pub fn is_packed(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("zst"))
+}
+
+/// Returns what a ring's number stands between in the name of `path`: `trace` and `.pcapng.zst`.
+fn around_number(path: &Path) -> (String, String) {
+    let (name, packed) = match path.extension() {
+        Some(extension) if is_packed(path) => (
+            path.file_stem().unwrap_or_default(),
+            format!(".{}", extension.to_string_lossy()),
+        ),
+        _ => (path.file_name().unwrap_or_default(), String::new()),
+    };
+    let name = Path::new(name);
+    let stem = name.file_stem().unwrap_or_default().to_string_lossy();
+    let ending = match name.extension() {
+        Some(extension) => format!(".{}{packed}", extension.to_string_lossy()),
+        None => packed,
+    };
+    (stem.into_owned(), ending)
+}
+
 /// Returns the path of a ring's file.
 fn numbered(path: &Path, number: usize) -> PathBuf {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let name = match path.extension() {
-        Some(extension) => format!("{stem}_{number:05}.{}", extension.to_string_lossy()),
-        None => format!("{stem}_{number:05}"),
-    };
-    path.with_file_name(name)
+    let (stem, ending) = around_number(path);
+    path.with_file_name(format!("{stem}_{number:05}{ending}"))
 }
 
 /// Returns whether `other` has the name of a file of the ring at `path`.
 fn is_numbered(path: &Path, other: &Path) -> bool {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let stem = format!("{stem}_");
-    other.extension() == path.extension()
-        && other
-            .file_stem()
-            .and_then(|other| other.to_str())
-            .and_then(|other| other.strip_prefix(&stem))
-            .is_some_and(|number| {
-                number.len() >= 5 && number.bytes().all(|byte| byte.is_ascii_digit())
-            })
+    let (stem, ending) = around_number(path);
+    other
+        .file_name()
+        .and_then(|name| name.to_str())
+        .and_then(|name| name.strip_prefix(&stem)?.strip_prefix('_'))
+        .and_then(|name| name.strip_suffix(&ending))
+        .is_some_and(|number| number.len() >= 5 && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -237,6 +256,10 @@ mod tests {
             ["a_00003.pcapng", "a_00004.pcapng", "a_notes.pcapng"]
         );
         assert!(Destination::ring(&path, ring, false).is_err());
+        let packed = folder.path().join("a.pcapng.zst");
+        Destination::ring(&packed, ring, false).unwrap();
+        assert!(folder.path().join("a_00001.pcapng.zst").exists());
+        assert!(Destination::ring(&packed, ring, false).is_err());
         assert!(Destination::ring(&path, ring, true).is_ok());
     }
 }

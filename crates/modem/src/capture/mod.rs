@@ -6,7 +6,8 @@
 //!
 //! - `captures`: the observer of the USB devices, which hands each event to the captures that run,
 //!   and knows the state of the devices for one that begins late.
-//! - `recorder`: one capture: its queue, and the thread that writes.
+//! - `recorder`: one capture, seen by the threads whose transfers it records.
+//! - `pile`: what waits to be written; `scribe`: the thread that writes.
 //! - `snap`: which bytes of an NTB are kept.
 //! - `secrets`: blanks PINs and passwords before they are written.
 //! - `devices`: a device's descriptors and settings, as the requests that tell of them.
@@ -19,7 +20,9 @@
 mod captures;
 mod destination;
 mod devices;
+mod pile;
 mod recorder;
+mod scribe;
 pub mod scrub;
 mod secrets;
 mod snap;
@@ -29,7 +32,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use captures::{Capture, Captures};
-pub use destination::{Destination, Files, Ring};
+pub use destination::{Destination, Files, Ring, is_packed};
 pub use recorder::Outcome;
 
 /// Content of a capture.
@@ -43,4 +46,7 @@ pub struct Options {
     pub ip: bool,
     /// Whether PINs, PUKs and passwords are kept.
     pub secrets: bool,
+    /// Whether the file is a packed one ([`Writer::packed`](uwwan_capture::write::Writer::packed)), in
+    /// which what [`Options::snap`] leaves out takes no room and no time.
+    pub packed: bool,
 }

@@ -3,112 +3,222 @@
 //! Of an NTB these are the header, the NDPs wherever they are, and the first bytes of each datagram.
 //! Everything else stays whole: an NTB that cannot be read is the one to look at.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
+use uwwan_capture::write::Part;
 use uwwan_ncm::{DropCounters, Limits, Ntb};
 
 /// Length of an NTB32's header in bytes; that of an NTB16 is shorter.
 const HEADER: usize = 16;
 
-/// Data of which only pieces are kept.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// Data of several events, one behind the other, as far as it is kept.
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    bytes: Vec<u8>,
+    /// Offset in its data and length in bytes of each piece, in ascending order and apart from each
+    /// other.
+    pieces: Vec<(u32, u32)>,
+}
+
+/// Data of an event in a [`Store`].
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Kept {
     /// Length of the data in bytes.
     pub length: usize,
-    /// Offset and length in bytes of each piece, in ascending order and apart from each other. Empty
-    /// where all is kept.
-    pub pieces: Vec<(u32, u32)>,
-    /// The pieces' bytes.
-    pub bytes: Vec<u8>,
+    bytes: Range<usize>,
+    /// The pieces that are kept; none where all is.
+    pieces: Range<usize>,
 }
 
-impl Kept {
+impl Store {
+    /// Returns the number of bytes that it takes.
+    pub fn size(&self) -> usize {
+        self.bytes.len() + size_of_val(self.pieces.as_slice())
+    }
+
+    /// Forgets the data, and keeps the memory for other data, up to `most` bytes of it.
+    pub fn clear(&mut self, most: usize) {
+        self.bytes.clear();
+        self.pieces.clear();
+        self.bytes.shrink_to(most);
+        self.pieces.shrink_to(most / size_of::<(u32, u32)>());
+    }
+
     /// Keeps all of `data`.
-    pub fn whole(data: &[u8]) -> Self {
-        Self {
-            length: data.len(),
-            pieces: Vec::new(),
-            bytes: data.to_vec(),
-        }
+    pub fn keep(&mut self, data: &[u8]) -> Kept {
+        self.keep_pieces(data, self.pieces.len())
     }
 
     /// Keeps of `data` what is more than payload, and of each datagram the first `snap` bytes.
-    pub fn snapped(data: &[u8], snap: usize) -> Self {
-        let Some(pieces) = pieces(data, snap) else {
-            return Self::whole(data);
-        };
-        let size = pieces.iter().map(|(_, length)| *length as usize).sum();
-        let mut bytes = Vec::with_capacity(size);
-        for (start, length) in &pieces {
-            bytes.extend_from_slice(&data[*start as usize..][..*length as usize]);
+    pub fn keep_snapped(&mut self, data: &[u8], snap: usize) -> Kept {
+        let first = self.pieces.len();
+        if find_pieces(data, snap, &mut self.pieces).is_none() {
+            self.pieces.truncate(first);
         }
-        Self {
+        self.keep_pieces(data, first)
+    }
+
+    /// Keeps the pieces from `first` on, or all where there are none.
+    fn keep_pieces(&mut self, data: &[u8], first: usize) -> Kept {
+        let start = self.bytes.len();
+        let pieces = self.pieces.get(first..).unwrap_or_default();
+        for (at, length) in pieces {
+            let piece = data.get(*at as usize..).unwrap_or_default();
+            let piece = piece.get(..*length as usize).unwrap_or(piece);
+            self.bytes.extend_from_slice(piece);
+        }
+        if pieces.is_empty() {
+            self.bytes.extend_from_slice(data);
+        }
+        Kept {
             length: data.len(),
-            pieces,
-            bytes,
+            bytes: start..self.bytes.len(),
+            pieces: first..self.pieces.len(),
         }
     }
 
-    /// Returns the data, piece by piece, with zeros for what was not kept.
-    pub fn parts(&self) -> Vec<&[u8]> {
-        const ZEROS: [u8; 4096] = [0; 4096];
-        fn gap(parts: &mut Vec<&[u8]>, mut length: usize) {
-            while length > 0 {
-                let take = length.min(ZEROS.len());
-                parts.push(&ZEROS[..take]);
-                length -= take;
+    /// Returns the bytes that were kept, without what is between them.
+    pub fn bytes(&self, kept: &Kept) -> &[u8] {
+        self.bytes.get(kept.bytes.clone()).unwrap_or_default()
+    }
+
+    /// Returns the bytes that were kept, to be changed in place.
+    pub fn bytes_mut(&mut self, kept: &Kept) -> &mut [u8] {
+        self.bytes.get_mut(kept.bytes.clone()).unwrap_or_default()
+    }
+
+    /// Returns the data, piece by piece, with gaps for what was not kept.
+    pub fn parts(&self, kept: &Kept) -> Parts<'_> {
+        Parts {
+            pieces: self
+                .pieces
+                .get(kept.pieces.clone())
+                .unwrap_or_default()
+                .iter(),
+            rest: self.bytes(kept),
+            behind: None,
+            at: 0,
+            length: kept.length,
+        }
+    }
+
+    /// Returns the data with zeros for what was not kept.
+    pub fn whole(&self, kept: &Kept) -> Cow<'_, [u8]> {
+        if kept.pieces.is_empty() {
+            return Cow::Borrowed(self.bytes(kept));
+        }
+        let mut whole = Vec::with_capacity(kept.length);
+        for part in self.parts(kept) {
+            match part {
+                Part::Bytes(bytes) => whole.extend_from_slice(bytes),
+                Part::Zeros(length) => whole.resize(whole.len() + length, 0),
             }
         }
-        if self.pieces.is_empty() {
-            return vec![&self.bytes];
-        }
-        let mut parts = Vec::with_capacity(self.pieces.len() * 2 + 1);
-        let (mut at, mut rest) = (0, &self.bytes[..]);
-        for (start, length) in &self.pieces {
-            gap(&mut parts, *start as usize - at);
-            let (piece, after) = rest.split_at(*length as usize);
-            parts.push(piece);
-            rest = after;
-            at = *start as usize + piece.len();
-        }
-        gap(&mut parts, self.length - at);
-        parts
+        Cow::Owned(whole)
     }
 }
 
-/// Returns the pieces to keep, or `None` for anything but a sound NTB.
-fn pieces(data: &[u8], snap: usize) -> Option<Vec<(u32, u32)>> {
+/// Iterator over the parts of data, from [`Store::parts`].
+#[derive(Debug, Clone)]
+pub(super) struct Parts<'a> {
+    pieces: std::slice::Iter<'a, (u32, u32)>,
+    /// Kept bytes that are still to come.
+    rest: &'a [u8],
+    /// Piece behind the gap that came last.
+    behind: Option<&'a [u8]>,
+    /// Offset in the data up to which it has come.
+    at: usize,
+    length: usize,
+}
+
+impl<'a> Iterator for Parts<'a> {
+    type Item = Part<'a>;
+
+    fn next(&mut self) -> Option<Part<'a>> {
+        if let Some(piece) = self.behind.take() {
+            return Some(Part::Bytes(piece));
+        }
+        let (start, length) = match self.pieces.next() {
+            Some((start, length)) => (*start as usize, *length as usize),
+            // All of the data, or the gap behind the last piece.
+            None => (
+                if self.rest.is_empty() {
+                    self.length
+                } else {
+                    self.at
+                },
+                self.rest.len(),
+            ),
+        };
+        let (piece, rest) = self.rest.split_at_checked(length)?;
+        let gap = start.saturating_sub(self.at);
+        self.rest = rest;
+        self.at = start + length;
+        match (gap, piece.is_empty()) {
+            (0, true) => None,
+            (0, false) => Some(Part::Bytes(piece)),
+            (_, empty) => {
+                self.behind = (!empty).then_some(piece);
+                Some(Part::Zeros(gap))
+            }
+        }
+    }
+}
+
+/// Adds the pieces to keep to `pieces`. Returns `None` for anything but a sound NTB.
+fn find_pieces(data: &[u8], snap: usize, pieces: &mut Vec<(u32, u32)>) -> Option<()> {
     let limits = Limits {
         max_ntb: data.len(),
         max_datagrams: usize::from(u16::MAX),
         ..Limits::default()
     };
     let ntb = Ntb::parse(data, &limits).ok()?;
+    // From here on no offset is beyond it.
+    u32::try_from(data.len()).ok()?;
+    let first = pieces.len();
+    let mut ascending = true;
+    let mut last = 0;
+    let mut want = |range: Range<usize>| {
+        ascending &= last <= range.start;
+        last = range.start;
+        pieces.push((range.start as u32, range.len() as u32));
+    };
+    want(0..HEADER.min(data.len()));
     let mut drops = DropCounters::default();
-    let mut wanted = Vec::with_capacity(64);
-    wanted.push((0, HEADER.min(data.len())));
-    wanted.extend(
-        ntb.datagrams(&mut drops)
-            .map(|datagram| (datagram.range.start, datagram.range.len().min(snap))),
-    );
-    if drops.iter().any(|(_, count)| count > 0) {
+    for datagram in ntb.datagrams(&mut drops) {
+        let range = datagram.range;
+        want(range.start..range.end.min(range.start + snap));
+    }
+    for ndp in ntb.ndps(&mut drops) {
+        want(ndp.range);
+    }
+    if drops != DropCounters::default() {
         return None;
     }
-    let ndps = ntb.ndps(&mut drops);
-    wanted.extend(ndps.map(|ndp| (ndp.range.start, ndp.range.len())));
-    wanted.sort_unstable();
-    let mut pieces: Vec<(u32, u32)> = Vec::with_capacity(wanted.len());
-    for (start, length) in wanted {
-        let (start, stop) = (
-            u32::try_from(start).ok()?,
-            u32::try_from(start + length).ok()?,
-        );
-        match pieces.last_mut() {
-            Some((before, kept)) if *before + *kept >= start => {
-                *kept = (*kept).max(stop - *before);
-            }
-            _ => pieces.push((start, stop - start)),
+    // Another NTB, or anything but padding.
+    let behind = data.get(ntb.length()..).unwrap_or_default();
+    if behind.iter().any(|byte| *byte != 0) {
+        want(ntb.length()..data.len());
+    }
+    let found = pieces.get_mut(first..)?;
+    if !ascending {
+        found.sort_unstable();
+    }
+    // Pieces that touch become one.
+    let mut into = first;
+    for from in first + 1..pieces.len() {
+        let (start, length) = *pieces.get(from)?;
+        let (before, kept) = pieces.get_mut(into)?;
+        if *before + *kept >= start {
+            *kept = (*kept).max(start + length - *before);
+        } else {
+            into += 1;
+            *pieces.get_mut(into)? = (start, length);
         }
     }
-    Some(pieces)
+    pieces.truncate(into + 1);
+    Some(())
 }
 
 #[cfg(test)]
@@ -133,12 +243,21 @@ mod tests {
         ntb
     }
 
+    fn snapped(data: &[u8], snap: usize) -> Vec<u8> {
+        let mut store = Store::default();
+        let kept = store.keep_snapped(data, snap);
+        store.whole(&kept).into_owned()
+    }
+
     #[test]
     fn framing_stays_and_payload_becomes_zeros() {
         let ntb = ntb();
-        let kept = Kept::snapped(&ntb, 100);
-        assert!(kept.bytes.len() < 500, "{}", kept.bytes.len());
-        let snapped = kept.parts().concat();
+        let mut store = Store::default();
+        store.keep(b"before");
+        let kept = store.keep_snapped(&ntb, 100);
+        let bytes = store.bytes(&kept).len();
+        assert!(bytes < 500, "{bytes}");
+        let snapped = store.whole(&kept);
         assert_eq!(snapped.len(), ntb.len());
         let limits = Limits::default();
         let read = |bytes: &[u8]| -> Vec<std::ops::Range<usize>> {
@@ -166,8 +285,21 @@ mod tests {
         let length = broken.len();
         broken[length - 6] = 0xff;
         for data in [&b"AT+CGMI\r"[..], &[], &broken] {
-            assert_eq!(Kept::snapped(data, 10).parts().concat(), data);
+            assert_eq!(snapped(data, 10), data);
         }
+    }
+
+    #[test]
+    fn what_follows_an_ntb_is_kept_and_its_padding_is_not() {
+        let two = ntb().repeat(2);
+        let mut store = Store::default();
+        let kept = store.keep_snapped(&two, 100);
+        assert!(store.whole(&kept).ends_with(&ntb()));
+        let mut padded = ntb();
+        padded.resize(8_000, 0);
+        let kept = store.keep_snapped(&padded, 100);
+        assert!(store.bytes(&kept).len() < 500);
+        assert_eq!(store.whole(&kept).len(), 8_000);
     }
 
     proptest::proptest! {
@@ -176,8 +308,11 @@ mod tests {
             let mut data = ntb();
             let at = at.min(data.len() - 4);
             data[at..at + 4].copy_from_slice(&with.to_le_bytes());
-            let parts = Kept::snapped(&data, snap).parts().concat();
-            proptest::prop_assert_eq!(parts.len(), data.len());
+            let snapped = snapped(&data, snap);
+            proptest::prop_assert_eq!(snapped.len(), data.len());
+            for (kept, byte) in snapped.iter().zip(&data) {
+                proptest::prop_assert!(kept == byte || *kept == 0);
+            }
         }
     }
 }

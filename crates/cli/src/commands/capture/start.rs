@@ -20,7 +20,8 @@ const PIECE: usize = 64 << 10;
 #[command(after_help = "\
 Examples:
   uwwan capture start trace.pcapng              until Ctrl-C, or until `uwwan capture stop`
-  uwwan capture start trace.pcapng --snap 128   without most of the payload
+  uwwan capture start trace.pcapng.zst --snap 128
+      without most of the payload, which takes no room then
   uwwan capture start - | wireshark -k -i -     live
 
 The file begins with the device's descriptors. Root and the user of `up` may do this.")]
@@ -42,7 +43,7 @@ pub struct Arguments {
 /// # Errors
 /// Fails when no `up` runs, and when the file cannot be written.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let options = arguments.content.options()?;
+    let options = arguments.content.options(Some(&arguments.file))?;
     let interrupts = signals::first().map_err(|error| {
         Failure::new(FailureKind::Host, "cannot wait for signals").because(error)
     })?;

@@ -1,0 +1,305 @@
+//! The thread that writes a capture.
+
+use std::io::{self, BufWriter, Write};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use uwwan_capture::LinkType;
+use uwwan_capture::transfer::{Kind, Transfer};
+use uwwan_capture::usbmon;
+use uwwan_capture::write::{Interface, Part, Writer};
+use uwwan_ncm::{DropCounters, Limits, Ntb, Stream};
+
+use super::Options;
+use super::destination::Destination;
+use super::devices::{DeviceState, MADE};
+use super::pile::{Entry, Event, Heap};
+use super::recorder::{Shared, nanoseconds};
+use super::secrets::Blanker;
+use super::snap::Store;
+
+/// Length of the buffer in front of the file, in bytes.
+const BUFFER: usize = 256 << 10;
+/// Time for which the thread rests between two rounds of writing while events come. Nobody who adds one
+/// has to wake it meanwhile, which would cost more than all else.
+const REST: Duration = Duration::from_millis(10);
+/// Length of an Ethernet header in bytes.
+const ETHERNET_HEADER: usize = 14;
+
+/// The thread that writes.
+pub(super) struct Scribe {
+    shared: Arc<Shared>,
+    options: Options,
+    destination: Destination,
+    /// The devices that each file begins with.
+    devices: Vec<DeviceState>,
+    blanker: Blanker,
+    /// Request that changes a device's state and has not ended, with its number.
+    order: Option<(u64, [u8; 8])>,
+}
+
+/// The file that is written.
+struct Sheet {
+    writer: Writer<BufWriter<Box<dyn Write + Send>>>,
+    usb: Interface,
+    ip: Option<Interface>,
+    /// Number of events of the capture when the file began: written and dropped.
+    before: (u64, u64),
+}
+
+impl Scribe {
+    pub fn new(
+        shared: Arc<Shared>,
+        options: Options,
+        destination: Destination,
+        devices: Vec<DeviceState>,
+    ) -> Self {
+        Self {
+            shared,
+            options,
+            destination,
+            devices,
+            blanker: Blanker::default(),
+            order: None,
+        }
+    }
+
+    /// Writes until the capture is finished, or until that fails.
+    pub fn run(mut self) {
+        let mut heap = Heap::default();
+        if let Err(error) = self.write(&mut heap) {
+            // Whoever reads from a pipe may have enough.
+            let closed = error.kind() == io::ErrorKind::BrokenPipe;
+            let why = (!closed).then(|| error.to_string());
+            if let Some(why) = &why {
+                tracing::warn!("the capture ends: {why}");
+            }
+            let failure = self.shared.failure.lock();
+            *failure.unwrap_or_else(PoisonError::into_inner) = why;
+            // What is sent from here on is counted as dropped by who sends it.
+            self.shared.failed.store(true, Ordering::Relaxed);
+            let is_event = |entry: &&Entry| matches!(entry, Entry::Event(_));
+            let mut lost = heap.entries.iter().filter(is_event).count();
+            heap = Heap::default();
+            self.shared.pile.take(&mut heap);
+            lost += heap.entries.iter().filter(is_event).count();
+            self.shared
+                .dropped
+                .fetch_add(lost as u64, Ordering::Relaxed);
+        }
+    }
+
+    fn write(&mut self, heap: &mut Heap) -> io::Result<()> {
+        let mut sheet = self.begin()?;
+        loop {
+            let finished = self.shared.pile.take(heap);
+            let idle = heap.entries.is_empty();
+            let mut written = 0;
+            let mut entries = std::mem::take(&mut heap.entries);
+            let mut result = Ok(());
+            for entry in &entries {
+                result = self.entry(&mut sheet, entry, &mut heap.store);
+                if result.is_err() {
+                    break;
+                }
+                written += 1;
+            }
+            entries.drain(..written);
+            heap.entries = entries;
+            result?;
+            heap.clear();
+            if idle && finished {
+                return self.end(&mut sheet);
+            }
+            // Whoever looks on sees all there is.
+            sheet.writer.flush()?;
+            if idle {
+                self.shared.pile.wait();
+            } else {
+                self.shared.pile.rest(REST);
+            }
+        }
+    }
+
+    fn entry(&mut self, sheet: &mut Sheet, entry: &Entry, store: &mut Store) -> io::Result<()> {
+        match entry {
+            Entry::Device(state) => {
+                sheet.tell(state)?;
+                let other =
+                    |known: &DeviceState| (known.bus, known.address) != (state.bus, state.address);
+                self.devices.retain(other);
+                self.devices.push(DeviceState::clone(state));
+            }
+            Entry::Event(event) => {
+                self.event(sheet, event, store)?;
+                self.shared.written.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        if let Some(limit) = self.destination.limit()
+            && sheet.writer.written() >= limit
+        {
+            self.end(sheet)?;
+            *sheet = self.begin()?;
+        }
+        Ok(())
+    }
+
+    /// Begins a file with what is known of the devices.
+    fn begin(&mut self) -> io::Result<Sheet> {
+        let out = BufWriter::with_capacity(BUFFER, self.destination.open_next()?);
+        let application = concat!("uwwan ", env!("CARGO_PKG_VERSION"));
+        let mut writer = if self.options.packed {
+            Writer::packed(out, application)?
+        } else {
+            Writer::new(out, application)?
+        };
+        let usb = writer.interface(LinkType::USBMON_MMAPPED, "usb", 0)?;
+        let snap = u32::try_from(self.options.snap.unwrap_or(0)).unwrap_or(u32::MAX);
+        let ip = self
+            .options
+            .ip
+            .then(|| writer.interface(LinkType::RAW_IP, "ip", snap))
+            .transpose()?;
+        let mut sheet = Sheet {
+            writer,
+            usb,
+            ip,
+            before: self.counted(),
+        };
+        for device in &self.devices {
+            sheet.tell(device)?;
+        }
+        Ok(sheet)
+    }
+
+    fn end(&self, sheet: &mut Sheet) -> io::Result<()> {
+        let (written, dropped) = self.counted();
+        let (before, lost) = sheet.before;
+        let (usb, now) = (sheet.usb, nanoseconds());
+        let dropped = dropped - lost;
+        sheet
+            .writer
+            .statistics(usb, now, written - before + dropped, dropped)?;
+        sheet.writer.flush()
+    }
+
+    fn counted(&self) -> (u64, u64) {
+        (
+            self.shared.written.load(Ordering::Relaxed),
+            self.shared.dropped.load(Ordering::Relaxed),
+        )
+    }
+
+    fn event(&mut self, sheet: &mut Sheet, event: &Event, store: &mut Store) -> io::Result<()> {
+        let meant =
+            |known: &&mut DeviceState| (known.bus, known.address) == (event.bus, event.address);
+        let mut selected = None;
+        if let Some(setup) = event.setup.filter(|setup| DeviceState::is_order(*setup)) {
+            self.order = Some((event.id, setup));
+        } else if let Some((id, setup)) = self.order
+            && id == event.id
+        {
+            self.order = None;
+            if event.status == 0
+                && let Some(device) = self.devices.iter_mut().find(meant)
+            {
+                device.obey(setup);
+                selected = DeviceState::is_selection(setup).then(|| device.clone());
+            }
+        }
+        let is_block = matches!(store.bytes(&event.data).get(..4), Some(b"NCMH" | b"ncmh"));
+        if !self.options.secrets && !is_block {
+            match event.kind {
+                Kind::Control => self.blanker.message(store.bytes_mut(&event.data)),
+                Kind::Bulk => {
+                    let device = (event.bus.into(), event.address);
+                    let bytes = store.bytes_mut(&event.data);
+                    self.blanker.serial(device, event.endpoint, bytes);
+                }
+                Kind::Interrupt | Kind::Isochronous => {}
+            }
+        }
+        sheet.usb(event, store)?;
+        if is_block && event.kind == Kind::Bulk {
+            sheet.datagrams(event, store, self.options.snap)?;
+        }
+        match selected {
+            Some(device) => sheet.made(|tell| device.tell_active(tell)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Sheet {
+    /// Writes the requests and answers that tell of a device.
+    fn tell(&mut self, device: &DeviceState) -> io::Result<()> {
+        self.made(|tell| device.tell(tell))
+    }
+
+    /// Writes the events that `from` calls its argument with, marked as made.
+    fn made(
+        &mut self,
+        from: impl FnOnce(&mut dyn FnMut(&Transfer<'_>) -> io::Result<()>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let time = nanoseconds();
+        let (writer, usb) = (&mut self.writer, self.usb);
+        from(&mut |transfer| {
+            let header = usbmon::header(transfer, time, transfer.data.len());
+            let length = (header.len() + transfer.data.len()) as u32;
+            writer.packet(usb, time, &[&header, transfer.data], length, Some(MADE))
+        })
+    }
+
+    fn usb(&mut self, event: &Event, store: &Store) -> io::Result<()> {
+        let transfer = Transfer {
+            id: event.id,
+            phase: event.phase,
+            kind: event.kind,
+            endpoint: event.endpoint,
+            bus: event.bus.into(),
+            device: event.address,
+            setup: event.setup,
+            status: event.status,
+            length: event.length,
+            data: &[],
+        };
+        let length = event.data.length;
+        let header = usbmon::header(&transfer, event.time, length);
+        let parts = std::iter::once(Part::Bytes(&header)).chain(store.parts(&event.data));
+        let original = u32::try_from(header.len() + length).unwrap_or(u32::MAX);
+        self.writer
+            .packet_with_gaps(self.usb, event.time, parts, original, None)
+    }
+
+    /// Writes the datagrams of an NTB as IP packets.
+    fn datagrams(&mut self, event: &Event, store: &Store, snap: Option<usize>) -> io::Result<()> {
+        let Some(interface) = self.ip else {
+            return Ok(());
+        };
+        let ntb = &store.whole(&event.data)[..];
+        let limits = Limits {
+            max_ntb: ntb.len(),
+            ..Limits::default()
+        };
+        let Ok(read) = Ntb::parse(ntb, &limits) else {
+            return Ok(());
+        };
+        for datagram in read.datagrams(&mut DropCounters::default()) {
+            let mut packet = &ntb[datagram.range];
+            match datagram.stream {
+                Stream::Ips(_) => {}
+                Stream::Dss(_) => continue,
+                Stream::Ethernet { .. } => match packet.get(12..ETHERNET_HEADER) {
+                    Some([0x08, 0x00] | [0x86, 0xdd]) => packet = &packet[ETHERNET_HEADER..],
+                    _ => continue,
+                },
+            }
+            let original = packet.len() as u32;
+            let kept = packet.len().min(snap.unwrap_or(usize::MAX));
+            self.writer
+                .packet(interface, event.time, &[&packet[..kept]], original, None)?;
+        }
+        Ok(())
+    }
+}
