@@ -272,6 +272,8 @@ knobs! {
         /// configuration was selected.
         input_size_first: bool = false,
             seen "Microsoft Surface Go, whose modem announces dwNtbInMaxSize 16384; linux-usb, August 2022";
+        /// MBIM_OPEN is answered with FAILURE while the data interface is in alternate setting 0.
+        open_needs_alternate: bool = false;
         /// Number of OPEN_DONE messages with later transaction ids after the first.
         stray_open_done: u8 = 0, unit "messages", seen "Huawei EM820W";
         /// Number of RESPONSE_AVAILABLE notifications per message beyond the one owed.

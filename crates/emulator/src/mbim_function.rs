@@ -473,7 +473,10 @@ impl MbimFunction {
     fn opened(&mut self, transaction: u32, max_fragment: usize, context: &mut MbimContext<'_>) {
         // OPEN on an open function closes it first.
         self.close(context);
-        if context.knobs.input_size_first && !context.input_size_told {
+        let knobs = context.knobs;
+        if knobs.input_size_first && !context.input_size_told
+            || knobs.open_needs_alternate && context.data_alternate == 0
+        {
             let body = Body::OpenDone(Status::FAILURE);
             self.post(&Message { transaction, body }, context);
             return;

@@ -70,7 +70,25 @@ const LEAST_INPUT: u32 = 2048;
 /// Most datagrams per NTB from the device that room is made for.
 const MOST_DATAGRAMS: usize = 4096;
 
-/// Sets the data function up.
+/// Returns whether MBIM_OPEN goes ahead of everything of the data function.
+pub(crate) fn opens_first(function: &Function, options: &Options) -> bool {
+    options.experiment.order == Order::OpenFirst && !function.is_ethernet()
+}
+
+/// Selects the alternate setting of the data interface that has no endpoints, in which the data function
+/// forgets what it was set to, and which ends a control session.
+///
+/// # Errors
+/// What the selection said.
+pub(crate) fn rest(device: &dyn Device, function: &Function, quirk: &Quirk) -> Result<(), Error> {
+    if quirk.toggle {
+        device.set_alternate_setting(function.data_interface, function.data_alternate)?;
+    }
+    device.set_alternate_setting(function.data_interface, 0)
+}
+
+/// Sets the data function up. Where MBIM_OPEN [goes first](opens_first), it has been [at rest](rest) before
+/// that.
 ///
 /// # Errors
 /// What the alternate settings' selection said, and [`Error::Gone`] from any request.
@@ -83,10 +101,9 @@ pub(crate) fn negotiate(
     let mut notices = Vec::new();
     let mut announced = None;
     let control = function.control_interface;
-    if quirk.toggle {
-        device.set_alternate_setting(function.data_interface, function.data_alternate)?;
+    if !opens_first(function, options) {
+        rest(device, function, quirk)?;
     }
-    device.set_alternate_setting(function.data_interface, 0)?;
     let order = options.experiment.order;
     let select = || device.set_alternate_setting(function.data_interface, function.data_alternate);
     if order == Order::AlternateFirst {

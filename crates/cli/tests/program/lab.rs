@@ -257,27 +257,34 @@ fn the_course_of_the_sequence_and_empty_blocks_are_swept() {
 #[test]
 fn the_order_of_the_requests_is_swept() {
     let all = "usual,size-first,alternate-first,open-first";
-    // The emulated modem opens no control session before alternate setting 1 of the data interface.
-    let orders = |usual, size, alternate| {
+    let orders = |usual, size, alternate, open| {
         outcomes(&[
             ("usual", usual),
             ("size-first", size),
             ("alternate-first", alternate),
-            ("open-first", "not-online"),
+            ("open-first", open),
         ])
     };
-    let good = "delivered";
-    assert_eq!(swept("order", all, &[], &[]), orders(good, good, good));
+    let (good, bad) = ("delivered", "not-online");
+    assert_eq!(
+        swept("order", all, &[], &[]),
+        orders(good, good, good, good)
+    );
+    let strict = ["open_needs_alternate=on"];
+    assert_eq!(
+        swept("order", all, &strict, &[]),
+        orders(good, good, good, bad)
+    );
     let undone = ["input_size_first=on", "format_forgets_size=on"];
     assert_eq!(
         swept("order", all, &undone, &[]),
-        orders(good, "not-online", good)
+        orders(good, bad, good, bad)
     );
     // A format that is refused in alternate setting 1 is not taken.
     let wide = ["black_hole_ntb16=on"];
     assert_eq!(
         swept("order", all, &wide, &["--ntb", "32"]),
-        orders(good, good, "lost")
+        orders(good, good, "lost", good)
     );
 }
 

@@ -20,6 +20,7 @@ struct Bench {
     recorder: Recorder,
     rules: Running,
     input_size_told: bool,
+    data_alternate: u8,
     now: Instant,
 }
 
@@ -35,6 +36,7 @@ impl Bench {
             recorder: Recorder::default(),
             rules: Running::new(Vec::new(), now),
             input_size_told: false,
+            data_alternate: 1,
             now,
         }
     }
@@ -53,7 +55,7 @@ impl Bench {
             counters: &mut self.counters,
             recorder: &self.recorder,
             rules: &mut self.rules,
-            data_alternate: 1,
+            data_alternate: self.data_alternate,
             input_size_told: self.input_size_told,
             now: self.now,
         };
@@ -674,4 +676,21 @@ fn open_waits_for_the_input_size() {
     bench.input_size_told = true;
     bench.send("01000000 10000000 02000000 00040000");
     assert_eq!(bench.get(), hex("01000080 10000000 02000000 00000000"));
+}
+
+#[test]
+fn open_waits_for_the_alternate_setting_where_it_must() {
+    for (knobs, status) in [("", 0), ("open_needs_alternate=on", 2)] {
+        let mut bench = Bench::new(knobs);
+        bench.data_alternate = 0;
+        bench.send("01000000 10000000 01000000 00040000");
+        assert_eq!(
+            bench.get(),
+            hex(&format!("01000080 10000000 01000000 0{status}000000")),
+            "{knobs}"
+        );
+        bench.data_alternate = 1;
+        bench.send("01000000 10000000 02000000 00040000");
+        assert_eq!(bench.get(), hex("01000080 10000000 02000000 00000000"));
+    }
 }

@@ -200,6 +200,9 @@ impl Control {
                 .set_alternate_setting(function.control_interface, function.control_alternate)
                 .map_err(words)?;
         }
+        if function::opens_first(function, &self.options) {
+            function::rest(&*held.device, function, self.quirk).map_err(words)?;
+        }
         // Where control and data share an interface, its alternate setting is chosen first.
         let interrupt = match function.shares_interface() {
             true => None,
