@@ -50,6 +50,10 @@ is_small() {
   ((own > 0 && own <= 12288))
 }
 
+# unmanaged INTERFACE: NetworkManager leaves it alone; looked_after INTERFACE: it does not.
+unmanaged() { [[ $(nmcli -g GENERAL.STATE device show "$1") == *unmanaged* ]]; }
+looked_after() { [[ $(nmcli -g GENERAL.STATE device show "$1") == *connected* ]]; }
+
 # has_it NAME: NetworkManager is online, and packets flow.
 has_it() {
   check "$1: ModemManager offers the modem" wait_for 60 offered
@@ -76,8 +80,9 @@ given() {
 
 packaging=$(realpath "$(dirname "$0")/../../packaging")
 mkdir -p /etc/NetworkManager/conf.d
-printf '%s\n' '[main]' 'no-auto-default=*' '[keyfile]' 'unmanaged-devices=except:type:gsm' \
+printf '%s\n' '[main]' 'no-auto-default=*' '[keyfile]' 'unmanaged-devices=except:type:gsm,except:type:tun' \
   >/etc/NetworkManager/conf.d/witness.conf
+install -m 644 "$packaging/uwwan-networkmanager.conf" /etc/NetworkManager/conf.d/
 modprobe -a vhci-hcd cdc_ether cdc_mbim option tun
 # As its package leaves the folder.
 install -d -o polkitd -m 755 /etc/polkit-1/rules.d
@@ -105,6 +110,13 @@ check 'up: ModemManager was asked to keep away' seen \
 check 'up: status says so' wait_for 60 manager_is inhibited
 echo "# processes $("$program" status --json | jq -c .processes)"
 echo "# monitor $(grep -E 'VmRSS|Threads' "/proc/$up_pid/status" | xargs) driver $(grep VmRSS "/proc/$(driver_of_up)/status" | xargs)"
+ip tuntap add dev witness0 mode tun
+ip addr add 192.0.2.201/32 dev witness0
+ip link set witness0 up
+check 'up: NetworkManager looks after an interface of another name' wait_for 20 looked_after witness0
+tun=$("$program" status --json | jq -r .interface.name)
+check 'up: and leaves ours alone' unmanaged "$tun"
+ip link del witness0
 check 'up: ModemManager is started anew' timeout 60 systemctl restart ModemManager
 check 'up: it does not know the modem, which no kernel driver has' wait_for 60 manager_is unaware
 manager

@@ -3,7 +3,8 @@
 # restarted, stopped; two instances side by side, each with a modem of its own.
 # packages: systemd-sysv dbus systemd-resolved gdb
 # guest: --systemd --cpus 1 --timeout 900
-# Its lines are in the journal with priorities and fields, its hooks run, its data use is kept.
+# Its lines are in the journal with priorities and fields, its hooks run, its data use is kept. Then root's
+# own 'up', with systemd-resolved, and with systemd-networkd that takes whatever it is not kept from.
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
 . "$(dirname "$0")/parts/all.sh"
@@ -153,6 +154,14 @@ reaches_nothing() {
   }
 }
 
+# managed INTERFACE: what systemd-networkd makes of an interface.
+managed() { networkctl list --no-legend --no-pager "$1" | awk '{ print $5 }'; }
+
+configured_by_networkd() { ip -o -4 addr show dev "$1" | grep -q 192.0.2.200; }
+
+# applied INTERFACE: addresses and routes, of which the lifetimes are left out.
+applied() { ip -o addr show dev "$1" | sed 's/ *valid_lft.*//' && ip route show dev "$1" && ip -6 route show dev "$1"; }
+
 stopped() { [[ $(property "$1" ActiveState) == inactive && $(property "$1" Result) == success ]]; }
 
 journal() { journalctl --no-pager -u "uwwan@$1" | tail -n 20; }
@@ -262,6 +271,19 @@ wait_online 'by root: online' 40
 tun=$("$program" status --device "$first" --json | jq -r .interface.name)
 check 'by root: resolved has the name servers' resolved_has "$tun"
 check 'by root: it is told' of_status "$first" '.interface.applied | any(contains("systemd-resolved"))'
+# systemd-networkd on a machine where it configures whatever there is.
+install -D -m 644 "$packaging/10-uwwan.network" /usr/lib/systemd/network/10-uwwan.network
+mkdir -p /etc/systemd/network
+printf '%s\n' '[Match]' 'Name=*' '[Link]' 'RequiredForOnline=no' '[Network]' 'DHCP=yes' 'ConfigureWithoutCarrier=yes' \
+  'Address=192.0.2.200/24' >/etc/systemd/network/99-all.network
+ip tuntap add dev witness0 mode tap
+before=$(applied "$tun")
+check 'networkd: it starts' systemctl start systemd-networkd
+check 'networkd: it configures another interface' wait_for 30 configured_by_networkd witness0
+check 'networkd: it leaves ours alone' test "$(managed "$tun")" = unmanaged
+check 'networkd: addresses and routes are as they were' test "$(applied "$tun")" = "$before"
+check 'networkd: packets flow' of_status "$first" .online
+systemctl stop systemd-networkd.socket systemd-networkd
 check 'by root: the driver is uwwan' test "$(field_of "$(driver_of_up)" Uid | cut -f1)" = "$(id -u uwwan)"
 check 'by root: its directory, too' test "$(stat -c %U "/run/uwwan/$first")" = uwwan
 echo "# processes $("$program" status --device "$first" --json | jq -c .processes)"
