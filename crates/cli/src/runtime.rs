@@ -10,7 +10,10 @@
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{
+    DirBuilderExt, FileTypeExt as _, MetadataExt, OpenOptionsExt, PermissionsExt,
+};
+use std::os::unix::net::UnixStream;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -286,6 +289,25 @@ impl Drop for RuntimeDir {
         // The lock is still held here, so no other process's files are removed.
         self.unlink();
         empty(&self.path);
+    }
+}
+
+/// Removes a socket at which nobody listens any more, as a process leaves it that has ended.
+///
+/// # Errors
+/// [`io::ErrorKind::AddrInUse`] when somebody listens there, and those of the removal.
+pub fn remove_unanswered(path: &Path) -> io::Result<()> {
+    let left = path
+        .symlink_metadata()
+        .is_ok_and(|about| about.file_type().is_socket());
+    if !left {
+        return Ok(());
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path)
+        }
+        _ => Err(io::ErrorKind::AddrInUse.into()),
     }
 }
 

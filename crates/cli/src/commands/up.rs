@@ -262,6 +262,7 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
         };
         let started = monitor::split(&mut options, start)?;
         let passing = started.clone();
+            metrics: settings.metrics.as_ref().and_then(|target| target.socket()),
         notifier = match heard {
             true => Notifier::through(move |text| passing.notify(text)),
             false => Notifier::none(),
@@ -487,6 +488,13 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
     attendant.outcome?;
     if end.is_ok() && !arguments.json {
         say("stopped")?;
+    // With a monitor it removes the socket.
+    if chosen.monitor.is_none()
+        && let Some(socket) = settings.metrics.as_ref().and_then(|target| target.socket())
+        && let Err(error) = std::fs::remove_file(socket)
+    {
+        tracing::debug!("the socket of metrics stays: {error}");
+    }
     }
     end.map_err(|failure| chosen.with_holders(failure))
 }
@@ -524,10 +532,12 @@ fn alone(
     let mut sessions = options.sessions.iter();
     Confinement {
         writable,
+    let socket = settings.metrics.as_ref().and_then(|target| target.socket());
         readable: settings.secret_files(),
         programs: sessions.any(|session| session.dns == Dns::Resolvconf)
             || settings
                 .hooks
+        removable: socket.and_then(Path::parent).map(Path::to_owned),
                 .as_ref()
                 .is_some_and(|hooks| !hooks.is_empty()),
         ..Confinement::default()

@@ -102,6 +102,8 @@ pub struct Start<'a> {
     pub hooks: Arc<Hooks>,
     /// The file of data use, if there is a place for it.
     pub usage: Option<StateFile<Usage>>,
+    /// The socket at which the driver serves metrics.
+    pub metrics: Option<&'a Path>,
 }
 
 /// Splits this process in two and returns in the driver, with the way to the monitor. The monitor never
@@ -178,6 +180,10 @@ pub fn split(options: &mut Options, start: Start<'_>) -> Result<Monitor, Failure
         let _ = rustix::process::kill_process(driver, Signal::TERM);
     }
     let end = last_end_of(driver);
+    if let Some(socket) = start.metrics {
+        // The driver may not remove it, and may have ended before it listened.
+        let _ = runtime::remove_unanswered(socket);
+    }
     let mut devices = server.into_devices();
     // A driver that came to its end has let the kernel's drivers in itself, and one that a second
     // Ctrl-C has ended was to end at once.

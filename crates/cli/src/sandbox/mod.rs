@@ -36,6 +36,8 @@ pub struct Confinement {
     pub writable: Vec<PathBuf>,
     /// Files that it reads once more: those of PIN and passwords, without a monitor that hands them over.
     pub readable: Vec<PathBuf>,
+    /// Folder in which it removes files.
+    pub removable: Option<PathBuf>,
     /// Whether it runs programs, which take the name servers.
     pub programs: bool,
     /// Whether a monitor ([`crate::monitor`]) does for it what takes privileges.
@@ -68,8 +70,13 @@ impl Confinement {
         let landlock = if self.programs {
             "left open for the programs that it starts".to_owned()
         } else {
-            paths::restrict(&self.writable, &self.readable, self.monitored)
-                .unwrap_or_else(|why| why)
+            paths::restrict(
+                &self.writable,
+                &self.readable,
+                self.removable.as_deref(),
+                self.monitored,
+            )
+            .unwrap_or_else(|why| why)
         };
         let calls = calls::restrict(self.programs, self.monitored)
             .unwrap_or_else(|error| error.to_string());

@@ -23,7 +23,8 @@ const USB_NODES: &str = "/dev/bus/usb";
 /// Settings of interfaces and of USB devices, which a monitor writes where there is one.
 const SETTINGS: [&str; 2] = ["/proc/sys/net", "/sys/devices"];
 
-/// Restricts the calling thread, and those it starts, to these files, and returns which version of
+/// Restricts the calling thread, and those it starts, to these files, and the removal of those in
+/// `removable`, and returns which version of
 /// Landlock does it. TCP connections and signals to other processes are refused as well where the
 /// kernel can.
 ///
@@ -32,12 +33,13 @@ const SETTINGS: [&str; 2] = ["/proc/sys/net", "/sys/devices"];
 pub(super) fn restrict(
     writable: &[PathBuf],
     readable: &[PathBuf],
+    removable: Option<&Path>,
     monitored: bool,
 ) -> Result<String, String> {
     let missing: Vec<&str> = devices(!monitored)
         .filter(|path| place(Path::new(path)).is_none())
         .collect();
-    let status = build(writable, readable, monitored)
+    let status = build(writable, readable, removable, monitored)
         .and_then(|rules| rules.restrict_self())
         .map_err(|error| format!("not in force: {error}"))?;
     let version = match status.landlock {
@@ -71,6 +73,7 @@ fn place(node: &Path) -> Option<&Path> {
 fn build(
     writable: &[PathBuf],
     readable: &[PathBuf],
+    removable: Option<&Path>,
     monitored: bool,
 ) -> Result<RulesetCreated, landlock::RulesetError> {
     let device = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev | AccessFs::ReadDir;
@@ -103,6 +106,9 @@ fn build(
     }
     for path in writable {
         rules = allow(rules, path, all)?;
+    }
+    if let Some(path) = removable {
+        rules = allow(rules, path, AccessFs::RemoveFile.into())?;
     }
     Ok(rules)
 }

@@ -4,8 +4,8 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::failure::{Failure, FailureKind};
+use crate::runtime;
 
 /// Longest head of a request that is read, in bytes.
 const LONGEST_HEAD: usize = 8 * 1024;
@@ -132,18 +133,18 @@ impl Metrics {
     }
 }
 
-fn socket(path: &Path, everyone: bool) -> io::Result<UnixListener> {
-    let left = path
-        .symlink_metadata()
-        .is_ok_and(|about| about.file_type().is_socket());
-    if left {
-        match UnixStream::connect(path) {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                std::fs::remove_file(path)?;
-            }
-            _ => return Err(io::ErrorKind::AddrInUse.into()),
+impl Target {
+    /// Returns the path of the socket, if it is one.
+    pub fn socket(&self) -> Option<&Path> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Unix(path) => Some(path),
         }
     }
+}
+
+fn socket(path: &Path, everyone: bool) -> io::Result<UnixListener> {
+    runtime::remove_unanswered(path)?;
     let listener = UnixListener::bind(path)?;
     let mode = if everyone { 0o666 } else { 0o600 };
     std::fs::set_permissions(path, PermissionsExt::from_mode(mode))?;
@@ -197,6 +198,8 @@ fn request(client: &mut impl Read, head: &mut Vec<u8>) -> io::Result<Option<(Str
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
+
     use super::*;
 
     fn ask(mut stream: impl Read + Write, request: &str) -> String {
