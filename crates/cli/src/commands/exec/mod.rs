@@ -41,6 +41,7 @@ use crate::choices::Over as _;
 use crate::failure::{Failure, FailureKind};
 use crate::monitor::{self, Interfaces};
 use crate::notify::Notifier;
+use crate::output::note;
 use crate::reach::EMULATOR;
 use crate::running::{Door, Running};
 use crate::sandbox;
@@ -64,7 +65,7 @@ Examples:
 
 The program sees a loopback interface, the modem's TUN interface, and an /etc/resolv.conf with the
 network's name servers; neither the machine's interfaces nor its resolver services. It starts when the
-modem is online. When it ends the modem is put back as `up` puts it back.
+modem is online, and [hooks] of a configuration file are not run. When it ends the modem is put back as `up` puts it back.
 
 An ordinary user needs access to the USB device (udev rule) and user namespaces, no capability: the
 program runs as the same user. Sockets in the file system still lead to the machine's services.
@@ -91,7 +92,9 @@ pub fn run(arguments: Arguments, told: bool) -> Result<(), Failure> {
     let told = told || up.json;
     let mut file = up.file()?;
     // They are for changes of this machine's network, of which there are none.
-    file.hooks = None;
+    if file.hooks.take().is_some_and(|hooks| !hooks.is_empty()) {
+        note("note: [hooks] are not run: exec changes nothing of this machine's network");
+    }
     let settings = prepare(&mut up, &file)?;
     refuse_running(&up, settings.device.as_ref())?;
     let (interfaces, host) = monitor::interfaces(sessions(settings)?)?;
