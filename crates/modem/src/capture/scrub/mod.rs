@@ -12,6 +12,7 @@
 //!   arguments are, where they are, short messages.
 //! - `control`: descriptors, strings, other requests, notifications.
 //! - `block`, `datagram`: NTBs, Ethernet frames and IP packets.
+//! - `text`: logs and the like beside the capture.
 //! - `sweep`: the look for identities in what is kept.
 //! - `report`: the account.
 //!
@@ -34,6 +35,7 @@ mod sweep;
 mod syntax;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -67,9 +69,32 @@ pub struct Options {
 /// # Errors
 /// [`ScrubError`]. What is in `out` then holds nothing that should not be handed over, but ends early.
 pub fn scrub<R: Read + Send>(
+    open: impl FnMut() -> io::Result<R>,
+    out: impl Write,
+    options: Options,
+) -> Result<Report, ScrubError> {
+    scrub_beside(open, out, options, &mut [])
+}
+
+/// Takes what looks like identities out of texts: addresses, and numbers of devices, cards and people.
+pub fn scrub_texts(texts: &mut [String]) {
+    let mut identities = Identities::default();
+    let sweep = Sweep::new(&identities);
+    for text in texts {
+        *text = text::scrub(text, &sweep, &mut identities);
+    }
+}
+
+/// Does as [`scrub`], and takes out of texts, such as a log, what looks like identities and what the capture
+/// gives away; the same identity becomes the same in all of them.
+///
+/// # Errors
+/// As [`scrub`]. The texts are scrubbed only when there is none.
+pub fn scrub_beside<R: Read + Send>(
     mut open: impl FnMut() -> io::Result<R>,
     out: impl Write,
     options: Options,
+    texts: &mut [String],
 ) -> Result<Report, ScrubError> {
     let mut report = Report::default();
     let mut identities = Identities::default();
@@ -102,6 +127,9 @@ pub fn scrub<R: Read + Send>(
         second.packet(packet)?;
     }
     second.writer.flush()?;
+    for text in texts {
+        *text = text::scrub(text, &second.sweep, second.identities);
+    }
     report.finish(&identities);
     Ok(report)
 }
