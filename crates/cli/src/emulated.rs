@@ -245,6 +245,28 @@ impl Wanted {
     }
 }
 
+/// Knobs that were turned, and how all stand, as JSON.
+#[derive(Debug, serde::Serialize, schemars::JsonSchema)]
+pub struct Turned {
+    /// Knobs that were turned.
+    set: Vec<Turn>,
+    /// Values of the knobs that are not as by default, by name.
+    knobs: BTreeMap<&'static str, String>,
+}
+
+/// A knob that was turned.
+#[derive(Debug, serde::Serialize, schemars::JsonSchema)]
+struct Turn {
+    /// Name of the knob.
+    name: String,
+    /// Value of the knob.
+    value: Option<String>,
+    /// When it has its effect.
+    effect: uwwan_emulator::Effect,
+    /// `effect` for people.
+    from: &'static str,
+}
+
 /// Turns knobs of a modem that runs, and returns what was turned and how all stand, as JSON.
 ///
 /// # Errors
@@ -261,16 +283,21 @@ pub fn tell(controls: &Controls, set: &[String]) -> Result<serde_json::Value, Fa
         .knobs()
         .ok_or_else(|| Failure::new(FailureKind::Gone, "the emulated modem is switched off"))?;
     let all: BTreeMap<&str, String> = knobs.all().into_iter().collect();
-    let turned: Vec<serde_json::Value> = turned
-        .into_iter()
-        .map(|(name, effect)| {
-            serde_json::json!({
-                "name": name, "value": all.get(name), "effect": effect, "from": effect.words(),
+    let turned = turned.into_iter();
+    let told = Turned {
+        set: turned
+            .map(|(name, effect)| Turn {
+                name: name.to_string(),
+                value: all.get(&*name).cloned(),
+                effect,
+                from: effect.words(),
             })
-        })
-        .collect();
-    let differ: BTreeMap<&str, String> = knobs.changed().into_iter().collect();
-    Ok(serde_json::json!({"set": turned, "knobs": differ}))
+            .collect(),
+        knobs: knobs.changed().into_iter().collect(),
+    };
+    serde_json::to_value(told).map_err(|error| {
+        Failure::new(FailureKind::Host, "cannot write the answer as JSON").because(error)
+    })
 }
 
 /// A backend that keeps the emulated modem behind it running.

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use log::Level;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use crate::json::JSON_VERSION;
 use crate::output;
-
 use crate::output_queue::Errors;
 
 pub use uwwan_modem::{Failure, FailureKind};
@@ -75,9 +75,6 @@ pub fn of_command_line(error: &clap::Error) -> Failure {
         .next("see --help of the command")
 }
 
-/// Version of the forms in which commands print JSON.
-pub const JSON_VERSION: u32 = 1;
-
 /// Whether failures are written as JSON.
 static AS_JSON: AtomicBool = AtomicBool::new(false);
 
@@ -86,40 +83,8 @@ pub fn report_as_json() {
     AS_JSON.store(true, Ordering::Relaxed);
 }
 
-/// A failure as JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct FailureForm {
-    /// Kind, for a program to act on.
-    pub kind: String,
-    /// Operation that failed.
-    pub what: String,
-    /// Device, interface, rung, file or option; empty when it is not known.
-    pub place: String,
-    /// Rung of the bring-up, when that is the place.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rung: Option<String>,
-    /// Reasons, a line each.
-    pub why: String,
-    /// Copy of `why`.
-    #[deprecated = "it is called why"]
-    pub cause: String,
-    /// Steps that the user can take, a line each.
-    pub next: String,
-    /// Whether repeating the same will not help.
-    pub fatal: bool,
-    /// Status of the modem's answer (MBIM 1.0, 9.4.5).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<u32>,
-    /// Network's cause (3GPP TS 24.008 and 24.301).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub network_cause: Option<u32>,
-    /// Protocol error (MBIM 1.0, 9.3.4.2).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub protocol_error: Option<u32>,
-}
-
 /// What a command with `--json` writes to standard error, on one line, when it fails.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ErrorReport {
     /// Version of the form.
     pub version: u32,
@@ -127,18 +92,17 @@ pub struct ErrorReport {
     pub exit: u8,
     /// The failure.
     #[serde(flatten)]
-    pub failure: FailureForm,
+    pub failure: Failure,
 }
 
 impl ErrorReport {
-    /// Returns the report of a failure; `None` where it has no such form.
-    pub fn of(failure: &Failure) -> Option<Self> {
-        let form = serde_json::to_value(failure).ok()?;
-        Some(Self {
+    /// Returns the report of a failure.
+    pub fn of(failure: &Failure) -> Self {
+        Self {
             version: JSON_VERSION,
             exit: Exit::from(failure.kind) as u8,
-            failure: serde_json::from_value(form).ok()?,
-        })
+            failure: failure.clone(),
+        }
     }
 }
 
@@ -157,10 +121,8 @@ pub fn report(failure: &Failure) -> ExitCode {
 /// Returns what is written of a failure.
 fn told(failure: &Failure) -> String {
     let as_json = AS_JSON.load(Ordering::Relaxed);
-    let json = ErrorReport::of(failure)
-        .filter(|_| as_json)
-        .and_then(|report| serde_json::to_string(&report).ok());
-    match json {
+    let json = serde_json::to_string(&ErrorReport::of(failure)).ok();
+    match json.filter(|_| as_json) {
         Some(json) => output::harmless(json) + "\n",
         None => format!("error: {failure}\n"),
     }
@@ -178,7 +140,7 @@ mod tests {
             .because("one")
             .because("two")
             .next("wait");
-        let report = serde_json::to_value(ErrorReport::of(&failure).unwrap()).unwrap();
+        let report = serde_json::to_value(ErrorReport::of(&failure)).unwrap();
         assert_eq!(
             (&report["exit"], &report["why"]),
             (&7.into(), &"one\ntwo".into())

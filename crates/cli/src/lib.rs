@@ -21,12 +21,14 @@ mod emulated;
 mod entrances;
 mod failure;
 mod file_capabilities;
+mod forms;
 #[cfg(fuzzing)]
 pub mod fuzz;
 mod hex;
 mod hooks;
 mod input;
 mod journal;
+mod json;
 mod like;
 mod locked;
 mod logging;

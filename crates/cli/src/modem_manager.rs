@@ -18,6 +18,7 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uwwan_usb::access::{Access, Local};
 use uwwan_usb::device::Identity;
@@ -45,7 +46,7 @@ const NOBODY: [&str; 2] = [
 const UNKNOWN: &str = "org.freedesktop.ModemManager1.Error.Core.NotFound";
 
 /// What ModemManager does with the modem.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum Standing {
     /// It was not asked yet.

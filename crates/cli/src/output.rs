@@ -4,6 +4,10 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+use uwwan_mbim::print::json_line;
 use uwwan_modem::{Failure, FailureKind};
 
 use log::Level;
@@ -11,6 +15,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
 use crate::journal::About;
+use crate::json;
 use crate::output_queue::{self, Errors};
 
 pub use uwwan_modem::failure::plain;
@@ -97,11 +102,11 @@ pub fn note(line: impl AsRef<str>) {
     let _ = Errors(Level::Info).write_all(format!("{}\n", line.as_ref()).as_bytes());
 }
 
-/// Writes a value to standard output as one line of JSON.
+/// Writes a value to standard output as one line of JSON, with the version of the forms.
 ///
 /// # Errors
 /// As [`say`].
-pub fn say_json<T: serde::Serialize>(value: &T) -> Result<(), Failure> {
+pub fn say_json<T: Serialize + JsonSchema + ?Sized>(value: &T) -> Result<(), Failure> {
     say_json_about(value, About::program(Level::Info))
 }
 
@@ -109,20 +114,33 @@ pub fn say_json<T: serde::Serialize>(value: &T) -> Result<(), Failure> {
 ///
 /// # Errors
 /// As [`say`].
-pub fn say_json_about<T: serde::Serialize>(value: &T, about: About) -> Result<(), Failure> {
-    let text = match STAMPED.load(Ordering::Relaxed) {
-        false => serde_json::to_string(value),
-        true => serde_json::to_value(value).map(|mut value| {
-            if let Some(fields) = value.as_object_mut() {
-                fields.insert("time".into(), now().into());
-            }
-            value.to_string()
-        }),
-    };
-    let text = text.map_err(|error| {
+pub fn say_json_about<T: Serialize + JsonSchema + ?Sized>(
+    value: &T,
+    about: About,
+) -> Result<(), Failure> {
+    let value = serde_json::to_value(value).map_err(|error| {
         Failure::new(FailureKind::Host, "cannot write the answer as JSON").because(error)
     })?;
-    write(&format!("{}\n", harmless(text)), about)
+    write_value(value, about)
+}
+
+/// Does as [`say_json`] with a value whose form the caller answers for: that of another process, or of a
+/// library.
+///
+/// # Errors
+/// As [`say`].
+pub fn say_value(value: Value) -> Result<(), Failure> {
+    write_value(value, About::program(Level::Info))
+}
+
+fn write_value(mut value: Value, about: About) -> Result<(), Failure> {
+    json::versioned(&mut value);
+    if STAMPED.load(Ordering::Relaxed)
+        && let Some(fields) = value.as_object_mut()
+    {
+        fields.insert("time".into(), now().into());
+    }
+    write(&format!("{}\n", json_line(&value)), about)
 }
 
 /// Returns JSON with the control characters escaped that RFC 8259 lets a string hold as they are: DEL

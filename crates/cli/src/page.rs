@@ -1,7 +1,6 @@
-//! The two forms in which commands print facts about a modem: labelled lines, and JSON.
+//! The form in which commands print facts about a modem for people: labelled lines.
 
-use serde_json::Value;
-use uwwan_mbim::print::{HIDDEN, escape, json_line};
+use uwwan_mbim::print::{HIDDEN, escape};
 
 use crate::failure::Failure;
 use crate::output::say;
@@ -52,14 +51,6 @@ impl Page {
     pub fn print(&self) -> Result<(), Failure> {
         self.text().iter().try_for_each(say)
     }
-}
-
-/// Prints a JSON value on one line, with characters that could steer a terminal escaped.
-///
-/// # Errors
-/// [`FailureKind::Closed`](crate::failure::FailureKind::Closed) when standard output is closed.
-pub fn say_value(value: &Value) -> Result<(), Failure> {
-    say(json_line(value))
 }
 
 /// Returns a text that identifies a person as it is if `show`, and a placeholder for it otherwise.

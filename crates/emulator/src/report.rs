@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Violations kept with their text; the rest is only counted.
 const KEPT: usize = 256;
 
 /// A rule the host broke.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
     /// USB 2.0 chapter 9 and the class requests' form.
@@ -39,7 +40,7 @@ impl fmt::Display for Rule {
 }
 
 /// One violation of a rule by the host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Violation {
     /// Kind of the rule that was broken.
     pub rule: Rule,
@@ -54,7 +55,7 @@ impl fmt::Display for Violation {
 }
 
 /// Numbers of things that happened. Every field counts from the emulator's start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Counters {
     /// NTBs received from the host.
     pub blocks_out: u64,
@@ -97,7 +98,7 @@ pub struct Counters {
 }
 
 /// Report of the device at one moment.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Report {
     /// The first 256 violations, in order.
     pub violations: Vec<Violation>,

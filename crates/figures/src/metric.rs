@@ -1,7 +1,9 @@
 //! The values of several contenders, by what they measure.
 
-use serde::ser::SerializeStruct;
-use serde::{Deserialize, Serialize, Serializer};
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
 
 use crate::Spread;
 
@@ -9,7 +11,7 @@ use crate::Spread;
 pub const VERSION: u32 = 1;
 
 /// Whether more or less of a value is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Better {
     /// The larger value is better.
@@ -30,7 +32,7 @@ impl Better {
 }
 
 /// Quantity that a value measures. Kinds with the same group and name are the same.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Kind {
     /// The group of kinds that are shown together.
     pub group: String,
@@ -56,7 +58,8 @@ impl Kind {
 }
 
 /// The values of one contender.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(into = "RowForm")]
 pub struct Row {
     /// The name of the contender.
     pub contender: String,
@@ -72,21 +75,48 @@ impl Row {
     }
 }
 
-impl Serialize for Row {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut row = serializer.serialize_struct("Row", 5)?;
-        row.serialize_field("contender", &self.contender)?;
-        let spread = self.spread();
-        row.serialize_field("median", &spread.map(|s| s.median))?;
-        row.serialize_field("low", &spread.map(|s| s.low))?;
-        row.serialize_field("high", &spread.map(|s| s.high))?;
-        row.serialize_field("values", &self.values)?;
-        row.end()
+/// Form in which a [`Row`] is written as JSON.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Row")]
+struct RowForm {
+    /// The name of the contender.
+    contender: String,
+    /// The median of the values; null when none of them is finite.
+    median: Option<f64>,
+    /// The lowest value.
+    low: Option<f64>,
+    /// The highest value.
+    high: Option<f64>,
+    /// The values, in the order in which they were recorded; null for one that is not finite.
+    #[schemars(with = "Vec<Option<f64>>")]
+    values: Vec<f64>,
+}
+
+impl From<Row> for RowForm {
+    fn from(row: Row) -> Self {
+        let spread = row.spread();
+        Self {
+            contender: row.contender,
+            median: spread.map(|spread| spread.median),
+            low: spread.map(|spread| spread.low),
+            high: spread.map(|spread| spread.high),
+            values: row.values,
+        }
+    }
+}
+
+impl JsonSchema for Row {
+    fn schema_name() -> Cow<'static, str> {
+        RowForm::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        RowForm::json_schema(generator)
     }
 }
 
 /// A kind with the values of all contenders.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Metric {
     /// Quantity that the values measure.
     #[serde(flatten)]
@@ -129,7 +159,7 @@ impl Metric {
 }
 
 /// The figures of one run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Figures {
     /// Version of the JSON.
     version: u32,

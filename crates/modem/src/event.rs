@@ -1,5 +1,6 @@
 //! Events of a modem, for the program to print.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, Rung};
@@ -7,7 +8,7 @@ use crate::heal::HealEvent;
 use crate::status::Addresses;
 
 /// Event of a modem. No event carries personal data except the addresses of [`Event::Session`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
     /// A rung is being tried.
@@ -90,7 +91,7 @@ pub enum Event {
 }
 
 /// A kernel driver that is bound to an interface.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BoundDriver {
     /// `bInterfaceNumber`.
     pub interface: u8,
@@ -116,7 +117,7 @@ impl Event {
 ///
 /// As JSON, addresses are `"event": "addresses"` with their fields, and session 0 is
 /// `"event": "online"`; another session is `"event": "session"`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "Form", from = "Form")]
 pub struct SessionEvent {
     /// MBIM session id.
@@ -152,8 +153,9 @@ pub enum SessionChange {
 }
 
 /// A [`SessionEvent`] as JSON.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
+#[schemars(rename = "SessionChange")]
 enum Form {
     Addresses(Addresses),
     Online {

@@ -5,13 +5,17 @@
 //! is decided by them. A failure crosses processes as JSON in one form (see [`Failure`]), and a
 //! kind that this version does not know arrives as [`FailureKind::Other`].
 
+use std::borrow::Cow;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use uwwan_mbim::status::{NwError, ProtocolError, Status};
 
 /// Step of the bring-up, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rung {
     /// The device is on the bus and open.
@@ -103,7 +107,7 @@ impl fmt::Display for Rung {
 pub(crate) const TRIED_AGAIN: &str = "nothing: it is tried again";
 
 /// Kind of a failure, by which a program chooses its exit status or another way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureKind {
     /// The command line, a configuration file or a file it names is wrong.
@@ -392,25 +396,52 @@ pub fn plain(text: &str) -> String {
 
 /// A failure as JSON. Unknown fields are ignored, and a value that is missing or not known becomes
 /// the nearest one that is known.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "Failure")]
 struct Form {
+    /// Kind, for a program to act on.
     kind: FailureKind,
+    /// Operation that failed.
     what: String,
+    /// Device, interface, rung, file or option; empty when it is not known.
     place: String,
+    /// Rung of the bring-up, when that is the place.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Rung>")]
     rung: Option<serde_json::Value>,
+    /// Reasons, a line each.
     why: String,
     /// Copy of `why` under its name up to version 0.1, written for readers of that version.
+    #[schemars(extend("deprecated" = true))]
     cause: String,
+    /// Steps that the user can take, a line each.
     next: String,
+    /// Whether repeating the same will not help.
     fatal: bool,
+    /// Status of the modem's answer (MBIM 1.0, 9.4.5).
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u32>,
+    /// Network's cause (3GPP TS 24.008 and 24.301).
     #[serde(skip_serializing_if = "Option::is_none")]
     network_cause: Option<u32>,
+    /// Protocol error (MBIM 1.0, 9.3.4.2).
     #[serde(skip_serializing_if = "Option::is_none")]
     protocol_error: Option<u32>,
+}
+
+impl JsonSchema for Failure {
+    fn schema_name() -> Cow<'static, str> {
+        Form::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        Form::schema_id()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Form::json_schema(generator)
+    }
 }
 
 impl Default for Form {

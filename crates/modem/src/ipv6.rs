@@ -12,6 +12,7 @@ mod lookup;
 mod modem;
 mod operator;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use uwwan_at::commands::context::{ContextKind, ContextKinds};
 use uwwan_at::commands::profiles::{self, GENERIC, GENERIC_IPV4V6, Ipv6Capability, Profiles};
@@ -29,7 +30,7 @@ pub use operator::{Operator, Source, is_code};
 pub const FACTORY: [&str; 3] = ["24491", "24001", "23820"];
 
 /// Reason why IPv6 works or does not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// The modem allows IPv6.
@@ -49,7 +50,7 @@ pub enum Verdict {
 }
 
 /// Findings about a modem and its SIM.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Findings {
     /// Answer of `AT^IPV6CAP?`: 1 stands for IPv4 alone, 2 for IPv6, 4 for both in one context, and
     /// a sum for several of them.
@@ -59,6 +60,7 @@ pub struct Findings {
     /// Operator of the SIM.
     pub operator: Option<Operator>,
     /// Reason why the operator is not known.
+    #[schemars(with = "Option<String>")]
     pub no_operator: Option<NoOperator>,
     /// Name of the profile the operator falls under.
     pub profile: Option<String>,
@@ -78,7 +80,7 @@ impl Findings {
 }
 
 /// A change to the list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Change {
     /// Command that makes the change; `None` when only the restart is missing.
     pub command: Option<String>,

@@ -1,7 +1,10 @@
 //! Status of a modem, as `status --json` prints it.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use uwwan_ncm::NtbParameters;
 
@@ -22,10 +25,10 @@ macro_rules! status {
             $($(#[doc = $text])* pub $field: $type,)*
         }
 
-        #[derive(Default, Serialize, Deserialize)]
+        #[derive(Default, Serialize, Deserialize, JsonSchema)]
         #[serde(default, remote = "Status")]
         struct Form {
-            $($(#[serde($($serde)*)])? $field: $type,)*
+            $($(#[doc = $text])* $(#[serde($($serde)*)])? $field: $type,)*
         }
     };
 }
@@ -116,12 +119,33 @@ impl Status {
 }
 
 /// Form in which a [`Status`] is written as JSON, with session 0 apart from the others.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Status")]
 struct WithSession0<'a> {
     #[serde(flatten, serialize_with = "without_session_0")]
+    #[schemars(with = "Form")]
     status: &'a Status,
+    /// Addresses of session 0.
+    ip: Option<&'a Addresses>,
+    /// Copy of `ip`.
+    #[schemars(extend("deprecated" = true))]
     addresses: Option<&'a Addresses>,
+    /// Host's interface of session 0.
     interface: Option<&'a Interface>,
+}
+
+impl JsonSchema for Status {
+    fn schema_name() -> Cow<'static, str> {
+        WithSession0::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        WithSession0::schema_id()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        WithSession0::json_schema(generator)
+    }
 }
 
 fn without_session_0<S: Serializer>(status: &&Status, serializer: S) -> Result<S::Ok, S::Error> {
@@ -134,6 +158,7 @@ impl Serialize for Status {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let form = WithSession0 {
             status: self,
+            ip: self.addresses(),
             addresses: self.addresses(),
             interface: self.interface(),
         };
@@ -169,7 +194,7 @@ impl<'de> Deserialize<'de> for Status {
 }
 
 /// Link of a plain network device.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct EthernetStatus {
     /// Ethernet address that the device gives to the host, as `02:42:ac:11:00:0f`; empty when it
@@ -187,7 +212,7 @@ pub struct EthernetStatus {
 
 /// Status of a data session.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, into = "SessionForm")]
 pub struct SessionStatus {
     /// MBIM session id.
     pub session: u8,
@@ -208,8 +233,63 @@ pub struct SessionStatus {
     pub downlink: Direction,
 }
 
+/// Form in which a [`SessionStatus`] is written as JSON.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SessionStatus")]
+struct SessionForm {
+    /// MBIM session id.
+    session: u8,
+    /// Access point name that was asked for.
+    apn: String,
+    /// Whether packets flow on the session.
+    online: bool,
+    /// Reason why the session is in this state, for people.
+    why: String,
+    /// Addresses of the session.
+    ip: Option<Addresses>,
+    /// Copy of `ip`.
+    #[schemars(extend("deprecated" = true))]
+    addresses: Option<Addresses>,
+    /// Host's interface of the session.
+    interface: Option<Interface>,
+    /// Traffic from host to network since the start of the program.
+    uplink: Direction,
+    /// Traffic from network to host since the start of the program.
+    downlink: Direction,
+}
+
+impl From<SessionStatus> for SessionForm {
+    fn from(status: SessionStatus) -> Self {
+        Self {
+            session: status.session,
+            apn: status.apn,
+            online: status.online,
+            why: status.why,
+            ip: status.addresses.clone(),
+            addresses: status.addresses,
+            interface: status.interface,
+            uplink: status.uplink,
+            downlink: status.downlink,
+        }
+    }
+}
+
+impl JsonSchema for SessionStatus {
+    fn schema_name() -> Cow<'static, str> {
+        SessionForm::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        SessionForm::schema_id()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        SessionForm::json_schema(generator)
+    }
+}
+
 /// Switch of the USB configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConfigurationChange {
     /// `bConfigurationValue` at the start, 0 when unconfigured.
     pub before: u8,
@@ -218,7 +298,7 @@ pub struct ConfigurationChange {
 }
 
 /// Rung with its duration.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RungTime {
     /// Rung that was reached.
     pub rung: Rung,
@@ -227,7 +307,7 @@ pub struct RungTime {
 }
 
 /// Layout of NTBs in use.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct FramingStatus {
     /// Format of NTBs to the device: `16` or `32`.
@@ -247,11 +327,12 @@ pub struct FramingStatus {
     /// Whether the buffers of transfers are mapped from the kernel.
     pub mapped_buffers: bool,
     /// NTB parameters that the device announced; `None` when it did not.
+    #[schemars(with = "Option<BTreeMap<String, u32>>")]
     pub announced: Option<NtbParameters>,
 }
 
 /// Identity that the device reported. It has no IMEI and no IMSI.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct DeviceIdentity {
     /// Firmware version.
@@ -264,7 +345,7 @@ pub struct DeviceIdentity {
 
 /// Registration with a network.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, into = "NetworkForm")]
 pub struct Network {
     /// State of the registration: `home`, `roaming`, `searching` and so on.
     pub state: String,
@@ -280,8 +361,69 @@ pub struct Network {
     pub downlink_bits: u64,
 }
 
+/// Form in which a [`Network`] is written as JSON.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Network")]
+struct NetworkForm {
+    /// State of the registration: `home`, `roaming`, `searching` and so on.
+    state: String,
+    /// Digits of MCC and MNC.
+    plmn: String,
+    /// Name of the provider.
+    name: String,
+    /// Names of the data classes available.
+    data_class_names: Vec<String>,
+    /// Copy of `plmn`.
+    #[schemars(extend("deprecated" = true))]
+    provider_id: String,
+    /// Copy of `name`.
+    #[schemars(extend("deprecated" = true))]
+    provider: String,
+    /// Copy of `data_class_names`, separated by commas.
+    #[schemars(extend("deprecated" = true))]
+    data_classes: String,
+    /// Uplink rate that the network promises, in bit/s.
+    uplink_bits: u64,
+    /// Downlink rate that the network promises, in bit/s.
+    downlink_bits: u64,
+}
+
+impl From<Network> for NetworkForm {
+    fn from(network: Network) -> Self {
+        let classes = network.data_classes.split(", ");
+        Self {
+            state: network.state,
+            plmn: network.provider_id.clone(),
+            name: network.provider.clone(),
+            data_class_names: classes
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned)
+                .collect(),
+            provider_id: network.provider_id,
+            provider: network.provider,
+            data_classes: network.data_classes,
+            uplink_bits: network.uplink_bits,
+            downlink_bits: network.downlink_bits,
+        }
+    }
+}
+
+impl JsonSchema for Network {
+    fn schema_name() -> Cow<'static, str> {
+        NetworkForm::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        NetworkForm::schema_id()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        NetworkForm::json_schema(generator)
+    }
+}
+
 /// Signal quality.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Signal {
     /// Received signal strength in dBm; `None` when the device does not know it.
@@ -291,7 +433,7 @@ pub struct Signal {
 }
 
 /// IPv4 address with its prefix length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Prefix4 {
     /// IPv4 address.
     pub address: Ipv4Addr,
@@ -300,7 +442,7 @@ pub struct Prefix4 {
 }
 
 /// IPv6 address with its prefix length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Prefix6 {
     /// IPv6 address.
     pub address: Ipv6Addr,
@@ -309,7 +451,7 @@ pub struct Prefix6 {
 }
 
 /// Addresses from the network, as they are applied.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Addresses {
     /// IPv4 address.
@@ -339,7 +481,7 @@ impl Addresses {
 }
 
 /// Host's interface of a data session.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Interface {
     /// Name of the interface, or what stands for it.
@@ -352,7 +494,7 @@ pub struct Interface {
 }
 
 /// Traffic and NTB statistics.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Traffic {
     /// Traffic from host to network.
@@ -370,7 +512,7 @@ pub struct Traffic {
 }
 
 /// Counts of what crossed the host's end, of all sessions together.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct HostCalls {
     /// Number of packets read, large ones counted once.
@@ -392,7 +534,7 @@ pub struct HostCalls {
 }
 
 /// Traffic in one direction.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Direction {
     /// Number of datagrams.
@@ -406,7 +548,7 @@ pub struct Direction {
 }
 
 /// Count with a name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Counter {
     /// Name of what is counted.
     pub name: String,

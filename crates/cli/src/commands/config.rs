@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use crate::checks::bad;
 use crate::configurations;
-use crate::failure::{Failure, FailureForm, FailureKind, JSON_VERSION};
+use crate::failure::{Failure, FailureKind};
+use crate::json::JSON_VERSION;
 use crate::output::{note, plain, say, say_json};
 use crate::settings::Settings;
 use crate::sharing;
@@ -54,7 +55,6 @@ pub struct Checked {
     /// Whether `up` would take it.
     ok: bool,
     /// What is wrong with it.
-    #[schemars(with = "Option<FailureForm>")]
     failure: Option<Failure>,
 }
 

@@ -1,6 +1,7 @@
 //! `uwwan contexts` lists the access points with which the modem or the SIM is provisioned.
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_mbim::services::basic_connect::{
     AuthProtocol, PROVISIONED_CONTEXTS, ProvisionedContextElement, ProvisionedContexts,
     context_type_name,
@@ -8,7 +9,8 @@ use uwwan_mbim::services::basic_connect::{
 use uwwan_mbim::uuid::Uuid;
 
 use crate::failure::Failure;
-use crate::page::{Page, personal, say_value};
+use crate::output::say_json;
+use crate::page::{Page, personal};
 use crate::reach::Reach;
 
 /// Arguments of `contexts`.
@@ -41,12 +43,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     modem.close()?;
     let show = arguments.show_personal;
     if arguments.json {
-        let list: Vec<Value> = contexts
+        let list: Vec<Shown> = contexts
             .provisioned_contexts
             .iter()
-            .map(|context| value(context, show))
+            .map(|context| Shown::of(context, show))
             .collect();
-        return say_value(&list.into());
+        return say_json(&list);
     }
     let mut page = Page::default();
     for context in &contexts.provisioned_contexts {
@@ -79,15 +81,34 @@ fn words(context: &ProvisionedContextElement, show: bool) -> String {
     words
 }
 
-fn value(context: &ProvisionedContextElement, show: bool) -> Value {
-    json!({
-        "id": context.context_id,
-        "purpose": purpose(context.context_type),
-        "apn": context.access_string,
-        "auth": context.auth_protocol.to_string(),
-        "user": personal(&context.user_name, show),
-        "compression": context.compression.to_string(),
-    })
+/// An access point, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Shown {
+    /// Number of the entry.
+    id: u32,
+    /// Purpose of the access point.
+    purpose: String,
+    /// Access point name.
+    apn: String,
+    /// Protocol by which the network asks for name and password.
+    auth: String,
+    /// Name of the user, hidden unless it is asked for.
+    user: String,
+    /// Compression of data and headers.
+    compression: String,
+}
+
+impl Shown {
+    fn of(context: &ProvisionedContextElement, show: bool) -> Self {
+        Self {
+            id: context.context_id,
+            purpose: purpose(context.context_type),
+            apn: context.access_string.clone(),
+            auth: context.auth_protocol.to_string(),
+            user: personal(&context.user_name, show),
+            compression: context.compression.to_string(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -104,7 +125,7 @@ mod tests {
             auth_protocol: AuthProtocol::CHAP,
             ..ProvisionedContextElement::default()
         };
-        let told = format!("{} {}", words(&context, true), value(&context, true));
+        let told = format!("{} {:?}", words(&context, true), Shown::of(&context, true));
         assert!(
             told.contains("user me") && !told.contains("swordfish"),
             "{told}"

@@ -33,6 +33,22 @@ pub struct Arguments {
     pub runtime_dir: Option<PathBuf>,
 }
 
+/// A stopped `up`, as JSON.
+#[derive(Debug, serde::Serialize, schemars::JsonSchema)]
+pub(super) struct Output {
+    /// Port of the device.
+    port: String,
+    /// Copy of `port`.
+    #[schemars(extend("deprecated" = true))]
+    device: String,
+    /// Id of the process that has ended.
+    pid: u32,
+    /// Whether it has ended.
+    stopped: bool,
+    /// Duration of the stop in seconds.
+    seconds: f64,
+}
+
 /// Asks the running `up` to stop and waits until everything is down.
 ///
 /// # Errors
@@ -58,10 +74,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
                 let (device, pid) = stopped.unwrap_or_default();
                 let seconds = started.elapsed().as_secs_f64();
                 return if arguments.json {
-                    say_json(&serde_json::json!({
-                        "device": device, "pid": pid, "stopped": true,
-                        "seconds": crate::output::rounded(seconds, 3),
-                    }))
+                    say_json(&Output {
+                        port: device.clone(),
+                        device,
+                        pid,
+                        stopped: true,
+                        seconds: crate::output::rounded(seconds, 3),
+                    })
                 } else {
                     say(format!(
                         "stopped the modem at {} in {}",

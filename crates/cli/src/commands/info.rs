@@ -2,14 +2,16 @@
 
 mod at_facts;
 
-use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_mbim::fields::Layout;
 use uwwan_mbim::registry::CidId;
 use uwwan_mbim::services::basic_connect::{
-    DEVICE_CAPS, DEVICE_SERVICES, DataClass, DeviceCaps, DeviceServices, HOME_PROVIDER,
-    HomeProvider, PACKET_SERVICE, PIN, PacketServiceInfo, PinInfo, RADIO_STATE, REGISTER_STATE,
-    RadioState, RadioSwitchState, RegistrationState, SIGNAL_STATE, SUBSCRIBER_READY_STATUS,
-    SignalState, SubscriberReadyStatus,
+    DEVICE_CAPS, DEVICE_SERVICES, DeviceCaps, DeviceServices, HOME_PROVIDER, HomeProvider,
+    PACKET_SERVICE, PIN, PacketServiceInfo, PinInfo, RADIO_STATE, REGISTER_STATE, RadioState,
+    RegistrationState, SIGNAL_STATE, SUBSCRIBER_READY_STATUS, SignalState, SubscriberReadyStatus,
 };
 use uwwan_mbim::services::ms_firmware_id;
 use uwwan_mbim::session::Command as MbimCommand;
@@ -17,9 +19,12 @@ use uwwan_modem::client::{Client, Optional};
 use uwwan_modem::status::{FramingStatus, NtbParameters};
 
 use self::at_facts::AtFacts;
-use super::{operator, packet_service, pin, services, signal, sim};
+use super::radio::is_on;
+use super::{operator, packet_service, pin, radio, services, signal, sim};
 use crate::failure::Failure;
-use crate::page::{Page, personal, say_value, trimmed};
+use crate::forms::{Operator, data_classes};
+use crate::output::say_json;
+use crate::page::{Page, personal, trimmed};
 use crate::reach::{Modem, Reach};
 
 /// Arguments of `info`.
@@ -71,7 +76,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     reached.client.close()?;
     let show = arguments.show_personal;
     if arguments.json {
-        return say_value(&facts.value(show));
+        return say_json(&facts.shown(show));
     }
     facts.page(show).print()
 }
@@ -121,11 +126,6 @@ fn words(device: &str, model: &str) -> String {
         .copied()
         .collect::<Vec<_>>()
         .join(", ")
-}
-
-fn is_on(radio: &RadioState) -> (bool, bool) {
-    let on = |switch| switch == RadioSwitchState::ON;
-    (on(radio.hw_radio_state), on(radio.sw_radio_state))
 }
 
 impl Facts {
@@ -187,78 +187,108 @@ impl Facts {
         page
     }
 
-    fn value(&self, show: bool) -> Value {
+    /// Returns the form in JSON, with what identifies a person if `show`.
+    fn shown(&self, show: bool) -> Shown {
         let caps = &self.caps;
-        let mut errors = Map::new();
-        let mut part = |name: &str, value: Optional<Value>| match value {
-            Ok(value) => value,
-            Err(why) => {
-                errors.insert(name.to_owned(), why.into());
-                Value::Null
-            }
-        };
-        let sim = part(
-            "sim",
-            shown(&self.sim, |sim| {
-                json!({
-                    "state": sim.ready_state.to_string(),
-                    "ready": sim::is_ready(sim),
-                    "iccid": personal(trimmed(&sim.sim_icc_id), show),
-                    "imsi": personal(trimmed(&sim.subscriber_id), show),
-                })
+        let mut parts = Parts::default();
+        let classes = data_classes(caps.data_class);
+        Shown {
+            device: self.device.clone(),
+            hardware: trimmed(&caps.hardware_info).to_owned(),
+            firmware: trimmed(&caps.firmware_info).to_owned(),
+            firmware_id: self.firmware_id.clone(),
+            imei: personal(trimmed(&caps.device_id), show),
+            data_class_names: classes.clone(),
+            data_classes: classes,
+            max_sessions: caps.max_sessions,
+            sim: parts.part("sim", &self.sim, |sim| sim::Shown::of(sim, show)),
+            pin: parts.part("pin", &self.pin, pin::Shown::of),
+            operator: parts.part("operator", &self.home, |home| {
+                Operator::from(&home.provider)
             }),
-        );
-        let pin = part("pin", shown(&self.pin, pin::value));
-        let home = part(
-            "operator",
-            shown(&self.home, |home| {
-                json!({
-                    "plmn": trimmed(&home.provider.provider_id),
-                    "name": trimmed(&home.provider.provider_name),
-                })
-            }),
-        );
-        let radio = part(
-            "radio",
-            shown(&self.radio, |radio| {
-                let (hardware, software) = is_on(radio);
-                json!({"on": hardware && software, "hardware": hardware, "software": software})
-            }),
-        );
-        let network = part("network", shown(&self.registration, operator::registration));
-        let packet = part("packet_service", shown(&self.packet, packet_service::value));
-        let signal = part("signal", shown(&self.signal, signal::value));
-        let services = part(
-            "services",
-            shown(&self.services, |list| {
+            radio: parts.part("radio", &self.radio, radio::Shown::of),
+            network: parts.part("network", &self.registration, operator::Registration::of),
+            packet_service: parts.part("packet_service", &self.packet, packet_service::Shown::of),
+            signal: parts.part("signal", &self.signal, signal::Shown::of),
+            framing: self.framing.clone(),
+            blocks: self.framing.clone(),
+            at: self.at.as_ref().map(AtFacts::shown),
+            services: parts.part("services", &self.services, |list| {
                 list.device_services.iter().map(services::name).collect()
             }),
-        );
-        json!({
-            "device": self.device,
-            "hardware": trimmed(&caps.hardware_info),
-            "firmware": trimmed(&caps.firmware_info),
-            "firmware_id": self.firmware_id,
-            "imei": personal(trimmed(&caps.device_id), show),
-            "data_classes": operator::bits(DataClass::NAMES, caps.data_class.0),
-            "max_sessions": caps.max_sessions,
-            "sim": sim,
-            "pin": pin,
-            "operator": home,
-            "radio": radio,
-            "network": network,
-            "packet_service": packet,
-            "signal": signal,
-            "blocks": self.framing,
-            "at": self.at.as_ref().map(AtFacts::value),
-            "services": services,
-            "not_told": errors,
-        })
+            not_told: parts.not_told,
+        }
     }
 }
 
-fn shown<T>(fact: &Optional<T>, value: impl FnOnce(&T) -> Value) -> Optional<Value> {
-    fact.as_ref().map(value).map_err(Clone::clone)
+/// What a modem tells, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Shown {
+    /// Vendor id, product id and port of the device, and its name.
+    device: String,
+    /// Hardware name.
+    hardware: String,
+    /// Firmware version.
+    firmware: String,
+    /// Number of the firmware; null when the modem does not tell it.
+    firmware_id: Option<String>,
+    /// Number of the device, hidden unless it is asked for.
+    imei: String,
+    /// Names of the data classes that the modem knows.
+    data_class_names: Vec<String>,
+    /// Copy of `data_class_names`.
+    #[schemars(extend("deprecated" = true))]
+    data_classes: Vec<String>,
+    /// Number of data sessions at a time.
+    max_sessions: u32,
+    /// SIM card.
+    sim: Option<sim::Shown>,
+    /// State of the PIN.
+    pin: Option<pin::Shown>,
+    /// Operator of the SIM card.
+    operator: Option<Operator>,
+    /// State of the radio.
+    radio: Option<radio::Shown>,
+    /// Registration with a network.
+    network: Option<operator::Registration>,
+    /// State of the packet service.
+    packet_service: Option<packet_service::Shown>,
+    /// Quality of the signal.
+    signal: Option<signal::Shown>,
+    /// Layout of NTBs in use.
+    framing: Option<FramingStatus>,
+    /// Copy of `framing`.
+    #[schemars(extend("deprecated" = true))]
+    blocks: Option<FramingStatus>,
+    /// What only AT tells; null where the port is not asked.
+    at: Option<at_facts::Shown>,
+    /// Names of the services; UUIDs of those without a name.
+    services: Option<Vec<String>>,
+    /// Reasons why a part is null, by its name.
+    not_told: BTreeMap<&'static str, String>,
+}
+
+/// Collector of the reasons why parts are not told.
+#[derive(Default)]
+struct Parts {
+    not_told: BTreeMap<&'static str, String>,
+}
+
+impl Parts {
+    fn part<T, F>(
+        &mut self,
+        name: &'static str,
+        fact: &Optional<T>,
+        form: impl FnOnce(&T) -> F,
+    ) -> Option<F> {
+        match fact {
+            Ok(fact) => Some(form(fact)),
+            Err(why) => {
+                self.not_told.insert(name, why.to_string());
+                None
+            }
+        }
+    }
 }
 
 fn told<T>(page: &mut Page, label: &str, fact: &Optional<T>, words: impl FnOnce(&T) -> String) {

@@ -1,11 +1,13 @@
 //! `uwwan ip-filters` shows or sets which packets may wake the host.
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_mbim::print::hex;
 use uwwan_mbim::services::basic_connect::{IP_PACKET_FILTERS, IpPacketFilters, PacketFilter};
 
 use crate::failure::{Failure, FailureKind};
-use crate::page::{Page, say_value};
+use crate::output::say_json;
+use crate::page::Page;
 use crate::reach::Reach;
 
 /// Greatest length of a filter in bytes, the most that `bMaxFilterSize` can tell.
@@ -68,6 +70,24 @@ fn filter(text: &str) -> Result<PacketFilter, String> {
     Ok(filter)
 }
 
+/// Filters of a data session, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Output {
+    /// MBIM session id.
+    session: u32,
+    /// Filters; a packet passes that one of them fits.
+    filters: Vec<Shown>,
+}
+
+/// A filter.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Shown {
+    /// Bytes in hexadecimal.
+    filter: String,
+    /// Bits that count, in hexadecimal.
+    mask: String,
+}
+
 /// Shows or replaces the filters of a data session.
 ///
 /// # Errors
@@ -96,14 +116,16 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         )));
     }
     if arguments.json {
-        let list: Vec<Value> = filters
-            .packet_filters
-            .iter()
-            .map(|filter| {
-                json!({"filter": hex(&filter.packet_filter), "mask": hex(&filter.packet_mask)})
-            })
-            .collect();
-        return say_value(&json!({"session": filters.session_id, "filters": list}));
+        let list = filters.packet_filters.iter();
+        return say_json(&Output {
+            session: filters.session_id,
+            filters: list
+                .map(|filter| Shown {
+                    filter: hex(&filter.packet_filter),
+                    mask: hex(&filter.packet_mask),
+                })
+                .collect(),
+        });
     }
     let mut page = Page::default();
     for (index, filter) in filters.packet_filters.iter().enumerate() {

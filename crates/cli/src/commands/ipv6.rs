@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_mbim::services::basic_connect::{self as bc, Provider};
 use uwwan_modem::Status;
 use uwwan_modem::client::{Client as MbimClient, StatusClient};
@@ -160,6 +161,47 @@ fn home_provider(socket: &std::path::Path) -> Option<Operator> {
     })
 }
 
+/// What is found and changed, as JSON. What a command has nothing to say of is absent.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Shown {
+    /// Device with its name.
+    device: String,
+    /// Copy of `device`.
+    #[schemars(extend("deprecated" = true))]
+    modem: String,
+    /// Whether anything was changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changed: Option<bool>,
+    /// Why there is nothing to change, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    /// Change that is made, or would be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    change: Option<Change>,
+    /// What the modem says.
+    findings: Findings,
+    /// What that means, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explanation: Option<String>,
+    /// What the network gives, for people; null where nothing is known of it.
+    network: Option<String>,
+}
+
+impl Shown {
+    fn new(device: &str, findings: Findings) -> Self {
+        Self {
+            device: device.to_owned(),
+            modem: device.to_owned(),
+            changed: None,
+            why: None,
+            change: None,
+            findings,
+            explanation: None,
+            network: None,
+        }
+    }
+}
+
 fn status(arguments: &StatusArguments) -> Result<(), Failure> {
     let mut case = Case::open(
         &arguments.reach,
@@ -169,12 +211,11 @@ fn status(arguments: &StatusArguments) -> Result<(), Failure> {
     let findings = case.examine()?;
     let state = case.state();
     if arguments.json {
-        return say_json(&json!({
-            "modem": case.name,
-            "findings": findings,
-            "explanation": explanation(&findings),
-            "network": network(&findings, state.as_ref()),
-        }));
+        return say_json(&Shown {
+            explanation: Some(explanation(&findings)),
+            network: network(&findings, state.as_ref()),
+            ..Shown::new(&case.name, findings)
+        });
     }
     say(format!("{}:", plain(&case.name)))?;
     for line in facts(&findings) {
@@ -333,9 +374,11 @@ fn change(arguments: &ChangeArguments, on: bool) -> Result<(), Failure> {
         Plan::Change(planned) => planned,
         Plan::Nothing(why) => {
             return if json {
-                say_json(
-                    &json!({"modem": case.name, "changed": false, "why": why, "findings": before}),
-                )
+                say_json(&Shown {
+                    changed: Some(false),
+                    why: Some(why),
+                    ..Shown::new(&case.name, before)
+                })
             } else {
                 say(format!("nothing to do: {why}"))
             };
@@ -348,9 +391,11 @@ fn change(arguments: &ChangeArguments, on: bool) -> Result<(), Failure> {
     }
     if arguments.show {
         return if json {
-            say_json(
-                &json!({"modem": case.name, "changed": false, "change": planned, "findings": before}),
-            )
+            say_json(&Shown {
+                changed: Some(false),
+                change: Some(planned),
+                ..Shown::new(&case.name, before)
+            })
         } else {
             Ok(())
         };
@@ -375,13 +420,12 @@ fn change(arguments: &ChangeArguments, on: bool) -> Result<(), Failure> {
     })?;
     let state = case.entry.is_some().then(|| back_online(&case)).flatten();
     if json {
-        return say_json(&json!({
-            "modem": case.name,
-            "changed": true,
-            "change": planned,
-            "findings": after,
-            "network": network(&after, state.as_ref()),
-        }));
+        return say_json(&Shown {
+            changed: Some(true),
+            change: Some(planned),
+            network: network(&after, state.as_ref()),
+            ..Shown::new(&case.name, after)
+        });
     }
     say(format!(
         "done: the modem says {}",

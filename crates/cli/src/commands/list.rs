@@ -1,9 +1,14 @@
 //! `uwwan list` lists the modems and USB network devices that are present.
 
-use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use uwwan_modem::client::StatusClient;
 use uwwan_modem::composition::way_to_mbim;
+use uwwan_modem::event::BoundDriver;
 use uwwan_modem::heal::memory::Entry;
-use uwwan_modem::options::FccUnlock;
+use uwwan_modem::options::{FccUnlock, Padding, Placement};
 use uwwan_modem::quirks::Quirk;
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::device::Backend;
@@ -14,6 +19,7 @@ use crate::candidates::{self, Candidate};
 use crate::emulated::Wanted;
 use crate::failure::Failure;
 use crate::output::{note, plain, say, say_json};
+use crate::running::{Door, Running};
 
 /// Arguments of `list`.
 #[derive(Debug, clap::Args)]
@@ -31,6 +37,49 @@ pub struct Arguments {
     /// List the built-in emulated modem instead of this machine's USB
     #[arg(long)]
     pub emulator: bool,
+    /// Where running modems keep their sockets
+    #[arg(long, value_name = "DIR", env = "UWWAN_RUNTIME_DIR")]
+    pub runtime_dir: Option<PathBuf>,
+}
+
+/// A running `up` that drives a device.
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+struct Driven {
+    /// Id of its process; null where this user may not ask it.
+    pid: Option<u32>,
+    /// Whether packets flow on session 0; null where this user may not ask it.
+    online: Option<bool>,
+    /// Why it is in its state, for people; empty where this user may not ask it.
+    why: String,
+}
+
+impl Driven {
+    /// Returns the running `up` that drives the device at a port, if there is one.
+    fn at(base: Option<&Path>, port: &str) -> Option<Self> {
+        let running = Running::look(base, Some(port), Door::Any);
+        let entry = running.alive.first()?;
+        let client = StatusClient::connect(&entry.socket);
+        let reply = client.and_then(|mut client| client.status()).ok();
+        let status = reply.as_ref().and_then(|reply| reply.decode().ok());
+        Some(Self {
+            pid: reply.as_ref().map(|reply| reply.pid),
+            online: status.as_ref().map(|status| status.online),
+            why: status.map(|status| status.why).unwrap_or_default(),
+        })
+    }
+
+    /// Describes it for people.
+    fn words(&self) -> String {
+        let process = self
+            .pid
+            .map_or(String::new(), |pid| format!(" (process {pid})"));
+        let state = match (self.online, &*self.why) {
+            (Some(true), _) => "online",
+            (_, "") => "its state is not for this user",
+            (_, why) => why,
+        };
+        format!("a running uwwan up{process}: {state}")
+    }
 }
 
 /// Lists the modems present.
@@ -47,15 +96,19 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     // Modems come before plain network devices.
     let mut devices = candidates::all(backend.as_ref())?;
     devices.sort_by_key(Candidate::is_ethernet);
+    let driven = |modem: &Candidate| match arguments.emulator {
+        true => None,
+        false => Driven::at(arguments.runtime_dir.as_deref(), &modem.found.identity.port),
+    };
     if arguments.json {
-        let list: Vec<Value> = devices
+        let list: Vec<Shown> = devices
             .iter()
-            .map(|modem| as_json(modem, backend.as_ref()))
+            .map(|modem| shown(modem, backend.as_ref(), driven(modem)))
             .collect();
         return say_json(&list);
     }
     for device in &devices {
-        for line in describe(device, backend.as_ref()) {
+        for line in describe(device, backend.as_ref(), driven(device).as_ref()) {
             say(line)?;
         }
     }
@@ -101,7 +154,7 @@ fn learnt(modem: &Candidate) -> Option<Entry> {
         .cloned()
 }
 
-fn describe(modem: &Candidate, backend: &dyn Backend) -> Vec<String> {
+fn describe(modem: &Candidate, backend: &dyn Backend, driven: Option<&Driven>) -> Vec<String> {
     let found = &modem.found;
     let mut lines = vec![modem.name()];
     let mut field = |name: &str, text: String| lines.push(format!("  {name:<14} {}", plain(&text)));
@@ -175,6 +228,14 @@ fn describe(modem: &Candidate, backend: &dyn Backend) -> Vec<String> {
     for fault in found.descriptors.faults.iter().take(3) {
         field("descriptors", fault.clone());
     }
+    if let Some(driven) = driven {
+        field("driven by", driven.words());
+        field(
+            "",
+            "uwwan status tells more, and every command goes through it".to_owned(),
+        );
+        return lines;
+    }
     let obstacles = obstacles(modem, backend);
     for obstacle in &obstacles {
         let label = if obstacle.fatal {
@@ -226,61 +287,236 @@ fn speed(modem: &Candidate) -> &'static str {
     }
 }
 
-fn as_json(modem: &Candidate, backend: &dyn Backend) -> Value {
+/// A device, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Shown {
+    /// Vendor id and product id, as `03f0:a31d`.
+    id: String,
+    /// Port, as `1-4`.
+    port: String,
+    /// Number of the bus.
+    bus: u8,
+    /// Number on the bus.
+    address: u8,
+    /// Name in the quirk table.
+    model: String,
+    /// Layout of NTBs that worked on an earlier run.
+    learnt: Option<Entry>,
+    /// Manufacturer as the device tells it.
+    manufacturer: Option<String>,
+    /// Product as the device tells it.
+    product: Option<String>,
+    /// Configurations, by `bConfigurationValue`.
+    configuration: Configurations,
+    /// Network functions that `up` can drive.
+    functions: Vec<Function>,
+    /// Network functions that it does not drive.
+    other_functions: Vec<OtherFunction>,
+    /// Known way to a composition with MBIM, where there is none.
+    way_to_mbim: Option<Way>,
+    /// `modem` or `ethernet`.
+    kind: &'static str,
+    /// Drivers that are bound to its interfaces.
+    kernel_drivers: Vec<BoundDriver>,
+    /// What `up` will use.
+    quirks: Quirks,
+    /// Running `up` that drives it; null for none.
+    driven_by: Option<Driven>,
+    /// Whether nothing stops another `up`.
+    ready: bool,
+    /// What stops or may stop `up`.
+    obstacles: Vec<Failure>,
+}
+
+/// Configurations of a device, by `bConfigurationValue`.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Configurations {
+    /// Active one; null when it is not known.
+    active: Option<u8>,
+    /// That which `up` selects; null when there is none.
+    wanted: Option<u8>,
+}
+
+/// A network function.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Function {
+    /// `mbim` or `ncm`.
+    kind: String,
+    /// `bConfigurationValue` of its configuration.
+    configuration: u8,
+    /// `bInterfaceNumber` of its control interface.
+    control: u8,
+}
+
+/// A network function that uwwan does not drive.
+#[derive(Debug, Serialize, JsonSchema)]
+struct OtherFunction {
+    /// Protocol of the function.
+    kind: String,
+    /// `bConfigurationValue` of its configuration.
+    configuration: u8,
+    /// `bInterfaceNumber` of its first interface.
+    interface: u8,
+}
+
+/// A known way to a composition with MBIM.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Way {
+    /// What to do, for people.
+    text: String,
+    /// Where that is from.
+    source: String,
+}
+
+/// What `up` uses of the quirk table.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Quirks {
+    /// Name of the row.
+    name: &'static str,
+    /// Copy of `name`.
+    #[schemars(extend("deprecated" = true))]
+    row: &'static str,
+    /// Place of the row.
+    origin: String,
+    /// Copy of `origin`.
+    #[schemars(extend("deprecated" = true))]
+    from: String,
+    /// Source of what the row says.
+    source: &'static str,
+    /// `bInterfaceNumber` of the AT port.
+    at_port: Option<u8>,
+    /// How the FCC lock is lifted, if the modem may have one.
+    fcc_unlock: Option<FccUnlock>,
+    /// Whether the configuration is entered from configuration 0.
+    via_zero: bool,
+    /// Pause in configuration 0 in seconds.
+    settle_seconds: f64,
+    /// Place of the NDP in NTBs to the device.
+    ndp: Placement,
+    /// How NTBs end whose length is a multiple of the packet size.
+    padding: Padding,
+    /// Whether the device enumerates anew after a suspend.
+    disconnect_suspend: bool,
+    /// Whether IPv6 depends on the operator's entry in the firmware's list.
+    ipv6_by_plmn: bool,
+}
+
+impl Quirks {
+    fn of(quirk: &Quirk) -> Self {
+        Self {
+            name: quirk.name,
+            row: quirk.name,
+            origin: quirk.origin.to_string(),
+            from: quirk.origin.to_string(),
+            source: quirk.source,
+            at_port: quirk.at_port,
+            fcc_unlock: quirk.fcc_unlock,
+            via_zero: quirk.via_zero,
+            settle_seconds: quirk.settle.as_secs_f64(),
+            ndp: quirk.ndp,
+            padding: quirk.padding,
+            disconnect_suspend: quirk.disconnect_suspend,
+            ipv6_by_plmn: quirk.ipv6_by_plmn,
+        }
+    }
+}
+
+fn shown(modem: &Candidate, backend: &dyn Backend, driven_by: Option<Driven>) -> Shown {
     let found = &modem.found;
     let identity = &found.identity;
-    let obstacles = obstacles(modem, backend);
-    json!({
-        "id": format!("{:04x}:{:04x}", identity.vendor, identity.product),
-        "port": identity.port,
-        "bus": identity.bus,
-        "address": identity.address,
-        "model": modem.model(),
-        "learnt": learnt(modem),
-        "manufacturer": identity.manufacturer,
-        "product": identity.product_name,
-        "configuration": {
-            "active": found.active_configuration,
-            "wanted": modem.wanted().map(|(configuration, _)| configuration),
+    // What a running `up` holds is no obstacle to those who use it.
+    let obstacles = match driven_by {
+        Some(_) => Vec::new(),
+        None => obstacles(modem, backend),
+    };
+    let functions = functions::network(&found.descriptors);
+    let others = functions::other_networks(&found.descriptors);
+    let drivers = found.kernel_drivers.iter();
+    Shown {
+        id: format!("{:04x}:{:04x}", identity.vendor, identity.product),
+        port: identity.port.clone(),
+        bus: identity.bus,
+        address: identity.address,
+        model: modem.model().to_owned(),
+        learnt: learnt(modem),
+        manufacturer: identity.manufacturer.clone(),
+        product: identity.product_name.clone(),
+        configuration: Configurations {
+            active: found.active_configuration,
+            wanted: modem.wanted().map(|(configuration, _)| configuration),
         },
-        "functions": functions::network(&found.descriptors).iter().map(|function| json!({
-            "kind": function.name().to_lowercase(),
-            "configuration": function.configuration(),
-            "control": function.control_interface(),
-        })).collect::<Vec<_>>(),
-        "other_functions": functions::other_networks(&found.descriptors).iter().map(|other| json!({
-            "kind": other.name,
-            "configuration": other.configuration,
-            "interface": other.interface,
-        })).collect::<Vec<_>>(),
-        "way_to_mbim": way_to_mbim(&found.descriptors).map(|way| json!({
-            "text": way.text, "source": way.source,
-        })),
-        "kind": if modem.is_ethernet() { "ethernet" } else { "modem" },
-        "kernel_drivers": found.kernel_drivers.iter().map(|(interface, driver)| json!({
-            "interface": interface, "driver": driver,
-        })).collect::<Vec<_>>(),
-        "quirks": {
-            "row": modem.quirk.name,
-            "from": modem.quirk.origin.to_string(),
-            "source": modem.quirk.source,
-            "at_port": modem.quirk.at_port,
-            "fcc_unlock": modem.quirk.fcc_unlock.map(FccUnlock::word),
-            "via_zero": modem.quirk.via_zero,
-            "settle_seconds": modem.quirk.settle.as_secs_f64(),
-            "ndp": modem.quirk.ndp.word(),
-            "padding": modem.quirk.padding.word(),
-            "disconnect_suspend": modem.quirk.disconnect_suspend,
-            "ipv6_by_plmn": modem.quirk.ipv6_by_plmn,
+        functions: functions
+            .iter()
+            .map(|function| Function {
+                kind: function.name().to_lowercase(),
+                configuration: function.configuration(),
+                control: function.control_interface(),
+            })
+            .collect(),
+        other_functions: others
+            .iter()
+            .map(|other| OtherFunction {
+                kind: other.name.to_string(),
+                configuration: other.configuration,
+                interface: other.interface,
+            })
+            .collect(),
+        way_to_mbim: way_to_mbim(&found.descriptors).map(|way| Way {
+            text: way.text.to_string(),
+            source: way.source.to_string(),
+        }),
+        kind: if modem.is_ethernet() {
+            "ethernet"
+        } else {
+            "modem"
         },
-        "ready": !obstacles.iter().any(|o| o.fatal),
-        "obstacles": obstacles,
-    })
+        kernel_drivers: drivers
+            .map(|(interface, driver)| BoundDriver {
+                interface: *interface,
+                driver: driver.clone(),
+            })
+            .collect(),
+        quirks: Quirks::of(modem.quirk),
+        ready: driven_by.is_none() && !obstacles.iter().any(|o| o.fatal),
+        driven_by,
+        obstacles,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use uwwan_modem::share::{Builder, Policy, Responder};
+
     use super::*;
+
+    struct Answers;
+
+    impl Responder for Answers {
+        fn status(&self) -> serde_json::Value {
+            serde_json::json!({"online": true, "why": "online"})
+        }
+        fn stop(&self) {}
+    }
+
+    #[test]
+    fn a_modem_that_runs_is_told_with_its_process() {
+        let base = tempfile::tempdir().unwrap();
+        assert_eq!(Driven::at(Some(base.path()), "1-4"), None);
+        let folder = base.path().join("1-4");
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut builder = Builder::new(Policy::default()).unwrap();
+        let socket = folder.join(crate::runtime::SOCKET);
+        builder.status(&socket, "1-4", Box::new(Answers)).unwrap();
+        let server = builder.serve().unwrap();
+        let driven = Driven::at(Some(base.path()), "1-4").unwrap();
+        let pid = std::process::id();
+        assert_eq!((driven.pid, driven.online), (Some(pid), Some(true)));
+        let words = format!("a running uwwan up (process {pid}): online");
+        assert_eq!(driven.words(), words);
+        assert_eq!(Driven::at(Some(base.path()), "1-5"), None);
+        drop(server);
+        assert_eq!(Driven::at(Some(base.path()), "1-4"), None);
+    }
 
     #[test]
     fn drivers_are_grouped() {

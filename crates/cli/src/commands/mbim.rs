@@ -1,15 +1,15 @@
 //! `uwwan mbim` decodes control messages, and sends any command.
 
 mod carried;
-mod raw;
+pub(super) mod raw;
 mod send;
 
 use uwwan_mbim::decode::{Decoded, decode_all};
-use uwwan_mbim::print::{Personal, json_line};
+use uwwan_mbim::print::Personal;
 
 use crate::failure::{Failure, FailureKind};
 use crate::input::{self, Input};
-use crate::output::say;
+use crate::output::{say, say_value};
 use crate::story::filter::MessageFilter;
 use crate::story::tell::Teller;
 use crate::story::{Story, What};
@@ -84,7 +84,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let messages = decode_all(&bytes, version);
     for (number, message) in messages.iter().enumerate() {
         if decode.json {
-            say(json_line(&message.json(personal)))?;
+            say_value(message.json(personal))?;
         } else {
             if number > 0 {
                 say("")?;

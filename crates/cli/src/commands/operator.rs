@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_mbim::services::basic_connect::{
     DataClass, HOME_PROVIDER, HomeProvider, PREFERRED_PROVIDERS, PreferredProviders, Provider,
     ProviderState, REGISTER_STATE, RegisterAction, RegisterState, RegisterStateSet,
@@ -16,7 +17,9 @@ use super::signal::dbm;
 use uwwan_modem::client::Client;
 
 use crate::failure::{Failure, FailureKind};
-use crate::page::{Page, say_value, trimmed};
+use crate::forms::{self, bits, data_classes, network_cause};
+use crate::output::say_json;
+use crate::page::{Page, trimmed};
 use crate::reach::Reach;
 use crate::spinner::{self, Spinner};
 
@@ -138,7 +141,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             let home: HomeProvider = modem.query(HOME_PROVIDER)?;
             modem.close()?;
             if arguments.json {
-                return say_value(&value(&home.provider));
+                return say_json(&Shown::of(&home.provider));
             }
             list(&[home.provider], "")
         }
@@ -197,7 +200,7 @@ fn register(arguments: &RegisterArguments) -> Result<(), Failure> {
     let state = settled(&mut modem, state.unwrap_or_default())?;
     modem.close()?;
     if arguments.json {
-        say_value(&registration(&state))?;
+        say_json(&Registration::of(&state))?;
     } else {
         let mut page = Page::default();
         page.line(registration_words(&state));
@@ -242,17 +245,47 @@ fn settled(modem: &mut Client, mut state: RegistrationState) -> Result<Registrat
     Ok(state)
 }
 
-/// Returns a registration as JSON.
-pub fn registration(state: &RegistrationState) -> Value {
-    json!({
-        "state": state.register_state.to_string(),
-        "mode": state.register_mode.to_string(),
-        "plmn": trimmed(&state.provider_id),
-        "name": trimmed(&state.provider_name),
-        "roaming_text": trimmed(&state.roaming_text),
-        "data_classes": bits(DataClass::NAMES, state.available_data_classes.0),
-        "network_error": (state.nw_error.0 != 0).then(|| state.nw_error.to_string()),
-    })
+/// A registration, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Registration {
+    /// State of the registration: `home`, `roaming`, `searching` and so on.
+    state: String,
+    /// Whether the modem or the user chooses the network.
+    mode: String,
+    #[serde(flatten)]
+    operator: forms::Operator,
+    /// Text that the operator has for a guest in its network.
+    roaming_text: String,
+    /// Names of the data classes available.
+    data_class_names: Vec<String>,
+    /// Copy of `data_class_names`.
+    #[schemars(extend("deprecated" = true))]
+    data_classes: Vec<String>,
+    /// Network's cause (3GPP TS 24.008 and 24.301); null for none.
+    network_cause: Option<u32>,
+    /// Name of `network_cause`.
+    #[schemars(extend("deprecated" = true))]
+    network_error: Option<String>,
+}
+
+impl Registration {
+    /// Returns the form of a state.
+    pub fn of(state: &RegistrationState) -> Self {
+        let classes = data_classes(state.available_data_classes);
+        Self {
+            state: state.register_state.to_string(),
+            mode: state.register_mode.to_string(),
+            operator: forms::Operator {
+                plmn: trimmed(&state.provider_id).to_owned(),
+                name: trimmed(&state.provider_name).to_owned(),
+            },
+            roaming_text: trimmed(&state.roaming_text).to_owned(),
+            data_class_names: classes.clone(),
+            data_classes: classes,
+            network_cause: network_cause(state.nw_error),
+            network_error: (state.nw_error.0 != 0).then(|| state.nw_error.to_string()),
+        }
+    }
 }
 
 /// Describes a registration in words.
@@ -276,20 +309,10 @@ pub fn registration_words(state: &RegistrationState) -> String {
     words
 }
 
-/// Returns the names of the bits that are set. Those without a name follow as one hexadecimal
-/// number.
-pub fn bits(names: &uwwan_mbim::names::Names, set: u32) -> Vec<String> {
-    let (mut list, rest) = names.bits_of(set.into());
-    if rest != 0 {
-        list.push(format!("{rest:#x}"));
-    }
-    list
-}
-
 fn show(providers: &[Provider], json: bool, none: &str) -> Result<(), Failure> {
     if json {
-        let list: Vec<Value> = providers.iter().map(value).collect();
-        return say_value(&list.into());
+        let list: Vec<Shown> = providers.iter().map(Shown::of).collect();
+        return say_json(&list);
     }
     list(providers, none)
 }
@@ -316,14 +339,32 @@ fn words(provider: &Provider) -> String {
     words
 }
 
-fn value(provider: &Provider) -> Value {
-    json!({
-        "plmn": trimmed(&provider.provider_id),
-        "name": trimmed(&provider.provider_name),
-        "state": bits(ProviderState::NAMES, provider.provider_state.0),
-        "cellular_class": provider.cellular_class.to_string(),
-        "dbm": dbm(provider.rssi),
-    })
+/// A network, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Shown {
+    #[serde(flatten)]
+    operator: forms::Operator,
+    /// What the network is to the modem: `home`, `visible` and so on.
+    state: Vec<String>,
+    /// Family of the network: `gsm` or `cdma`.
+    cellular_class: String,
+    /// Received signal strength in dBm; null when the modem does not tell it.
+    rssi_dbm: Option<i32>,
+    /// Copy of `rssi_dbm`.
+    #[schemars(extend("deprecated" = true))]
+    dbm: Option<i32>,
+}
+
+impl Shown {
+    fn of(provider: &Provider) -> Self {
+        Self {
+            operator: provider.into(),
+            state: bits(ProviderState::NAMES, provider.provider_state.0),
+            cellular_class: provider.cellular_class.to_string(),
+            rssi_dbm: dbm(provider.rssi),
+            dbm: dbm(provider.rssi),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -353,10 +394,8 @@ mod tests {
             rssi: u32::MAX,
             ..Provider::default()
         };
-        assert_eq!(
-            value(&provider)["state"],
-            json!(["home", "visible", "0x80000000"])
-        );
-        assert!(value(&provider)["dbm"].is_null());
+        let shown = Shown::of(&provider);
+        assert_eq!(shown.state, ["home", "visible", "0x80000000"]);
+        assert_eq!(shown.rssi_dbm, None);
     }
 }

@@ -2,18 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_mbim::services::basic_connect::{
     DataClass, PACKET_SERVICE, PacketServiceAction, PacketServiceInfo, PacketServiceSet,
     PacketServiceState,
 };
 use uwwan_mbim::session::Command as MbimCommand;
 
-use super::operator::bits;
 use uwwan_modem::client::Client;
 
 use crate::failure::{Failure, FailureKind};
-use crate::page::{Page, say_value};
+use crate::forms::{data_classes, network_cause};
+use crate::output::say_json;
+use crate::page::Page;
 use crate::reach::Reach;
 use crate::spinner::{self, Spinner};
 
@@ -116,7 +118,7 @@ fn switch(mut modem: Client, action: PacketServiceAction, json: bool) -> Result<
     drop(spinner);
     modem.close()?;
     if json {
-        say_value(&value(&state))?;
+        say_json(&Shown::of(&state))?;
     } else {
         let mut page = Page::default();
         page.line(words(&state));
@@ -138,15 +140,41 @@ fn switch(mut modem: Client, action: PacketServiceAction, json: bool) -> Result<
     }
 }
 
-/// Returns the state of the packet service as JSON. Speeds are in bits per second.
-pub fn value(state: &PacketServiceInfo) -> Value {
-    json!({
-        "state": state.packet_service_state.to_string(),
-        "data_classes": bits(DataClass::NAMES, state.highest_available_data_class.0),
-        "uplink_bits": state.uplink_speed,
-        "downlink_bits": state.downlink_speed,
-        "network_error": (state.nw_error.0 != 0).then(|| state.nw_error.to_string()),
-    })
+/// State of the packet service, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Shown {
+    /// State.
+    state: String,
+    /// Names of the best data classes available.
+    data_class_names: Vec<String>,
+    /// Copy of `data_class_names`.
+    #[schemars(extend("deprecated" = true))]
+    data_classes: Vec<String>,
+    /// Uplink rate that the network promises, in bit/s.
+    uplink_bits: u64,
+    /// Downlink rate that the network promises, in bit/s.
+    downlink_bits: u64,
+    /// Network's cause (3GPP TS 24.008 and 24.301); null for none.
+    network_cause: Option<u32>,
+    /// Name of `network_cause`.
+    #[schemars(extend("deprecated" = true))]
+    network_error: Option<String>,
+}
+
+impl Shown {
+    /// Returns the form of a state.
+    pub fn of(state: &PacketServiceInfo) -> Self {
+        let classes = data_classes(state.highest_available_data_class);
+        Self {
+            state: state.packet_service_state.to_string(),
+            data_class_names: classes.clone(),
+            data_classes: classes,
+            uplink_bits: state.uplink_speed,
+            downlink_bits: state.downlink_speed,
+            network_cause: network_cause(state.nw_error),
+            network_error: (state.nw_error.0 != 0).then(|| state.nw_error.to_string()),
+        }
+    }
 }
 
 /// Describes the state of the packet service in words.

@@ -1,6 +1,7 @@
 //! `uwwan phonebook` lists, writes and deletes the entries of the SIM card's phonebook.
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_mbim::services::Empty;
 use uwwan_mbim::services::phonebook::{
     CONFIGURATION, Configuration, DELETE, DeleteSet, PhonebookEntry, PhonebookFlag,
@@ -9,7 +10,9 @@ use uwwan_mbim::services::phonebook::{
 use uwwan_modem::client::Client;
 
 use crate::failure::{Failure, FailureKind};
-use crate::page::{Page, say_value};
+use crate::forms::Done;
+use crate::output::say_json;
+use crate::page::Page;
 use crate::reach::Reach;
 
 /// Arguments of `phonebook`.
@@ -109,14 +112,13 @@ fn list(arguments: &ListArguments) -> Result<(), Failure> {
     let read: ReadInfo = modem.query_with(READ, &query)?;
     modem.close()?;
     if arguments.json {
-        let entries: Vec<Value> = read.entries.iter().map(value).collect();
-        return say_value(&json!({
-            "places": configuration.number_of_entries,
-            "used": configuration.used_entries,
-            "longest_number": configuration.max_number_length,
-            "longest_name": configuration.max_name,
-            "entries": entries,
-        }));
+        return say_json(&Output {
+            places: configuration.number_of_entries,
+            used: configuration.used_entries,
+            longest_number: configuration.max_number_length,
+            longest_name: configuration.max_name,
+            entries: read.entries.iter().map(Shown::of).collect(),
+        });
     }
     let mut page = Page::default();
     for entry in &read.entries {
@@ -132,8 +134,40 @@ fn list(arguments: &ListArguments) -> Result<(), Failure> {
     page.print()
 }
 
-fn value(entry: &PhonebookEntry) -> Value {
-    json!({"index": entry.entry_index, "number": entry.number, "name": entry.name})
+/// The phone book, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Output {
+    /// Number of places.
+    places: u32,
+    /// Number of places in use.
+    used: u32,
+    /// Characters of the longest number.
+    longest_number: u32,
+    /// Characters of the longest name.
+    longest_name: u32,
+    /// Entries.
+    entries: Vec<Shown>,
+}
+
+/// An entry of the phone book.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Shown {
+    /// Place, from 1.
+    index: u32,
+    /// Telephone number.
+    number: String,
+    /// Name.
+    name: String,
+}
+
+impl Shown {
+    fn of(entry: &PhonebookEntry) -> Self {
+        Self {
+            index: entry.entry_index,
+            number: entry.number.clone(),
+            name: entry.name.clone(),
+        }
+    }
 }
 
 fn flag(one: bool) -> PhonebookFlag {
@@ -206,7 +240,7 @@ fn delete(arguments: &DeleteArguments) -> Result<(), Failure> {
 
 fn done(json: bool, word: &str) -> Result<(), Failure> {
     if json {
-        return say_value(&json!({"done": true}));
+        return say_json(&Done { done: true });
     }
     let mut page = Page::default();
     page.line(word);

@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
-use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_mbim::services::basic_connect::{
     PIN, PIN_LIST, PinDesc, PinInfo, PinList, PinMode, PinOperation, PinSet, PinState, PinType,
 };
@@ -22,7 +25,8 @@ use zeroize::Zeroizing;
 use self::memory::Memory;
 use crate::failure::{Failure, FailureKind};
 use crate::output::note;
-use crate::page::{Page, say_value};
+use crate::output::say_json;
+use crate::page::Page;
 use crate::prompt;
 use crate::reach::Reach;
 use crate::sandbox;
@@ -204,23 +208,15 @@ fn status(arguments: &StatusArguments) -> Result<(), Failure> {
     let list = modem.optional::<PinList>(MbimCommand::query(PIN_LIST))?;
     modem.close()?;
     if arguments.json {
-        let mut shown = value(&pin);
-        if let (Value::Object(shown), Ok(list)) = (&mut shown, &list) {
-            let pins: Map<String, Value> = described(list)
-                .into_iter()
-                .map(|(name, pin)| {
-                    let about = json!({
-                        "mode": pin.pin_mode.to_string(),
-                        "format": pin.pin_format.to_string(),
-                        "least": pin.pin_length_min,
-                        "most": pin.pin_length_max,
-                    });
-                    (name.to_owned(), about)
-                })
-                .collect();
-            shown.insert("pins".into(), pins.into());
-        }
-        return say_value(&shown);
+        let described = list.as_ref().ok().map(described);
+        let pins = described.map(|list| {
+            let pins = list.into_iter();
+            pins.map(|(name, pin)| (name, Lock::of(pin))).collect()
+        });
+        return say_json(&Output {
+            pin: Shown::of(&pin),
+            pins,
+        });
     }
     let mut page = Page::default();
     page.row("PIN", words(&pin));
@@ -259,13 +255,61 @@ fn described(list: &PinList) -> [(&'static str, &PinDesc); 10] {
     ]
 }
 
-/// Returns the state of the PIN as JSON.
-pub fn value(pin: &PinInfo) -> Value {
-    json!({
-        "type": pin.pin_type.to_string(),
-        "locked": pin.pin_state == PinState::LOCKED,
-        "remaining_attempts": attempts(pin),
-    })
+/// State of the PIN, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Shown {
+    /// PIN or PUK that the state is about.
+    #[serde(rename = "type")]
+    kind: String,
+    /// Whether it is needed.
+    locked: bool,
+    /// Attempts remaining; null when the modem does not tell them.
+    remaining_attempts: Option<u32>,
+}
+
+impl Shown {
+    /// Returns the form of a state.
+    pub fn of(pin: &PinInfo) -> Self {
+        Self {
+            kind: pin.pin_type.to_string(),
+            locked: pin.pin_state == PinState::LOCKED,
+            remaining_attempts: attempts(pin),
+        }
+    }
+}
+
+/// State of the PIN and of every lock, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Output {
+    #[serde(flatten)]
+    pin: Shown,
+    /// Locks by name. The field is absent when the modem does not tell them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pins: Option<BTreeMap<&'static str, Lock>>,
+}
+
+/// A lock that the modem may have.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Lock {
+    /// Whether it is supported and in use.
+    mode: String,
+    /// Characters of its code.
+    format: String,
+    /// Least length of its code.
+    least: u32,
+    /// Greatest length of its code.
+    most: u32,
+}
+
+impl Lock {
+    fn of(pin: &PinDesc) -> Self {
+        Self {
+            mode: pin.pin_mode.to_string(),
+            format: pin.pin_format.to_string(),
+            least: pin.pin_length_min,
+            most: pin.pin_length_max,
+        }
+    }
 }
 
 /// Describes the state of the PIN in words.
@@ -461,7 +505,7 @@ fn carry_out(wanted: &Operation<'_>) -> Result<(), Failure> {
 
 fn told(wanted: &Operation<'_>, pin: &PinInfo, text: &str) -> Result<(), Failure> {
     if wanted.json {
-        return say_value(&value(pin));
+        return say_json(&Shown::of(pin));
     }
     let mut page = Page::default();
     page.line(text);

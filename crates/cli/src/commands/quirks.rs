@@ -1,8 +1,10 @@
 //! `uwwan quirks` shows what is known of modems, and forgets what was learnt.
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_modem::Selector;
 use uwwan_modem::heal::memory::{Entry, LayoutMemory};
+use uwwan_modem::options::{Format, Padding, Placement};
 use uwwan_modem::quirks::{Quirk, all};
 use uwwan_modem::state_file::StateFile;
 use uwwan_usb::backend::BackendKind;
@@ -105,8 +107,10 @@ fn list(as_json: bool) -> Result<(), Failure> {
     let file = layouts()?;
     let entries = file.as_ref().map_or(&[][..], |file| file.content.entries());
     if as_json {
-        let rows: Vec<Value> = all().map(row).collect();
-        return say_json(&json!({"layouts": entries, "rows": rows}));
+        return say_json(&Output {
+            layouts: entries,
+            rows: all().map(Row::of).collect(),
+        });
     }
     match &file {
         Some(file) if !entries.is_empty() => {
@@ -173,21 +177,61 @@ pub(super) fn words(quirk: &Quirk) -> Vec<String> {
     words
 }
 
-fn row(quirk: &Quirk) -> Value {
-    json!({
-        "vendor": quirk.vendor,
-        "product": quirk.product,
-        "name": quirk.name,
-        "ndp": quirk.ndp,
-        "padding": quirk.padding,
-        "ntb": quirk.ntb,
-        "block_size": quirk.block_size,
-        "max_datagrams": quirk.max_datagrams,
-        "divisor": quirk.divisor,
-        "remainder": quirk.remainder,
-        "origin": quirk.origin.to_string(),
-        "source": quirk.source,
-    })
+/// What is known of modems, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Output<'a> {
+    /// Layouts of NTBs that worked.
+    layouts: &'a [Entry],
+    /// Rows of the quirk table, the first that fits counts.
+    rows: Vec<Row>,
+}
+
+/// A row of the quirk table.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Row {
+    /// `idVendor`; null in the last row, which fits every device.
+    vendor: Option<u16>,
+    /// `idProduct`; null for all products of the vendor.
+    product: Option<u16>,
+    /// Name of the modem.
+    name: &'static str,
+    /// Place of the NDP in NTBs to the device.
+    ndp: Placement,
+    /// How NTBs end whose length is a multiple of the packet size.
+    padding: Padding,
+    /// Format of NTBs to the device; null for NTB16 where the device offers it.
+    ntb: Option<Format>,
+    /// Size of the largest NTB to the device in bytes; null for what it announces.
+    block_size: Option<u32>,
+    /// Largest number of datagrams in an NTB to the device; null for what it announces.
+    max_datagrams: Option<u16>,
+    /// Number of bytes modulo which datagrams lie at `remainder`; null for what the device announces.
+    divisor: Option<u16>,
+    /// Remainder of the offset of datagrams; null for what the device announces.
+    remainder: Option<u16>,
+    /// Place of the row.
+    origin: String,
+    /// Source of what the row says.
+    source: &'static str,
+}
+
+impl Row {
+    fn of(quirk: &'static Quirk) -> Self {
+        Self {
+            vendor: quirk.vendor,
+            product: quirk.product,
+            name: quirk.name,
+            ndp: quirk.ndp,
+            padding: quirk.padding,
+            ntb: quirk.ntb,
+            block_size: quirk.block_size,
+            max_datagrams: quirk.max_datagrams,
+            divisor: quirk.divisor,
+            remainder: quirk.remainder,
+            origin: quirk.origin.to_string(),
+            source: quirk.source,
+        }
+    }
 }
 
 fn forget(device: Option<&Selector>) -> Result<(), Failure> {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_mbim::services::basic_connect::{
     RADIO_STATE, RadioState, RadioStateSet, RadioSwitchState,
 };
@@ -13,8 +14,8 @@ use uwwan_modem::options::FccUnlock;
 
 use crate::checks::words;
 use crate::failure::{Failure, FailureKind};
-use crate::output::{note, say};
-use crate::page::{Page, say_value};
+use crate::output::{note, say, say_json};
+use crate::page::Page;
 use crate::reach::Reach;
 
 /// Time that each command of the unlocking may take.
@@ -50,6 +51,44 @@ pub struct Arguments {
     json: bool,
 }
 
+/// State of the radio, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Shown {
+    /// Whether the radio is on.
+    on: bool,
+    /// Whether the hardware switch is on.
+    hardware: bool,
+    /// Whether the software switch is on.
+    software: bool,
+}
+
+impl Shown {
+    /// Returns the form of a state.
+    pub(super) fn of(state: &RadioState) -> Self {
+        let (hardware, software) = is_on(state);
+        Self {
+            on: hardware && software,
+            hardware,
+            software,
+        }
+    }
+}
+
+/// Returns whether the hardware and the software switch are on.
+pub(super) fn is_on(state: &RadioState) -> (bool, bool) {
+    let on = |switch| switch == RadioSwitchState::ON;
+    (on(state.hw_radio_state), on(state.sw_radio_state))
+}
+
+/// An FCC lock that was lifted, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Unlocked {
+    /// Whether the lock is lifted.
+    unlocked: bool,
+    /// How it was lifted.
+    way: FccUnlock,
+}
+
 /// Shows the radio switch, or turns it.
 ///
 /// # Errors
@@ -76,12 +115,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
     };
     modem.close()?;
-    let on = |switch| switch == RadioSwitchState::ON;
-    let (hardware, software) = (on(state.hw_radio_state), on(state.sw_radio_state));
+    let (hardware, software) = is_on(&state);
     if arguments.json {
-        say_value(&json!({
-            "on": hardware && software, "hardware": hardware, "software": software
-        }))?;
+        say_json(&Shown::of(&state))?;
     } else {
         let word = |on| if on { "on" } else { "off" };
         let mut page = Page::default();
@@ -142,7 +178,10 @@ fn unlock(arguments: &Arguments) -> Result<(), Failure> {
             .next("look for the modem in ModemManager's list of FCC unlock procedures")
     })?;
     if arguments.json {
-        return say_value(&json!({ "unlocked": true, "way": way.word() }));
+        return say_json(&Unlocked {
+            unlocked: true,
+            way,
+        });
     }
     say("the FCC lock is lifted until the modem starts anew")
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::net::Shutdown;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_mbim::registry::{self, CidId, Part, Version};
 use uwwan_mbim::services::basic_connect::{
     CONNECT, ConnectInfo, DEVICE_SERVICES, DeviceServices, IP_CONFIGURATION, IpConfiguration,
@@ -15,7 +16,7 @@ use uwwan_mbim::services::basic_connect::{
 use uwwan_mbim::services::{intel_firmware_update, proxy_control, qdu};
 use uwwan_mbim::session::Command as MbimCommand;
 use uwwan_mbim::uuid::Uuid;
-use uwwan_modem::capture::scrub::Options;
+use uwwan_modem::capture::scrub::{Options, Report};
 use uwwan_modem::client::{AtClient, Client, StatusClient};
 
 use uwwan_modem::Selector;
@@ -28,7 +29,7 @@ use crate::candidates;
 use crate::capture;
 use crate::failure::{Failure, FailureKind};
 use crate::output::{note, say, say_json};
-use crate::reach::{self, Reach, Target};
+use crate::reach::{Reach, Target};
 
 /// Longest time for the answer to a query, and to an AT command.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -108,21 +109,69 @@ struct Asked {
     at_answered: usize,
 }
 
+/// A recording, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Output {
+    /// File with the scrubbed capture.
+    file: PathBuf,
+    /// Number of strings that were asked.
+    strings: usize,
+    /// Number of strings that were answered.
+    strings_answered: usize,
+    /// Number of MBIM queries.
+    pub(super) mbim_queries: usize,
+    /// Number of MBIM queries that were answered.
+    mbim_answers: usize,
+    /// Number of AT commands.
+    pub(super) at_commands: usize,
+    /// Number of AT commands that were answered.
+    at_answers: usize,
+    /// What was replaced.
+    pub(super) scrubbed: Report,
+}
+
 /// Asks, captures and scrubs.
 ///
 /// # Errors
 /// Fails when the modem cannot be reached, and when the file cannot be written.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    if !arguments.force && arguments.file.exists() {
+    let recorded = record(&arguments.reach, &arguments.file, arguments.force, &mut [])?;
+    if arguments.json {
+        return say_json(&recorded);
+    }
+    if recorded.strings > 0 {
+        say(format!(
+            "{} strings of descriptors, {} answered",
+            recorded.strings, recorded.strings_answered
+        ))?;
+    }
+    say(format!(
+        "{} MBIM queries, {} answered; {} AT commands, {} answered",
+        recorded.mbim_queries, recorded.mbim_answers, recorded.at_commands, recorded.at_answers
+    ))?;
+    tell(&recorded.scrubbed, &recorded.file.display().to_string())
+}
+
+/// Asks, captures, and scrubs the capture into a file, and texts beside it.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn record(
+    reach: &Reach,
+    file: &Path,
+    force: bool,
+    texts: &mut [String],
+) -> Result<Output, Failure> {
+    if !force && file.exists() {
         let exists = io::Error::from(io::ErrorKind::AlreadyExists);
-        return Err(capture::cannot_write(&arguments.file, &exists, "--force"));
+        return Err(capture::cannot_write(file, &exists, "--force"));
     }
     let host = |error: io::Error| Failure::new(FailureKind::Host, "cannot record").because(error);
     // What was captured is for nobody else, and goes with the folder.
     let folder = tempfile::tempdir().map_err(host)?;
     let whole = folder.path().join("whole.pcapng");
-    let interrupts = reach::interrupts()?;
-    let target = arguments.reach.recorded(&whole)?;
+    let interrupts = crate::reach::interrupts()?;
+    let target = reach.recorded(&whole)?;
     let mut asked = Asked::default();
     let through = match &target {
         Target::Running(entry) => {
@@ -158,30 +207,17 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         None => capture::finish(),
     }
-    let report = scrub_file(&whole, &arguments.file, Options::default(), arguments.force)?;
-    if arguments.json {
-        return say_json(&json!({
-            "file": arguments.file,
-            "strings": asked.strings,
-            "strings_answered": asked.strings_answered,
-            "mbim_queries": asked.mbim,
-            "mbim_answers": asked.mbim_answered,
-            "at_commands": asked.at,
-            "at_answers": asked.at_answered,
-            "scrubbed": report,
-        }));
-    }
-    if asked.strings > 0 {
-        say(format!(
-            "{} strings of descriptors, {} answered",
-            asked.strings, asked.strings_answered
-        ))?;
-    }
-    say(format!(
-        "{} MBIM queries, {} answered; {} AT commands, {} answered",
-        asked.mbim, asked.mbim_answered, asked.at, asked.at_answered
-    ))?;
-    tell(&report, &arguments.file.display().to_string())
+    let report = scrub_file(&whole, file, Options::default(), force, texts)?;
+    Ok(Output {
+        file: file.to_owned(),
+        strings: asked.strings,
+        strings_answered: asked.strings_answered,
+        mbim_queries: asked.mbim,
+        mbim_answers: asked.mbim_answered,
+        at_commands: asked.at,
+        at_answers: asked.at_answered,
+        scrubbed: report,
+    })
 }
 
 /// Asks the strings that the device's descriptors name. A device that answers none of several is asked no

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_mbim::services::Empty;
 use uwwan_mbim::services::basic_connect::{DEVICE_SERVICES, DeviceServices};
 use uwwan_mbim::services::ms_basic_connect_extensions::DEVICE_RESET;
@@ -13,7 +14,8 @@ use uwwan_usb::device::Found;
 
 use crate::candidates;
 use crate::failure::{Failure, FailureKind};
-use crate::page::{Page, say_value};
+use crate::output::say_json;
+use crate::page::Page;
 use crate::reach::{Reach, Target, interrupts};
 use crate::spinner::Spinner;
 
@@ -54,6 +56,15 @@ pub struct Arguments {
     json: bool,
 }
 
+/// A reset, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Output {
+    /// Whether the modem was reset.
+    reset: bool,
+    /// How: `mbim`, `at` or `usb`.
+    by: &'static str,
+}
+
 /// Resets the modem.
 ///
 /// # Errors
@@ -82,7 +93,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         None => by_at(&target)?,
     };
     if arguments.json {
-        return say_value(&json!({"reset": true, "by": way}));
+        return say_json(&Output {
+            reset: true,
+            by: way,
+        });
     }
     let mut page = Page::default();
     page.line(format!("reset by {way}"));

@@ -1,11 +1,14 @@
 //! `uwwan services` lists what the modem offers over MBIM.
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_mbim::registry;
 use uwwan_mbim::services::basic_connect::{DEVICE_SERVICES, DeviceServiceElement, DeviceServices};
 
 use crate::failure::Failure;
-use crate::page::{Page, say_value};
+use crate::forms::Named;
+use crate::output::say_json;
+use crate::page::Page;
 use crate::reach::Reach;
 
 /// Arguments of `services`.
@@ -25,6 +28,30 @@ pub struct Arguments {
     json: bool,
 }
 
+/// What the modem offers, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Output {
+    /// Largest number of device service streams at a time.
+    max_dss_sessions: u32,
+    /// Services.
+    services: Vec<Service>,
+}
+
+/// A service of the modem.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Service {
+    /// Name of the service; null for one that this version does not know.
+    name: Option<&'static str>,
+    /// UUID of the service.
+    uuid: String,
+    /// Commands of the service.
+    cids: Vec<Named>,
+    /// Directions in which it takes streams, a bit each (MBIM 1.0, table 10-11).
+    stream_payload: u32,
+    /// Largest number of its streams at a time.
+    stream_instances: u32,
+}
+
 /// Lists the services with their commands.
 ///
 /// # Errors
@@ -34,10 +61,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let services: DeviceServices = modem.query(DEVICE_SERVICES)?;
     modem.close()?;
     if arguments.json {
-        return say_value(&json!({
-            "max_dss_sessions": services.max_dss_sessions,
-            "services": services.device_services.iter().map(value).collect::<Vec<_>>(),
-        }));
+        return say_json(&Output {
+            max_dss_sessions: services.max_dss_sessions,
+            services: services.device_services.iter().map(value).collect(),
+        });
     }
     let mut page = Page::default();
     for service in &services.device_services {
@@ -66,23 +93,21 @@ fn commands(service: &DeviceServiceElement) -> Vec<String> {
         .collect()
 }
 
-fn value(service: &DeviceServiceElement) -> Value {
+fn value(service: &DeviceServiceElement) -> Service {
     let known = registry::service(service.device_service_id);
-    let cids: Vec<Value> = service
-        .cids
-        .iter()
-        .map(|number| {
-            let cid = known.and_then(|known| known.cid(*number));
-            json!({"number": number, "name": cid.map(|cid| cid.name)})
-        })
-        .collect();
-    json!({
-        "name": known.map(|known| known.name),
-        "uuid": service.device_service_id.to_string(),
-        "cids": cids,
-        "stream_payload": service.dss_payload,
-        "stream_instances": service.max_dss_instances,
-    })
+    let named = |number: &u32| Named {
+        number: *number,
+        name: known
+            .and_then(|known| known.cid(*number))
+            .map(|cid| cid.name),
+    };
+    Service {
+        name: known.map(|known| known.name),
+        uuid: service.device_service_id.to_string(),
+        cids: service.cids.iter().map(named).collect(),
+        stream_payload: service.dss_payload,
+        stream_instances: service.max_dss_instances,
+    }
 }
 
 #[cfg(test)]
@@ -98,6 +123,6 @@ mod tests {
         assert_eq!(name(&service), "00000000-0000-0000-0000-000000000000");
         assert_eq!(commands(&service), ["1", "4000000000"]);
         let value = value(&service);
-        assert!(value["name"].is_null() && value["cids"][1]["name"].is_null());
+        assert!(value.name.is_none() && value.cids[1].name.is_none());
     }
 }

@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_mbim::services::basic_connect::{
     ActivationCommand, ActivationState, AuthProtocol, CONNECT, Compression, ConnectInfo,
     ConnectSet, ContextIpType, DEVICE_CAPS, DeviceCaps, IP_CONFIGURATION, IpConfiguration,
@@ -18,9 +19,13 @@ use zeroize::Zeroizing;
 use super::contexts::purpose;
 use uwwan_modem::client::{Client, QUERY_TIMEOUT};
 
+use uwwan_modem::status::{Addresses, Prefix4, Prefix6};
+
 use crate::failure::{Failure, FailureKind};
+use crate::forms::network_cause;
 use crate::output::note;
-use crate::page::{Page, say_value};
+use crate::output::say_json;
+use crate::page::Page;
 use crate::reach::Reach;
 use crate::sandbox;
 use crate::secrets;
@@ -185,7 +190,7 @@ pub fn connect(arguments: &ConnectArguments) -> Result<(), Failure> {
         }
     };
     if arguments.json {
-        say_value(&value(&state, addresses.as_ref()))?;
+        say_json(&Shown::of(&state, addresses.as_ref()))?;
     } else {
         let mut page = Page::default();
         page.row(
@@ -315,7 +320,10 @@ pub fn disconnect(arguments: &DisconnectArguments) -> Result<(), Failure> {
     modem.close()?;
     let session = arguments.session;
     if arguments.json {
-        return say_value(&json!({"session": session, "was_active": was}));
+        return say_json(&Ended {
+            session,
+            was_active: was,
+        });
     }
     let mut page = Page::default();
     page.line(if was {
@@ -351,11 +359,11 @@ pub fn sessions(arguments: &SessionsArguments) -> Result<(), Failure> {
     }
     modem.close()?;
     if arguments.json {
-        let list: Vec<Value> = found
+        let list: Vec<Shown> = found
             .iter()
-            .map(|(_, state, addresses)| value(state, addresses.as_ref()))
+            .map(|(_, state, addresses)| Shown::of(state, addresses.as_ref()))
             .collect();
-        return say_value(&list.into());
+        return say_json(&list);
     }
     let mut page = Page::default();
     for (session, state, addresses) in &found {
@@ -433,33 +441,110 @@ fn rows(page: &mut Page, addresses: Option<&IpConfiguration>) {
     }
 }
 
-fn value(state: &ConnectInfo, addresses: Option<&IpConfiguration>) -> Value {
-    let mut value = json!({
-        "session": state.session_id,
-        "state": state.activation_state.to_string(),
-        "ip_type": state.ip_type.to_string(),
-        "purpose": purpose(state.context_type),
-        "network_error": (state.nw_error.0 != 0).then(|| state.nw_error.to_string()),
-    });
-    if let (Some(given), Value::Object(fields)) = (addresses, &mut value) {
-        let v4 = given
-            .ipv4_address
-            .iter()
-            .map(|element| format!("{}/{}", element.ipv4_address, element.on_link_prefix_length));
-        let v6 = given
-            .ipv6_address
-            .iter()
-            .map(|element| format!("{}/{}", element.ipv6_address, element.on_link_prefix_length));
-        fields.insert("addresses".into(), v4.chain(v6).collect());
-        let mut gateways: Vec<String> = Vec::new();
-        gateways.extend(given.ipv4_gateway.map(|gateway| gateway.to_string()));
-        gateways.extend(given.ipv6_gateway.map(|gateway| gateway.to_string()));
-        fields.insert("gateways".into(), gateways.into());
+/// A data session that was ended, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Ended {
+    /// MBIM session id.
+    session: u32,
+    /// Whether it was active.
+    was_active: bool,
+}
+
+/// A data session, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Shown {
+    /// MBIM session id.
+    session: u32,
+    /// State of the activation.
+    state: String,
+    /// Families of addresses.
+    ip_type: String,
+    /// Purpose of the access point.
+    purpose: String,
+    /// Network's cause (3GPP TS 24.008 and 24.301); null for none.
+    network_cause: Option<u32>,
+    /// Name of `network_cause`.
+    #[schemars(extend("deprecated" = true))]
+    network_error: Option<String>,
+    /// Addresses, the first of each family; null while the session is not active.
+    ip: Option<Addresses>,
+    #[serde(flatten)]
+    lists: Option<Lists>,
+}
+
+/// Addresses in the form of version 0.1.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Lists {
+    /// Every address with its prefix length.
+    #[schemars(extend("deprecated" = true))]
+    addresses: Vec<String>,
+    /// Gateways of `ip`.
+    #[schemars(extend("deprecated" = true))]
+    gateways: Vec<String>,
+    /// Name servers of `ip`.
+    #[schemars(extend("deprecated" = true))]
+    name_servers: Vec<String>,
+    /// MTU for IPv4 in bytes, 0 when the network did not tell it.
+    #[schemars(extend("deprecated" = true))]
+    mtu_ipv4: u32,
+    /// MTU for IPv6 in bytes, 0 when the network did not tell it.
+    #[schemars(extend("deprecated" = true))]
+    mtu_ipv6: u32,
+}
+
+impl Shown {
+    fn of(state: &ConnectInfo, given: Option<&IpConfiguration>) -> Self {
+        Self {
+            session: state.session_id,
+            state: state.activation_state.to_string(),
+            ip_type: state.ip_type.to_string(),
+            purpose: purpose(state.context_type),
+            network_cause: network_cause(state.nw_error),
+            network_error: (state.nw_error.0 != 0).then(|| state.nw_error.to_string()),
+            ip: given.map(addresses),
+            lists: given.map(Lists::of),
+        }
+    }
+}
+
+impl Lists {
+    fn of(given: &IpConfiguration) -> Self {
+        let v4 = given.ipv4_address.iter();
+        let v4 = v4.map(|one| format!("{}/{}", one.ipv4_address, one.on_link_prefix_length));
+        let v6 = given.ipv6_address.iter();
+        let v6 = v6.map(|one| format!("{}/{}", one.ipv6_address, one.on_link_prefix_length));
+        let gateways4 = given.ipv4_gateway.iter().map(ToString::to_string);
+        let gateways6 = given.ipv6_gateway.iter().map(ToString::to_string);
         let dns4 = given.ipv4_dns_server.iter().map(ToString::to_string);
         let dns6 = given.ipv6_dns_server.iter().map(ToString::to_string);
-        fields.insert("name_servers".into(), dns4.chain(dns6).collect());
-        fields.insert("mtu_ipv4".into(), given.ipv4_mtu.into());
-        fields.insert("mtu_ipv6".into(), given.ipv6_mtu.into());
+        Self {
+            addresses: v4.chain(v6).collect(),
+            gateways: gateways4.chain(gateways6).collect(),
+            name_servers: dns4.chain(dns6).collect(),
+            mtu_ipv4: given.ipv4_mtu,
+            mtu_ipv6: given.ipv6_mtu,
+        }
     }
-    value
+}
+
+/// Returns what the network gave in the form in which `status` has it.
+fn addresses(given: &IpConfiguration) -> Addresses {
+    let prefix = |length: u32| u8::try_from(length).unwrap_or(u8::MAX);
+    let mtus = [given.ipv4_mtu, given.ipv6_mtu];
+    let mtu = mtus.into_iter().filter(|mtu| *mtu != 0).min();
+    Addresses {
+        ipv4: given.ipv4_address.first().map(|one| Prefix4 {
+            address: one.ipv4_address,
+            prefix: prefix(one.on_link_prefix_length),
+        }),
+        gateway4: given.ipv4_gateway,
+        dns4: given.ipv4_dns_server.clone(),
+        ipv6: given.ipv6_address.first().map(|one| Prefix6 {
+            address: one.ipv6_address,
+            prefix: prefix(one.on_link_prefix_length),
+        }),
+        gateway6: given.ipv6_gateway,
+        dns6: given.ipv6_dns_server.clone(),
+        mtu: mtu.map_or(0, |mtu| u16::try_from(mtu).unwrap_or(u16::MAX)),
+    }
 }

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_mbim::services::basic_connect::{SIGNAL_STATE, SignalState, SignalStateSet};
 use uwwan_modem::client::Client;
 
 use crate::failure::{Failure, FailureKind};
-use crate::page::{Page, say_value};
+use crate::output::say_json;
+use crate::page::Page;
 use crate::reach::Reach;
 
 /// Arguments of `signal`.
@@ -16,7 +18,7 @@ use crate::reach::Reach;
 Examples:
   uwwan signal                            strength in dBm and bars, and when the modem reports changes
   uwwan signal --watch                    again at each report, until Ctrl-C
-  uwwan signal --watch --json | jq .dbm   for programs
+  uwwan signal --watch --json | jq .rssi_dbm   for programs
   uwwan signal --interval 10 --rssi-threshold 2
       have the modem report every 10 s, and at a change of 2 steps (4 dB)
 
@@ -100,7 +102,7 @@ fn watch(modem: &mut Client, first: &SignalState, json: bool) -> Result<(), Fail
 
 fn show(state: &SignalState, json: bool, short: bool) -> Result<(), Failure> {
     if json {
-        return say_value(&value(state));
+        return say_json(&Shown::of(state));
     }
     let mut page = Page::default();
     if short {
@@ -136,18 +138,43 @@ fn show(state: &SignalState, json: bool, short: bool) -> Result<(), Failure> {
     page.print()
 }
 
-/// Returns the signal as JSON.
-pub fn value(state: &SignalState) -> Value {
-    let dbm = dbm(state.rssi);
-    json!({
-        "dbm": dbm,
-        "bars": dbm.map(bars),
-        "rssi": state.rssi,
-        "error_rate": (state.error_rate <= 7).then_some(state.error_rate),
-        "interval_seconds": state.signal_strength_interval,
-        "rssi_threshold": state.rssi_threshold,
-        "error_rate_threshold": state.error_rate_threshold,
-    })
+/// Quality of the signal, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Shown {
+    /// Received signal strength in dBm; null when the modem does not tell it.
+    rssi_dbm: Option<i32>,
+    /// Copy of `rssi_dbm`.
+    #[schemars(extend("deprecated" = true))]
+    dbm: Option<i32>,
+    /// Strength in bars, 0 to 5.
+    bars: Option<u8>,
+    /// Strength as the modem codes it (MBIM 1.0, 10.5.14).
+    rssi: u32,
+    /// Bit error rate class, 0 (best) to 7; null when the modem does not tell it.
+    error_rate: Option<u32>,
+    /// Longest pause between two reports in seconds; 0 for the modem's own choice.
+    interval_seconds: u32,
+    /// Change of `rssi` that is reported; 0 for the modem's own choice.
+    rssi_threshold: u32,
+    /// Change of `error_rate` that is reported; 0 for the modem's own choice.
+    error_rate_threshold: u32,
+}
+
+impl Shown {
+    /// Returns the form of a state.
+    pub fn of(state: &SignalState) -> Self {
+        let dbm = dbm(state.rssi);
+        Self {
+            rssi_dbm: dbm,
+            dbm,
+            bars: dbm.map(bars),
+            rssi: state.rssi,
+            error_rate: (state.error_rate <= 7).then_some(state.error_rate),
+            interval_seconds: state.signal_strength_interval,
+            rssi_threshold: state.rssi_threshold,
+            error_rate_threshold: state.error_rate_threshold,
+        }
+    }
 }
 
 /// Describes the strength in dBm and bars.
@@ -219,7 +246,10 @@ mod tests {
             ..SignalState::default()
         };
         assert_eq!(words(&state), "not told by the modem");
-        let value = value(&state);
-        assert!(value["dbm"].is_null() && value["bars"].is_null() && value["error_rate"].is_null());
+        let shown = Shown::of(&state);
+        assert_eq!(
+            (shown.rssi_dbm, shown.bars, shown.error_rate),
+            (None, None, None)
+        );
     }
 }

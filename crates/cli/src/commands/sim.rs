@@ -1,6 +1,7 @@
 //! `uwwan sim` shows the SIM card.
 
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_mbim::services::basic_connect::{
     HOME_PROVIDER, HomeProvider, PIN, PinInfo, SUBSCRIBER_READY_STATUS, SubscriberReadyState,
     SubscriberReadyStatus,
@@ -9,7 +10,9 @@ use uwwan_mbim::session::Command;
 
 use super::pin;
 use crate::failure::Failure;
-use crate::page::{Page, personal, say_value, trimmed};
+use crate::forms::Operator;
+use crate::output::say_json;
+use crate::page::{Page, personal, trimmed};
 use crate::reach::Reach;
 
 /// Arguments of `sim`.
@@ -30,6 +33,44 @@ pub struct Arguments {
     json: bool,
 }
 
+/// The SIM card, its operator and its PIN, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Output {
+    #[serde(flatten)]
+    sim: Shown,
+    /// Own telephone numbers, hidden unless they are asked for.
+    numbers: Vec<String>,
+    /// Operator of the card; null when the modem does not tell it.
+    operator: Option<Operator>,
+    /// State of the PIN; null when the modem does not tell it.
+    pin: Option<pin::Shown>,
+}
+
+/// The SIM card, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Shown {
+    /// State of the card.
+    state: String,
+    /// Whether data sessions are possible with it.
+    ready: bool,
+    /// Number of the card, hidden unless it is asked for.
+    iccid: String,
+    /// Number of the subscriber, hidden unless it is asked for.
+    imsi: String,
+}
+
+impl Shown {
+    /// Returns the form of a state, with what identifies a person if `show`.
+    pub(super) fn of(sim: &SubscriberReadyStatus, show: bool) -> Self {
+        Self {
+            state: sim.ready_state.to_string(),
+            ready: is_ready(sim),
+            iccid: personal(trimmed(&sim.sim_icc_id), show),
+            imsi: personal(trimmed(&sim.subscriber_id), show),
+        }
+    }
+}
+
 /// Shows the state of the SIM card, its operator and its PIN.
 ///
 /// # Errors
@@ -47,18 +88,15 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         .map(|number| personal(trimmed(number), show))
         .collect();
     if arguments.json {
-        return say_value(&json!({
-            "state": sim.ready_state.to_string(),
-            "ready": is_ready(&sim),
-            "iccid": personal(trimmed(&sim.sim_icc_id), show),
-            "imsi": personal(trimmed(&sim.subscriber_id), show),
-            "numbers": numbers,
-            "operator": home.as_ref().ok().map(|home| json!({
-                "plmn": trimmed(&home.provider.provider_id),
-                "name": trimmed(&home.provider.provider_name),
-            })),
-            "pin": pin.as_ref().ok().map(pin::value),
-        }));
+        return say_json(&Output {
+            sim: Shown::of(&sim, show),
+            numbers,
+            operator: home
+                .as_ref()
+                .ok()
+                .map(|home| Operator::from(&home.provider)),
+            pin: pin.as_ref().ok().map(pin::Shown::of),
+        });
     }
     let mut page = Page::default();
     page.row("SIM", state_words(sim.ready_state));

@@ -1,12 +1,13 @@
 //! `uwwan sms` lists, shows, sends and deletes short messages. Texts and numbers are shown because
 //! they are asked for; none is ever logged.
 
-mod store;
+pub(super) mod store;
 
 use std::io::Read;
 use std::time::{Duration, SystemTime};
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_mbim::gsm::{Address, Submit};
 use uwwan_mbim::services::Empty;
 use uwwan_mbim::services::sms::{
@@ -18,10 +19,11 @@ use uwwan_modem::client::Client;
 
 use crate::failure::{Failure, FailureKind};
 use crate::output::say;
-use crate::page::{Page, say_value};
+use crate::output::say_json;
+use crate::page::Page;
 use crate::reach::Reach;
 use crate::spinner;
-use store::Stored;
+use store::{Shown, Stored};
 
 /// Longest time for the network to take a part of a message.
 const SEND_PATIENCE: Duration = Duration::from_secs(60);
@@ -197,8 +199,8 @@ fn list(arguments: &ListArguments) -> Result<(), Failure> {
     let messages = stored(&mut modem, arguments.which.flag())?;
     modem.close()?;
     if arguments.json {
-        let list: Vec<Value> = messages.iter().map(Stored::value).collect();
-        return say_value(&list.into());
+        let list: Vec<Shown> = messages.iter().map(Stored::shown).collect();
+        return say_json(&list);
     }
     let mut page = Page::default();
     for message in &messages {
@@ -222,8 +224,8 @@ fn read(arguments: &ReadArguments) -> Result<(), Failure> {
         }
     }
     if arguments.json {
-        let list: Vec<Value> = found.iter().map(|message| message.value()).collect();
-        return say_value(&list.into());
+        let list: Vec<Shown> = found.iter().map(|message| message.shown()).collect();
+        return say_json(&list);
     }
     for (place, message) in found.iter().enumerate() {
         if place > 0 {
@@ -335,7 +337,10 @@ fn send(arguments: &SendArguments) -> Result<(), Failure> {
     }
     modem.close()?;
     if arguments.json {
-        return say_value(&json!({"parts": total, "references": references}));
+        return say_json(&SentMessage {
+            parts: total,
+            references,
+        });
     }
     let mut page = Page::default();
     page.line(match total {
@@ -343,6 +348,22 @@ fn send(arguments: &SendArguments) -> Result<(), Failure> {
         parts => format!("sent in {parts} parts"),
     });
     page.print()
+}
+
+/// A message that was sent, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct SentMessage {
+    /// Number of parts.
+    parts: usize,
+    /// Reference that the network has given to each part.
+    references: Vec<u32>,
+}
+
+/// Messages that were deleted, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Deleted {
+    /// Number of messages.
+    deleted: usize,
 }
 
 fn partly(failure: Failure, sent: usize, total: usize) -> Failure {
@@ -395,7 +416,7 @@ fn delete(arguments: &DeleteArguments) -> Result<(), Failure> {
     }
     modem.close()?;
     if arguments.json {
-        return say_value(&json!({"deleted": deleted}));
+        return say_json(&Deleted { deleted });
     }
     let mut page = Page::default();
     page.line(match deleted {

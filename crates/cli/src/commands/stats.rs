@@ -1,11 +1,12 @@
 //! `uwwan stats` shows the modem's own packet counters.
 
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_mbim::services::basic_connect::{PACKET_STATISTICS, PacketStatistics};
 
 use crate::failure::Failure;
-use crate::output::bytes;
-use crate::page::{Page, say_value};
+use crate::output::{bytes, say_json};
+use crate::page::Page;
 use crate::reach::Reach;
 
 /// Arguments of `stats`.
@@ -13,7 +14,7 @@ use crate::reach::Reach;
 #[command(after_help = "\
 Examples:
   uwwan stats                        packets and bytes of all sessions, as the modem counts them
-  uwwan stats --json | jq .received.bytes
+  uwwan stats --json | jq .downlink.bytes
 
 uwwan status shows what the driver counts, NTBs and drops included.")]
 pub struct Arguments {
@@ -22,6 +23,34 @@ pub struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+/// What the modem counts, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Output {
+    /// Traffic from network to host.
+    downlink: Counted,
+    /// Traffic from host to network.
+    uplink: Counted,
+    /// Copy of `downlink`.
+    #[schemars(extend("deprecated" = true))]
+    received: Counted,
+    /// Copy of `uplink`.
+    #[schemars(extend("deprecated" = true))]
+    sent: Counted,
+}
+
+/// What the modem counts in one direction.
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+struct Counted {
+    /// Number of packets.
+    packets: u64,
+    /// Bytes in packets.
+    bytes: u64,
+    /// Number of packets with errors.
+    errors: u32,
+    /// Number of packets that were discarded.
+    discards: u32,
 }
 
 /// Shows the packet counters.
@@ -33,16 +62,24 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let stats: PacketStatistics = modem.query(PACKET_STATISTICS)?;
     modem.close()?;
     if arguments.json {
-        return say_value(&json!({
-            "received": {
-                "packets": stats.in_packets, "bytes": stats.in_octets,
-                "errors": stats.in_errors, "discards": stats.in_discards,
-            },
-            "sent": {
-                "packets": stats.out_packets, "bytes": stats.out_octets,
-                "errors": stats.out_errors, "discards": stats.out_discards,
-            },
-        }));
+        let downlink = Counted {
+            packets: stats.in_packets,
+            bytes: stats.in_octets,
+            errors: stats.in_errors,
+            discards: stats.in_discards,
+        };
+        let uplink = Counted {
+            packets: stats.out_packets,
+            bytes: stats.out_octets,
+            errors: stats.out_errors,
+            discards: stats.out_discards,
+        };
+        return say_json(&Output {
+            downlink,
+            uplink,
+            received: downlink,
+            sent: uplink,
+        });
     }
     let mut page = Page::default();
     let row = |packets, octets, errors, discards| {

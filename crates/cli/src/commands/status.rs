@@ -14,7 +14,7 @@ use uwwan_modem::status::{Addresses, Counter, Direction, EthernetStatus, HostCal
 use super::up::Month;
 use crate::failure::Failure;
 use crate::modem_manager::Standing;
-use crate::output::{bytes, mbit_s, plain, say, say_json, seconds};
+use crate::output::{bytes, mbit_s, plain, say, say_value, seconds};
 use crate::{running, sandbox, sharing};
 
 /// Longest pause between two states of a running `up`.
@@ -119,7 +119,7 @@ fn screen(lines: &[String], (rows, columns): (usize, usize)) -> String {
 
 fn show(reply: &Reply, json: bool, before: Option<(Duration, &Traffic)>) -> Result<(), Failure> {
     if json && let Some(value) = &reply.status {
-        return say_json(value);
+        return say_value(value.clone());
     }
     let status = reply.decode()?;
     for line in describe(&status, reply, before) {

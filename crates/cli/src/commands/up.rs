@@ -6,6 +6,7 @@ mod hooked;
 mod metering;
 mod metrics;
 mod telling;
+mod told;
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -33,6 +34,8 @@ use metering::{Keep, Metered, Metering};
 use metrics::Metrics;
 pub use metrics::Target;
 use telling::Telling;
+use told::AtPort;
+pub use told::Told;
 
 use super::status::prometheus;
 use crate::candidates;
@@ -259,10 +262,10 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
             capture: capture.files().cloned(),
             hooks: Arc::clone(&hooks),
             usage: usage.take(),
+            metrics: settings.metrics.as_ref().and_then(|target| target.socket()),
         };
         let started = monitor::split(&mut options, start)?;
         let passing = started.clone();
-            metrics: settings.metrics.as_ref().and_then(|target| target.socket()),
         notifier = match heard {
             true => Notifier::through(move |text| passing.notify(text)),
             false => Notifier::none(),
@@ -485,9 +488,6 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
     let end = handle.wait();
     attendant.measure(Instant::now());
     drop(attendant.directory);
-    attendant.outcome?;
-    if end.is_ok() && !arguments.json {
-        say("stopped")?;
     // With a monitor it removes the socket.
     if chosen.monitor.is_none()
         && let Some(socket) = settings.metrics.as_ref().and_then(|target| target.socket())
@@ -495,6 +495,9 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
     {
         tracing::debug!("the socket of metrics stays: {error}");
     }
+    attendant.outcome?;
+    if end.is_ok() && !arguments.json {
+        say("stopped")?;
     }
     end.map_err(|failure| chosen.with_holders(failure))
 }
@@ -529,15 +532,15 @@ fn alone(
         let _ = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         writable.push(folder.to_owned());
     }
+    let socket = settings.metrics.as_ref().and_then(|target| target.socket());
     let mut sessions = options.sessions.iter();
     Confinement {
         writable,
-    let socket = settings.metrics.as_ref().and_then(|target| target.socket());
         readable: settings.secret_files(),
+        removable: socket.and_then(Path::parent).map(Path::to_owned),
         programs: sessions.any(|session| session.dns == Dns::Resolvconf)
             || settings
                 .hooks
-        removable: socket.and_then(Path::parent).map(Path::to_owned),
                 .as_ref()
                 .is_some_and(|hooks| !hooks.is_empty()),
         ..Confinement::default()
@@ -723,26 +726,19 @@ struct Answers {
 
 impl Responder for Answers {
     fn status(&self) -> serde_json::Value {
-        let mut status = serde_json::to_value(self.handle.status()).unwrap_or_default();
-        if let (Some(mbim), Some(fields)) = (&self.mbim, status.as_object_mut()) {
-            let mbim = serde_json::to_value(mbim.status()).unwrap_or_default();
-            fields.insert("proxy".to_owned(), mbim);
-        }
-        if let Some(fields) = status.as_object_mut() {
-            fields.insert("processes".to_owned(), serde_json::json!(self.processes));
-            let manager = serde_json::json!((self.manager)());
-            fields.insert("modem_manager".to_owned(), manager);
-            let month = self.month.lock().unwrap_or_else(PoisonError::into_inner);
-            fields.insert("usage".to_owned(), serde_json::json!(*month));
-        }
-        if let (Some(at), Some(fields)) = (self.handle.at_port(), status.as_object_mut()) {
-            let at = serde_json::json!({
-                "terminal": self.terminal,
-                "port": at.port().map(|port| port.to_string()),
-            });
-            fields.insert("at_port".to_owned(), at);
-        }
-        status
+        let month = self.month.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = Told {
+            status: self.handle.status(),
+            proxy: self.mbim.as_ref().map(MbimEntrances::status),
+            processes: self.processes.clone(),
+            modem_manager: (self.manager)(),
+            usage: month.clone(),
+            at_port: self.handle.at_port().map(|at| AtPort {
+                terminal: self.terminal.clone(),
+                port: at.port().map(|port| port.to_string()),
+            }),
+        };
+        serde_json::to_value(told).unwrap_or_default()
     }
 
     fn stop(&self) {

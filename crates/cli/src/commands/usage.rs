@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use uwwan_modem::state_file::StateFile;
 
-use crate::failure::{Failure, FailureKind, JSON_VERSION};
+use crate::failure::{Failure, FailureKind};
+use crate::json::JSON_VERSION;
 use crate::output::{bytes, plain, say, say_json};
 use crate::state;
 use crate::usage::{Entry, Usage};

@@ -2,11 +2,11 @@
 //! transfers of any kind.
 
 mod claim;
-mod descriptors;
+pub(super) mod descriptors;
 mod names;
-mod request;
+pub(super) mod request;
 mod target;
-mod transfer;
+pub(super) mod transfer;
 
 use std::time::Duration;
 
@@ -92,6 +92,36 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
+/// Configuration of a device, as JSON; numbers are `bConfigurationValue`.
+#[derive(Debug, serde::Serialize, schemars::JsonSchema)]
+#[serde(untagged)]
+pub(super) enum Configured {
+    /// Without a value.
+    Is {
+        /// Vendor id, product id and port of the device.
+        device: String,
+        /// Active configuration; 0 when unconfigured.
+        active: u8,
+        /// Configurations that the device has.
+        present: Vec<u8>,
+        /// The first with an MBIM function; null when there is none.
+        mbim: Option<u8>,
+    },
+    /// With a value.
+    Switched {
+        /// Vendor id, product id and port of the device.
+        device: String,
+        /// Configuration before the switch.
+        before: u8,
+        /// Configuration after the switch.
+        after: u8,
+        /// Whether the switch went through configuration 0.
+        via_zero: bool,
+        /// Duration of the switch in seconds.
+        seconds: f64,
+    },
+}
+
 fn config(arguments: &ConfigArguments) -> Result<(), Failure> {
     let (_backend, device) = open(
         arguments.device.as_ref(),
@@ -113,9 +143,12 @@ fn config(arguments: &ConfigArguments) -> Result<(), Failure> {
             .map(|configuration| configuration.value)
             .collect();
         if arguments.json {
-            return say_json(&serde_json::json!({
-                "device": identity.to_string(), "active": active, "present": all, "mbim": mbim,
-            }));
+            return say_json(&Configured::Is {
+                device: identity.to_string(),
+                active,
+                present: all,
+                mbim,
+            });
         }
         return say(format!(
             "{identity}: configuration {active} of {}{}",
@@ -184,13 +217,13 @@ fn config(arguments: &ConfigArguments) -> Result<(), Failure> {
     told?;
     let time = begun.elapsed().as_secs_f64();
     if arguments.json {
-        return say_json(&serde_json::json!({
-            "device": identity.to_string(),
-            "before": switched.before,
-            "after": switched.after,
-            "via_zero": switched.via_zero,
-            "seconds": crate::output::rounded(time, 3),
-        }));
+        return say_json(&Configured::Switched {
+            device: identity.to_string(),
+            before: switched.before,
+            after: switched.after,
+            via_zero: switched.via_zero,
+            seconds: crate::output::rounded(time, 3),
+        });
     }
     say(format!(
         "{identity}: configuration {} -> {} in {}",

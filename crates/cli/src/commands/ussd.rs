@@ -3,7 +3,8 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_mbim::gsm::coding::{from_ussd, to_ussd};
 use uwwan_mbim::print::hex;
 use uwwan_mbim::services::ussd::{USSD, Ussd, UssdAction, UssdResponse, UssdSet};
@@ -11,7 +12,8 @@ use uwwan_mbim::session::Command as MbimCommand;
 use uwwan_modem::client::Client;
 
 use crate::failure::{Failure, FailureKind};
-use crate::page::{Page, say_value};
+use crate::output::say_json;
+use crate::page::Page;
 use crate::prompt;
 use crate::reach::Reach;
 use crate::spinner;
@@ -63,7 +65,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut answer = turn(&mut modem, UssdAction::INITIATE, code)?;
     for turns in 1.. {
         if arguments.json {
-            answers.push(value(&answer));
+            answers.push(Shown::of(&answer));
         } else {
             show(&answer)?;
         }
@@ -85,7 +87,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         answer = turn(&mut modem, UssdAction::CONTINUE, &reply)?;
     }
     if arguments.json {
-        say_value(&answers.into())?;
+        say_json(&answers)?;
     }
     verdict(&answer)?;
     modem.close()
@@ -128,13 +130,28 @@ fn show(answer: &Ussd) -> Result<(), Failure> {
     page.print()
 }
 
-fn value(answer: &Ussd) -> Value {
-    json!({
-        "response": answer.response.to_string(),
-        "session": answer.session_state.to_string(),
-        "text": text(answer),
-        "coding": answer.data_coding_scheme,
-    })
+/// An answer of the network, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Shown {
+    /// What the network expects.
+    response: String,
+    /// Whether the dialogue is new.
+    session: String,
+    /// Text; null when the answer has none.
+    text: Option<String>,
+    /// Coding of the text (3GPP TS 23.038, 5).
+    coding: u32,
+}
+
+impl Shown {
+    fn of(answer: &Ussd) -> Self {
+        Self {
+            response: answer.response.to_string(),
+            session: answer.session_state.to_string(),
+            text: text(answer),
+            coding: answer.data_coding_scheme,
+        }
+    }
 }
 
 fn verdict(answer: &Ussd) -> Result<(), Failure> {

@@ -6,6 +6,7 @@
 
 mod entry;
 pub mod filter;
+pub mod form;
 mod messages;
 pub mod tell;
 

@@ -1,17 +1,18 @@
 //! Entries of a capture for people and as JSON.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use uwwan_mbim::decode::{Decoded, decode};
 use uwwan_mbim::message::MessageType;
-use uwwan_mbim::print::{HIDDEN, Personal, hex, json_line};
+use uwwan_mbim::print::{HIDDEN, Personal, hex};
 use uwwan_mbim::registry::Version;
 use uwwan_ncm::{DropCounters, Limits, Ntb};
 use uwwan_usb::notifications;
 
 use super::entry::{Entry, What};
+use super::form;
 use crate::commands::at::shown;
 use crate::failure::Failure;
-use crate::output::{plain, rounded, say};
+use crate::output::{plain, rounded, say, say_json};
 
 /// Number of bytes shown of what is not understood.
 const SHOWN: usize = 32;
@@ -39,7 +40,7 @@ impl Teller {
     /// Those of standard output.
     pub fn message(&self, entry: &Entry, message: &Decoded, start: u64) -> Result<(), Failure> {
         if self.json {
-            return say(json_line(&self.object(entry, start)));
+            return say_json(&self.shown(entry, start));
         }
         say(format!("{} {}", place(entry, start), after(entry)).trim_end())?;
         say(message.text(self.personal).trim_end())
@@ -62,7 +63,7 @@ impl Teller {
     /// Those of standard output.
     pub fn line(&self, entry: &Entry, start: u64) -> Result<(), Failure> {
         if self.json {
-            return say(json_line(&self.object(entry, start)));
+            return say_json(&self.shown(entry, start));
         }
         let text = format!(
             "{}  {} {}",
@@ -147,49 +148,71 @@ impl Teller {
         }
     }
 
-    fn object(&self, entry: &Entry, start: u64) -> Value {
-        let mut object = json!({
-            "packet": entry.packet,
-            "time": seconds(entry.time, start),
-            "direction": if entry.out { "out" } else { "in" },
-            "kind": entry.kind(),
-        });
-        let more = match &entry.what {
+    fn shown(&self, entry: &Entry, start: u64) -> form::Shown {
+        form::Shown {
+            packet: entry.packet,
+            time: seconds(entry.time, start),
+            direction: if entry.out { "out" } else { "in" },
+            content: self.content(entry),
+        }
+    }
+
+    fn content(&self, entry: &Entry) -> form::Content {
+        match &entry.what {
             What::Message {
                 bytes,
                 fragments,
                 answers,
-            } => json!({
-                "fragments": fragments,
-                "answers": answers.map(|(packet, _)| packet),
-                "after_ms": answers.map(|(_, after)| rounded(after as f64 / 1e6, 3)),
-                "message": decode(bytes, self.version).json(self.personal),
-            }),
-            What::Ntb { bytes, length } => match ntb(bytes) {
-                Ok((format, sequence, datagrams, dropped)) => json!({
-                    "length": length, "captured": bytes.len(), "format": format,
-                    "sequence": sequence, "datagrams": datagrams, "dropped": dropped,
-                }),
-                Err(why) => json!({"length": length, "captured": bytes.len(), "error": why}),
+            } => {
+                let after = answers.map(|(_, after)| after as f64);
+                form::Content::Mbim {
+                    fragments: *fragments,
+                    answers: answers.map(|(packet, _)| packet),
+                    after_seconds: after.map(|after| rounded(after / 1e9, 6)),
+                    after_ms: after.map(|after| rounded(after / 1e6, 3)),
+                    message: decode(bytes, self.version).json(self.personal),
+                }
+            }
+            What::Ntb { bytes, length } => {
+                let (read, error) = match ntb(bytes) {
+                    Ok((format, sequence, datagrams, dropped)) => (
+                        Some(form::Read {
+                            format,
+                            sequence,
+                            datagrams,
+                            dropped,
+                        }),
+                        None,
+                    ),
+                    Err(why) => (None, Some(why)),
+                };
+                form::Content::Ntb {
+                    length: *length,
+                    captured: bytes.len(),
+                    read,
+                    error,
+                }
+            }
+            What::Serial { endpoint, bytes } => form::Content::At {
+                endpoint: *endpoint,
+                text: text(bytes).map(|text| self.spoken(&text)),
+                data: match self.personal {
+                    Personal::Show => hex(bytes),
+                    Personal::Hide => HIDDEN.to_owned(),
+                },
             },
-            What::Serial { endpoint, bytes } => json!({
-                "endpoint": endpoint,
-                "text": text(bytes).map(|text| self.spoken(&text)),
-                "data": if self.personal == Personal::Show { hex(bytes) } else { HIDDEN.to_owned() },
-            }),
             What::Control {
                 setup,
                 bytes,
                 status,
-            } => json!({
-                "request": request(*setup), "setup": hex(setup), "data": hex(bytes), "status": status,
-            }),
-            What::Notification { bytes } => json!({"data": hex(bytes)}),
-        };
-        if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
-            object.extend(more);
+            } => form::Content::Control {
+                request: request(*setup),
+                setup: hex(setup),
+                data: hex(bytes),
+                status: *status,
+            },
+            What::Notification { bytes } => form::Content::Interrupt { data: hex(bytes) },
         }
-        object
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
+use crate::forms;
 use crate::running;
 
 fn uwwan(arguments: &[&str]) -> Command {
@@ -43,10 +44,7 @@ fn commands_give_their_answers_and_their_status() {
 
     let (status, said, _) = run(&["at", "--keep-going", "--json", "AT+NONSENSE", "AT+CSQ"]);
     assert_eq!(status, Some(7));
-    let answers: Vec<serde_json::Value> = said
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let answers = forms::lines("at", &said);
     assert_eq!(
         (&answers[0]["ok"], &answers[1]["ok"]),
         (&false.into(), &true.into())
@@ -128,7 +126,7 @@ fn ipv6_is_explained_unlocked_and_locked() {
 
     let (status, said, error) = run(&["ipv6", "enable", "--yes", "--json"]);
     assert_eq!(status, Some(0), "{error}");
-    let outcome: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let outcome = forms::json("ipv6 enable", &said);
     assert_eq!(outcome["findings"]["verdict"], "works");
     assert_eq!(outcome["findings"]["capability"], 7);
 

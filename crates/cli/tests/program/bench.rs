@@ -9,6 +9,7 @@ use std::process::{Command, Output, Stdio};
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
+use crate::forms;
 use crate::running::NOBODY;
 
 fn command(program: &Path, arguments: &[&str]) -> Command {
@@ -32,7 +33,7 @@ fn figures(output: &Output) -> Value {
     assert!(output.status.success(), "{why}");
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(text.lines().count(), 1, "one line of JSON:\n{text}");
-    let value: Value = serde_json::from_str(&text).expect("JSON");
+    let value = forms::json("bench", text.as_bytes());
     assert_eq!(value["failures"], serde_json::json!([]), "{why}");
     value
 }
@@ -221,7 +222,7 @@ fn a_black_hole_is_no_figure() {
         "--no-ceiling",
     ]);
     assert_eq!(output.status.code(), Some(8), "nothing comes through");
-    let value: Value = serde_json::from_slice(&output.stdout).expect("JSON all the same");
+    let value = forms::json("bench", &output.stdout);
     assert_eq!(value["failures"][0]["contender"], "ndp front");
     let rows = value["metrics"][0]["rows"].as_array().expect("rows");
     assert_eq!(rows.len(), 1);
@@ -299,7 +300,7 @@ fn what_was_measured_is_kept_when_it_is_interrupted() {
     let said: Vec<String> = told.map(Result::unwrap).collect();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{said:?}");
-    let figures: Value = serde_json::from_slice(&output.stdout).expect("figures");
+    let figures = forms::json("bench", &output.stdout);
     assert!(figures.to_string().contains("in round "), "{figures}");
     assert!(
         said.iter()

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::forms;
 use crate::running::{KERNEL, Up, succeeds, uwwan};
 
 /// What the emulated modem and its network are told, or are.
@@ -109,10 +110,7 @@ fn story(file: &Path) -> Vec<Value> {
         .arg(file)
         .output();
     let text = succeeds(&output.unwrap());
-    let mut entries: Vec<Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let mut entries = forms::lines("capture show", &text);
     for entry in &mut entries {
         let message = &entry["message"];
         let kept: Vec<Value> = ["type", "service", "cid", "command_type", "status", "errors"]
@@ -309,7 +307,7 @@ fn nothing_that_the_modem_was_told_is_left() {
     assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("--force"));
     let account = succeeds(&scrub(&["--force", "--json"]));
-    let account: Value = serde_json::from_str(&account).unwrap();
+    let account = forms::json("capture scrub", &account);
     assert_eq!(account["replaced"]["device"]["different"], 1);
     let itself = uwwan(&["capture", "scrub", "--force"])
         .args([&clean, &clean])
@@ -361,8 +359,7 @@ fn orders(file: &Path) -> (Vec<Value>, Vec<String>) {
         .unwrap();
     let text = succeeds(&entries);
     let (mut orders, mut lines) = (Vec::new(), Vec::new());
-    for line in text.lines() {
-        let entry: Value = serde_json::from_str(line).unwrap();
+    for entry in forms::lines("capture show", &text) {
         if entry["direction"] != "out" {
             continue;
         }
@@ -402,7 +399,7 @@ fn a_record_asks_and_changes_nothing() {
             command.env("UWWAN_RUNTIME_DIR", up.base.path());
         }
         let output = command.output().unwrap();
-        serde_json::from_str::<Value>(&succeeds(&output)).unwrap()
+        forms::json("record", succeeds(&output))
     };
     let account = record(None, &["--device", "emulator"]);
     assert!(account["strings_answered"].as_u64() > Some(2), "{account}");

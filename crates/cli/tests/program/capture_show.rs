@@ -5,6 +5,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
+use crate::forms;
 use crate::running::{self, KERNEL};
 
 fn uwwan(arguments: &[&str]) -> Output {
@@ -19,8 +20,7 @@ fn lines(output: &Output) -> Vec<String> {
 }
 
 fn objects(output: &Output) -> Vec<Value> {
-    let parse = |line: &String| serde_json::from_str(line).unwrap();
-    lines(output).iter().map(parse).collect()
+    forms::lines("capture show", lines(output).join("\n"))
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use crate::forms;
 use crate::running;
 
 fn uwwan(arguments: &[&str]) -> Output {
@@ -145,7 +146,7 @@ fn nothing_running_has_its_own_exit_status() {
 fn an_empty_list_is_no_failure() {
     let output = uwwan(&["list", "--json"]);
     assert!(output.status.success(), "{}", stderr(&output));
-    let list: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let list = forms::json("list", &output.stdout);
     assert!(list.is_array());
 }
 
@@ -153,7 +154,7 @@ fn an_empty_list_is_no_failure() {
 fn the_emulated_modem_is_listed() {
     let output = uwwan(&["list", "--emulator", "--json"]);
     assert!(output.status.success(), "{}", stderr(&output));
-    let list: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let list = forms::json("list", &output.stdout);
     assert_eq!(list[0]["id"], "03f0:a31d");
     assert_eq!(list[0]["configuration"]["active"], 2);
     assert_eq!(list[0]["configuration"]["wanted"], 3);
@@ -165,7 +166,7 @@ fn the_emulated_modem_is_listed() {
 fn the_configuration_switch_works_on_its_own() {
     let output = uwwan(&["usb", "config", "mbim", "--device", "emulator", "--json"]);
     assert!(output.status.success(), "{}", stderr(&output));
-    let done: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let done = forms::json("usb config", &output.stdout);
     assert_eq!((&done["before"], &done["after"]), (&2.into(), &3.into()));
     assert_eq!(done["via_zero"], true);
     let output = uwwan(&["usb", "config", "9", "--device", "emulator"]);
@@ -193,7 +194,7 @@ fn a_block_is_decoded_from_hexadecimal() {
                  49505300 1000 0000 0c00 1400 0000 0000";
     let output = uwwan(&["ntb", "decode", "--json", ntb]);
     assert!(output.status.success(), "{}", stderr(&output));
-    let decoded: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let decoded = forms::json("ntb decode", &output.stdout);
     assert_eq!(decoded["format"], 16);
     assert_eq!(decoded["sequence"], 5);
     assert_eq!(decoded["ndp"], "end");
@@ -244,7 +245,7 @@ fn a_block_is_judged_by_its_direction() {
     let told = decode(&backwards, &["--direction", "out"]);
     assert!(told.contains("strict firmware would refuse it"), "{told}");
     let output = uwwan(&["ntb", "decode", "--json", "--direction", "in", &backwards]);
-    let decoded: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let decoded = forms::json("ntb decode", &output.stdout);
     assert_eq!(decoded["direction"], "in");
     assert_eq!(decoded["strict"], serde_json::Value::Null);
     assert_eq!(decoded["datagrams"].as_array().unwrap().len(), 2);
@@ -310,7 +311,7 @@ fn a_quirk_file_adds_a_row_and_its_faults_have_a_place() {
     let row = || -> serde_json::Value {
         let output = list();
         assert!(output.status.success());
-        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()[0]["quirks"].clone()
+        forms::json("list", &output.stdout)[0]["quirks"].clone()
     };
     assert_eq!(row()["from"], "built in");
     let file = folder.join("mine.toml");
@@ -342,7 +343,7 @@ fn every_function_of_a_device_is_listed() {
         .args(["list", "--emulator", "--json"])
         .output()
         .unwrap();
-    let list: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let list = forms::json("list", &output.stdout);
     let modem = &list[0];
     assert_eq!(modem["functions"][0]["kind"], "mbim", "{modem}");
     assert_eq!(modem["functions"][0]["configuration"], 3, "{modem}");
@@ -417,7 +418,7 @@ fn configurations_are_checked_by_name_and_by_file() {
 #[test]
 fn the_doctor_tells_what_it_has_looked_at() {
     let output = uwwan(&["doctor", "--json"]);
-    let findings: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let findings = forms::json("doctor", &output.stdout);
     let findings = findings.as_array().expect("an array");
     let of = |check: &str| findings.iter().any(|one| one["check"] == check);
     assert!(

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 
+use crate::forms;
 use crate::running;
 
 fn uwwan(base: &Path, arguments: &[&str]) -> Command {
@@ -60,7 +60,8 @@ fn knobs_are_listed_for_programs() {
         .unwrap();
     let (out, errors) = text(&output);
     assert!(output.status.success(), "{errors}");
-    let all: Vec<Value> = serde_json::from_str(&out).unwrap();
+    let all = forms::json("emulate knobs", &out);
+    let all = all.as_array().unwrap();
     let knob = |name: &str| all.iter().find(|knob| knob["name"] == name).unwrap();
     let signal = knob("signal");
     assert_eq!(signal["type"], "number");
@@ -128,7 +129,7 @@ fn a_running_one_is_told_by_its_user() {
         assert!(errors.contains(why), "{errors}");
     }
     let (_, out, _) = set(&["--json"]);
-    let told: Value = serde_json::from_str(&out).unwrap();
+    let told = forms::json("emulate set", &out);
     assert_eq!(told["knobs"]["signal"], "3");
     // With a second one, one is chosen.
     let second = Emulate::start(base, &[]);

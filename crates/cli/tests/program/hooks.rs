@@ -9,8 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use serde_json::Value;
-
+use crate::forms;
 use crate::running::{PATIENCE, PROGRAM, bare, succeeds, uwwan};
 
 /// Hook that adds a line to the file beside it: its moment, argument, interface and address.
@@ -141,7 +140,7 @@ fn hooks_run_after_the_driver_was_killed() {
         .env("UWWAN_RUNTIME_DIR", folder.path().join("run"))
         .output()
         .unwrap();
-    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    let status = forms::json("status", &status.stdout);
     let processes = status["processes"].as_array().unwrap();
     let driver = processes.iter().find(|process| process["name"] == "driver");
     let driver = driver.unwrap()["pid"].to_string();
@@ -213,7 +212,7 @@ fn lines_and_events_can_carry_the_time() {
     command.args(["--timestamps", "--json"]);
     let running = Up::start(command);
     let line = running.line("\"online\"");
-    let event: Value = serde_json::from_str(&line).unwrap();
+    let event = forms::json("up", &line);
     assert!(is_time(event["time"].as_str().unwrap()), "{line}");
     running.down(folder.path());
 }

@@ -14,6 +14,8 @@ use uwwan_mbim::services::basic_connect::{self as bc, PinState, PinType};
 use uwwan_mbim::services::{phonebook, sms, ussd};
 use uwwan_mbim::status::Status;
 
+use crate::forms;
+
 /// What is asked for, and what comes back.
 type Answer = fn(CidId, u64) -> (Status, Vec<u8>);
 
@@ -160,8 +162,7 @@ fn survives(answer: Answer) {
         let success = code == Some(0);
         if success && command.contains(&"--json") {
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            serde_json::from_str::<serde_json::Value>(&text)
-                .unwrap_or_else(|e| panic!("{command:?}: {e}: {text}"));
+            forms::json(&forms::command_of(command), &text);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+use crate::forms;
 use crate::running::{PROGRAM, uwwan};
 
 /// Options that suit the emulated modem, which answers at once.
@@ -39,18 +40,18 @@ fn text(output: &Output) -> (String, String) {
     (text(&output.stdout), text(&output.stderr))
 }
 
-fn json(output: &Output) -> Value {
+fn json(command: &str, output: &Output) -> Value {
     let (out, why) = text(output);
     assert!(output.status.success(), "{why}");
-    serde_json::from_str(&out).expect("one line of JSON")
+    forms::json(command, &out)
 }
 
 /// What `discover` chooses, by what it is.
 fn discovered(knobs: &[&str]) -> (Value, String) {
-    let found = json(&lab(
-        &["discover", "--json", "--settle-limit", "200"],
-        knobs,
-    ));
+    let found = json(
+        "lab discover",
+        &lab(&["discover", "--json", "--settle-limit", "200"], knobs),
+    );
     let row = found["row"].as_str().expect("a row").to_owned();
     (found, row)
 }
@@ -158,7 +159,7 @@ fn a_sweep_tells_each_cell_and_goes_on_after_an_interruption() {
         &page,
     ];
     arguments.extend(dimensions);
-    let report = json(&lab(&arguments, &[]));
+    let report = json("lab sweep", &lab(&arguments, &[]));
     let cells = report["cells"].as_array().unwrap();
     assert_eq!(cells.len(), 4);
     for cell in cells {
@@ -179,7 +180,7 @@ fn a_sweep_tells_each_cell_and_goes_on_after_an_interruption() {
     let kept: Vec<&str> = text.lines().take(4).collect();
     let mut arguments = vec!["lab", "sweep", "--resume", &results, "--json"];
     arguments.extend(&QUICK[..6]);
-    let report = json(&run(&arguments));
+    let report = json("lab sweep", &run(&arguments));
     assert!(
         report["cells"]
             .as_array()
@@ -206,7 +207,7 @@ fn text_of(output: &Output) -> String {
 fn swept(dimension: &str, values: &str, knobs: &[&str], beside: &[&str]) -> Vec<(String, String)> {
     let option = format!("--{dimension}");
     let arguments = [&["sweep", "--json", &option, values], beside].concat();
-    let report = json(&lab(&arguments, knobs));
+    let report = json("lab sweep", &lab(&arguments, knobs));
     let cells = report["cells"].as_array().expect("cells");
     let word = |value: &Value| value.as_str().expect("a word").to_owned();
     let cells = cells.iter();
@@ -247,10 +248,13 @@ fn the_course_of_the_sequence_and_empty_blocks_are_swept() {
         swept("empty", "0,1,3", &["ntb_sequence=next"], &[]),
         outcomes(&[("0", "delivered"), ("1", "delivered"), ("3", "delivered")])
     );
-    let report = json(&lab(
-        &["sweep", "--json", "--empty", "1"],
-        &["black_hole_after_empty=on"],
-    ));
+    let report = json(
+        "lab sweep",
+        &lab(
+            &["sweep", "--json", "--empty", "1"],
+            &["black_hole_after_empty=on"],
+        ),
+    );
     assert_eq!(report["cells"][0]["worst"], "lost", "{report}");
 }
 
@@ -290,10 +294,13 @@ fn the_order_of_the_requests_is_swept() {
 
 #[test]
 fn a_modem_that_a_trial_brings_down_is_brought_back() {
-    let report = json(&lab(
-        &["sweep", "--json", "--pause", "0,1,2"],
-        &["reset_after=5", "absent_ms=300"],
-    ));
+    let report = json(
+        "lab sweep",
+        &lab(
+            &["sweep", "--json", "--pause", "0,1,2"],
+            &["reset_after=5", "absent_ms=300"],
+        ),
+    );
     let cells = report["cells"].as_array().unwrap();
     assert_eq!(cells.len(), 3);
     for cell in cells {
@@ -309,7 +316,7 @@ fn corruption_and_halts_are_told_from_loss() {
         ("drop_in_ppm=300000", "lost"),
         ("stall_in_after=4", "halted"),
     ] {
-        let report = json(&lab(&["sweep", "--json"], &[knob]));
+        let report = json("lab sweep", &lab(&["sweep", "--json"], &[knob]));
         assert_eq!(report["cells"][0]["worst"], outcome, "{knob}: {report}");
     }
 }
@@ -328,7 +335,7 @@ fn what_failed_leaves_its_captures() {
         failures,
     ];
     for round in 1..=2 {
-        let report = json(&lab(&sweep, &[]));
+        let report = json("lab sweep", &lab(&sweep, &[]));
         let cells = report["cells"].as_array().unwrap();
         assert!(cells[0].get("captures").is_none(), "{report}");
         let path = cells[1]["captures"][0].as_str().unwrap();
@@ -353,7 +360,7 @@ fn what_failed_leaves_its_captures() {
         "--failures",
         failures,
     ];
-    let found = json(&lab(&discover, &["settle_ms=0"]));
+    let found = json("lab discover", &lab(&discover, &["settle_ms=0"]));
     let tried = found["findings"][0]["evidence"].as_array().unwrap();
     let named: Vec<&str> = tried
         .iter()

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::forms;
 use crate::running::{KERNEL, Up, succeeds, uwwan};
 
 /// Descriptors of a Sierra Wireless EM7455.
@@ -49,10 +50,7 @@ fn told(capture: &Path) -> Told {
         .arg(capture)
         .output()
         .unwrap();
-    let entries: Vec<Value> = succeeds(&shown)
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let entries = forms::lines("capture show", succeeds(&shown));
     let answer = |cid: &str| {
         let mut messages = entries.iter().filter(|entry| {
             let message = &entry["message"];
@@ -89,8 +87,7 @@ fn told(capture: &Path) -> Told {
         .unwrap();
     let blocks = String::from_utf8_lossy(&blocks.stdout).into_owned();
     let (mut front, mut end) = (0, 0);
-    for line in blocks.lines() {
-        let block: Value = serde_json::from_str(line).unwrap();
+    for block in forms::lines("ntb decode", &blocks) {
         front += u64::from(block["direction"] == "in" && block["ndp"] == "front");
         end += u64::from(block["direction"] == "in" && block["ndp"] == "end");
     }
@@ -176,7 +173,7 @@ fn what_a_capture_does_not_hold_is_told() {
         .output()
         .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    let info: Value = serde_json::from_str(&succeeds(&output)).unwrap();
+    let info = forms::json("info", succeeds(&output));
     assert!(info.to_string().contains("11.617.13.00.00"), "{info}");
     assert!(errors.contains("like 03f0:a31d"), "{errors}");
     // A capture that begins when everything runs: a part of the same one.

@@ -10,6 +10,7 @@ mod demo;
 mod emulate;
 mod emulate_rules;
 mod exec;
+mod forms;
 mod hooks;
 mod hostile_modem;
 mod idle;

@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::forms;
 use crate::running;
 
 fn program(arguments: &[&str]) -> Command {
@@ -44,7 +45,7 @@ fn value(arguments: &[&str]) -> Value {
     all.push("--json");
     let text = text(&all);
     assert_eq!(text.lines().count(), 1, "{text}");
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    forms::json(&forms::command_of(arguments), &text)
 }
 
 /// Standard error of a failure, in the form of failures.
@@ -289,7 +290,7 @@ fn the_signal_is_watched_until_interrupted() {
     .unwrap();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
     for line in lines.by_ref().take(4) {
-        let told: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        let told = forms::json("signal", line.unwrap());
         assert_eq!(told["dbm"], -71);
     }
     let pid = rustix::process::Pid::from_child(&child);
@@ -485,7 +486,7 @@ fn any_command_can_be_sent() {
     let with = |rest: &[&'static str]| [&base[..], rest].concat();
     let output = uwwan(&with(&["99", "--query", "--json"]));
     assert_eq!(output.status.code(), Some(7));
-    let told: Value = serde_json::from_str(&out(&output)).unwrap();
+    let told = forms::json("mbim send", out(&output));
     assert_eq!(
         (&told["cid"], &told["status"]),
         (&json!(99), &json!("no_device_support"))

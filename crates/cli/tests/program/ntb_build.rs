@@ -5,6 +5,7 @@ use std::process::{Output, Stdio};
 
 use serde_json::Value;
 
+use crate::forms;
 use crate::running::{self, KERNEL};
 
 fn uwwan(arguments: &[&str], input: &[u8]) -> Output {
@@ -28,7 +29,7 @@ fn good(arguments: &[&str], input: &[u8]) -> String {
 
 fn decode(ntb: &[u8]) -> Value {
     let text = good(&["ntb", "decode", "--json", "--direction", "out", "-"], ntb);
-    serde_json::from_str(&text).unwrap()
+    forms::json("ntb decode", &text)
 }
 
 #[test]
@@ -74,7 +75,7 @@ fn every_form_of_output_is_the_same_ntb() {
     let digits = rest.trim_end().trim_end_matches("};");
     assert_eq!(decode(digits.as_bytes())["sequence"], 300);
 
-    let told: Value = serde_json::from_str(&good(&with(&build, &["--json"]), b"")).unwrap();
+    let told = forms::json("ntb build", good(&with(&build, &["--json"]), b""));
     assert_eq!(told["datagrams"][0]["offset"], 12);
     assert_eq!(told["ndps"][0], 44);
     assert_eq!(
@@ -129,7 +130,7 @@ fn datagrams_come_from_a_capture() {
     let captured: Vec<Value> = json
         .lines()
         .flat_map(|line| {
-            let ntb: Value = serde_json::from_str(line).unwrap();
+            let ntb = forms::json("ntb decode", line);
             ntb["datagrams"].as_array().unwrap().clone()
         })
         .collect();

@@ -6,6 +6,8 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::forms;
+
 fn pin(arguments: &[&str], knobs: &[&str], code: &str, option: &str) -> Output {
     let state = tempfile::tempdir().unwrap();
     run(
@@ -46,7 +48,8 @@ fn told(output: &Output) -> String {
 
 fn value(output: &Output) -> Value {
     assert!(output.status.success(), "{}", told(output));
-    serde_json::from_slice(&output.stdout).unwrap()
+    // What a change prints is the part of it that is always there.
+    forms::json("pin status", &output.stdout)
 }
 
 #[test]

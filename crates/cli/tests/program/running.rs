@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::forms;
+
 /// The program.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_uwwan");
 /// Nothing here takes nearly as long.
@@ -114,8 +116,7 @@ impl Up {
         let lines = BufReader::new(up.child.stdout.take().unwrap()).lines();
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                let event =
-                    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+                let event = forms::json("up", &line);
                 // Read to the end, whoever listens, or it could not go on.
                 let _ = sender.send(event);
             }
@@ -185,8 +186,8 @@ impl Up {
     #[track_caller]
     pub fn status(&self) -> Value {
         let output = self.ask(&["status", "--json"]);
-        serde_json::from_slice(&output.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {}", text(&output.stderr)))
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        forms::json("status", &output.stdout)
     }
 
     /// Waits until the status fits, and returns it.
@@ -195,7 +196,10 @@ impl Up {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let output = self.ask(&["status", "--json"]);
-            let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+            let status = match output.status.success() {
+                true => forms::json("status", &output.stdout),
+                false => Value::Null,
+            };
             if fits(&status) {
                 return status;
             }

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::forms;
 use crate::running::{PATIENCE, Up, succeeds, text};
 
 /// Returns what a command prints as JSON.
 #[track_caller]
 fn value(up: &Up, arguments: &[&str]) -> Value {
     let output = up.ask(&[arguments, &["--json"]].concat());
-    serde_json::from_str(&succeeds(&output)).unwrap()
+    forms::json(&forms::command_of(arguments), succeeds(&output))
 }
 
 /// Returns what a command that the modem or `up` refuses says.
@@ -153,10 +154,8 @@ fn commands_ask_through_the_running_up() {
 }
 
 /// One object a line.
-fn objects(output: &Output) -> Vec<Value> {
-    let text = String::from_utf8(output.stdout.clone()).unwrap();
-    let parse = |line: &str| serde_json::from_str(line).unwrap();
-    text.lines().map(parse).collect()
+fn objects(command: &str, output: &Output) -> Vec<Value> {
+    forms::lines(command, &output.stdout)
 }
 
 /// A CLOSE with another length than its header says, a COMMAND in two fragments, and an id that the
@@ -174,7 +173,7 @@ fn raw_messages_go_beside_the_drivers_own() {
     let body = "a289cc33bcbb8b4fb6b0133ec2aae6df 01000000 00000000 00000000";
     let whole = format!("03000000 30000000 01100000 01000000 00000000 {body}");
     let output = send(&[&whole], &["--count", "1"]);
-    let told = objects(&output);
+    let told = objects("mbim send", &output);
     assert_eq!(
         told[0],
         json!({"event": "sent", "transfer": 0, "length": 48, "error": null})
@@ -188,18 +187,18 @@ fn raw_messages_go_beside_the_drivers_own() {
         format!("03000000 28000000 02100000 02000000 01000000 {second}"),
     ];
     let output = send(&[&fragments[0], &fragments[1]], &["--count", "1"]);
-    let told = objects(&output);
+    let told = objects("mbim send", &output);
     assert_eq!(told.len(), 3, "{told:?}");
     assert_eq!(told[2]["message"]["type"], "command_done");
     // No such message: the modem says so.
     let output = send(&["77000000 0c000000 03100000"], &["--count", "1"]);
-    let told = objects(&output);
+    let told = objects("mbim send", &output);
     assert_eq!(told[1]["message"]["type"], "function_error", "{told:?}");
     // Nothing that has a transaction id: whatever comes matches nothing.
     let output = send(&["0300"], &["--wait", "0.3"]);
     assert_ne!(output.status.code(), Some(0));
     assert!(
-        objects(&output)[1..]
+        objects("mbim send", &output)[1..]
             .iter()
             .all(|told| told["answers"] == false)
     );
@@ -234,7 +233,7 @@ fn ntbs_go_out_and_what_comes_back_is_shown() {
     let output = up.ask(&[
         "ntb", "send", &one, &two, "--count", "1", "--wait", "20", "--json",
     ]);
-    let told = objects(&output);
+    let told = objects("ntb send", &output);
     assert!(output.status.success(), "{told:?}");
     let sent = |told: &&Value| told["event"] == "sent";
     assert_eq!(told.iter().filter(sent).count(), 2, "{told:?}");

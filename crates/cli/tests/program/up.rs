@@ -5,8 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
+use crate::forms;
 use crate::running::{PATIENCE, Up, bare, emulated, succeeds, text, uwwan};
 
 /// Process id of the driver.
@@ -39,7 +38,7 @@ fn online_seen_and_put_down() {
 
     let output = up.ask(&["status", "--json"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let status = forms::json("status", &output.stdout);
     assert_eq!(status["online"], true);
     assert_eq!(status["framing"]["ndp"], "end");
     assert_eq!(status["addresses"]["ipv4"]["address"], "10.169.198.77");
@@ -78,7 +77,7 @@ fn online_seen_and_put_down() {
 
     let output = up.ask(&["down", "--json"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let down: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let down = forms::json("down", &output.stdout);
     assert_eq!(down["stopped"], true);
     assert!(up.end().success());
     leaves_nothing(&up);
@@ -125,7 +124,7 @@ fn a_watcher_sees_the_end() {
     assert!(up.ask(&["down"]).status.success());
     assert!(watcher.wait().unwrap().success());
     for line in std::iter::once(first).chain(lines.map_while(Result::ok)) {
-        let status: Value = serde_json::from_str(&line).unwrap();
+        let status = forms::json("status", &line);
         assert!(status["rungs"].is_array());
     }
 }
@@ -267,7 +266,7 @@ fn the_black_hole_is_diagnosed() {
     let diagnosis = up.event("diagnosis");
     let said = diagnosis["text"].as_str().unwrap();
     assert!(said.starts_with("nothing comes back: "), "{said}");
-    let status: Value = serde_json::from_slice(&up.ask(&["status", "--json"]).stdout).unwrap();
+    let status = forms::json("status", up.ask(&["status", "--json"]).stdout);
     assert_eq!(status["diagnoses"][0], diagnosis["text"]);
     assert!(up.ask(&["down"]).status.success());
 }
@@ -357,7 +356,7 @@ fn a_modem_that_tells_no_addresses_gets_them_over_the_link() {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let status = up.ask(&["status", "--json"]);
-            let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+            let status = forms::json("status", &status.stdout);
             if status["traffic"]["downlink"]["blocks"].as_u64() > Some(3) {
                 break;
             }
@@ -407,7 +406,7 @@ fn merged_udp_can_be_switched_off() {
         let mut up = Up::start(&["--tun-mode", mode]);
         up.event("online");
         let status = up.ask(&["status", "--json"]);
-        let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+        let status = forms::json("status", &status.stdout);
         let told = status["interface"]["mode"].as_str().unwrap();
         assert!(told.contains("tso4"), "{told}");
         // Kernels before 6.2 merge no UDP in either mode.
@@ -608,7 +607,7 @@ fn a_modem_that_nobody_knows_is_healed_and_known_the_next_time() {
         list.contains("03f0:a31d  HP lt4132 (Huawei ME906s-158) (built in)"),
         "{list}"
     );
-    let json: Value = serde_json::from_str(&quirks(&["list", "--json"])).unwrap();
+    let json = forms::json("quirks list", quirks(&["list", "--json"]));
     assert_eq!(json["layouts"][0]["layout"]["ndp"], "end");
 
     let mut up = unknown(tempfile::tempdir().unwrap(), state.path(), &[]);
@@ -632,5 +631,35 @@ fn a_modem_that_nobody_knows_is_healed_and_known_the_next_time() {
         assert!(up.status()["heal"].is_null());
         up.signal(rustix::process::Signal::TERM);
         assert!(up.end().success());
+    }
+}
+
+#[test]
+fn the_socket_of_metrics_goes_with_its_up() {
+    let base = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("metrics");
+    let path = socket.to_str().unwrap().to_owned();
+    let mut up = Up::start_in(base, &["--metrics", &path]);
+    up.event("online");
+    assert!(socket.exists());
+    assert!(up.ask(&["down"]).status.success());
+    assert!(up.end().success());
+    assert!(!socket.exists(), "it was left behind");
+    // One that was killed leaves none either, as long as its monitor lives.
+    let mut up = Up::start(&["--metrics", &path]);
+    up.event("online");
+    let processes = up.status()["processes"].clone();
+    let of = |name: &str| {
+        let mut all = processes.as_array().unwrap().iter();
+        all.find(|one| one["name"] == name)
+            .map(|one| one["pid"].as_i64().unwrap())
+    };
+    if let Some(driver) = of("driver") {
+        let driver = i32::try_from(driver).unwrap();
+        let driver = rustix::process::Pid::from_raw(driver).unwrap();
+        rustix::process::kill_process(driver, rustix::process::Signal::KILL).unwrap();
+        up.end();
+        assert!(!socket.exists(), "it was left behind by the driver");
     }
 }

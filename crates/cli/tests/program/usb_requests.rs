@@ -6,6 +6,8 @@ use serde_json::Value;
 
 use crate::running::uwwan;
 
+use crate::forms;
+
 fn usb(arguments: &[&str]) -> Output {
     uwwan(&["usb"])
         .args(arguments)
@@ -19,9 +21,7 @@ fn json(arguments: &[&str]) -> Vec<Value> {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments:?}: {errors}");
     let text = String::from_utf8(output.stdout).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    forms::lines(&format!("usb {}", arguments[0]), &text)
 }
 
 fn refuses(arguments: &[&str], status: i32, told: &str) {

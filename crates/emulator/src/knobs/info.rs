@@ -1,9 +1,10 @@
 //! What a knob is, for people and programs that show the list of knobs.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Kind of the values of a knob.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// `on` or `off`.
@@ -19,7 +20,7 @@ pub enum Kind {
 }
 
 /// When a knob that is turned while the modem runs has its effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// At once, or the next time that what it is about happens.
@@ -51,7 +52,7 @@ impl Effect {
 }
 
 /// A knob as shown to people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct KnobInfo {
     /// Name of the knob, as in `name=value`.
     pub name: &'static str,

@@ -1,5 +1,6 @@
 //! Memory of the layouts that worked, over runs.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::layout::{Format, Layout, Padding, Placement};
@@ -17,7 +18,7 @@ pub struct LayoutMemory {
 }
 
 /// Layout that worked with a device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// `idVendor` of the device.

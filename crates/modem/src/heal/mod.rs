@@ -39,6 +39,7 @@ pub mod memory;
 #[cfg(test)]
 mod tests;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::layout::Layout;
@@ -46,7 +47,7 @@ pub use crate::layout::Layout;
 pub(crate) use machine::{Fills, Healer, Scope, Step};
 
 /// Step of the healing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum HealStep {
     /// A layout that worked on an earlier run is used.
@@ -64,7 +65,7 @@ pub enum HealStep {
 }
 
 /// Step of the healing with the layout it is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HealEvent {
     /// Step.
     pub step: HealStep,

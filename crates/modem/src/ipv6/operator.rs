@@ -1,9 +1,10 @@
 //! An operator by its codes, and how they are known.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// An operator, by its codes: no personal data.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Operator {
     /// Country and network code: five or six digits.
     pub code: String,
@@ -12,7 +13,7 @@ pub struct Operator {
 }
 
 /// How the length of a network code is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
     /// The user says so.

@@ -9,7 +9,8 @@ use std::io::{BufRead, IsTerminal};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_at::failure::Failure as Refusal;
 use uwwan_modem::at_port::{Answer, Line};
 
@@ -160,15 +161,30 @@ fn judged(answer: &Answer) -> Result<(), Failure> {
     })
 }
 
+/// An answer, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Shown {
+    /// Command that was sent.
+    command: String,
+    /// Lines of the answer, without the final result.
+    lines: Vec<String>,
+    /// Whether the answer was longer than what is kept.
+    truncated: bool,
+    /// Whether the final result is `OK`.
+    ok: bool,
+    /// Final result if it is another, in words.
+    error: Option<String>,
+}
+
 fn show(answer: &Answer, json: bool) -> Result<(), Failure> {
     if json {
-        return say_json(&json!({
-            "command": answer.command,
-            "lines": answer.lines,
-            "truncated": answer.truncated,
-            "ok": answer.result.is_ok(),
-            "error": answer.result.as_ref().err().map(ToString::to_string),
-        }));
+        return say_json(&Shown {
+            command: answer.command.clone(),
+            lines: answer.lines.clone(),
+            truncated: answer.truncated,
+            ok: answer.result.is_ok(),
+            error: answer.result.as_ref().err().map(ToString::to_string),
+        });
     }
     for line in &answer.lines {
         say(plain(line))?;

@@ -51,7 +51,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let figures = saved::compare(&runs);
     files.write(&figures)?;
     if arguments.json {
-        return say_json(&serde_json::to_value(&figures).unwrap_or_default());
+        return say_json(&figures);
     }
     say(table::of(&figures).trim_end())
 }

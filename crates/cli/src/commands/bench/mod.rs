@@ -22,7 +22,7 @@ mod link;
 mod loopback;
 mod modem;
 mod near;
-mod outcome;
+pub(super) mod outcome;
 mod profile;
 mod report;
 
@@ -626,7 +626,7 @@ impl<'a> Bench<'a> {
         }
         files.write(&self.figures)?;
         if self.arguments.json {
-            say_json(&outcome::json(&self.figures, &self.failures))?;
+            say_json(&outcome::Output::of(&self.figures, &self.failures))?;
         } else if !self.figures.metrics().is_empty() {
             say("")?;
             say(table::of(&self.figures).trim_end())?;

@@ -185,19 +185,40 @@ pub fn captured(written: u64, dropped: u64) -> [(Kind, f64); 2] {
     ]
 }
 
-/// Returns the figures and the failures as JSON.
-pub fn json(figures: &Figures, failures: &[(String, Failure)]) -> serde_json::Value {
-    let mut value = serde_json::to_value(figures).unwrap_or_default();
-    if let Some(object) = value.as_object_mut() {
-        let failures = failures
-            .iter()
-            .map(|(name, failure)| {
-                serde_json::json!({"contender": name, "error": failure.one_line()})
-            })
-            .collect();
-        object.insert("failures".to_owned(), serde_json::Value::Array(failures));
+/// Figures with the failures, as JSON.
+#[derive(Debug, serde::Serialize, schemars::JsonSchema)]
+pub struct Output<'a> {
+    #[serde(flatten)]
+    figures: &'a Figures,
+    /// Contenders that failed.
+    failures: Vec<Failed<'a>>,
+}
+
+/// A contender that failed.
+#[derive(Debug, serde::Serialize, schemars::JsonSchema)]
+struct Failed<'a> {
+    /// Name of the contender.
+    contender: &'a str,
+    /// What went wrong.
+    failure: &'a Failure,
+    /// Copy of `failure` in one line.
+    #[schemars(extend("deprecated" = true))]
+    error: String,
+}
+
+impl<'a> Output<'a> {
+    /// Returns the form of figures with failures.
+    pub fn of(figures: &'a Figures, failures: &'a [(String, Failure)]) -> Self {
+        let failures = failures.iter().map(|(contender, failure)| Failed {
+            contender,
+            failure,
+            error: failure.one_line(),
+        });
+        Self {
+            figures,
+            failures: failures.collect(),
+        }
     }
-    value
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use uwwan_modem::capture::Destination;
-use uwwan_modem::capture::scrub::{Options, Report, ScrubError, scrub};
+use uwwan_modem::capture::scrub::{Options, Report, ScrubError, scrub_beside};
 
 use crate::capture::cannot_write;
 use crate::failure::{Failure, FailureKind};
@@ -72,6 +72,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         &arguments.output,
         options,
         arguments.force,
+        &mut [],
     )?;
     if arguments.json {
         say_json(&report)?;
@@ -84,7 +85,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-/// Scrubs the capture at `input` into a file at `output`, for its owner alone.
+/// Scrubs the capture at `input` into a file at `output`, for its owner alone, and texts beside it.
 ///
 /// # Errors
 /// As [`run`]. A capture that breaks in the middle is no error: the report tells of it.
@@ -93,6 +94,7 @@ pub fn scrub_file(
     output: &Path,
     options: Options,
     force: bool,
+    texts: &mut [String],
 ) -> Result<Report, Failure> {
     let file = match input == Path::new("-") {
         true => spooled(),
@@ -122,7 +124,7 @@ pub fn scrub_file(
         again.rewind()?;
         Ok(again)
     };
-    scrub(open, out, options).map_err(|error| {
+    scrub_beside(open, out, options, texts).map_err(|error| {
         let _ = std::fs::remove_file(output);
         match error {
             ScrubError::Io(error) => failed(error),

@@ -5,7 +5,7 @@
 //! real TUN interface; pings, TCP and HTTP are the kernel's own. Where namespaces or TUN interfaces
 //! are forbidden, the built-in network stack takes the kernel's place.
 
-mod outcome;
+pub(super) mod outcome;
 mod traffic;
 
 use std::net::IpAddr;

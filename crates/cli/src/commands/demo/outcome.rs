@@ -1,5 +1,6 @@
 //! The outcome of the demo, as its one line of JSON and as a summary for people.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use uwwan_modem::status::HostCalls;
 
@@ -7,7 +8,7 @@ use crate::output::{bytes, mbit_s, rounded, seconds};
 
 /// The outcome, which is printed as a line of JSON. Everything is there when the demo worked; on a
 /// failure the parts that were not reached are null and `error` says why.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct Outcome {
     /// The USB configuration before and after the switch.
     pub configuration: Option<Switch>,
@@ -35,7 +36,7 @@ pub struct Outcome {
 }
 
 /// A configuration switch, by `bConfigurationValue`.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 pub struct Switch {
     /// Configuration at the start. 0 stands for an unconfigured device.
     pub before: u8,
@@ -44,7 +45,7 @@ pub struct Switch {
 }
 
 /// Counts and times of echo requests and replies.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, JsonSchema)]
 pub struct Ping {
     /// Number of requests that were sent.
     pub sent: u32,
@@ -55,7 +56,7 @@ pub struct Ping {
 }
 
 /// A transfer whose every byte was verified.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 pub struct Transfer {
     /// Number of payload bytes.
     pub bytes: u64,
@@ -64,7 +65,7 @@ pub struct Transfer {
 }
 
 /// A rung with its duration.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RungTime {
     /// Name of the rung, as in `status --json`.
     pub name: String,

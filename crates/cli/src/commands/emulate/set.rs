@@ -7,7 +7,7 @@ use serde_json::Value;
 use uwwan_modem::share::Request;
 
 use crate::failure::{Failure, FailureKind};
-use crate::output::{plain, say, say_json};
+use crate::output::{plain, say, say_value};
 use crate::reach::EMULATOR;
 use crate::running;
 
@@ -60,7 +60,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         )
     })?;
     if arguments.json {
-        return say_json(&told);
+        return say_value(told);
     }
     let word = |value: &Value| plain(value.as_str().unwrap_or_default());
     if arguments.set.is_empty() {

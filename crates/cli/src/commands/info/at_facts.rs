@@ -1,9 +1,11 @@
 //! What a modem tells over AT beyond MBIM, while a running `up` has the AT port. A port that would
 //! have to be found first is not asked: where none answers, that takes most of half a minute.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_at::commands::Query;
 use uwwan_at::commands::identity::Information;
 use uwwan_at::commands::profiles::Ipv6Capability;
@@ -63,14 +65,15 @@ impl AtFacts {
         }
     }
 
-    pub(super) fn value(&self) -> Value {
-        json!({
-            "port": self.port,
-            "model": self.model,
-            "signal": self.signal.as_ref().map(signal_value),
-            "temperatures": self.degrees().map(tenths).collect::<Vec<_>>(),
-            "ipv6_capability": self.ipv6.map(|capability| capability.0),
-        })
+    /// Returns the form in JSON.
+    pub(super) fn shown(&self) -> Shown {
+        Shown {
+            port: self.port.clone(),
+            model: self.model.clone(),
+            signal: self.signal.as_ref().map(signal_shown),
+            temperatures: self.degrees().map(tenths).collect(),
+            ipv6_capability: self.ipv6.map(|capability| capability.0),
+        }
     }
 
     /// Returns the temperatures in °C of the sensors that have a value.
@@ -139,13 +142,40 @@ fn signal_words(signal: &Signal) -> String {
         })
 }
 
-fn signal_value(signal: &Signal) -> Value {
+fn signal_shown(signal: &Signal) -> SignalShown {
     let (technology, quantities) = quantities(signal);
-    let mut value = json!({ "technology": technology });
-    for (name, quantity, _) in quantities {
-        value[name] = json!(tenths(quantity));
+    let quantities = quantities.into_iter();
+    SignalShown {
+        technology,
+        quantities: quantities
+            .map(|(name, quantity, _)| (name, tenths(quantity)))
+            .collect(),
     }
-    value
+}
+
+/// What a modem tells over AT, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Shown {
+    /// Port that answers.
+    port: String,
+    /// Model.
+    model: Option<String>,
+    /// Quality of the signal.
+    signal: Option<SignalShown>,
+    /// Temperatures in °C.
+    temperatures: Vec<f64>,
+    /// Answer of `AT^IPV6CAP?`.
+    ipv6_capability: Option<u8>,
+}
+
+/// Quality of the signal as AT tells it.
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
+struct SignalShown {
+    /// Technology: `GSM`, `WCDMA`, `LTE` or `no service`.
+    technology: &'static str,
+    /// Those of `rssi`, `rsrp` and `rscp` in dBm, `sinr`, `rsrq` and `ecio` in dB that are known.
+    #[serde(flatten)]
+    quantities: BTreeMap<&'static str, f64>,
 }
 
 #[cfg(test)]
@@ -164,9 +194,13 @@ mod tests {
             signal_words(&signal),
             "LTE, rssi -71.0 dBm, rsrp -99.0 dBm, sinr 9.8 dB"
         );
+        let quantities = [("rssi", -71.0), ("rsrp", -99.0), ("sinr", 9.8)];
         assert_eq!(
-            signal_value(&signal),
-            json!({"technology": "LTE", "rssi": -71.0, "rsrp": -99.0, "sinr": 9.8})
+            signal_shown(&signal),
+            SignalShown {
+                technology: "LTE",
+                quantities: quantities.into(),
+            }
         );
         assert_eq!(signal_words(&Signal::NoService), "no service");
     }

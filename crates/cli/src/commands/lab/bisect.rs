@@ -76,7 +76,7 @@ impl Boundary {
 }
 
 /// Value that was tried.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, schemars::JsonSchema)]
 pub struct Tried {
     /// Value.
     pub value: u32,

@@ -14,6 +14,7 @@
 
 use std::fmt::Write;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use uwwan_modem::status::FramingStatus;
 use uwwan_ncm::NtbParameters;
@@ -43,7 +44,7 @@ const DIVISORS: [&str; 5] = ["4", "8", "16", "32", "64"];
 const SETTLE_STEP: u32 = 25;
 
 /// One thing that was found out.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Finding {
     /// Setting.
     pub what: &'static str,
@@ -56,7 +57,7 @@ pub struct Finding {
 }
 
 /// A value that was tried.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Evidence {
     /// Value, for people.
     pub tried: String,
@@ -82,7 +83,7 @@ impl Evidence {
 }
 
 /// What was found out of a modem.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct Discovery {
     /// Findings in the order in which they were made.
     pub findings: Vec<Finding>,

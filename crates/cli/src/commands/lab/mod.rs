@@ -11,14 +11,14 @@
 mod bench;
 mod bisect;
 mod cell;
-mod discover;
+pub(super) mod discover;
 mod echo;
 mod failures;
 mod host;
 mod journal;
 mod link;
 mod outcome;
-mod report;
+pub(super) mod report;
 mod sweep;
 mod trial;
 
@@ -33,7 +33,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_modem::Selector;
 use uwwan_usb::backend::BackendKind;
 
@@ -582,14 +583,14 @@ fn run_bisect(arguments: &BisectArguments) -> Result<(), Failure> {
     })?;
     bench.stop();
     if arguments.json {
-        return say_json(&json!({
-            "version": 1,
-            "modem": about.to_string(),
-            "unit": unit,
-            "boundary": found,
-            "least": boundary.is_least(),
-            "tried": tried,
-        }));
+        return say_json(&Bisected {
+            device: about.to_string(),
+            modem: about.to_string(),
+            unit,
+            boundary: found,
+            least: boundary.is_least(),
+            tried,
+        });
     }
     let which = if boundary.is_least() {
         "least"
@@ -607,6 +608,24 @@ fn run_bisect(arguments: &BisectArguments) -> Result<(), Failure> {
     }
 }
 
+/// A boundary, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Bisected {
+    /// Device with its name.
+    device: String,
+    /// Copy of `device`.
+    #[schemars(extend("deprecated" = true))]
+    modem: String,
+    /// Unit of the values.
+    unit: &'static str,
+    /// Last value that works; null when there is none.
+    boundary: Option<u32>,
+    /// Whether it is the least that works, or the largest.
+    least: bool,
+    /// Values that were tried, in order.
+    tried: Vec<bisect::Tried>,
+}
+
 fn run_discover(arguments: &DiscoverArguments) -> Result<(), Failure> {
     within("settle-limit", arguments.settle_limit, 0, 600_000)?;
     let (mut bench, about) = arguments.common.bench(false)?;
@@ -621,9 +640,7 @@ fn run_discover(arguments: &DiscoverArguments) -> Result<(), Failure> {
     };
     let found = discoverer.run(about.vendor, about.product, &about.name)?;
     if arguments.json {
-        let mut value = serde_json::to_value(&found).unwrap_or_default();
-        value["version"] = 1.into();
-        return say_json(&value);
+        return say_json(&found);
     }
     say(found.row.trim_end())
 }

@@ -1,9 +1,12 @@
 //! What became of a trial.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What became of a trial, the worst last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// Every datagram was answered, unchanged.
@@ -39,7 +42,7 @@ impl Outcome {
 }
 
 /// Result of a trial.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Result {
     /// Outcome.
     pub outcome: Outcome,

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::cell::{Cell, Matrix};
 use super::journal::Entry;
@@ -15,7 +15,7 @@ use super::outcome::Outcome;
 use crate::output::{plain, rounded};
 
 /// Figures of one cell.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Row {
     /// Values of the cell, by dimension.
     #[serde(rename = "settings")]
@@ -45,6 +45,15 @@ pub struct Row {
     /// Paths of the captures of the trials that failed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     captures: Vec<String>,
+}
+
+/// Results of a sweep, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Swept<'a> {
+    /// Facts that a reader must know, by name.
+    facts: BTreeMap<&'a str, &'a str>,
+    /// Figures of the cells.
+    cells: &'a [Row],
 }
 
 /// Results of a sweep.
@@ -168,13 +177,12 @@ impl<'a> Report<'a> {
     }
 
     /// Returns the results as one JSON value.
-    pub fn json(&self) -> Value {
-        let facts: serde_json::Map<String, Value> = self
-            .facts
-            .iter()
-            .map(|(name, value)| (name.clone(), Value::from(value.as_str())))
-            .collect();
-        json!({ "version": 1, "facts": facts, "cells": self.rows })
+    pub fn json(&self) -> Swept<'_> {
+        let facts = self.facts.iter();
+        Swept {
+            facts: facts.map(|(name, value)| (&**name, &**value)).collect(),
+            cells: &self.rows,
+        }
     }
 
     /// Returns the results as a page with a heat map: the last dimension across, the others down.
@@ -453,7 +461,7 @@ mod tests {
             rows.next().unwrap(),
             "short,end,2,2,0,0,0,0,0,100,100,0,0,1.5,100"
         );
-        let json = report.json();
+        let json = serde_json::to_value(report.json()).unwrap();
         assert_eq!(json["cells"][1]["worst"], "lost");
         assert_eq!(json["cells"][1]["settings"]["ndp"], "front");
         assert_eq!(json["cells"][2]["outcomes"]["not online"], 1);

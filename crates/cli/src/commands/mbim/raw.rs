@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_mbim::decode::decode;
 use uwwan_mbim::print::Personal;
 use uwwan_mbim::registry::Version;
@@ -13,6 +14,7 @@ use uwwan_modem::raw::{Heard, To};
 use super::send::{Arguments, credential, version};
 use crate::checks::within;
 use crate::failure::{Failure, FailureKind};
+use crate::forms::{Message, Sent};
 use crate::hex;
 use crate::input;
 use crate::output::{note, rounded, say, say_json, seconds};
@@ -20,6 +22,36 @@ use crate::reach::{Target, interrupts};
 
 /// Longest time until Ctrl-C is noticed.
 const TURN: Duration = Duration::from_millis(100);
+
+/// What came of bytes that were sent as they are, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Told {
+    /// A transfer ended.
+    Sent(Sent),
+    /// A message came.
+    Came {
+        /// Bytes of the message.
+        length: usize,
+        /// The message in hexadecimal.
+        hex: String,
+        /// Seconds since the first byte was sent.
+        after_seconds: f64,
+        /// `after_seconds` in milliseconds.
+        #[schemars(extend("deprecated" = true))]
+        after_ms: f64,
+        /// Whether it has a transaction id of those that were sent.
+        answers: bool,
+        /// The message, decoded.
+        #[schemars(with = "Message")]
+        message: serde_json::Value,
+    },
+    /// Messages came for which there was no room.
+    Missed {
+        /// Number of the messages.
+        transfers: u64,
+    },
+}
 
 /// Sends the bytes and shows what comes.
 ///
@@ -97,8 +129,10 @@ fn show(
                 error,
             } => {
                 if arguments.json {
-                    say_json(&json!({
-                        "event": "sent", "transfer": transfer, "length": length, "error": error,
+                    say_json(&Told::Sent(Sent {
+                        transfer,
+                        length,
+                        error: error.clone(),
                     }))?;
                 } else if error.is_none() {
                     say(format!("{length} bytes sent"))?;
@@ -117,14 +151,14 @@ fn show(
                 let message = decode(&bytes, version(arguments.mbimex));
                 let after = after as f64 / 1e6;
                 if arguments.json {
-                    say_json(&json!({
-                        "event": "came",
-                        "length": bytes.len(),
-                        "hex": hex::lines(&bytes).join(" "),
-                        "after_ms": rounded(after * 1e3, 3),
-                        "answers": answers,
-                        "message": message.json(personal),
-                    }))?;
+                    say_json(&Told::Came {
+                        length: bytes.len(),
+                        hex: hex::lines(&bytes).join(" "),
+                        after_seconds: rounded(after, 6),
+                        after_ms: rounded(after * 1e3, 3),
+                        answers,
+                        message: message.json(personal),
+                    })?;
                 } else {
                     let what = if answers {
                         "an answer"
@@ -147,7 +181,7 @@ fn show(
             }
             Heard::Missed { transfers } => {
                 if arguments.json {
-                    say_json(&json!({ "event": "missed", "transfers": transfers }))?;
+                    say_json(&Told::Missed { transfers })?;
                 } else {
                     note(format!(
                         "{transfers} messages came too fast and are not shown"

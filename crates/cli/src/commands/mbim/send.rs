@@ -6,7 +6,7 @@ use std::time::Duration;
 use uwwan_mbim::decode::{decode, is_credential, personal_content};
 use uwwan_mbim::fields::{PersonalPart, Record, SetError, write};
 use uwwan_mbim::message::{Body, CommandKind, Message};
-use uwwan_mbim::print::{Personal, json_line};
+use uwwan_mbim::print::Personal;
 use uwwan_mbim::registry::{self, Cid, CidId, Part, Service, Version};
 use uwwan_mbim::session::Command;
 use uwwan_mbim::uuid::Uuid;
@@ -15,7 +15,7 @@ use super::carried;
 use crate::failure::{Failure, FailureKind};
 use crate::hex::from_hex;
 use crate::input;
-use crate::output::say;
+use crate::output::{say, say_value};
 use crate::reach::Reach;
 use crate::secrets;
 use crate::spinner;
@@ -158,7 +158,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Personal::Hide
     };
     if arguments.json {
-        say(json_line(&decoded.json(personal)))?;
+        say_value(decoded.json(personal))?;
     } else {
         say(decoded.text(personal).trim_end())?;
     }

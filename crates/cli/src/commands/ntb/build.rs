@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_modem::options::Placement;
 
 use super::assemble::{Built, assemble};
@@ -142,6 +143,32 @@ enum Form {
     C,
 }
 
+/// An NTB, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Output {
+    /// Format: 16 or 32.
+    format: u8,
+    /// Bytes of the transfer.
+    length: usize,
+    /// Whether a zero-length packet is to follow.
+    zero_packet: bool,
+    /// Offsets of the NDPs in bytes.
+    ndps: Vec<usize>,
+    /// Places of the datagrams.
+    datagrams: Vec<Place>,
+    /// The transfer in hexadecimal.
+    hex: String,
+}
+
+/// Place of a datagram in an NTB.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Place {
+    /// Bytes from the start of the NTB.
+    offset: usize,
+    /// Bytes of the datagram.
+    length: usize,
+}
+
 /// Builds the NTB and prints it.
 ///
 /// # Errors
@@ -149,16 +176,20 @@ enum Form {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let built = assemble(&described(arguments)?)?;
     if arguments.json {
-        return say_json(&json!({
-            "format": built.format.bits(),
-            "length": built.bytes.len(),
-            "zero_packet": built.zero_packet,
-            "ndps": built.ndps,
-            "datagrams": built.datagrams.iter().map(|range| json!({
-                "offset": range.start, "length": range.len(),
-            })).collect::<Vec<_>>(),
-            "hex": hex::lines(&built.bytes).join(" "),
-        }));
+        let datagrams = built.datagrams.iter();
+        return say_json(&Output {
+            format: built.format.bits(),
+            length: built.bytes.len(),
+            zero_packet: built.zero_packet,
+            ndps: built.ndps.clone(),
+            datagrams: datagrams
+                .map(|range| Place {
+                    offset: range.start,
+                    length: range.len(),
+                })
+                .collect(),
+            hex: hex::lines(&built.bytes).join(" "),
+        });
     }
     let form = arguments.output.unwrap_or(match arguments.file {
         Some(_) => Form::Bytes,

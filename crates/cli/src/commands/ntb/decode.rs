@@ -1,6 +1,7 @@
 //! `uwwan ntb decode` shows an NTB.
 
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_ncm::{DropCounters, Function, Limits, Ndp, Ntb, NtbParameters, Stream, strict};
 
 use crate::failure::{Failure, FailureKind};
@@ -115,11 +116,10 @@ fn show(
 ) -> Result<(), Failure> {
     let seen = Seen::of(bytes, direction).map_err(|failure| failure.at(input.to_owned()))?;
     if json {
-        let mut told = seen.json();
-        if let (Some(packet), Some(told)) = (packet, told.as_object_mut()) {
-            told.insert("packet".to_owned(), json!(packet));
-        }
-        say_json(&told)?;
+        say_json(&Shown {
+            packet,
+            ..seen.shown()
+        })?;
     } else {
         if let Some(packet) = packet {
             let way = match direction {
@@ -134,6 +134,66 @@ fn show(
     }
     seen.verdict()
         .map_err(|failure| failure.at(input.to_owned()))
+}
+
+/// What is in an NTB, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Shown {
+    /// Format: 16 or 32.
+    format: u8,
+    /// Way the NTB went: `out` to the device, `in` from it; null when that is not known.
+    direction: Option<&'static str>,
+    /// Sequence number.
+    sequence: u16,
+    /// Bytes of the NTB.
+    ntb_length: usize,
+    /// Copy of `ntb_length`.
+    #[schemars(extend("deprecated" = true))]
+    block_length: usize,
+    /// Bytes of the transfer.
+    transfer_length: usize,
+    /// Offset of the first NDP in bytes.
+    ndp_offset: usize,
+    /// Copy of `ndp_offset`.
+    #[schemars(extend("deprecated" = true))]
+    table_offset: usize,
+    /// Place of the first NDP: `end`, `front`, or `none` without a datagram.
+    ndp: &'static str,
+    /// Bytes in datagrams.
+    payload: usize,
+    /// Datagrams.
+    datagrams: Vec<Datagram>,
+    /// Dropped datagrams, counted by reason.
+    dropped: Vec<Dropped>,
+    /// What is odd, for people.
+    notes: Vec<String>,
+    /// What the strictest firmware has against the NTB; null for nothing.
+    strict: Option<String>,
+    /// Number of the packet in the capture. The field is absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packet: Option<u64>,
+}
+
+/// A datagram of an NTB.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Datagram {
+    /// Stream that it belongs to: `IP 0` and so on.
+    stream: String,
+    /// Bytes from the start of the NTB.
+    offset: usize,
+    /// Bytes of the datagram.
+    length: usize,
+    /// What the datagram is, in a few words.
+    about: String,
+}
+
+/// Datagrams that were dropped for one reason.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Dropped {
+    /// Name of the reason.
+    reason: &'static str,
+    /// Number of the datagrams.
+    count: u64,
 }
 
 /// What is in an NTB.
@@ -206,29 +266,39 @@ impl<'a> Seen<'a> {
         self.datagrams.iter().map(|(_, range)| range.len()).sum()
     }
 
-    /// Returns what is in the NTB as JSON.
-    pub fn json(&self) -> serde_json::Value {
-        let datagram = |(stream, range): &(Stream, std::ops::Range<usize>)| {
-            json!({
-                "stream": name(*stream), "offset": range.start, "length": range.len(),
-                "about": about(&self.bytes[range.clone()]),
-            })
-        };
-        let dropped = |(name, count): &(&str, u64)| json!({"reason": name, "count": count});
-        json!({
-            "format": self.ntb.format().bits(),
-            "direction": self.direction.map(Direction::word),
-            "sequence": self.ntb.sequence(),
-            "block_length": self.ntb.length(),
-            "transfer_length": self.bytes.len(),
-            "table_offset": self.ntb.ndp_index(),
-            "ndp": self.placement,
-            "payload": self.payload(),
-            "datagrams": self.datagrams.iter().map(datagram).collect::<Vec<_>>(),
-            "dropped": self.dropped.iter().map(dropped).collect::<Vec<_>>(),
-            "notes": self.notes,
-            "strict": self.strict,
-        })
+    /// Returns the form of what is in the NTB in JSON.
+    pub fn shown(&self) -> Shown {
+        let datagrams = self.datagrams.iter();
+        let dropped = self.dropped.iter();
+        Shown {
+            format: self.ntb.format().bits(),
+            direction: self.direction.map(Direction::word),
+            sequence: self.ntb.sequence(),
+            ntb_length: self.ntb.length(),
+            block_length: self.ntb.length(),
+            transfer_length: self.bytes.len(),
+            ndp_offset: self.ntb.ndp_index(),
+            table_offset: self.ntb.ndp_index(),
+            ndp: self.placement,
+            payload: self.payload(),
+            datagrams: datagrams
+                .map(|(stream, range)| Datagram {
+                    stream: name(*stream),
+                    offset: range.start,
+                    length: range.len(),
+                    about: about(&self.bytes[range.clone()]),
+                })
+                .collect(),
+            dropped: dropped
+                .map(|(reason, count)| Dropped {
+                    reason,
+                    count: *count,
+                })
+                .collect(),
+            notes: self.notes.clone(),
+            strict: self.strict.clone(),
+            packet: None,
+        }
     }
 
     /// Returns a line about the NTB and one for each datagram.

@@ -1,11 +1,11 @@
 //! `uwwan ntb` shows NTBs, builds them, and sends them.
 
 mod assemble;
-mod build;
-mod decode;
+pub mod build;
+pub mod decode;
 mod description;
 mod from_capture;
-mod send;
+pub mod send;
 
 #[cfg(test)]
 mod tests;

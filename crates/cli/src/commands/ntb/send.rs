@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_modem::raw::{Heard, To};
 
-use super::decode::{Direction, Seen};
+use super::decode::{Direction, Seen, Shown};
 use crate::checks::within;
 use crate::failure::{Failure, FailureKind};
 use crate::hex;
@@ -54,6 +55,48 @@ pub struct Arguments {
     runtime_dir: Option<PathBuf>,
 }
 
+/// What came of NTBs that were sent as they are, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Told {
+    /// A transfer ended.
+    Sent {
+        /// Number of the transfer, from 0.
+        transfer: usize,
+        /// Copy of `transfer`.
+        #[schemars(extend("deprecated" = true))]
+        ntb: usize,
+        /// Bytes that were sent.
+        length: usize,
+        /// What went wrong; null when nothing did.
+        error: Option<String>,
+    },
+    /// An NTB came.
+    Came {
+        /// Bytes of the transfer.
+        length: usize,
+        /// Seconds since the first byte was sent.
+        after_seconds: f64,
+        /// `after_seconds` in milliseconds.
+        #[schemars(extend("deprecated" = true))]
+        after_ms: f64,
+        /// The transfer in hexadecimal, if it was asked for.
+        hex: Option<String>,
+        /// What is in the NTB; null when it is none.
+        ntb: Option<Box<Shown>>,
+        /// Why it is none, for people.
+        error: Option<String>,
+    },
+    /// NTBs came for which there was no room.
+    Missed {
+        /// Number of the transfers.
+        transfers: u64,
+        /// Copy of `transfers`.
+        #[schemars(extend("deprecated" = true))]
+        ntbs: u64,
+    },
+}
+
 /// Has the NTBs sent and shows what comes.
 ///
 /// # Errors
@@ -86,9 +129,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             } => {
                 sent += 1;
                 if arguments.json {
-                    say_json(&json!({
-                        "event": "sent", "ntb": transfer, "length": length, "error": error,
-                    }))?;
+                    say_json(&Told::Sent {
+                        transfer,
+                        ntb: transfer,
+                        length,
+                        error: error.clone(),
+                    })?;
                 } else if error.is_none() {
                     say(format!("{length} bytes sent"))?;
                 }
@@ -101,7 +147,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
                 tell(arguments, &bytes, after)?;
             }
             Heard::Missed { transfers } if arguments.json => {
-                say_json(&json!({ "event": "missed", "ntbs": transfers }))?;
+                say_json(&Told::Missed {
+                    transfers,
+                    ntbs: transfers,
+                })?;
             }
             Heard::Missed { transfers } => {
                 note(format!("{transfers} NTBs came too fast and are not shown"));
@@ -135,14 +184,14 @@ fn tell(arguments: &Arguments, bytes: &[u8], after: u64) -> Result<(), Failure> 
     let seen = Seen::of(bytes, Some(Direction::In));
     let after = after as f64 / 1e6;
     if arguments.json {
-        return say_json(&json!({
-            "event": "came",
-            "length": bytes.len(),
-            "after_ms": rounded(after * 1e3, 3),
-            "hex": arguments.hex.then(|| hex::lines(bytes).join(" ")),
-            "ntb": seen.as_ref().ok().map(Seen::json),
-            "error": seen.as_ref().err().map(Failure::one_line),
-        }));
+        return say_json(&Told::Came {
+            length: bytes.len(),
+            after_seconds: rounded(after, 6),
+            after_ms: rounded(after * 1e3, 3),
+            hex: arguments.hex.then(|| hex::lines(bytes).join(" ")),
+            ntb: seen.as_ref().ok().map(Seen::shown).map(Box::new),
+            error: seen.as_ref().err().map(Failure::one_line),
+        });
     }
     say(format!(
         "{} bytes came after {}",

@@ -1,6 +1,7 @@
 //! The content of the message store, as people see it.
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_mbim::gsm::coding::from_ucs2;
 use uwwan_mbim::gsm::joined::{Joined, join};
 use uwwan_mbim::gsm::{Body, Message, MessageKind};
@@ -218,30 +219,67 @@ impl Stored {
         }
     }
 
-    /// Returns the message as JSON.
-    pub fn value(&self) -> Value {
-        let (kind, total) = match self {
+    /// Returns the form of the message in JSON.
+    pub fn shown(&self) -> Shown {
+        let (kind, parts) = match self {
             Self::Gsm(joined) => (joined.first.kind.name(), joined.total),
             Self::Cdma(_) => ("cdma", 1),
             Self::Broken { .. } => ("unreadable", 1),
         };
         let error = match self {
-            Self::Broken { why, .. } => Some(why),
+            Self::Broken { why, .. } => Some(why.to_string()),
             _ => None,
         };
-        json!({
-            "indexes": self.indexes(),
-            "parts": total,
-            "status": self.status().to_string(),
-            "kind": kind,
-            "peer": self.peer(),
-            "time": self.time(),
-            "text": self.text(),
-            "data": self.data().map(hex),
-            "report": self.report().map(|(code, words)| json!({"code": code, "meaning": words})),
-            "error": error,
-        })
+        Shown {
+            indexes: self.indexes(),
+            parts,
+            status: self.status().to_string(),
+            kind,
+            peer: self.peer().to_owned(),
+            time: self.time(),
+            text: self.text(),
+            data: self.data().map(hex),
+            report: self.report().map(|(code, meaning)| Report {
+                code: code.into(),
+                meaning: meaning.to_string(),
+            }),
+            error,
+        }
     }
+}
+
+/// A stored message, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Shown {
+    /// Places of its parts.
+    pub indexes: Vec<u32>,
+    /// Number of parts that it has in all.
+    pub parts: usize,
+    /// Whether it was read, sent and so on.
+    pub status: String,
+    /// Kind of the message.
+    pub kind: &'static str,
+    /// Number of the sender or the recipient.
+    pub peer: String,
+    /// Time that the message tells.
+    pub time: Option<String>,
+    /// Text; null when it has none.
+    pub text: Option<String>,
+    /// Content that is no text, in hexadecimal.
+    pub data: Option<String>,
+    /// What a report says of the delivery.
+    pub report: Option<Report>,
+    /// Why the message cannot be read.
+    pub error: Option<String>,
+}
+
+/// Report on the delivery of a message (3GPP TS 23.040, 9.2.3.15).
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Report {
+    /// Code.
+    pub code: u32,
+    /// Meaning of the code.
+    pub meaning: String,
 }
 
 /// Returns the text of a CDMA message, where its coding is plain (3GPP2 C.R1001, table 9.1-1).
@@ -310,13 +348,13 @@ mod tests {
         assert!(lines[3].contains("cannot be read"), "{}", lines[3]);
         assert!(lines[4].contains("+18005551212") && lines[4].ends_with("hellohello"));
         for message in &stored {
-            assert!(message.value()["indexes"][0].is_u64());
+            assert!(!message.shown().indexes.is_empty());
             let all = [message.page().text(), message.full_text()]
                 .concat()
                 .join("");
             assert!(!all.contains('\u{1b}'), "{all:?}");
         }
-        assert_eq!(stored[4].value()["text"], "hellohello");
-        assert_eq!(stored[1].value()["report"]["meaning"], "delivered");
+        assert_eq!(stored[4].shown().text.as_deref(), Some("hellohello"));
+        assert_eq!(stored[1].shown().report.unwrap().meaning, "delivered");
     }
 }

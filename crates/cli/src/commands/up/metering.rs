@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uwwan_modem::Event;
 use uwwan_modem::status::Traffic;
@@ -20,7 +21,7 @@ const EARLY: u64 = 80;
 pub(super) type Keep = Box<dyn FnMut((u64, u64)) -> Result<Entry, String>>;
 
 /// What a month has used, as `status` tells it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Month {
     /// Use of this device, in this run and in earlier ones.
     #[serde(flatten)]

@@ -1,8 +1,9 @@
 //! `uwwan usb descriptors` shows the descriptors of a device, and what is found in them.
 
+pub mod form;
+
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::descriptors::{AlternateSetting, ClassTriple, Configuration, Descriptors};
 use uwwan_usb::functions::{self, AtLikelihood, NetworkFunction, SerialFunction};
@@ -66,7 +67,7 @@ fn show(
     descriptors: &Descriptors,
 ) -> Result<(), Failure> {
     if arguments.json {
-        return say_json(&as_json(descriptors));
+        return say_json(&form::Shown::of(descriptors, why(descriptors)));
     }
     if arguments.raw {
         say(format!("device\n{}", hex(&descriptors.device)))?;
@@ -154,31 +155,6 @@ fn named(class: ClassTriple) -> String {
     }
 }
 
-/// Returns a network function as JSON.
-fn function_json(function: &NetworkFunction) -> Value {
-    match function {
-        NetworkFunction::Mbim(mbim) => json!({
-            "kind": "mbim",
-            "configuration": mbim.configuration,
-            "control": mbim.control_interface,
-            "control_alternate": mbim.control_alternate,
-            "data": mbim.data_interface,
-            "data_alternate": mbim.data_alternate,
-            "max_control_message": mbim.max_control_message,
-            "max_segment_size": mbim.max_segment_size,
-        }),
-        NetworkFunction::Ncm(ncm) => json!({
-            "kind": "ncm",
-            "configuration": ncm.configuration,
-            "control": ncm.control_interface,
-            "control_alternate": ncm.control_alternate,
-            "data": ncm.data_interface,
-            "data_alternate": ncm.data_alternate,
-            "max_segment_size": ncm.max_segment_size,
-        }),
-    }
-}
-
 /// Describes a network function in one line.
 fn describe(function: &NetworkFunction) -> String {
     match function {
@@ -202,6 +178,11 @@ fn describe(function: &NetworkFunction) -> String {
             ncm.max_segment_size
         ),
     }
+}
+
+/// Says which function `up` takes, and why, of all that there are.
+fn why(descriptors: &Descriptors) -> String {
+    taken(descriptors, &functions::network(descriptors))
 }
 
 /// Says which function `up` takes, and why.
@@ -295,81 +276,17 @@ fn ports(descriptors: &Descriptors, configuration: &Configuration) -> Vec<String
         .collect()
 }
 
-/// Returns the descriptors, and what is found in them, as JSON.
-fn as_json(descriptors: &Descriptors) -> Value {
-    let all = functions::network(descriptors);
-    let port = |port: &SerialFunction| {
-        json!({
-            "configuration": port.configuration,
-            "interface": port.interface,
-            "data": port.data_interface,
-            "class": port.class.to_string(),
-            "role": names::role(port.role),
-            "likelihood": names::likelihood(port.at),
-        })
-    };
-    let at_ports: Vec<Value> = descriptors
-        .configurations
-        .iter()
-        .flat_map(|c| functions::at_candidates(descriptors, c.value))
-        .map(|candidate| port(&candidate))
-        .collect();
-    let other_ports: Vec<Value> = functions::serial(descriptors)
-        .iter()
-        .filter(|s| s.at == AtLikelihood::Never)
-        .map(port)
-        .collect();
-    json!({
-        "vendor": format!("{:04x}", descriptors.vendor()),
-        "product": format!("{:04x}", descriptors.product()),
-        "release": names::decimal(descriptors.release()),
-        "class": descriptors.class().to_string(),
-        "configurations": descriptors.configurations.iter().map(configuration).collect::<Vec<_>>(),
-        "functions": all.iter().map(function_json).collect::<Vec<_>>(),
-        "taken": all.first().map(function_json),
-        "why": taken(descriptors, &all),
-        "at_ports": at_ports,
-        "other_ports": other_ports,
-        "faults": descriptors.faults.iter().map(|fault| plain(fault)).collect::<Vec<_>>(),
-    })
-}
-
-/// Returns a configuration as JSON.
-fn configuration(configuration: &Configuration) -> Value {
-    let settings = configuration.interfaces.iter().flat_map(|interface| {
-        interface.alternates.iter().map(|alternate| {
-            let endpoints = alternate.endpoints.iter().map(|endpoint| {
-                json!({
-                    "address": endpoint.address,
-                    "direction": if endpoint.is_in() { "in" } else { "out" },
-                    "transfers": names::transfers(endpoint.kind),
-                    "max_packet_size": endpoint.max_packet_size,
-                    "interval": endpoint.interval,
-                })
-            });
-            json!({
-                "interface": interface.number,
-                "alternate": alternate.number,
-                "class": alternate.class.to_string(),
-                "name": names::class(alternate.class),
-                "endpoints": endpoints.collect::<Vec<_>>(),
-                "descriptors": alternate.functional.iter().map(names::functional).collect::<Vec<_>>(),
-            })
-        })
-    });
-    json!({
-        "configuration": configuration.value,
-        "attributes": configuration.attributes,
-        "max_power": configuration.max_power,
-        "interfaces": settings.collect::<Vec<_>>(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
+    use serde_json::{Value, json};
+
     use super::*;
+
+    fn as_json(descriptors: &Descriptors) -> Value {
+        serde_json::to_value(form::Shown::of(descriptors, why(descriptors))).unwrap()
+    }
 
     #[test]
     fn bytes_are_rows_of_sixteen() {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::device::Setup;
 
@@ -75,6 +76,29 @@ pub struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+/// A control request with what came of it, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Output {
+    /// Vendor id, product id and port of the device.
+    device: String,
+    /// `bmRequestType`.
+    request_type: u8,
+    /// `bRequest`.
+    request: u8,
+    /// `wValue`.
+    value: u16,
+    /// `wIndex`.
+    index: u16,
+    /// `wLength`.
+    asked: u16,
+    /// Bytes that were sent.
+    sent: usize,
+    /// Bytes that came.
+    length: usize,
+    /// What came, in hexadecimal.
+    hex: String,
 }
 
 /// Makes the request and prints what came.
@@ -154,17 +178,17 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         device.control_out(setup, &data, timeout).map_err(failed)?;
     }
     if arguments.json {
-        return say_json(&json!({
-            "device": device.identity().to_string(),
-            "request_type": request_type,
-            "request": request,
-            "value": value,
-            "index": index,
-            "asked": length,
-            "sent": data.len(),
-            "length": received.len(),
-            "hex": hex::lines(&received).join(" "),
-        }));
+        return say_json(&Output {
+            device: device.identity().to_string(),
+            request_type,
+            request,
+            value,
+            index,
+            asked: length,
+            sent: data.len(),
+            length: received.len(),
+            hex: hex::lines(&received).join(" "),
+        });
     }
     for line in hex::lines(&received) {
         say(line)?;

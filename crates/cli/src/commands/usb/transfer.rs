@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::descriptors::TransferKind;
 use uwwan_usb::device::{Completion, Device as UsbDevice};
@@ -259,6 +260,42 @@ fn ended(device: &dyn UsbDevice, address: u8, error: TransferError) -> Failure {
     }
 }
 
+/// A transfer, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Told {
+    /// To the device.
+    Out {
+        /// Address of the endpoint.
+        endpoint: u8,
+        /// Bytes that were sent; null when that failed.
+        sent: Option<usize>,
+        /// What went wrong; null when nothing did.
+        error: Option<String>,
+        /// Seconds since the start.
+        after_seconds: f64,
+        /// `after_seconds` in milliseconds.
+        #[schemars(extend("deprecated" = true))]
+        after_ms: f64,
+    },
+    /// From the device.
+    In {
+        /// Address of the endpoint.
+        endpoint: u8,
+        /// Bytes that came.
+        length: usize,
+        /// What came, in hexadecimal.
+        hex: String,
+        /// What went wrong; null when nothing did.
+        error: Option<String>,
+        /// Seconds since the start.
+        after_seconds: f64,
+        /// `after_seconds` in milliseconds.
+        #[schemars(extend("deprecated" = true))]
+        after_ms: f64,
+    },
+}
+
 /// How transfers are shown.
 struct Shown {
     json: bool,
@@ -273,12 +310,13 @@ impl Shown {
         result: &Result<usize, TransferError>,
     ) -> Result<(), Failure> {
         if self.json {
-            return say_json(&json!({
-                "endpoint": address,
-                "sent": result.as_ref().ok(),
-                "error": result.as_ref().err().map(ToString::to_string),
-                "after_ms": self.after_ms(),
-            }));
+            return say_json(&Told::Out {
+                endpoint: address,
+                sent: result.as_ref().ok().copied(),
+                error: result.as_ref().err().map(ToString::to_string),
+                after_seconds: self.after(),
+                after_ms: self.after_ms(),
+            });
         }
         if result.is_ok() {
             say(format!("{} bytes to {address:#04x}", content.len()))?;
@@ -293,13 +331,14 @@ impl Shown {
         result: &Result<usize, TransferError>,
     ) -> Result<(), Failure> {
         if self.json {
-            return say_json(&json!({
-                "endpoint": address,
-                "length": bytes.len(),
-                "hex": hex::lines(bytes).join(" "),
-                "error": result.as_ref().err().map(ToString::to_string),
-                "after_ms": self.after_ms(),
-            }));
+            return say_json(&Told::In {
+                endpoint: address,
+                length: bytes.len(),
+                hex: hex::lines(bytes).join(" "),
+                error: result.as_ref().err().map(ToString::to_string),
+                after_seconds: self.after(),
+                after_ms: self.after_ms(),
+            });
         }
         say(format!(
             "{} bytes from {address:#04x} after {}",
@@ -310,6 +349,10 @@ impl Shown {
             say(format!("  {line}"))?;
         }
         Ok(())
+    }
+
+    fn after(&self) -> f64 {
+        rounded(self.start.elapsed().as_secs_f64(), 6)
     }
 
     fn after_ms(&self) -> f64 {

@@ -8,13 +8,14 @@
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Largest number of identities that are told apart. All beyond get the same replacement.
 const MOST: usize = 65_536;
 
 /// What an identity, or anything else that is replaced, is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Number of the device: an IMEI, ESN or MEID.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use uwwan_capture::read::ReadError;
 
@@ -28,7 +29,7 @@ pub enum ScrubError {
 }
 
 /// Account of a scrubbed capture.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Report {
     /// Number of packets written.
     pub packets: u64,
@@ -45,7 +46,7 @@ pub struct Report {
 }
 
 /// Number of things of one kind that were replaced.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Replaced {
     /// Number of places.
     pub places: u64,
