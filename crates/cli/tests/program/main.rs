@@ -25,6 +25,7 @@ mod privacy;
 mod running;
 mod schema;
 mod through_up;
+mod status_watch;
 mod up;
 mod usb_requests;
 mod userspace;
