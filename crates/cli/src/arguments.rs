@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     at, bench, capture, completions, config, demo, doctor, down, emulate, exec, ipv6, lab, list,
-    manual, mbim, modem, ntb, quirks, record, schema, status, up, usage, usb,
+    manual, mbim, modem, ntb, quirks, record, report, schema, status, up, usage, usb,
 };
 
 const EXIT_STATUS: &str = "\
@@ -61,6 +61,8 @@ pub enum Command {
     Capture(capture::Arguments),
     /// Ask a modem all that is safe to ask, and leave a scrubbed capture of it for a bug report
     Record(record::Arguments),
+    /// Put doctor, versions, state, log and a scrubbed recording into one file for a bug report
+    Report(report::Arguments),
     /// Send AT commands, or talk with the modem in a console
     At(at::Arguments),
     /// Find out why IPv6 is refused, and unlock it

@@ -118,6 +118,7 @@ pub fn main() -> ExitCode {
         Command::Modem(command) => commands::modem::run(&command),
         Command::Capture(arguments) => commands::capture::run(&arguments),
         Command::Record(arguments) => commands::record::run(&arguments),
+        Command::Report(arguments) => commands::report::run(&arguments),
         Command::At(arguments) => commands::at::run(&arguments),
         Command::Ipv6(arguments) => commands::ipv6::run(&arguments),
         Command::Lab(arguments) => commands::lab::run(&arguments),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, bounded, select};
 use uwwan_modem::at_port::open::Choice;
 use uwwan_modem::client::{self, AtClient, Client, StatusClient};
+use uwwan_modem::share::Reply;
 use uwwan_modem::{Options, Selector, Status};
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::device::Backend;
@@ -149,6 +150,20 @@ impl Reach {
         let mut recorded = self.clone();
         recorded.capture.capture = Some(path.to_owned());
         recorded.target()
+    }
+
+    /// Returns what the running `up` tells of itself.
+    ///
+    /// # Errors
+    /// [`FailureKind::NotRunning`] when none runs, and those of the client.
+    pub fn status(&self) -> Result<Reply, Failure> {
+        match self.running()? {
+            Some(entry) => StatusClient::connect(&entry.socket)?.status(),
+            None => Err(Failure::new(
+                FailureKind::NotRunning,
+                "uwwan up is not running",
+            )),
+        }
     }
 
     fn backend(&self) -> Result<Arc<dyn Backend>, Failure> {

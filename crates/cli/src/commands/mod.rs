@@ -30,6 +30,7 @@ pub mod progress;
 pub mod quirks;
 pub mod radio;
 pub mod record;
+pub mod report;
 pub mod reset;
 pub mod schema;
 pub mod services;

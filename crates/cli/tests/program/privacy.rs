@@ -8,7 +8,7 @@ use crate::running::{Up, emulated, text, uwwan};
 
 /// What the emulated modem knows and what is sent through it: PIN, IMEI, IMSI, card number, numbers
 /// and texts, and an AT command of each kind of dialogue. None so short that a time of day has it.
-const SECRETS: &[&str] = &[
+pub const SECRETS: &[&str] = &[
     "47110815",
     "00100000000001",
     "242010000000001",

@@ -36,9 +36,7 @@ pub struct Arguments {
 /// # Errors
 /// [`FailureKind::Other`] when something stands in the way.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let mut findings = modems();
-    let machine = Machine::here();
-    findings.extend(machine.findings(prepared::may_configure()));
+    let findings = findings();
     if arguments.json {
         say_json(&findings)?;
     } else {
@@ -58,7 +56,16 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-fn lines(finding: &Finding) -> Vec<String> {
+/// Looks at everything, and returns what it has found.
+pub(super) fn findings() -> Vec<Finding> {
+    let mut findings = modems();
+    let machine = Machine::here();
+    findings.extend(machine.findings(prepared::may_configure()));
+    findings
+}
+
+/// Describes a finding for people.
+pub(super) fn lines(finding: &Finding) -> Vec<String> {
     let verdict = match finding.verdict {
         Verdict::Good => "good",
         Verdict::Note => "note",
