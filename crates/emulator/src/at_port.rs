@@ -2,12 +2,14 @@
 //!
 //! A port takes bytes from its bulk OUT endpoint, echoes them, and executes a line at each carriage
 //! return; answers, unsolicited result codes (URCs) and NMEA sentences leave through its bulk IN
-//! endpoint in the order they came about. The ports with protocol 0x13 (diagnosis) and 0x1b swallow
+//! endpoint in the order they came about. Encapsulated commands and their responses (CDC 1.2, 6.2.1) are
+//! such a port too where they carry AT. The ports with protocol 0x13 (diagnosis) and 0x1b swallow
 //! everything and stay silent.
 
 mod answers;
 mod command;
 mod commands;
+mod dialling;
 mod messages;
 mod nmea;
 mod port;
@@ -37,7 +39,8 @@ pub(crate) fn write(port: &mut Port, bytes: &[u8], context: &mut AtContext<'_>) 
         .now
         .saturating_duration_since(context.firmware.booted())
         < Duration::from_millis(context.knobs.at_boot_ms);
-    if port.kind == Kind::Silent || context.knobs.at_silent || booting {
+    let dead = port.kind == Kind::Pipe && context.knobs.at_pipe_silent;
+    if port.kind == Kind::Silent || dead || context.knobs.at_silent || booting {
         return;
     }
     for &byte in bytes {
@@ -136,11 +139,16 @@ pub(crate) fn advance(ports: &mut [Port], context: &mut AtContext<'_>) {
     }
 }
 
-/// Sends a URC on the ports that carry URCs: PCUI, or where there is none GPS, or modem.
+/// Sends a URC on the ports that carry URCs: PCUI, or where there is none GPS, or modem; and over
+/// encapsulated commands, once they are in use.
 pub(crate) fn tell(ports: &mut [Port], line: &str) {
     let mut kinds = [Kind::PcUi, Kind::Gps, Kind::Modem].into_iter();
     let kind = kinds.find(|kind| ports.iter().any(|port| port.kind == *kind));
     for port in ports.iter_mut().filter(|port| Some(port.kind) == kind) {
+        port.tell(line);
+    }
+    let used = |port: &&mut Port| port.kind == Kind::Pipe && !port.last.is_empty();
+    for port in ports.iter_mut().filter(used) {
         port.tell(line);
     }
 }
@@ -178,14 +186,11 @@ pub(crate) fn announce(ports: &mut [Port], change: Change, context: &AtContext<'
         Change::Message(place) if context.state.message_arrivals => {
             tell(ports, &format!("+CMTI: \"SM\",{place}"));
         }
-        Change::Dial => tell(
-            ports,
-            if firmware.dialled() {
-                "^NDISSTAT: 1,,,\"IPV4\""
-            } else {
-                "^NDISSTAT: 0,,,\"IPV4\""
-            },
-        ),
+        Change::Call(call) => {
+            for line in dialling::announcements(call, context.knobs) {
+                tell(ports, &line);
+            }
+        }
         _ => {}
     }
 }

@@ -9,7 +9,7 @@ pub(crate) mod lt4132;
 
 use std::collections::BTreeMap;
 
-use uwwan_usb::descriptors::Descriptors;
+use uwwan_usb::descriptors::{Descriptors, Functional};
 use uwwan_usb::device::Speed;
 
 use crate::knobs::{DescriptorFault, Knobs};
@@ -77,8 +77,8 @@ pub(crate) struct Configuration {
 enum Strings {
     /// The lt4132.
     Lt4132(crate::knobs::Brand),
-    /// Descriptors alone, which have no strings; the index of the Ethernet address is known.
-    Invented { address: u8 },
+    /// Descriptors alone, which have no strings; the indices of Ethernet addresses are known.
+    Invented { addresses: Vec<u8> },
 }
 
 impl Presented {
@@ -120,10 +120,8 @@ impl Presented {
         let strings = if lt4132 {
             Strings::Lt4132(knobs.brand)
         } else {
-            let addresses = uwwan_usb::functions::ncm(&parsed);
-            let address = addresses.iter().map(|ncm| ncm.mac_index);
             Strings::Invented {
-                address: address.into_iter().find(|index| *index != 0).unwrap_or(0),
+                addresses: addresses(&parsed),
             }
         };
         Self {
@@ -189,10 +187,12 @@ impl Presented {
         if let Some(told) = self.told.get(&index) {
             return Some(told.clone());
         }
-        match self.strings {
-            Strings::Lt4132(brand) => lt4132::string(brand, index).map(str::to_owned),
+        match &self.strings {
+            Strings::Lt4132(brand) => lt4132::string(*brand, index).map(str::to_owned),
             Strings::Invented { .. } if index == 0 => None,
-            Strings::Invented { address } if index == address => Some(HOST_ADDRESS.to_owned()),
+            Strings::Invented { addresses } if addresses.contains(&index) => {
+                Some(HOST_ADDRESS.to_owned())
+            }
             Strings::Invented { .. } => Some(match self.device[14..17] {
                 [manufacturer, ..] if index == manufacturer => "Emulated".to_owned(),
                 [_, product, _] if index == product => {
@@ -280,6 +280,20 @@ impl Configuration {
             functions,
         }
     }
+}
+
+/// Returns the indices of the strings that are Ethernet addresses.
+fn addresses(device: &Descriptors) -> Vec<u8> {
+    let interfaces = device.configurations.iter().flat_map(|c| &c.interfaces);
+    let functional = interfaces
+        .flat_map(|interface| &interface.alternates)
+        .flat_map(|alternate| &alternate.functional);
+    functional
+        .filter_map(|f| match *f {
+            Functional::Ethernet { mac_index, .. } => Some(mac_index),
+            _ => None,
+        })
+        .collect()
 }
 
 /// Returns where each descriptor of a configuration begins; what is malformed ends the reading.

@@ -5,19 +5,21 @@
 //! [`Firmware::take_changes`], from which the functions make their indications.
 
 pub mod card;
+mod sessions;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use uwwan_mbim::gsm::{Message, MessageKind};
-use uwwan_mbim::services::basic_connect::ContextIpType;
 use uwwan_mbim::services::sms::SmsStatus;
-use uwwan_mbim::status::{NwError, Status};
+use uwwan_mbim::status::Status;
 
 use crate::knobs::{Knobs, Registration, SimState};
 use crate::plmn::{GENERIC_V4V6, Profiles};
 
 use card::{Card, OWN_NUMBER};
+use sessions::Dialled;
+pub use sessions::{CallChange, Refused, Session};
 
 /// PLMN of the SIM's operator, Telenor Norway.
 pub const HOME_PLMN: &str = "24201";
@@ -98,8 +100,8 @@ pub enum Change {
     Addresses(u32),
     /// A short message came in and is in that place.
     Message(u32),
-    /// The data call of configuration 2 (`^NDISDUP`) came up or went down.
-    Dial,
+    /// The call of `^NDISDUP` came up, ended or failed.
+    Call(CallChange),
 }
 
 /// Lock between the module and the SIM.
@@ -140,49 +142,6 @@ impl Registered {
     }
 }
 
-/// A data session that is up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Session {
-    /// APN, as it was asked for.
-    pub apn: String,
-    /// Whether the session carries IPv4.
-    pub v4: bool,
-    /// Whether the session carries IPv6.
-    pub v6: bool,
-    /// Network cause told with the activation, [`NwError::NONE`] when there is none.
-    pub cause: NwError,
-}
-
-impl Session {
-    /// Returns the IP type of the session, as MBIM tells it.
-    #[must_use]
-    pub fn ip_type(&self) -> ContextIpType {
-        match (self.v4, self.v6) {
-            (true, true) => ContextIpType::IPV4V6,
-            (false, true) => ContextIpType::IPV6,
-            _ => ContextIpType::IPV4,
-        }
-    }
-}
-
-/// Reason why something was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refused {
-    /// Status MBIM tells.
-    pub status: Status,
-    /// Cause the network gave, [`NwError::NONE`] when it was not asked.
-    pub cause: NwError,
-}
-
-impl Refused {
-    fn by_module(status: Status) -> Self {
-        Self {
-            status,
-            cause: NwError::NONE,
-        }
-    }
-}
-
 /// The firmware's state.
 #[derive(Debug)]
 pub struct Firmware {
@@ -209,7 +168,7 @@ pub struct Firmware {
     sessions: BTreeMap<u32, Session>,
     sessions_version: u64,
     activated_once: bool,
-    dialled: bool,
+    dialled: Dialled,
     /// Reference of the short message sent last.
     sent: u8,
     changes: VecDeque<Change>,
@@ -245,7 +204,7 @@ impl Firmware {
             sessions: BTreeMap::new(),
             sessions_version: 0,
             activated_once: false,
-            dialled: false,
+            dialled: Dialled::default(),
             sent: 0,
             changes: VecDeque::new(),
         };
@@ -335,44 +294,6 @@ impl Firmware {
         self.ipv6_capable
     }
 
-    /// Returns the data session with that id, if it is up.
-    #[must_use]
-    pub fn session(&self, id: u32) -> Option<&Session> {
-        self.sessions.get(&id)
-    }
-
-    /// Notes that the network has other addresses or another MTU for every data session.
-    pub fn addresses_changed(&mut self) {
-        let sessions: Vec<u32> = self.sessions.keys().copied().collect();
-        for session in sessions {
-            self.note(Change::Addresses(session));
-        }
-    }
-
-    /// Returns a number that changes with every data session that comes up or goes down.
-    #[must_use]
-    pub fn sessions_version(&self) -> u64 {
-        self.sessions_version
-    }
-
-    /// Whether any data session is up.
-    #[must_use]
-    pub fn is_connected(&self) -> bool {
-        !self.sessions.is_empty()
-    }
-
-    /// Whether any data session was up since the start.
-    #[must_use]
-    pub fn activated_once(&self) -> bool {
-        self.activated_once
-    }
-
-    /// Whether the data call of `^NDISDUP` is up.
-    #[must_use]
-    pub fn dialled(&self) -> bool {
-        self.dialled
-    }
-
     /// Returns what changed since the last call, oldest first.
     pub fn take_changes(&mut self) -> VecDeque<Change> {
         std::mem::take(&mut self.changes)
@@ -386,7 +307,10 @@ impl Firmware {
     /// Returns when [`Firmware::advance`] has something to do.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        [self.registers_at, self.sim_at].into_iter().flatten().min()
+        [self.registers_at, self.sim_at, self.dialled.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn note(&mut self, change: Change) {
@@ -398,6 +322,7 @@ impl Firmware {
 
     /// Lets registration go on.
     pub fn advance(&mut self, knobs: &Knobs, now: Instant) {
+        self.advance_call(now);
         if self.sim_at.is_some_and(|at| at <= now) {
             self.sim_at = None;
             self.sim = knobs.sim;
@@ -462,10 +387,7 @@ impl Firmware {
         for id in std::mem::take(&mut self.sessions).into_keys() {
             self.note(Change::Connect(id));
         }
-        if self.dialled {
-            self.dialled = false;
-            self.note(Change::Dial);
-        }
+        self.hang_up();
     }
 
     /// Whether an FCC lock keeps the radio off.
@@ -517,139 +439,6 @@ impl Firmware {
         if !self.attached {
             self.attached = true;
             self.note(Change::Packet);
-        }
-        Ok(())
-    }
-
-    /// Checks whether the network can be asked for something.
-    ///
-    /// # Errors
-    /// The status that says what is missing.
-    fn usable(&self) -> Result<(), Refused> {
-        let refused = match (self.sim(), self.lock()) {
-            (SimState::Absent, _) => Some(Status::SIM_NOT_INSERTED),
-            (SimState::Bad, _) => Some(Status::BAD_SIM),
-            (SimState::NotInitialized, _) => Some(Status::NOT_INITIALIZED),
-            (SimState::Ready, Lock::Open) => None,
-            (SimState::Ready, Lock::Dead) => Some(Status::BAD_SIM),
-            (SimState::Ready, _) => Some(Status::PIN_REQUIRED),
-        };
-        if let Some(status) = refused {
-            return Err(Refused::by_module(status));
-        }
-        if !(self.radio_on && self.hardware_radio_on) {
-            return Err(Refused::by_module(Status::RADIO_POWER_OFF));
-        }
-        if !self.registered.is_on() {
-            return Err(Refused {
-                status: Status::NOT_REGISTERED,
-                cause: if self.registered == Registered::Denied {
-                    NwError::PLMN_NOT_ALLOWED
-                } else {
-                    NwError::NONE
-                },
-            });
-        }
-        Ok(())
-    }
-
-    /// Activates the data session with that id.
-    ///
-    /// # Errors
-    /// The statuses seen on real units: NO_DEVICE_SUPPORT for IPv6 on an IPv4-only profile, FAILURE
-    /// with the network's cause for what the network refuses, and those the knobs ask for.
-    pub fn connect(
-        &mut self,
-        id: u32,
-        apn: &str,
-        wanted: ContextIpType,
-        knobs: &Knobs,
-    ) -> Result<&Session, Refused> {
-        self.usable()?;
-        if !self.attached {
-            return Err(Refused::by_module(Status::PACKET_SERVICE_DETACHED));
-        }
-        if id >= u32::from(knobs.max_sessions) {
-            return Err(Refused::by_module(Status::MAX_ACTIVATED_CONTEXTS));
-        }
-        if self.sessions.contains_key(&id) {
-            return Ok(&self.sessions[&id]);
-        }
-        if knobs.crash_at_connect != 0 && !self.persistent.crashed {
-            self.persistent.crashed = true;
-            self.crashing = true;
-            return Err(Refused::by_module(Status::FAILURE));
-        }
-        if knobs.connect_status != 0 {
-            return Err(Refused {
-                status: Status(knobs.connect_status),
-                cause: NwError(knobs.connect_cause),
-            });
-        }
-        if !knobs.apn.is_empty() && !knobs.apn.eq_ignore_ascii_case(apn) {
-            return Err(Refused {
-                status: Status::FAILURE,
-                cause: NwError::MISSING_OR_UNKNOWN_APN,
-            });
-        }
-        let (v4, v6) = match wanted {
-            ContextIpType::DEFAULT | ContextIpType::IPV4 => (true, false),
-            ContextIpType::IPV6 => (false, true),
-            ContextIpType::IPV4V6 | ContextIpType::IPV4_AND_IPV6 => (true, true),
-            _ => return Err(Refused::by_module(Status::INVALID_PARAMETERS)),
-        };
-        let mut session = Session {
-            apn: apn.to_owned(),
-            v4,
-            v6: v6 && self.ipv6_capable,
-            cause: NwError::NONE,
-        };
-        if !session.v4 && !session.v6 {
-            return Err(Refused::by_module(Status::NO_DEVICE_SUPPORT));
-        }
-        if session.v6 && !knobs.network_ipv6 {
-            session.v6 = false;
-            session.cause = NwError::PDP_TYPE_IPV4_ONLY_ALLOWED;
-            if !session.v4 {
-                return Err(Refused {
-                    status: Status::FAILURE,
-                    cause: session.cause,
-                });
-            }
-        }
-        self.activated_once = true;
-        self.sessions_version += 1;
-        self.note(Change::Connect(id));
-        Ok(self.sessions.entry(id).or_insert(session))
-    }
-
-    /// Deactivates the data session with that id. Returns `false` when it was not up.
-    pub fn disconnect(&mut self, id: u32) -> bool {
-        let was = self.sessions.remove(&id).is_some();
-        self.sessions_version += 1;
-        if was {
-            self.note(Change::Connect(id));
-        }
-        was
-    }
-
-    /// Deactivates all data sessions without a note: the control session is closed.
-    pub fn disconnect_all(&mut self) {
-        self.sessions_version += 1;
-        self.sessions.clear();
-    }
-
-    /// Begins or ends the data call of configuration 2 (`^NDISDUP`).
-    ///
-    /// # Errors
-    /// As [`Firmware::connect`].
-    pub fn dial(&mut self, up: bool) -> Result<(), Refused> {
-        if up {
-            self.usable()?;
-        }
-        if self.dialled != up {
-            self.dialled = up;
-            self.note(Change::Dial);
         }
         Ok(())
     }

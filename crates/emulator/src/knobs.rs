@@ -16,8 +16,8 @@ use uwwan_usb::functions;
 
 pub use info::{Effect, Kind, KnobInfo};
 pub use value::{
-    Brand, DescriptorFault, HostDrivers, IpConfigurationAnswer, NdpPlace, NtbEnd, Registration,
-    SequenceTaken, SimState,
+    AddressAnswer, ArpManner, Brand, DescriptorFault, DhcpManner, DialOutcome, Dialling,
+    HostDrivers, IpConfigurationAnswer, NdpPlace, NtbEnd, Registration, SequenceTaken, SimState,
 };
 use value::{Value, expected};
 
@@ -185,7 +185,7 @@ knobs! {
     "NTB parameters and framing": {
         /// wLength of the NTB parameters and number of bytes answered; below 28 the answer is cut.
         ntb_parameters_length: u16 = 28, unit "bytes";
-        /// bmNtbFormatsSupported: 1 is NTB16 only, 3 is both.
+        /// bmNtbFormatsSupported: 1 is NTB16 only, 2 is NTB32 only (Huawei E5785, E5885), 3 is both.
         ntb_formats: u16 = 3, seen "inferred from the kernel's init sequence", from Selection;
         /// dwNtbInMaxSize in bytes.
         ntb_in_max: u32 = 131_072, unit "bytes", from Selection;
@@ -386,6 +386,33 @@ knobs! {
         /// The network is detached from packet service until asked.
         packet_detached: bool = false, from Reset;
     }
+    "Ethernet functions and dialling": {
+        /// Whether the link of an Ethernet function is down until AT^NDISDUP dials: usual (Huawei's own
+        /// NCM, and ECM of Huawei's modems), wanted or needless, for all.
+        dialling: Dialling = Dialling::Usual,
+            seen "kernel's huawei_cdc_ncm, and a ME906s in configuration 2", from Selection;
+        /// What comes of AT^NDISDUP: connects, nothing (OK, and no state ever changes) or no_carrier
+        /// (^NDISSTAT says connected, no NETWORK_CONNECTION and no packet comes).
+        dial: DialOutcome = DialOutcome::Connects,
+            seen "draisberghof.de forum, topic 2710: no carrier on a ME909s";
+        /// ^NDISSTAT and ^NDISSTATQRY tell the state alone, without the address family.
+        ndisstat_short: bool = false, seen "ModemManager's tests of its Huawei plugin";
+        /// What AT^DHCP? and AT^DHCPV6? are answered with while the call is up: told, zeros or refused.
+        dhcp_command: AddressAnswer = AddressAnswer::Told;
+        /// Encapsulated commands, which carry AT (the kernel's /dev/cdc-wdm0), are never answered.
+        at_pipe_silent: bool = false,
+            seen "Huawei E3372h-607, rules of ModemManager's Huawei plugin";
+        /// What the DHCP server of the link does: right, silent, refuses or wrong (an address of
+        /// 169.254.0.0/16).
+        dhcp: DhcpManner = DhcpManner::Right,
+            seen "link-local address on a ME906s in configuration 2, superuser.com 1079052";
+        /// Time until the DHCP server of the link answers, in milliseconds.
+        dhcp_ms: u64 = 0, unit "ms";
+        /// How the modem resolves Ethernet addresses: answers, silent, asks (it asks first, and sends no
+        /// IPv4 until answered) or own (it takes the host's Ethernet address for its own).
+        arp: ArpManner = ArpManner::Answers,
+            seen "users of Huawei sticks under the kernel's huawei_cdc_ncm and cdc_ether";
+    }
     "radio link": {
         /// Rate towards the host in Mbit/s; 0 is without bound. LTE of category 4 has 150, of category
         /// 6 300.
@@ -564,6 +591,7 @@ impl Knobs {
                 self.silent_after_direct_switch,
                 "silent_after_direct_switch=on",
             ),
+            ("dhcp_ms", self.dhcp != DhcpManner::Silent, "a DHCP server"),
             ("seed", random != 0, "a knob of chance or garbage"),
         ];
         let turned = self.changed();

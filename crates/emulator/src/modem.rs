@@ -1,7 +1,5 @@
 //! The modem: firmware and functions behind the endpoints, routed by configuration.
 
-mod ecm;
-
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -10,12 +8,12 @@ use std::time::{Duration, Instant};
 use uwwan_mbim::registry::CidId;
 use uwwan_usb::descriptors::Descriptors;
 
-use crate::at_port::{self, AtContext, AtState, Port};
+use crate::at_port::{self, AtContext, AtState, Kind, Port};
 use crate::descriptors::{DataFunction, Functions, NetworkKind, Presented};
 use crate::device::{Behaviour, InVerdict, OutVerdict, UsbDevice};
 use crate::far_side::Network;
 use crate::firmware::{Change, Firmware, Persistent};
-use crate::knobs::Knobs;
+use crate::knobs::{DialOutcome, Dialling, Knobs};
 use crate::mbim_function::{MbimContext, MbimFunction};
 use crate::ncm_function::{DataContext, Mishap, NcmFunction, Routes};
 use crate::random::Random;
@@ -23,8 +21,6 @@ use crate::report::{Counters, Recorder, Rule};
 use crate::rules::{Action, Answer, Happened, Running};
 use crate::setup::Setup;
 use crate::urb::SetupPacket;
-
-use ecm::Ecm;
 
 /// Class requests (CDC 1.2, 6.2; MBIM 1.0, 8).
 const SEND_ENCAPSULATED_COMMAND: u8 = 0x00;
@@ -50,9 +46,10 @@ pub(crate) enum Departure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Recipient {
     Mbim,
-    /// An NCM function, or the vendor's own NCM.
-    Ncm,
-    Ecm,
+    /// An NCM function, the vendor's own NCM, or an ECM function.
+    Ethernet,
+    /// An Ethernet function that carries nothing.
+    Idle,
     Nobody,
 }
 
@@ -79,7 +76,6 @@ pub(crate) struct Modem {
     routes: Routes,
     /// [`Firmware::sessions_version`] when `routes` was last brought up to date.
     routed: u64,
-    ecm: Ecm,
     departure: Option<Departure>,
     /// IN endpoints that have sent their garbage, a bit for each endpoint number.
     garbage_sent: u32,
@@ -111,7 +107,6 @@ impl Modem {
             ncm: NcmFunction::new(DataFunction::default(), &knobs),
             routes: Routes::default(),
             routed: 0,
-            ecm: Ecm::default(),
             departure: None,
             garbage_sent: 0,
             random: Random::new(knobs.seed ^ 3),
@@ -212,7 +207,6 @@ impl Modem {
         self.mbim = MbimFunction::new(0, false, &self.knobs, now);
         self.ncm = NcmFunction::new(DataFunction::default(), &self.knobs);
         self.routes.clear();
-        self.ecm = Ecm::default();
         self.departure = None;
         self.garbage_sent = 0;
     }
@@ -233,6 +227,7 @@ impl Modem {
     pub fn advance(&mut self, now: Instant) {
         self.settle();
         self.firmware.advance(&self.knobs, now);
+        self.ncm.advance(now);
         if self.at.take_reset(now) {
             self.departure = Some(Departure::Reset);
         }
@@ -295,11 +290,18 @@ impl Modem {
         } else {
             at_port::deadline(&self.ports, &self.at)
         };
-        let due = [mbim, at, self.firmware.deadline(), self.rules.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
-            .map(|at| at.saturating_duration_since(now));
+        let firmware = self.firmware.deadline();
+        let due = [
+            mbim,
+            at,
+            firmware,
+            self.ncm.deadline(),
+            self.rules.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .map(|at| at.saturating_duration_since(now));
         [due, self.network_timeout].into_iter().flatten().min()
     }
 
@@ -337,8 +339,12 @@ impl Modem {
             }
             let (ports, context) = self.at_context(now);
             at_port::announce(ports, *change, &context);
-            if *change == Change::Dial {
-                self.ecm.set_link(self.firmware.dialled());
+            if let Change::Call(call) = change
+                && self.dials()
+                && self.carries()
+                && self.knobs.dial != DialOutcome::NoCarrier
+            {
+                self.ncm.announce_link(call.up);
             }
         }
         if self.routed != self.firmware.sessions_version() {
@@ -349,15 +355,12 @@ impl Modem {
     /// Brings `routes` up to date with the data sessions.
     fn reroute(&mut self) {
         self.routed = self.firmware.sessions_version();
-        // Nobody dials on an Ethernet function: it is up while its endpoints are there.
-        let ethernet = self
-            .functions
-            .data
-            .filter(|d| d.kind == NetworkKind::Ethernet);
-        let ethernet = ethernet.map(|data| self.ncm.alternate() == data.alternate);
+        let ethernet = self.functions.data.filter(|d| d.kind.is_ethernet());
+        let ethernet = ethernet.map(|_| self.link());
         for session in 0..=u8::MAX {
             let (v4, v6) = match ethernet {
-                Some(up) => (up && session == 0, up && session == 0),
+                Some(up) if session == 0 => up,
+                Some(_) => (false, false),
                 None => self
                     .firmware
                     .session(session.into())
@@ -374,6 +377,46 @@ impl Modem {
                     self.ncm.session_up(session, v6, &self.knobs);
                 }
             }
+        }
+    }
+
+    /// Returns whether nothing goes over the Ethernet function before a call is dialled.
+    fn dials(&self) -> bool {
+        match self.knobs.dialling {
+            Dialling::Usual => self.functions.data.is_some_and(|data| data.dials),
+            Dialling::Wanted => true,
+            Dialling::Needless => false,
+        }
+    }
+
+    /// Returns whether the endpoints of the data function are there.
+    fn carries(&self) -> bool {
+        let alternate = self.functions.data.map(|data| data.alternate);
+        alternate == Some(self.ncm.alternate())
+    }
+
+    /// Returns whether the link of an Ethernet function carries IPv4, and IPv6. Where nobody dials it is up
+    /// while its endpoints are there.
+    fn link(&self) -> (bool, bool) {
+        if !self.carries() || (self.dials() && self.knobs.dial == DialOutcome::NoCarrier) {
+            return (false, false);
+        }
+        if !self.dials() {
+            return (true, true);
+        }
+        let call = self.firmware.call();
+        call.map_or((false, false), |session| (session.v4, session.v6))
+    }
+
+    /// Tells the host how the link stands, as the endpoints of an Ethernet function appear.
+    fn announce_link(&mut self) {
+        let Some(data) = self.functions.data.filter(|_| self.carries()) else {
+            return;
+        };
+        let up = self.link() != (false, false);
+        // cdc_ether takes a link for up that nothing was said about.
+        if up || data.kind == NetworkKind::Ecm {
+            self.ncm.announce_link(up);
         }
     }
 
@@ -407,7 +450,7 @@ impl Modem {
         )
     }
 
-    fn data_context(&mut self) -> (&mut NcmFunction, DataContext<'_>) {
+    fn data_context(&mut self, now: Instant) -> (&mut NcmFunction, DataContext<'_>) {
         (
             &mut self.ncm,
             DataContext {
@@ -416,6 +459,7 @@ impl Modem {
                 knobs: &self.knobs,
                 counters: &mut self.counters,
                 recorder: &self.recorder,
+                now,
             },
         )
     }
@@ -454,16 +498,20 @@ impl Modem {
         OutVerdict::Accept
     }
 
+    /// Returns the place of the port that encapsulated commands go to, if there is one.
+    fn pipe(&self) -> Option<usize> {
+        self.ports.iter().position(|port| port.kind == Kind::Pipe)
+    }
+
     /// Returns what is behind an interface that class requests go to.
     fn recipient(&self, interface: u8) -> Recipient {
         let functions = &self.functions;
         match functions.data {
             Some(data) if data.control == interface => match data.kind {
                 NetworkKind::Mbim => Recipient::Mbim,
-                NetworkKind::Ethernet => Recipient::Ncm,
+                NetworkKind::Ncm | NetworkKind::Ecm => Recipient::Ethernet,
             },
-            _ if functions.vendor_ncm == Some(interface) => Recipient::Ncm,
-            _ if functions.ecm.is_some_and(|ecm| ecm.control == interface) => Recipient::Ecm,
+            _ if functions.idle.contains(&interface) => Recipient::Idle,
             _ => Recipient::Nobody,
         }
     }
@@ -494,11 +542,8 @@ impl Modem {
             return false;
         }
         let interface = setup.index.to_le_bytes()[0];
-        if let Some(port) = self
-            .ports
-            .iter_mut()
-            .find(|port| port.interface == interface)
-        {
+        let mut ports = self.ports.iter_mut();
+        if let Some(port) = ports.find(|port| port.is_serial(interface)) {
             return port.control_out(setup.request, setup.value, data);
         }
         match (self.recipient(interface), setup.request) {
@@ -515,11 +560,19 @@ impl Modem {
                 self.reroute();
                 true
             }
-            (Recipient::Mbim | Recipient::Ncm, _) => {
+            (Recipient::Ethernet, SEND_ENCAPSULATED_COMMAND) if self.pipe().is_some() => {
+                let pipe = self.pipe().unwrap_or_default();
+                let (ports, mut context) = self.at_context(now);
+                ports[pipe].commanded();
+                at_port::write(&mut ports[pipe], data, &mut context);
+                self.announce_changes(now);
+                true
+            }
+            (Recipient::Mbim | Recipient::Ethernet, _) => {
                 self.ncm
                     .control_out(setup, data, &self.knobs, &self.recorder)
             }
-            (Recipient::Ecm, request) => Ecm::control_out(request),
+            (Recipient::Idle, _) => true,
             _ => {
                 self.misdirected(setup);
                 false
@@ -533,7 +586,8 @@ impl Modem {
             return None;
         }
         let interface = setup.index.to_le_bytes()[0];
-        if let Some(port) = self.ports.iter().find(|port| port.interface == interface) {
+        let mut ports = self.ports.iter();
+        if let Some(port) = ports.find(|port| port.is_serial(interface)) {
             return port.control_in(setup.request, room);
         }
         match (self.recipient(interface), setup.request) {
@@ -541,8 +595,14 @@ impl Modem {
                 let (mbim, mut context) = self.mbim_context(now);
                 Some(mbim.get(room, &mut context))
             }
-            (Recipient::Mbim | Recipient::Ncm, _) => self.ncm.control_in(setup, room, &self.knobs),
-            (Recipient::Ecm, request) => Ecm::control_in(request, room),
+            (Recipient::Ethernet, GET_ENCAPSULATED_RESPONSE) if self.pipe().is_some() => {
+                let pipe = self.pipe().unwrap_or_default();
+                Some(self.ports[pipe].respond(room))
+            }
+            (Recipient::Mbim | Recipient::Ethernet, _) => {
+                self.ncm.control_in(setup, room, &self.knobs)
+            }
+            (Recipient::Idle, _) => None,
             _ => {
                 self.misdirected(setup);
                 None
@@ -584,11 +644,15 @@ impl Behaviour for Modem {
         }
         self.configuration = to;
         self.ports = Port::of(&self.functions.serial);
+        let pipe = self.functions.data.filter(|data| data.pipe);
+        self.ports.extend(pipe.map(|data| Port::pipe(data.control)));
         self.ncm = NcmFunction::new(self.functions.data.unwrap_or_default(), &self.knobs);
-        self.ecm = Ecm::new(self.functions.ecm.map_or(0, |ecm| ecm.control));
-        self.ecm.set_link(self.firmware.dialled());
         self.garbage_sent = 0;
+        if to != from {
+            self.firmware.hang_up();
+        }
         self.announce_changes(now);
+        self.announce_link();
         self.reroute();
     }
 
@@ -604,6 +668,7 @@ impl Behaviour for Modem {
             let (mbim, context) = self.mbim_context(now);
             mbim.reset(context.firmware, context.knobs, now);
         }
+        self.announce_link();
         self.reroute();
     }
 
@@ -643,7 +708,7 @@ impl Behaviour for Modem {
         }
         match self.functions.data {
             Some(function) if function.bulk_out == endpoint => {
-                let (ncm, mut context) = self.data_context();
+                let (ncm, mut context) = self.data_context(now);
                 match ncm.transmit(data, ended, &mut context) {
                     (false, _) => OutVerdict::Nak,
                     (true, mishap) => {
@@ -671,7 +736,7 @@ impl Behaviour for Modem {
         }
         match self.functions.data {
             Some(data) if data.bulk_in == endpoint => {
-                let (ncm, mut context) = self.data_context();
+                let (ncm, mut context) = self.data_context(now);
                 let verdict = ncm.receive(room, &mut context);
                 self.follow_rules(now);
                 return verdict;
@@ -679,17 +744,15 @@ impl Behaviour for Modem {
             Some(data) if data.interrupt == Some(endpoint) => {
                 let notification = match data.kind {
                     NetworkKind::Mbim => self.mbim.take_notification().map(Vec::from),
-                    NetworkKind::Ethernet => self.ncm.take_notification(),
+                    NetworkKind::Ncm | NetworkKind::Ecm => {
+                        let pipe = self.pipe();
+                        let response = || self.ports[pipe?].response_available();
+                        self.ncm.take_notification().or_else(response)
+                    }
                 };
                 return notification.map_or(InVerdict::Nak, |bytes| put(&bytes, room));
             }
             _ => {}
-        }
-        let ecm = self.functions.ecm.and_then(|ecm| ecm.interrupt);
-        if ecm == Some(endpoint)
-            && let Some(notification) = self.ecm.take_notification()
-        {
-            return put(&notification, room);
         }
         InVerdict::Nak
     }

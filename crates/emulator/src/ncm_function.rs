@@ -1,4 +1,5 @@
-//! The data function: NTB parameters and their requests, NTBs both ways.
+//! The data function: NTB parameters and their requests, NTBs both ways; Ethernet frames both ways in
+//! an ECM function.
 //!
 //! Theory of operation: an NTB from the host is checked and read where it lies in its transfer, and
 //! each datagram goes to the network from there. An NTB for the host is built where it will be read: packets come from the network straight to their place in the host's transfer, as many as
@@ -12,6 +13,7 @@ mod routes;
 mod uplink;
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use uwwan_ncm::{Format, NtbParameters};
 
@@ -30,13 +32,15 @@ use uplink::Uplink;
 
 /// Least NTB input size a host may ask for, in bytes (NCM 1.0, 6.2.7).
 const LEAST_INPUT: u32 = 2048;
-/// Class requests (NCM 1.0, 6.2).
+/// Class requests (NCM 1.0, 6.2; CDC ECM 1.2, 6.2).
 const GET_NTB_PARAMETERS: u8 = 0x80;
 const GET_NTB_FORMAT: u8 = 0x83;
 const SET_NTB_FORMAT: u8 = 0x84;
 const GET_NTB_INPUT_SIZE: u8 = 0x85;
 const SET_NTB_INPUT_SIZE: u8 = 0x86;
+const SET_ETHERNET_MULTICAST_FILTERS: u8 = 0x40;
 const SET_ETHERNET_PACKET_FILTER: u8 = 0x43;
+const GET_ETHERNET_STATISTIC: u8 = 0x44;
 const GET_MAX_DATAGRAM_SIZE: u8 = 0x87;
 const SET_MAX_DATAGRAM_SIZE: u8 = 0x88;
 const GET_CRC_MODE: u8 = 0x89;
@@ -49,6 +53,8 @@ const CAPABILITY_CRC_MODE: u8 = 0x10;
 const LINK_SPEED: u32 = 150_000_000;
 /// Length of the longest frame of a function that declares none, in bytes, checksum left out.
 const USUAL_FRAME: u16 = 1514;
+/// Notifications that wait for the host before further ones are dropped.
+const MAX_NOTIFICATIONS: usize = 16;
 
 /// The state of the data function.
 #[derive(Debug)]
@@ -129,7 +135,11 @@ impl NcmFunction {
     /// Takes the function back to the state in which alternate setting 0 leaves it.
     pub fn reset(&mut self, knobs: &Knobs) {
         self.parameters = parameters(knobs);
-        self.format = Format::Ntb16;
+        self.format = if self.parameters.supports(Format::Ntb16) {
+            Format::Ntb16
+        } else {
+            Format::Ntb32
+        };
         self.input_size = self.parameters.sanitised().in_max;
         self.input_datagrams = 0;
         self.longest_frame = frame(self.function);
@@ -142,7 +152,7 @@ impl NcmFunction {
         let function = DataFunction {
             segment: match self.function.kind {
                 NetworkKind::Mbim => self.function.segment,
-                NetworkKind::Ethernet => self.longest_frame.into(),
+                NetworkKind::Ncm | NetworkKind::Ecm => self.longest_frame.into(),
             },
             ..self.function
         };
@@ -177,21 +187,24 @@ impl NcmFunction {
                 self.format = Format::Ntb32;
             }
             self.restart(knobs);
-            if self.function.kind == NetworkKind::Ethernet {
-                self.link_up();
-            }
         }
     }
 
-    /// Queues the notifications that the link has a speed, and is up (CONNECTION_SPEED_CHANGE and
-    /// NETWORK_CONNECTION; CDC 1.2, 6.3.3 and 6.3.1).
-    fn link_up(&mut self) {
+    /// Queues the notifications of an Ethernet function that the link is down, or has a speed and is up
+    /// (CONNECTION_SPEED_CHANGE and NETWORK_CONNECTION; CDC 1.2, 6.3.3 and 6.3.1).
+    pub fn announce_link(&mut self, up: bool) {
+        if !self.function.kind.is_ethernet() || self.notifications.len() + 2 > MAX_NOTIFICATIONS {
+            return;
+        }
         let interface = self.function.control;
-        let mut speed = vec![0xa1, 0x2a, 0, 0, interface, 0, 8, 0];
-        speed.extend(LINK_SPEED.to_le_bytes());
-        speed.extend(LINK_SPEED.to_le_bytes());
-        let connection = vec![0xa1, 0x00, 1, 0, interface, 0, 0, 0];
-        self.notifications = [speed, connection].into();
+        if up {
+            let mut speed = vec![0xa1, 0x2a, 0, 0, interface, 0, 8, 0];
+            speed.extend(LINK_SPEED.to_le_bytes());
+            speed.extend(LINK_SPEED.to_le_bytes());
+            self.notifications.push_back(speed);
+        }
+        let connection = vec![0xa1, 0x00, up.into(), 0, interface, 0, 0, 0];
+        self.notifications.push_back(connection);
     }
 
     /// Returns the oldest notification of an Ethernet function.
@@ -211,6 +224,13 @@ impl NcmFunction {
             room[..length].copy_from_slice(&bytes[..length]);
             Some(length)
         };
+        if self.function.kind == NetworkKind::Ecm {
+            return if setup.request == GET_ETHERNET_STATISTIC {
+                put(&[0; 4])
+            } else {
+                None
+            };
+        }
         match setup.request {
             GET_NTB_PARAMETERS => {
                 let mut bytes = self.parameters.encode().to_vec();
@@ -248,7 +268,15 @@ impl NcmFunction {
         knobs: &Knobs,
         recorder: &Recorder,
     ) -> bool {
+        let ecm = self.function.kind == NetworkKind::Ecm;
         match setup.request {
+            SET_ETHERNET_MULTICAST_FILTERS | SET_ETHERNET_PACKET_FILTER if ecm => true,
+            _ if ecm => {
+                recorder.violation(Rule::Setup, || {
+                    format!("class request {:#04x} to an ECM function", setup.request)
+                });
+                false
+            }
             SET_NTB_FORMAT => {
                 let wanted = Format::from_wire(setup.value);
                 let supported = self.parameters.supports(Format::Ntb32)
@@ -309,7 +337,7 @@ impl NcmFunction {
 
     /// Returns whether an Ethernet function has a capability.
     fn offers(&self, capability: u8) -> bool {
-        self.function.kind == NetworkKind::Ethernet && self.function.capabilities & capability != 0
+        self.function.kind.is_ethernet() && self.function.capabilities & capability != 0
     }
 
     fn set_input_size(&mut self, data: &[u8], knobs: &Knobs, recorder: &Recorder) -> bool {
@@ -357,6 +385,9 @@ impl NcmFunction {
         ended: bool,
         context: &mut DataContext<'_>,
     ) -> (bool, Option<Mishap>) {
+        if self.function.kind == NetworkKind::Ecm {
+            return self.uplink.frame(data, ended, context);
+        }
         self.uplink
             .transfer(data, ended, &self.parameters, self.format, context)
     }
@@ -370,10 +401,24 @@ impl NcmFunction {
     pub fn receive(&mut self, room: &mut [u8], context: &mut DataContext<'_>) -> InVerdict {
         self.downlink.host_is(self.uplink.host());
         let solicited = self.uplink.take_advertisement();
+        if self.uplink.take_resolved() {
+            self.downlink.host_resolved();
+        }
         while let Some((session, packet)) = self.uplink.take_asked() {
-            self.downlink.answer(session, &packet, context.knobs);
+            self.downlink
+                .answer(session, &packet, context.knobs, context.now);
         }
         self.downlink.fill(room, solicited, context)
+    }
+
+    /// Lets time go by: answers of the link that take their time fall due.
+    pub fn advance(&mut self, now: Instant) {
+        self.downlink.advance(now);
+    }
+
+    /// Returns when [`NcmFunction::advance`] has something to do.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.downlink.deadline()
     }
 
     /// Lets the network send what it sends first on a data session that has come up.

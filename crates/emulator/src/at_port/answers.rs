@@ -1,6 +1,5 @@
 //! Text of the answers that the AT port gives.
 
-use crate::far_side::v4_of;
 use crate::firmware::{Firmware, Lock, Registered};
 use crate::knobs::{Knobs, SimState};
 
@@ -181,21 +180,4 @@ pub(super) fn sim_error(firmware: &Firmware) -> Option<EquipmentError> {
         (_, Lock::Puk) => EquipmentError::PukRequired,
         (SimState::Ready, Lock::Open) => return None,
     })
-}
-
-/// Returns the line of ^DHCP: addresses are little-endian hexadecimal numbers.
-pub(super) fn dhcp(knobs: &Knobs) -> String {
-    let number =
-        |address: std::net::Ipv4Addr| format!("{:08X}", u32::from_le_bytes(address.octets()));
-    let addresses = v4_of(0, knobs);
-    let mask = std::net::Ipv4Addr::from(u32::MAX << (32 - u32::from(addresses.prefix)));
-    format!(
-        "^DHCP: {},{},{},{},{},{},150000000,50000000",
-        number(addresses.address),
-        number(mask),
-        number(addresses.gateway),
-        number(addresses.gateway),
-        number(addresses.dns[0]),
-        number(addresses.dns[1]),
-    )
 }

@@ -5,15 +5,15 @@
 //! `^` namespace.
 
 use crate::far_side::{v4_of, v6_of};
-use crate::firmware::{HARDWARE, ICCID, IMEI, IMSI, Lock};
+use crate::firmware::{Firmware, HARDWARE, ICCID, IMEI, IMSI, Lock, Session};
 use crate::knobs::{Brand, SimState};
 use crate::plmn;
 
-use super::answers::{self, EquipmentError, Final, dhcp, finish, inform, registration, sim_error};
+use super::answers::{self, EquipmentError, Final, finish, inform, registration, sim_error};
 use super::command::{Answer, Op, arguments, line, number, ok};
-use super::messages;
 use super::port::{Kind, Port};
 use super::state::AtContext;
+use super::{dialling, messages};
 
 /// Text behind the PDP type in the ranges of +CGDCONT, as a real unit prints it.
 const CONTEXT_RANGES: &str = ",,,(0-2),(0-3),(0,1),(0,1),(0-2),(0,1)";
@@ -78,6 +78,8 @@ fn one(port: &mut Port, command: &str, context: &mut AtContext<'_>) -> Answer {
         };
         return if messages::has(&name) {
             messages::execute(port, &name, &op, context)
+        } else if dialling::has(&name) {
+            dialling::execute(&name, &op, context)
         } else if name.starts_with('^') {
             huawei(&name, &op, context)
         } else {
@@ -233,35 +235,33 @@ fn standard(name: &str, op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
             .contexts
             .keys()
             .map(|id| {
-                let active = firmware.session(u32::from(*id)).is_some();
+                let active = bearers(firmware).any(|(up, ..)| up == *id);
                 format!("+CGACT: {id},{}", u8::from(active))
             })
             .collect()),
-        ("+CGPADDR", Op::Run | Op::Set(_)) => Ok((0..=MAX_CONTEXT)
-            .filter_map(|id| {
-                let session = firmware.session(u32::from(id))?;
+        ("+CGPADDR", Op::Run | Op::Set(_)) => Ok(bearers(firmware)
+            .map(|(id, addresses, session)| {
                 let mut text = format!("+CGPADDR: {id}");
                 if session.v4 {
-                    text += &format!(",\"{}\"", v4_of(id, context.knobs).address);
+                    text += &format!(",\"{}\"", v4_of(addresses, context.knobs).address);
                 }
                 if session.v6 {
-                    text += &format!(",\"{}\"", v6_of(id, context.knobs).address);
+                    text += &format!(",\"{}\"", v6_of(addresses, context.knobs).address);
                 }
-                Some(text)
+                text
             })
             .collect()),
-        ("+CGCONTRDP", Op::Run | Op::Set(_)) => Ok((0..=MAX_CONTEXT)
-            .filter_map(|id| {
-                let session = firmware.session(u32::from(id))?;
-                let addresses = v4_of(id, context.knobs);
-                Some(format!(
+        ("+CGCONTRDP", Op::Run | Op::Set(_)) => Ok(bearers(firmware)
+            .map(|(id, addresses, session)| {
+                let addresses = v4_of(addresses, context.knobs);
+                format!(
                     "+CGCONTRDP: {id},5,\"{}\",\"{}.255.255.255.252\",\"{}\",\"{}\",\"{}\"",
                     session.apn,
                     addresses.address,
                     addresses.gateway,
                     addresses.dns[0],
                     addresses.dns[1]
-                ))
+                )
             })
             .collect()),
         ("+CPAS", Op::Run) => line("+CPAS: 0"),
@@ -282,6 +282,14 @@ fn standard(name: &str, op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
         }
         _ => Err(Final::Error),
     }
+}
+
+/// Returns the bearers that are up: context, data session whose addresses it has, and the session. The
+/// call of `^NDISDUP` has context 1.
+fn bearers(firmware: &Firmware) -> impl Iterator<Item = (u8, u8, &Session)> {
+    let sessions = (0..=MAX_CONTEXT).filter_map(|id| Some((id, id, firmware.session(id.into())?)));
+    let call = firmware.call().map(|session| (1, 0, session));
+    sessions.chain(call)
 }
 
 /// Switches the radio.
@@ -474,32 +482,6 @@ fn huawei(name: &str, op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
                 255
             }
         )),
-        ("^DHCP", Op::Read) => {
-            if firmware.dialled() {
-                line(dhcp(context.knobs))
-            } else {
-                Err(Final::Error)
-            }
-        }
-        ("^DHCPV6", Op::Read) => Err(Final::Error),
-        ("^NDISSTATQRY", Op::Read) => line(format!(
-            "^NDISSTATQRY: {},,,\"IPV4\",0,,,\"IPV6\"",
-            u8::from(firmware.dialled())
-        )),
-        ("^NDISDUP", Op::Set(arguments)) => {
-            let up = match arguments.get(1) {
-                Some(&"1") => true,
-                Some(&"0") => false,
-                _ => return Err(EquipmentError::WrongParameters.into()),
-            };
-            if !up && !firmware.dialled() {
-                return Err(Final::Error);
-            }
-            firmware
-                .dial(up)
-                .map_or(Err(EquipmentError::NoNetwork.into()), |()| ok())
-        }
-        ("^AUTHDATA", Op::Set(_)) => ok(),
         ("^CURC", Op::Read) => line(format!("^CURC: {}", u8::from(state.unsolicited))),
         ("^CURC", Op::Set(arguments)) => {
             state.unsolicited = number(arguments.first())? != 0;

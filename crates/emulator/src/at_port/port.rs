@@ -38,6 +38,8 @@ pub(crate) enum Kind {
     Gps,
     /// The port takes everything and says nothing.
     Silent,
+    /// Encapsulated commands of an Ethernet function carry AT commands.
+    Pipe,
 }
 
 /// A serial port of the active configuration.
@@ -47,9 +49,9 @@ pub(crate) struct Port {
     pub kind: Kind,
     /// `bInterfaceNumber`.
     pub interface: u8,
-    /// Address of the bulk IN endpoint.
+    /// Address of the bulk IN endpoint; 0 of a pipe, which has none.
     pub bulk_in: u8,
-    /// Address of the bulk OUT endpoint.
+    /// Address of the bulk OUT endpoint; 0 of a pipe.
     pub bulk_out: u8,
     /// `wMaxPacketSize` of the bulk endpoints, in bytes.
     packet: usize,
@@ -76,6 +78,8 @@ pub(crate) struct Port {
     pub(super) verbose: bool,
     line_coding: [u8; 7],
     notifications: VecDeque<[u8; 10]>,
+    /// RESPONSE_AVAILABLE has been sent for what waits in a pipe.
+    announced: bool,
 }
 
 impl Port {
@@ -94,27 +98,74 @@ impl Port {
                     _ => Kind::PcUi,
                 };
                 Self {
-                    kind,
-                    interface: function.interface,
                     bulk_in: function.bulk_in.address,
                     bulk_out: function.bulk_out.address,
                     packet: function.bulk_in.max_packet_size.into(),
                     interrupt: function.interrupt_in.map(|end| end.address),
-                    line: Vec::new(),
-                    too_long: false,
-                    entry: None,
-                    last: Vec::new(),
-                    output: VecDeque::new(),
-                    later: VecDeque::new(),
-                    echo: true,
-                    quiet: false,
-                    verbose: true,
-                    // 115200 8N1.
-                    line_coding: [0x00, 0xc2, 0x01, 0x00, 0, 0, 8],
-                    notifications: VecDeque::new(),
+                    ..Self::new(kind, function.interface)
                 }
             })
             .collect()
+    }
+
+    /// Returns the pipe of the encapsulated commands to that interface.
+    pub fn pipe(interface: u8) -> Self {
+        Self::new(Kind::Pipe, interface)
+    }
+
+    /// Makes a port without endpoints.
+    fn new(kind: Kind, interface: u8) -> Self {
+        Self {
+            kind,
+            interface,
+            bulk_in: 0,
+            bulk_out: 0,
+            packet: 1,
+            interrupt: None,
+            line: Vec::new(),
+            too_long: false,
+            entry: None,
+            last: Vec::new(),
+            output: VecDeque::new(),
+            later: VecDeque::new(),
+            echo: true,
+            quiet: false,
+            verbose: true,
+            // 115200 8N1.
+            line_coding: [0x00, 0xc2, 0x01, 0x00, 0, 0, 8],
+            notifications: VecDeque::new(),
+            announced: false,
+        }
+    }
+
+    /// Answers GET_ENCAPSULATED_RESPONSE in `room` and returns the length, 0 when nothing waits.
+    pub fn respond(&mut self, room: &mut [u8]) -> usize {
+        self.announced = false;
+        let length = room.len().min(self.output.len());
+        for (to, from) in room.iter_mut().zip(self.output.drain(..length)) {
+            *to = from;
+        }
+        length
+    }
+
+    /// Takes note that a command comes through the pipe. Its response is announced even if the host has not
+    /// fetched the one before.
+    pub fn commanded(&mut self) {
+        self.announced = false;
+    }
+
+    /// Returns the notification RESPONSE_AVAILABLE (CDC 1.2, 6.3.2), if one is due: once for all that waits,
+    /// and again for what the host leaves.
+    pub fn response_available(&mut self) -> Option<Vec<u8>> {
+        if self.output.is_empty() || std::mem::replace(&mut self.announced, true) {
+            return None;
+        }
+        Some(vec![0xa1, 0x01, 0, 0, self.interface, 0, 0, 0])
+    }
+
+    /// Returns whether the port is the serial function at that interface.
+    pub fn is_serial(&self, interface: u8) -> bool {
+        self.kind != Kind::Pipe && self.interface == interface
     }
 
     /// Answers a class request for data (CDC PSTN 1.2, 6.3) in `room` and returns the length. `None` is a
@@ -171,10 +222,7 @@ impl Port {
         if self.output.is_empty() {
             return InVerdict::Nak;
         }
-        let length = room.len().min(self.output.len());
-        for (to, from) in room.iter_mut().zip(self.output.drain(..length)) {
-            *to = from;
-        }
+        let length = self.respond(room);
         InVerdict::Data {
             length,
             short: self.output.is_empty() || !length.is_multiple_of(self.packet),

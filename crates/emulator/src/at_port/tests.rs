@@ -171,26 +171,98 @@ fn commands_in_a_row_answer_in_order() {
     );
 }
 
+impl Bench {
+    /// Has the changes of the firmware told, and returns what PCUI of configuration 2 says.
+    fn told(&mut self) -> String {
+        for change in self.firmware.take_changes() {
+            let context = AtContext {
+                state: &mut self.state,
+                firmware: &mut self.firmware,
+                knobs: &self.knobs,
+                rules: &mut self.rules,
+                now: self.now,
+                commands: &mut self.commands,
+            };
+            announce(&mut self.ports, change, &context);
+        }
+        self.hear(2)
+    }
+}
+
 #[test]
-fn dial_up_of_configuration_2() {
+fn a_call_of_one_family() {
     let mut bench = Bench::new(2, "");
+    bench.told();
     assert_eq!(bench.ask("AT^DHCP?"), "\r\nERROR\r\n");
-    assert_eq!(bench.ask("AT^NDISDUP=1,1,\"telenor.smart\""), "\r\nOK\r\n");
-    assert!(bench.firmware.take_changes().contains(&Change::Dial));
-    let context = AtContext {
-        state: &mut bench.state,
-        firmware: &mut bench.firmware,
-        knobs: &bench.knobs,
-        rules: &mut bench.rules,
-        now: bench.now,
-        commands: &mut bench.commands,
-    };
-    announce(&mut bench.ports, Change::Dial, &context);
-    assert_eq!(bench.hear(2), "\r\n^NDISSTAT: 1,,,\"IPV4\"\r\n");
+    assert_eq!(
+        bench.ask("AT^NDISDUP=1,1,\"telenor.smart\",\"me\",\"secret\",2"),
+        "\r\nOK\r\n"
+    );
+    assert_eq!(bench.told(), "\r\n^NDISSTAT: 1,,,\"IPV4\"\r\n");
+    assert_eq!(
+        bench.ask("AT^DHCP?"),
+        "\r\n^DHCP: 4DC6A90A,FCFFFFFF,4EC6A90A,4EC6A90A,0470D5C1,C60F4382,150000000,50000000\r\n\r\nOK\r\n"
+    );
+    assert_eq!(bench.ask("AT^DHCPV6?"), "\r\nERROR\r\n");
     assert!(
         bench
-            .ask("AT^DHCP?")
-            .starts_with("\r\n^DHCP: 4DC6A90A,FCFFFFFF,4EC6A90A,")
+            .ask("AT+CGPADDR")
+            .contains("+CGPADDR: 1,\"10.169.198.77\"")
+    );
+    assert_eq!(bench.ask("AT^NDISDUP=1,0"), "\r\nOK\r\n");
+    assert_eq!(bench.told(), "\r\n^NDISSTAT: 0,,,\"IPV4\"\r\n");
+    for wrong in ["1", "1,2", "x,1", "1,1,\"a\",\"\",\"\",9"] {
+        assert!(bench.ask(&format!("AT^NDISDUP={wrong}")).contains("ERROR"));
+    }
+}
+
+#[test]
+fn a_call_of_both_families() {
+    let mut bench = Bench::new(2, "ipv6=on");
+    bench.told();
+    bench.ask("AT+CGDCONT=1,\"IPV4V6\",\"telenor.smart\"");
+    assert_eq!(bench.ask("AT^NDISDUP=1,1"), "\r\nOK\r\n");
+    assert_eq!(
+        bench.told(),
+        "\r\n^NDISSTAT: 1,,,\"IPV4\"\r\n\r\n^NDISSTAT: 1,,,\"IPV6\"\r\n"
+    );
+    assert!(
+        bench
+            .ask("AT^NDISSTATQRY?")
+            .contains("1,,,\"IPV4\",1,,,\"IPV6\"")
+    );
+    assert!(bench.ask("AT^DHCPV6?").contains(
+        "^DHCPV6: 2a02:2121:2c4:7105:5a2c:80ff:fe13:9208,64,::,::,2001:4600:4:fff::52,2001:4600:4:1fff::52,"
+    ));
+}
+
+#[test]
+fn a_call_that_fails_or_takes_its_time() {
+    let mut bench = Bench::new(2, "apn=internet");
+    bench.told();
+    assert_eq!(bench.ask("AT^NDISDUP=1,1,\"wrong\""), "\r\nOK\r\n");
+    assert_eq!(bench.told(), "\r\n^NDISSTAT: 0,27,,\"IPV4\"\r\n");
+
+    let mut bench = Bench::new(2, "connect_ms=500,ndisstat_short=on,dhcp_command=zeros");
+    bench.told();
+    bench.ask("AT^NDISDUP=1,1");
+    assert_eq!(bench.told(), "");
+    assert!(bench.ask("AT^NDISSTATQRY?").contains("^NDISSTATQry:2"));
+    let due = bench.firmware.deadline().unwrap();
+    bench.firmware.advance(&bench.knobs, due);
+    assert_eq!(bench.told(), "\r\n^NDISSTAT:1\r\n");
+    assert!(bench.ask("AT^NDISSTATQRY?").contains("^NDISSTATQry:1"));
+    assert!(bench.ask("AT^DHCP?").contains("^DHCP: 0,0,0,0,0,0,"));
+
+    let mut bench = Bench::new(2, "dial=nothing");
+    bench.told();
+    assert_eq!(bench.ask("AT^NDISDUP=1,1"), "\r\nOK\r\n");
+    assert_eq!(bench.told(), "");
+    assert!(bench.ask("AT^NDISSTATQRY?").contains("0,,,\"IPV4\""));
+    let mut bench = Bench::new(2, "sim=absent");
+    assert_eq!(
+        bench.ask("AT+CMEE=1;^NDISDUP=1,1"),
+        "\r\n+CME ERROR: 10\r\n"
     );
 }
 

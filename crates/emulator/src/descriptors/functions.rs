@@ -1,23 +1,46 @@
 //! The functions of a configuration that the modem has something behind.
 
-use uwwan_usb::descriptors::{ClassTriple, Configuration, Descriptors, Functional};
+use uwwan_usb::descriptors::{
+    AlternateSetting, ClassTriple, Configuration, Descriptors, Endpoint, Functional, Interface,
+    TransferKind,
+};
 use uwwan_usb::functions::{self, SerialFunction};
 
 /// Class of the communication interface of an ECM function (CDC ECM 1.2, 4).
 const ECM: ClassTriple = ClassTriple(0x02, 0x06, 0x00);
-/// Class and protocol of Huawei's own NCM.
-const VENDOR_NCM: (u8, u8) = (0xff, 0x16);
+/// `bInterfaceProtocol` values of Huawei's own NCM, of class ff (Linux `huawei_cdc_ncm.c`; 46 and 76
+/// are those of operators' sticks).
+const VENDOR_NCM: [u8; 3] = [0x16, 0x46, 0x76];
+/// Vendor ids of the makers whose Ethernet functions carry nothing before a call is dialled: Huawei,
+/// and HP with Huawei's modules.
+const DIALLING_VENDORS: [u16; 2] = [HUAWEI, 0x03f0];
+/// Huawei's vendor id.
+const HUAWEI: u16 = 0x12d1;
+/// The bit of bmNetworkCapabilities that says that the function takes encapsulated commands (NCM 1.0,
+/// table 5-2).
+const CAPABILITY_ENCAPSULATED: u8 = 0x04;
+/// Length of the longest frame of a function that declares none, in bytes, checksum left out.
+const USUAL_FRAME: usize = 1514;
 
 /// Payload of a network function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NetworkKind {
-    /// A control session, and IP packets.
+    /// A control session, and IP packets in NTBs.
     Mbim,
-    /// Ethernet frames.
-    Ethernet,
+    /// Ethernet frames in NTBs.
+    Ncm,
+    /// Ethernet frames, one a transfer.
+    Ecm,
 }
 
-/// An MBIM or NCM function.
+impl NetworkKind {
+    /// Returns whether the function carries Ethernet frames.
+    pub fn is_ethernet(self) -> bool {
+        self != Self::Mbim
+    }
+}
+
+/// An MBIM, NCM or ECM function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DataFunction {
     /// Payload of the function.
@@ -40,6 +63,10 @@ pub(crate) struct DataFunction {
     pub segment: usize,
     /// `bmNetworkCapabilities`.
     pub capabilities: u8,
+    /// Whether an Ethernet function carries nothing before a call is dialled, as makers have it.
+    pub dials: bool,
+    /// Whether encapsulated commands carry AT.
+    pub pipe: bool,
 }
 
 impl Default for DataFunction {
@@ -56,30 +83,21 @@ impl Default for DataFunction {
             packet: 512,
             segment: 1500,
             capabilities: 0x20,
+            dials: false,
+            pipe: false,
         }
     }
-}
-
-/// An ECM function, behind which nobody is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct EcmFunction {
-    /// `bInterfaceNumber` of the communication interface.
-    pub control: u8,
-    /// `bInterfaceNumber` of the data interface.
-    pub data: u8,
-    /// Address of the interrupt endpoint, if the function has one.
-    pub interrupt: Option<u8>,
 }
 
 /// The functions of one configuration.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Functions {
-    /// The function that carries the data: the first MBIM function, or else the first NCM function.
+    /// The function that carries the data: the first MBIM function, or else the first NCM function of
+    /// the class, of Huawei's own, or the first ECM function.
     pub data: Option<DataFunction>,
-    /// The first ECM function.
-    pub ecm: Option<EcmFunction>,
-    /// `bInterfaceNumber` of Huawei's own NCM, which answers NTB requests and carries nothing.
-    pub vendor_ncm: Option<u8>,
+    /// `bInterfaceNumber` of the interfaces of other Ethernet functions that take the class requests:
+    /// they answer, and carry nothing.
+    pub idle: Vec<u8>,
     /// The serial functions.
     pub serial: Vec<SerialFunction>,
     /// Interfaces that a kernel driver of Linux binds to, with its name.
@@ -98,6 +116,7 @@ impl Functions {
         ncm.retain(|function| function.configuration == value);
         let mut serial = functions::serial(device);
         serial.retain(|function| function.configuration == value);
+        let own = vendor_ncm(configuration);
         let ecm = ecm(configuration);
 
         let mut drivers: Vec<(u8, &'static str)> = Vec::new();
@@ -119,6 +138,12 @@ impl Functions {
                 [function.control_interface, function.data_interface],
                 "cdc_ncm",
             );
+        }
+        // Those of Huawei's vendor id; the table has the subclasses 2 and 3 (Linux huawei_cdc_ncm.c).
+        for (function, subclass) in &own {
+            if device.vendor() == HUAWEI && matches!(subclass, 2 | 3) {
+                bind([function.control, function.data], "huawei_cdc_ncm");
+            }
         }
         for function in &ecm {
             bind([function.control, function.data], "cdc_ether");
@@ -143,9 +168,11 @@ impl Functions {
             packet: function.bulk_in.max_packet_size.into(),
             segment: function.max_segment_size.into(),
             capabilities: function.capabilities,
+            dials: false,
+            pipe: false,
         });
         let ncm = ncm.first().map(|function| DataFunction {
-            kind: NetworkKind::Ethernet,
+            kind: NetworkKind::Ncm,
             control: function.control_interface,
             data: function.data_interface,
             alternate: function.data_alternate,
@@ -155,11 +182,23 @@ impl Functions {
             packet: function.bulk_in.max_packet_size.into(),
             segment: function.max_segment_size.into(),
             capabilities: function.capabilities,
+            // Those of the class are links that are up, unless a knob says otherwise.
+            dials: false,
+            pipe: device.vendor() == HUAWEI && function.capabilities & CAPABILITY_ENCAPSULATED != 0,
         });
+        let own = own.into_iter().map(|(function, _)| function);
+        let ecm = ecm.into_iter().map(|function| DataFunction {
+            dials: DIALLING_VENDORS.contains(&device.vendor()),
+            ..function
+        });
+        let mut ethernet: Vec<DataFunction> = ncm.into_iter().chain(own).chain(ecm).collect();
+        let data = match mbim {
+            None if !ethernet.is_empty() => Some(ethernet.remove(0)),
+            mbim => mbim,
+        };
         Self {
-            data: mbim.or(ncm),
-            ecm: ecm.into_iter().next(),
-            vendor_ncm: vendor_ncm(configuration),
+            data,
+            idle: ethernet.iter().map(|function| function.control).collect(),
             serial,
             drivers,
         }
@@ -167,30 +206,87 @@ impl Functions {
 }
 
 /// Returns the ECM functions of a configuration: those with a union that names a data interface.
-fn ecm(configuration: &Configuration) -> Vec<EcmFunction> {
+fn ecm(configuration: &Configuration) -> Vec<DataFunction> {
     let interfaces = configuration.interfaces.iter();
     interfaces
         .filter_map(|interface| {
             let alternate = interface.alternates.iter().find(|a| a.class == ECM)?;
-            let data = alternate.functional.iter().find_map(|f| match f {
-                Functional::Union { subordinates, .. } => subordinates.first().copied(),
-                _ => None,
-            })?;
-            Some(EcmFunction {
-                control: interface.number,
-                data,
-                interrupt: alternate.endpoints.first().map(|end| end.address),
-            })
+            let data = union(alternate)?;
+            let data = configuration.interface(data)?;
+            function(NetworkKind::Ecm, interface, alternate, data)
         })
         .collect()
 }
 
-/// Returns the number of the first interface that is Huawei's own NCM.
-fn vendor_ncm(configuration: &Configuration) -> Option<u8> {
-    let mut interfaces = configuration.interfaces.iter();
-    let found = interfaces.find(|interface| {
-        let mut alternates = interface.alternates.iter();
-        interface.alternates.len() > 1 && alternates.all(|a| (a.class.0, a.class.2) == VENDOR_NCM)
+/// Returns the functions of a configuration that are NCM of Huawei's own, each with its subclass: an
+/// interface whose alternate setting 1 has the endpoints, or one with another for the data.
+fn vendor_ncm(configuration: &Configuration) -> Vec<(DataFunction, u8)> {
+    let vendors = |class: ClassTriple| class.0 == 0xff && VENDOR_NCM.contains(&class.2);
+    let interfaces = configuration.interfaces.iter();
+    interfaces
+        .filter_map(|interface| {
+            let first = interface.alternates.iter().find(|a| vendors(a.class))?;
+            let named = union(first).and_then(|number| configuration.interface(number));
+            let data = named.unwrap_or(interface);
+            let found = function(NetworkKind::Ncm, interface, first, data)?;
+            let found = DataFunction {
+                dials: true,
+                pipe: found.capabilities & CAPABILITY_ENCAPSULATED != 0,
+                ..found
+            };
+            Some((found, first.class.1))
+        })
+        .collect()
+}
+
+/// Returns the data interface that the union of an alternate setting names.
+fn union(alternate: &AlternateSetting) -> Option<u8> {
+    alternate.functional.iter().find_map(|f| match f {
+        Functional::Union { subordinates, .. } => subordinates.first().copied(),
+        _ => None,
+    })
+}
+
+/// Puts an Ethernet function together from its control interface and the interface with its data.
+fn function(
+    kind: NetworkKind,
+    control: &Interface,
+    first: &AlternateSetting,
+    data: &Interface,
+) -> Option<DataFunction> {
+    let end = |alternate: &AlternateSetting, kind: TransferKind, inward: bool| {
+        let mut ends = alternate.endpoints.iter();
+        let found = ends.find(|e| e.kind == kind && e.is_in() == inward && e.max_packet_size > 0);
+        found.copied()
+    };
+    let (alternate, bulk_in, bulk_out): (u8, Endpoint, Endpoint) =
+        data.alternates.iter().find_map(|a| {
+            let bulk_in = end(a, TransferKind::Bulk, true)?;
+            let bulk_out = end(a, TransferKind::Bulk, false)?;
+            Some((a.number, bulk_in, bulk_out))
+        })?;
+    let interrupt = end(first, TransferKind::Interrupt, true);
+    let segment = first.functional.iter().find_map(|f| match *f {
+        Functional::Ethernet {
+            max_segment_size, ..
+        } => Some(max_segment_size),
+        _ => None,
     });
-    found.map(|interface| interface.number)
+    let capabilities = first.functional.iter().find_map(|f| match *f {
+        Functional::Ncm { capabilities, .. } => Some(capabilities),
+        _ => None,
+    });
+    Some(DataFunction {
+        kind,
+        control: control.number,
+        data: data.number,
+        alternate,
+        interrupt: interrupt.map(|end| end.address),
+        bulk_in: bulk_in.address,
+        bulk_out: bulk_out.address,
+        packet: bulk_in.max_packet_size.into(),
+        segment: segment.map_or(USUAL_FRAME, usize::from),
+        capabilities: capabilities.unwrap_or(0),
+        ..DataFunction::default()
+    })
 }

@@ -1,3 +1,6 @@
+use uwwan_mbim::services::basic_connect::ContextIpType;
+use uwwan_mbim::status::NwError;
+
 use super::*;
 
 fn boot(knobs: &str) -> (Firmware, Knobs, Instant) {

@@ -229,6 +229,71 @@ impl IpConfigurationAnswer {
 }
 
 choice! {
+    /// Whether an Ethernet function carries nothing before `^NDISDUP` has dialled.
+    Dialling {
+        /// As the maker has it: Huawei's own NCM and the ECM of its modems want it, NCM of the class
+        /// does not.
+        Usual = "usual",
+        /// Every Ethernet function wants it.
+        Wanted = "wanted",
+        /// No Ethernet function wants it.
+        Needless = "needless",
+    }
+}
+
+choice! {
+    /// What becomes of a call that `^NDISDUP` dials.
+    DialOutcome {
+        /// It comes up.
+        Connects = "connects",
+        /// The command succeeds, and nothing comes of it.
+        Nothing = "nothing",
+        /// The modem says that it is up, and the link stays down.
+        NoCarrier = "no_carrier",
+    }
+}
+
+choice! {
+    /// What `^DHCP?` and `^DHCPV6?` are answered with while a call is up.
+    AddressAnswer {
+        /// The addresses.
+        Told = "told",
+        /// Zeros.
+        Zeros = "zeros",
+        /// ERROR.
+        Refused = "refused",
+    }
+}
+
+choice! {
+    /// What the DHCP server of the link does.
+    DhcpManner {
+        /// It leases the address of the data session.
+        Right = "right",
+        /// It does not answer.
+        Silent = "silent",
+        /// It offers the address and refuses to lease it.
+        Refuses = "refuses",
+        /// It leases an address of 169.254.0.0/16, to which no packet finds its way.
+        Wrong = "wrong",
+    }
+}
+
+choice! {
+    /// How the modem resolves Ethernet addresses.
+    ArpManner {
+        /// It answers ARP and neighbour solicitations for every address but the host's own.
+        Answers = "answers",
+        /// It answers neither.
+        Silent = "silent",
+        /// It asks for the host's address, and sends no IPv4 before that is answered.
+        Asks = "asks",
+        /// It takes the host's Ethernet address for its own.
+        Own = "own",
+    }
+}
+
+choice! {
     /// Kernel drivers the host of the in-process backend pretends to have.
     HostDrivers {
         /// `cdc_ether`, `option` and `cdc_mbim` bind as a configuration is selected.

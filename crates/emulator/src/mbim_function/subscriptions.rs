@@ -134,6 +134,6 @@ pub(super) fn of(change: Change, context: &MbimContext<'_>) -> Option<(CidId, Ve
             sms::MESSAGE_STORE_STATUS,
             state::store_status(Some(place), context).encode_info(),
         ),
-        Change::Dial => return None,
+        Change::Call(_) => return None,
     })
 }

@@ -1,5 +1,7 @@
 //! Parts of the modem that the data path works with.
 
+use std::time::Instant;
+
 use super::routes::Routes;
 use crate::far_side::Network;
 use crate::knobs::Knobs;
@@ -15,6 +17,8 @@ pub(crate) struct DataContext<'a> {
     pub knobs: &'a Knobs,
     /// Numbers of things that happened.
     pub counters: &'a mut Counters,
+    /// The time of the transfer.
+    pub now: Instant,
     /// Recorder of violations.
     pub recorder: &'a Recorder,
 }

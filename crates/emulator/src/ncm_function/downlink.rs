@@ -1,19 +1,20 @@
 //! NTBs for the host.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use uwwan_ncm::{
     Builder, Choices, Format, Framing, Full, Function, NtbParameters, Padding, Placement, Stream,
 };
 
 use super::context::DataContext;
-use super::ethernet;
+use super::ethernet::{self, Ends};
 use super::link::{self, arp_request, neighbour_solicitation, router_advertisement};
 use super::routes::version;
 use crate::descriptors::{DataFunction, NetworkKind};
 use crate::device::InVerdict;
 use crate::far_side::session_of;
-use crate::knobs::{Knobs, NdpPlace};
+use crate::knobs::{ArpManner, Knobs, NdpPlace};
 use crate::random::Random;
 
 /// Packets that nobody wants and that are thrown away at one time.
@@ -43,8 +44,12 @@ pub(super) struct Downlink {
     holds: bool,
     /// Packets the network itself sends first, each with its data session.
     first: VecDeque<(u8, Vec<u8>)>,
+    /// Answers of a DHCP server that takes its time, in order of the time at which each is due.
+    later: VecDeque<(Instant, u8, Vec<u8>)>,
     /// The network waits for a neighbour advertisement.
     soliciting: bool,
+    /// The router has asked for the host's Ethernet address by ARP, and has had its answer.
+    resolved: bool,
     random: Random,
     /// Number of NTBs built, for the knobs that count them.
     ntbs: u64,
@@ -75,7 +80,9 @@ impl Downlink {
             held: vec![0; LONGEST],
             holds: false,
             first: VecDeque::new(),
+            later: VecDeque::new(),
             soliciting: false,
+            resolved: false,
             random,
             ntbs: 0,
             stalled: false,
@@ -115,6 +122,8 @@ impl Downlink {
     /// Queues what the network sends as a data session comes up.
     pub fn session_up(&mut self, session: u8, v6: bool, knobs: &Knobs) {
         self.first.clear();
+        self.later.clear();
+        self.resolved = false;
         if knobs.connect_banner {
             self.first
                 .push_back((session, b"CONNECT 21600000".to_vec()));
@@ -134,12 +143,38 @@ impl Downlink {
     }
 
     /// Queues the answer to a packet of the host to the link, if the link answers it.
-    pub fn answer(&mut self, session: u8, packet: &[u8], knobs: &Knobs) {
-        if self.first.len() < MAX_FIRST
-            && let Some(answer) = link::answer(session, packet, knobs, self.function.kind)
+    pub fn answer(&mut self, session: u8, packet: &[u8], knobs: &Knobs, now: Instant) {
+        let ends = Ends::of(self.host, knobs.arp);
+        if self.first.len() + self.later.len() < MAX_FIRST
+            && let Some(answer) = link::answer(session, packet, knobs, self.function.kind, ends)
+        {
+            if knobs.dhcp_ms != 0 && link::is_dhcp(packet) {
+                let due = now + Duration::from_millis(knobs.dhcp_ms);
+                self.later.push_back((due, session, answer));
+            } else {
+                self.first.push_back((session, answer));
+            }
+        }
+    }
+
+    /// Takes note that the host has answered the router's ARP request.
+    pub fn host_resolved(&mut self) {
+        self.resolved = true;
+    }
+
+    /// Sends the answers that are due.
+    pub fn advance(&mut self, now: Instant) {
+        while let Some((due, ..)) = self.later.front()
+            && *due <= now
+            && let Some((_, session, answer)) = self.later.pop_front()
         {
             self.first.push_back((session, answer));
         }
+    }
+
+    /// Returns when the next answer is due.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.later.front().map(|(due, ..)| *due)
     }
 
     /// Takes note of the host's Ethernet address.
@@ -184,7 +219,10 @@ impl Downlink {
             }
             return mishap;
         }
-        let longest = self.builder.framing().max_ntb;
+        let longest = match self.function.kind {
+            NetworkKind::Ecm => self.function.segment.max(ethernet::HEADER),
+            NetworkKind::Mbim | NetworkKind::Ncm => self.builder.framing().max_ntb,
+        };
         if room.len() >= longest {
             let (length, short) = self.build(room, context);
             if length == 0 {
@@ -242,6 +280,9 @@ impl Downlink {
     /// Builds an NTB from what waits. Returns its length in bytes, 0 when nothing waits, and whether its
     /// last packet is short.
     fn build(&mut self, ntb: &mut [u8], context: &mut DataContext<'_>) -> (usize, bool) {
+        if self.function.kind == NetworkKind::Ecm {
+            return self.build_frame(ntb, context);
+        }
         let packets = self.function.kind == NetworkKind::Mbim;
         if packets && context.routes.only_zero() && self.first.is_empty() {
             self.place_session_0(ntb, context);
@@ -264,6 +305,42 @@ impl Downlink {
         }
         let short = finished.zero_packet || !finished.length.is_multiple_of(self.function.packet);
         (finished.length, short)
+    }
+
+    /// Puts one packet that waits into a frame of its own. Returns the frame's length in bytes, 0 when
+    /// nothing waits, and that its last packet is short: a zero-length packet follows a full one (CDC ECM
+    /// 1.2, 3.3.1).
+    fn build_frame(&mut self, room: &mut [u8], context: &mut DataContext<'_>) -> (usize, bool) {
+        let most = room.len().min(self.function.segment);
+        let Some((head, body)) = room[..most].split_at_mut_checked(ethernet::HEADER) else {
+            return (0, false);
+        };
+        for _ in 0..MAX_DISCARDED {
+            let length = if let Some((_, packet)) = self.first.pop_front() {
+                let Some(place) = body.get_mut(..packet.len()) else {
+                    continue;
+                };
+                place.copy_from_slice(&packet);
+                packet.len()
+            } else {
+                let Some(length) = context.network.receive(body) else {
+                    break;
+                };
+                if !self.wanted(0, &mut body[..length], context) {
+                    continue;
+                }
+                length
+            };
+            let ends = Ends::of(self.host, context.knobs.arp);
+            head.copy_from_slice(&ethernet::header(&body[..length], ends));
+            self.ntbs += 1;
+            context.counters.blocks_in += 1;
+            context.counters.datagrams_in += 1;
+            context.counters.bytes_in += length as u64;
+            self.mishap = self.next_mishap(context.knobs);
+            return (ethernet::HEADER + length, true);
+        }
+        (0, false)
     }
 
     /// Draws what is to happen before the next NTB.
@@ -313,13 +390,14 @@ impl Downlink {
 
     /// Places packets of several data sessions: a packet's session is known only once it is here.
     fn place_any(&mut self, ntb: &mut [u8], context: &mut DataContext<'_>) {
+        let ends = Ends::of(self.host, context.knobs.arp);
         let mut discarded = 0;
         while discarded < MAX_DISCARDED {
             let session = if let Some((session, packet)) = self.first.front() {
                 match place(
                     &mut self.builder,
                     self.function.kind,
-                    self.host,
+                    ends,
                     *session,
                     packet,
                     ntb,
@@ -345,7 +423,7 @@ impl Downlink {
                 }
                 match self.function.kind {
                     NetworkKind::Mbim => session_of(&self.held, context.knobs),
-                    NetworkKind::Ethernet => 0,
+                    NetworkKind::Ncm | NetworkKind::Ecm => 0,
                 }
             };
             let mut packet = std::mem::take(&mut self.held);
@@ -359,7 +437,7 @@ impl Downlink {
             match place(
                 &mut self.builder,
                 self.function.kind,
-                self.host,
+                ends,
                 session,
                 &self.held,
                 ntb,
@@ -379,6 +457,14 @@ impl Downlink {
             return false;
         }
         let knobs = context.knobs;
+        let asks = knobs.arp == ArpManner::Asks && self.function.kind.is_ethernet();
+        if asks && version == 4 && !self.resolved {
+            // One request at a time; who waits for the packet sends it again.
+            if self.first.is_empty() {
+                self.first.push_back((session, arp_request(session, knobs)));
+            }
+            return false;
+        }
         if knobs.drop_in_ppm != 0 && self.random.happens(knobs.drop_in_ppm) {
             context.counters.dropped_in += 1;
             return false;
@@ -420,15 +506,15 @@ impl Downlink {
 fn place(
     builder: &mut Builder,
     kind: NetworkKind,
-    host: Option<ethernet::Address>,
+    ends: Ends,
     session: u8,
     packet: &[u8],
     ntb: &mut [u8],
 ) -> Result<(), Full> {
     let (stream, header) = match kind {
         NetworkKind::Mbim => (Stream::Ips(session), None),
-        NetworkKind::Ethernet => {
-            let header = ethernet::header(packet, host);
+        NetworkKind::Ncm | NetworkKind::Ecm => {
+            let header = ethernet::header(packet, ends);
             (Stream::Ethernet { crc: false }, Some(header))
         }
     };
@@ -459,7 +545,7 @@ fn framing(
         &Choices {
             function: match function.kind {
                 NetworkKind::Mbim => Function::Mbim,
-                NetworkKind::Ethernet => Function::Ncm,
+                NetworkKind::Ncm | NetworkKind::Ecm => Function::Ncm,
             },
             ..Choices::default()
         },

@@ -1,11 +1,13 @@
 //! The frames of an Ethernet function (IEEE 802.3, 3.1): packets for the network come in them, and what
 //! is for the host goes out in them.
 
+use crate::knobs::ArpManner;
+
 /// An Ethernet address.
 pub(super) type Address = [u8; 6];
 
 /// Length of the header, in bytes.
-const HEADER: usize = 14;
+pub(super) const HEADER: usize = 14;
 /// Ethernet address of the router at the other end of the link.
 pub(super) const ROUTER: Address = [0x02, 0x50, 0xf3, 0, 0, 0];
 /// Address that frames go to while the host's own is not known.
@@ -25,11 +27,32 @@ pub(super) fn unwrap(frame: &[u8]) -> Option<(Address, &[u8])> {
     known.then_some((source, packet))
 }
 
+/// The addresses of both ends of the link, as the router has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ends {
+    /// Address of the host, once a frame of it has come.
+    pub host: Option<Address>,
+    /// Address of the router.
+    pub router: Address,
+}
+
+impl Ends {
+    /// Returns the ends of a link with that host. A modem that takes the host's address for its own does
+    /// so once it knows it.
+    pub fn of(host: Option<Address>, arp: ArpManner) -> Self {
+        let borrowed = host.filter(|_| arp == ArpManner::Own);
+        Self {
+            host,
+            router: borrowed.unwrap_or(ROUTER),
+        }
+    }
+}
+
 /// Returns the header of the frame with a packet for the host: IPv4, IPv6 or ARP.
-pub(super) fn header(packet: &[u8], host: Option<Address>) -> [u8; HEADER] {
+pub(super) fn header(packet: &[u8], ends: Ends) -> [u8; HEADER] {
     let mut header = [0; HEADER];
-    header[..6].copy_from_slice(&host.unwrap_or(BROADCAST));
-    header[6..12].copy_from_slice(&ROUTER);
+    header[..6].copy_from_slice(&ends.host.unwrap_or(BROADCAST));
+    header[6..12].copy_from_slice(&ends.router);
     header[12..].copy_from_slice(match packet.first().map(|byte| byte >> 4) {
         Some(4) => &[0x08, 0x00],
         Some(6) => &[0x86, 0xdd],
@@ -45,13 +68,18 @@ mod tests {
     #[test]
     fn packets_survive_their_frames() {
         let host = [2, 0, 0, 0, 0, 1];
+        let ends = Ends::of(Some(host), ArpManner::Answers);
         for packet in [&[0x45, 1, 2][..], &[0x60, 1], &[0, 1, 8, 0, 6, 4, 0, 1]] {
-            let mut frame = header(packet, Some(host)).to_vec();
+            let mut frame = header(packet, ends).to_vec();
             assert_eq!(frame[..6], host);
             frame.extend(packet);
             assert_eq!(unwrap(&frame), Some((ROUTER, packet)));
         }
-        assert_eq!(header(&[0x45], None)[..6], BROADCAST);
+        let unknown = Ends::of(None, ArpManner::Own);
+        assert_eq!(header(&[0x45], unknown)[..6], BROADCAST);
+        assert_eq!(header(&[0x45], unknown)[6..12], ROUTER);
+        let own = Ends::of(Some(host), ArpManner::Own);
+        assert_eq!(header(&[0x45], own)[6..12], host);
         // A VLAN tag, a type that belies the packet, and a header alone.
         for frame in [
             [&[0; 12][..], &[0x81, 0, 0, 1, 8, 0, 0x45]].concat(),

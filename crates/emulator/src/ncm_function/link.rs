@@ -8,11 +8,11 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::ethernet;
+use super::ethernet::{self, Address, Ends};
 use super::routes::version;
 use crate::descriptors::NetworkKind;
 use crate::far_side;
-use crate::knobs::Knobs;
+use crate::knobs::{ArpManner, DhcpManner, Knobs};
 
 /// The protocol ICMPv6 (RFC 4443), and its types router solicitation and neighbour advertisement
 /// (RFC 4861, 4.1 and 4.4).
@@ -52,6 +52,9 @@ const NAK: u8 = 6;
 const INFORM: u8 = 8;
 /// Time for which an address is leased, in seconds.
 const LEASE: u32 = 7200;
+/// Address that a DHCP server which is wrong leases: one that a host gives itself where it finds no
+/// server (RFC 3927).
+const WRONG_ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 7, 7);
 
 /// Address of the router on the link.
 const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
@@ -80,7 +83,7 @@ pub(super) fn is_asked(packet: &[u8], kind: NetworkKind) -> bool {
     let resolves = version(packet) == 0 || icmpv6_type(packet) == Some(NEIGHBOUR_SOLICITATION);
     icmpv6_type(packet) == Some(ROUTER_SOLICITATION)
         || dhcp_message(packet).is_some()
-        || (kind == NetworkKind::Ethernet && resolves)
+        || (kind.is_ethernet() && resolves)
 }
 
 /// Returns the link's answer to a packet of the host, if there is one. Beside IP packets it takes and
@@ -90,9 +93,11 @@ pub(super) fn answer(
     packet: &[u8],
     knobs: &Knobs,
     kind: NetworkKind,
+    ends: Ends,
 ) -> Option<Vec<u8>> {
-    let ethernet = kind == NetworkKind::Ethernet;
+    let ethernet = kind.is_ethernet();
     let over_link = |told: bool| ethernet || !told;
+    let resolves = knobs.arp != ArpManner::Silent;
     let (told4, told6) = (
         knobs.ip_configuration.tells_v4(),
         knobs.ip_configuration.tells_v6(),
@@ -102,11 +107,13 @@ pub(super) fn answer(
             return (over_link(told6) || knobs.ipv6_link_local)
                 .then(|| router_advertisement(session, knobs));
         }
-        Some(NEIGHBOUR_SOLICITATION) if ethernet => return neighbour_advertisement(packet),
+        Some(NEIGHBOUR_SOLICITATION) if ethernet => {
+            return neighbour_advertisement(packet, ends.router).filter(|_| resolves);
+        }
         _ => {}
     }
     if ethernet && version(packet) == 0 {
-        return arp_reply(packet);
+        return arp_reply(packet, ends.router).filter(|_| resolves);
     }
     over_link(told4)
         .then(|| dhcp(session, dhcp_message(packet)?, knobs))
@@ -115,7 +122,7 @@ pub(super) fn answer(
 
 /// Returns the answer to an ARP request for an address that is not the host's own (RFC 826): the
 /// router has it. A host that probes whether its own address is free (RFC 5227) sends from 0.0.0.0.
-fn arp_reply(request: &[u8]) -> Option<Vec<u8>> {
+fn arp_reply(request: &[u8], router: Address) -> Option<Vec<u8>> {
     let request: &[u8; 28] = request.first_chunk()?;
     let (sender, target) = (&request[14..18], &request[24..28]);
     if request[..8] != [0, 1, 8, 0, 6, 4, 0, 1] || sender == [0; 4] || sender == target {
@@ -123,7 +130,7 @@ fn arp_reply(request: &[u8]) -> Option<Vec<u8>> {
     }
     let mut reply = request[..8].to_vec();
     reply[7] = 2;
-    reply.extend(ethernet::ROUTER);
+    reply.extend(router);
     reply.extend(target);
     reply.extend(&request[8..18]);
     Some(reply)
@@ -131,7 +138,7 @@ fn arp_reply(request: &[u8]) -> Option<Vec<u8>> {
 
 /// Returns the answer to a neighbour solicitation for an address that is not the host's own (RFC 4861,
 /// 4.4): the router has it. A host that probes whether its own address is free sends from `::`.
-fn neighbour_advertisement(solicitation: &[u8]) -> Option<Vec<u8>> {
+fn neighbour_advertisement(solicitation: &[u8], router: Address) -> Option<Vec<u8>> {
     let source: [u8; 16] = *solicitation.get(8..24)?.first_chunk()?;
     let target: [u8; 16] = *solicitation.get(48..64)?.first_chunk()?;
     if source == [0; 16] {
@@ -141,8 +148,19 @@ fn neighbour_advertisement(solicitation: &[u8]) -> Option<Vec<u8>> {
     let mut message = vec![NEIGHBOUR_ADVERTISEMENT, 0, 0, 0, 0xe0, 0, 0, 0];
     message.extend(target);
     message.extend([2, 1]);
-    message.extend(ethernet::ROUTER);
+    message.extend(router);
     Some(icmpv6(target, source, message))
+}
+
+/// Returns whether a packet of the host is for the DHCP server.
+pub(super) fn is_dhcp(packet: &[u8]) -> bool {
+    dhcp_message(packet).is_some()
+}
+
+/// Returns whether a packet of the host is the answer to [`arp_request`].
+pub(super) fn answers_arp(packet: &[u8], session: u8, knobs: &Knobs) -> bool {
+    let address = far_side::v4_of(session, knobs).address.octets();
+    packet.starts_with(&[0, 1, 8, 0, 6, 4, 0, 2]) && packet.get(14..18) == Some(&address)
 }
 
 /// Returns the DHCP server's answer to a message (RFC 2131, 4.3).
@@ -154,7 +172,13 @@ fn dhcp(session: u8, message: &[u8], knobs: &Knobs) -> Option<Vec<u8>> {
         return None;
     }
     let address = |at: usize| Ipv4Addr::new(head[at], head[at + 1], head[at + 2], head[at + 3]);
-    let v4 = far_side::v4_of(session, knobs);
+    let mut v4 = far_side::v4_of(session, knobs);
+    match knobs.dhcp {
+        DhcpManner::Silent => return None,
+        // Nobody on the far side knows this one.
+        DhcpManner::Wrong => v4.address = WRONG_ADDRESS,
+        DhcpManner::Right | DhcpManner::Refuses => {}
+    }
     if option(options, OPTION_SERVER).is_some_and(|server| server != v4.gateway.octets()) {
         return None;
     }
@@ -165,7 +189,7 @@ fn dhcp(session: u8, message: &[u8], knobs: &Knobs) -> Option<Vec<u8>> {
     };
     let kind = match *option(options, OPTION_TYPE)? {
         [DISCOVER] => OFFER,
-        [REQUEST] if wanted == v4.address => ACK,
+        [REQUEST] if wanted == v4.address && knobs.dhcp != DhcpManner::Refuses => ACK,
         [REQUEST] => NAK,
         [INFORM] => ACK,
         _ => return None,
@@ -337,6 +361,11 @@ fn checksum(parts: &[&[u8]]) -> u16 {
 mod tests {
     use super::*;
 
+    const ENDS: Ends = Ends {
+        host: None,
+        router: ethernet::ROUTER,
+    };
+
     /// A DHCP message of a client as RFC 2131, 2 lays it out, in a packet from 0.0.0.0 to everybody.
     fn asking(kind: u8, flags: u8, requested: Option<Ipv4Addr>) -> Vec<u8> {
         let mut message = vec![0; COOKIE_AT];
@@ -366,6 +395,7 @@ mod tests {
             &asking(DISCOVER, 0x80, None),
             &over_link(),
             NetworkKind::Mbim,
+            ENDS,
         )
         .unwrap();
         assert_eq!(told[16..20], [255; 4]);
@@ -394,6 +424,7 @@ mod tests {
             &asking(REQUEST, 0, Some(own)),
             &over_link(),
             NetworkKind::Mbim,
+            ENDS,
         )
         .unwrap();
         assert_eq!(told[16..20], own.octets());
@@ -408,6 +439,7 @@ mod tests {
             &asking(REQUEST, 0, Some(own)),
             &over_link(),
             NetworkKind::Mbim,
+            ENDS,
         )
         .unwrap();
         let options = &told[28 + COOKIE_AT + 4..];
@@ -419,7 +451,7 @@ mod tests {
         let discover = asking(DISCOVER, 0, None);
         assert!(is_asked(&discover, NetworkKind::Mbim));
         assert_eq!(
-            answer(0, &discover, &Knobs::default(), NetworkKind::Mbim),
+            answer(0, &discover, &Knobs::default(), NetworkKind::Mbim, ENDS),
             None
         );
     }
@@ -430,10 +462,10 @@ mod tests {
         solicitation.extend([0; 32]);
         solicitation.extend([ROUTER_SOLICITATION, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(
-            answer(0, &solicitation, &Knobs::default(), NetworkKind::Mbim),
+            answer(0, &solicitation, &Knobs::default(), NetworkKind::Mbim, ENDS),
             None
         );
-        let packet = answer(1, &solicitation, &over_link(), NetworkKind::Mbim).unwrap();
+        let packet = answer(1, &solicitation, &over_link(), NetworkKind::Mbim, ENDS).unwrap();
         let message = &packet[40..];
         let pseudo = [0, ICMPV6, 0, message.len() as u8];
         assert_eq!(checksum(&[&packet[8..40], &pseudo, message]), 0);
@@ -451,7 +483,7 @@ mod tests {
         let discover = asking(DISCOVER, 0x80, None);
         for (told, v4, v6) in [("ipv4", false, true), ("ipv6", true, false)] {
             let knobs = format!("ip_configuration={told}").parse().unwrap();
-            let answered = |packet| answer(0, packet, &knobs, NetworkKind::Mbim).is_some();
+            let answered = |packet| answer(0, packet, &knobs, NetworkKind::Mbim, ENDS).is_some();
             assert_eq!((answered(&discover), answered(&solicitation)), (v4, v6));
         }
     }
@@ -460,11 +492,14 @@ mod tests {
     fn whatever_else_comes_is_not_answered() {
         let whole = asking(DISCOVER, 0, None);
         for cut in 0..whole.len() {
-            let _ = answer(0, &whole[..cut], &over_link(), NetworkKind::Mbim);
+            let _ = answer(0, &whole[..cut], &over_link(), NetworkKind::Mbim, ENDS);
         }
         let mut reply = whole.clone();
         reply[28] = 2;
-        assert_eq!(answer(0, &reply, &over_link(), NetworkKind::Mbim), None);
+        assert_eq!(
+            answer(0, &reply, &over_link(), NetworkKind::Mbim, ENDS),
+            None
+        );
         for packet in [&[][..], &[0x45], &[0x60; 39], &[0; 28]] {
             assert!(!is_asked(packet, NetworkKind::Mbim));
         }
@@ -475,24 +510,27 @@ mod tests {
         let mut request = vec![0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1, 10, 0, 0, 5];
         request.extend([0; 6]);
         request.extend([10, 0, 0, 1]);
-        let kind = NetworkKind::Ethernet;
+        let kind = NetworkKind::Ncm;
         assert!(is_asked(&request, kind));
-        let reply = answer(0, &request, &Knobs::default(), kind).unwrap();
+        let reply = answer(0, &request, &Knobs::default(), kind, ENDS).unwrap();
         assert_eq!(reply[7..18], [2, 2, 0x50, 0xf3, 0, 0, 0, 10, 0, 0, 1]);
         assert_eq!(reply[18..28], [2, 0, 0, 0, 0, 1, 10, 0, 0, 5]);
         request[24..28].copy_from_slice(&[10, 0, 0, 5]);
-        assert_eq!(answer(0, &request, &Knobs::default(), kind), None);
+        assert_eq!(answer(0, &request, &Knobs::default(), kind, ENDS), None);
         request[14..18].fill(0);
-        assert_eq!(answer(0, &request, &Knobs::default(), kind), None);
+        assert_eq!(answer(0, &request, &Knobs::default(), kind, ENDS), None);
 
         let mut solicitation = vec![0x60, 0, 0, 0, 0, 24, ICMPV6, 255];
         solicitation.extend([7; 32]);
         solicitation.extend([NEIGHBOUR_SOLICITATION, 0, 0, 0, 0, 0, 0, 0]);
         solicitation.extend([9; 16]);
-        let packet = answer(0, &solicitation, &Knobs::default(), kind).unwrap();
+        let packet = answer(0, &solicitation, &Knobs::default(), kind, ENDS).unwrap();
         assert_eq!((packet[8], packet[24], packet[48]), (9, 7, 9));
         assert_eq!(packet[40], NEIGHBOUR_ADVERTISEMENT);
         solicitation[8..24].fill(0);
-        assert_eq!(answer(0, &solicitation, &Knobs::default(), kind), None);
+        assert_eq!(
+            answer(0, &solicitation, &Knobs::default(), kind, ENDS),
+            None
+        );
     }
 }

@@ -167,6 +167,7 @@ impl Bench {
             knobs: &self.knobs,
             counters: &mut self.counters,
             recorder: &self.recorder,
+            now: Instant::now(),
         };
         self.function.transmit(data, ended, &mut air)
     }
@@ -179,6 +180,7 @@ impl Bench {
             knobs: &self.knobs,
             counters: &mut self.counters,
             recorder: &self.recorder,
+            now: Instant::now(),
         };
         let verdict = self.function.receive(&mut bytes, &mut air);
         if let InVerdict::Data { length, .. } = verdict {

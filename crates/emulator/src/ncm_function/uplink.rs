@@ -53,6 +53,8 @@ pub(super) struct Uplink {
     emptied: bool,
     /// The host sent a neighbour advertisement that nobody has taken note of.
     advertised: bool,
+    /// The host answered the router's ARP request, and nobody has taken note of it.
+    resolved: bool,
     /// Packets to the link itself that nobody has taken note of, each with its data session.
     asked: VecDeque<(u8, Vec<u8>)>,
     /// Ethernet address of the host, once a frame of it has come.
@@ -138,6 +140,11 @@ impl Uplink {
         std::mem::take(&mut self.advertised)
     }
 
+    /// Returns whether the host answered an ARP request of the router since the last call.
+    pub fn take_resolved(&mut self) -> bool {
+        std::mem::take(&mut self.resolved)
+    }
+
     /// Returns the Ethernet address of the host, once a frame of it has come.
     pub fn host(&self) -> Option<ethernet::Address> {
         self.host
@@ -194,6 +201,89 @@ impl Uplink {
         (true, mishap)
     }
 
+    /// Takes a transfer of the host with an Ethernet frame, or a part of one: a short or empty packet ends
+    /// the frame (CDC ECM 1.2, 3.3.1). The answer is as that of [`Uplink::transfer`].
+    pub fn frame(
+        &mut self,
+        data: &[u8],
+        ended: bool,
+        context: &mut DataContext<'_>,
+    ) -> (bool, Option<Mishap>) {
+        let again = std::mem::take(&mut self.blocked) && self.at_hand == fingerprint(data);
+        if !again {
+            context.counters.bus_bytes += data.len() as u64;
+        }
+        // Hosts that send no zero-length packet put a byte behind a frame that fills its last packet.
+        let longest = self.function.segment + 1;
+        if self.unended.len() + data.len() > longest {
+            context.recorder.violation(Rule::Datagram, || {
+                format!(
+                    "{} bytes without a short packet; a frame has at most wMaxSegmentSize {}",
+                    self.unended.len() + data.len(),
+                    self.function.segment
+                )
+            });
+            self.unended.clear();
+            return (true, None);
+        }
+        if self.unended.is_empty() && ended {
+            return self.whole_frame(data, again, context);
+        }
+        self.unended.extend_from_slice(data);
+        if !ended {
+            return (true, None);
+        }
+        let whole = std::mem::take(&mut self.unended);
+        let (taken, mishap) = self.whole_frame(&whole, false, context);
+        if !taken {
+            // Rare enough not to keep: what the network had no room for is lost.
+            context.counters.dropped_out += 1;
+            self.blocked = false;
+        }
+        (true, mishap)
+    }
+
+    /// Takes a frame. `again` says that the network had no room for it before.
+    fn whole_frame(
+        &mut self,
+        frame: &[u8],
+        again: bool,
+        context: &mut DataContext<'_>,
+    ) -> (bool, Option<Mishap>) {
+        if frame.is_empty() {
+            return (true, None);
+        }
+        if !again {
+            if let Some(mishap) = self.count(context) {
+                return (true, Some(mishap));
+            }
+            if frame.len() < ethernet::HEADER {
+                context.recorder.violation(Rule::Datagram, || {
+                    format!("frame of {} bytes, shorter than its header", frame.len())
+                });
+            }
+        }
+        let taken = self.pass(frame, Stream::Ethernet { crc: false }, context);
+        self.blocked = !taken;
+        if !taken {
+            self.at_hand = fingerprint(frame);
+        }
+        (taken, None)
+    }
+
+    /// Counts an NTB or a frame by itself, and returns what a knob makes of it.
+    fn count(&mut self, context: &mut DataContext<'_>) -> Option<Mishap> {
+        context.counters.blocks_out += 1;
+        self.passed = 0;
+        let mishap = self.mishaps.next(context.knobs)?;
+        match mishap {
+            Mishap::Stall => context.counters.stalls += 1,
+            Mishap::Fault => context.counters.failed_transfers += 1,
+            Mishap::Reset | Mishap::Unplug => {}
+        }
+        Some(mishap)
+    }
+
     /// Takes a transfer that is whole. `again` says that the network had no room for all of it before.
     fn ntb(
         &mut self,
@@ -208,14 +298,7 @@ impl Uplink {
             return (true, None);
         }
         if !again {
-            context.counters.blocks_out += 1;
-            self.passed = 0;
-            if let Some(mishap) = self.mishaps.next(context.knobs) {
-                match mishap {
-                    Mishap::Stall => context.counters.stalls += 1,
-                    Mishap::Fault => context.counters.failed_transfers += 1,
-                    Mishap::Reset | Mishap::Unplug => {}
-                }
+            if let Some(mishap) = self.count(context) {
                 return (true, Some(mishap));
             }
             self.check(data, ended, parameters, format, context);
@@ -283,7 +366,7 @@ impl Uplink {
             format: Some(format),
             function: match self.function.kind {
                 NetworkKind::Mbim => Function::Mbim,
-                NetworkKind::Ethernet => Function::Ncm,
+                NetworkKind::Ncm | NetworkKind::Ecm => Function::Ncm,
             },
             max_datagram_size: self.function.segment,
             max_packet_size: Some(self.function.packet),
@@ -360,7 +443,7 @@ impl Uplink {
     fn pass(&mut self, packet: &[u8], stream: Stream, context: &mut DataContext<'_>) -> bool {
         let (session, packet) = match (stream, self.function.kind) {
             (Stream::Ips(session), NetworkKind::Mbim) => (session, packet),
-            (Stream::Ethernet { crc: false }, NetworkKind::Ethernet) => {
+            (Stream::Ethernet { crc: false }, kind) if kind.is_ethernet() => {
                 let Some((host, packet)) = ethernet::unwrap(packet) else {
                     context.counters.dropped_out += 1;
                     return true;
@@ -385,13 +468,20 @@ impl Uplink {
                 )
             });
         }
-        let resolution = self.function.kind == NetworkKind::Ethernet && version(packet) == 0;
-        if !resolution && !context.routes.carries(session, version(packet)) {
+        let resolution = self.function.kind.is_ethernet() && version(packet) == 0;
+        let carried = if resolution {
+            context.routes.carries(session, 4) || context.routes.carries(session, 6)
+        } else {
+            context.routes.carries(session, version(packet))
+        };
+        if !carried {
             context.counters.dropped_out += 1;
             return true;
         }
         if icmpv6_type(packet) == Some(link::NEIGHBOUR_ADVERTISEMENT) {
             self.advertised = true;
+        } else if resolution && link::answers_arp(packet, session, context.knobs) {
+            self.resolved = true;
         } else if link::is_asked(packet, self.function.kind) && self.asked.len() < MAX_ASKED {
             self.asked.push_back((session, packet.to_vec()));
         }
