@@ -6,6 +6,7 @@
 mod functions;
 mod layout;
 pub(crate) mod lt4132;
+pub(crate) mod storage;
 
 use std::collections::BTreeMap;
 
@@ -132,6 +133,13 @@ impl Presented {
             bos,
             speed,
         }
+    }
+
+    /// Makes what a Huawei stick presents that is still a storage device with that `idProduct`.
+    pub fn storage(product: u16, knobs: &Knobs) -> Self {
+        let device = storage::device(product);
+        let drive = Descriptors::parse(&device, &[storage::CONFIGURATION.to_vec()]);
+        Self::new(knobs, Some(&drive), &BTreeMap::new())
     }
 
     /// Returns the device descriptor.

@@ -3,6 +3,7 @@
 //! Each knob names the firmware, the report or the specification its behaviour was seen in.
 
 mod info;
+mod turned;
 mod value;
 
 use std::fmt;
@@ -11,8 +12,6 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use uwwan_usb::descriptors::Descriptors;
-use uwwan_usb::functions;
 
 pub use info::{Effect, Kind, KnobInfo};
 pub use value::{
@@ -412,6 +411,9 @@ knobs! {
         /// IPv4 until answered) or own (it takes the host's Ethernet address for its own).
         arp: ArpManner = ArpManner::Answers,
             seen "users of Huawei sticks under the kernel's huawei_cdc_ncm and cdc_ether";
+        /// idProduct under which the device is a storage device first, until it is told to switch
+        /// (SCSI command 11 06 20, as usb_modeswitch sends it); 0 is never.
+        storage_first: u16 = 0, seen "E3372 as 12d1:1f01, usb_modeswitch-data", from Reset;
     }
     "radio link": {
         /// Rate towards the host in Mbit/s; 0 is without bound. LTE of category 4 has 150, of category
@@ -506,103 +508,6 @@ impl Knobs {
     }
 }
 
-/// Vendors whose modules have what every lt4132 has: HP and Huawei.
-const VENDORS_LIKE_LT4132: [u16; 2] = [0x03f0, 0x12d1];
-
-impl Knobs {
-    /// Returns the knobs of a well-behaved device with these descriptors. A device of another vendor
-    /// has none of the misbehaviours that every lt4132 has.
-    #[must_use]
-    pub fn like(descriptors: &Descriptors) -> Self {
-        let mut knobs = Self::default();
-        let mbim = functions::mbim(descriptors);
-        // Linux drives only MBIM functions of these vendors with the NDP at the end (cdc_mbim).
-        if mbim.is_empty() || !VENDORS_LIKE_LT4132.contains(&descriptors.vendor()) {
-            knobs.silent_after_direct_switch = false;
-            knobs.black_hole_ndp_front = false;
-        }
-        if let Some(function) = mbim.first() {
-            knobs.max_control_message = function.max_control_message;
-            // A smaller one is wrong: no IPv6 link carries less (RFC 8200, 5).
-            if function.max_segment_size >= 1280 {
-                knobs.mtu = knobs.mtu.min(function.max_segment_size);
-            }
-        }
-        knobs
-    }
-
-    /// Sets one knob of a modem that runs, from `name=value`, and returns when that has its effect.
-    ///
-    /// # Errors
-    /// Those of [`Knobs::assign`], and [`KnobError::Fixed`] for a knob that is for the start.
-    pub fn turn(&mut self, assignment: &str) -> Result<(&'static str, Effect), KnobError> {
-        self.assign(assignment)?;
-        let (name, _) = assignment.split_once('=').unwrap_or((assignment, ""));
-        let name = name.trim().replace('-', "_");
-        match Self::catalogue().into_iter().find(|knob| knob.name == name) {
-            Some(knob) if knob.effect == Effect::Start => Err(KnobError::Fixed(knob.name)),
-            Some(knob) => Ok((knob.name, knob.effect)),
-            None => Err(KnobError::Unknown(name)),
-        }
-    }
-
-    /// Returns the firmware's version with its line breaks.
-    pub(crate) fn firmware_text(&self) -> String {
-        self.firmware_info.replace("\\n", "\n")
-    }
-
-    /// Returns the knobs that have been turned and have no effect as the others stand: name, and what is
-    /// missing.
-    #[must_use]
-    pub fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
-        let random = self.drop_out_ppm
-            | self.drop_in_ppm
-            | self.corrupt_in_ppm
-            | self.garbage_in_ppm
-            | self.short_in_ppm
-            | self.empty_in_ppm
-            | self.babble_in_ppm
-            | self.fault_in_ppm
-            | self.fault_out_ppm
-            | self.stall_in_ppm
-            | self.stall_out_ppm
-            | self.reset_ppm
-            | self.replug_ppm
-            | u32::from(self.garbage_response_every)
-            | u32::from(self.garbage);
-        let needs = [
-            ("connect_cause", self.connect_status != 0, "connect_status"),
-            ("fcc_hides_sim", self.fcc_lock, "fcc_lock=on"),
-            ("puk", !self.pin.is_empty(), "pin"),
-            ("pin_attempts", !self.pin.is_empty(), "pin"),
-            ("puk_attempts", !self.pin.is_empty(), "pin"),
-            ("ipv4_prefix", self.ipv4_address.is_some(), "ipv4_address"),
-            (
-                "ntb_in_remainder",
-                self.ntb_in_divisor != 0,
-                "ntb_in_divisor",
-            ),
-            ("network_ipv6", self.ipv6, "ipv6=on"),
-            ("ipv6_prefix", self.ipv6, "ipv6=on"),
-            ("ipv6_link_local", self.ipv6, "ipv6=on"),
-            ("neighbour_solicitation", self.ipv6, "ipv6=on"),
-            (
-                "settle_ms",
-                self.silent_after_direct_switch,
-                "silent_after_direct_switch=on",
-            ),
-            ("dhcp_ms", self.dhcp != DhcpManner::Silent, "a DHCP server"),
-            ("seed", random != 0, "a knob of chance or garbage"),
-        ];
-        let turned = self.changed();
-        needs
-            .into_iter()
-            .filter(|(name, met, _)| !met && turned.iter().any(|(changed, _)| changed == name))
-            .map(|(name, _, missing)| (name, missing))
-            .collect()
-    }
-}
-
 impl fmt::Display for Knobs {
     /// Writes the knobs that differ from the default, as [`FromStr`] reads them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -615,139 +520,4 @@ impl fmt::Display for Knobs {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_default_reads_back() {
-        for knob in Knobs::catalogue() {
-            let mut knobs = Knobs::default();
-            knobs.set(knob.name, &knob.default).expect(knob.name);
-            assert_eq!(knobs, Knobs::default(), "{}", knob.name);
-            assert!(knob.about.len() > 10, "{} is not explained", knob.name);
-        }
-    }
-
-    #[test]
-    fn the_readme_has_the_knobs_by_their_family() {
-        let readme = include_str!("../README.md");
-        let all = Knobs::catalogue();
-        let mut families: Vec<&str> = all.iter().map(|knob| knob.family).collect();
-        families.dedup();
-        for family in families {
-            let knobs = all.iter().filter(|knob| knob.family == family);
-            let names: Vec<String> = knobs.map(|knob| format!("`{}`", knob.name)).collect();
-            let row = format!("| {family} | {} |", names.join(" "));
-            assert!(
-                readme.lines().any(|line| line == row),
-                "the row has to be\n{row}"
-            );
-        }
-    }
-
-    #[test]
-    fn the_catalogue_tells_what_a_knob_accepts() {
-        for knob in Knobs::catalogue() {
-            let mut knobs = Knobs::default();
-            for choice in knob.choices {
-                knobs.set(knob.name, choice).expect(knob.name);
-            }
-            if let Some((least, most)) = knob.range {
-                for inside in [least, most] {
-                    knobs.set(knob.name, &inside.to_string()).expect(knob.name);
-                }
-                if let Some(beyond) = most.checked_add(1) {
-                    let refused = knobs.set(knob.name, &beyond.to_string()).unwrap_err();
-                    assert!(refused.to_string().contains(&most.to_string()), "{refused}");
-                }
-            }
-            assert_eq!(
-                knob.kind == Kind::Choice,
-                !knob.choices.is_empty(),
-                "{}",
-                knob.name
-            );
-            assert_eq!(
-                knob.kind == Kind::Number,
-                knob.range.is_some(),
-                "{}",
-                knob.name
-            );
-            for (ending, unit) in [("_ms", "ms"), ("_ppm", "per million")] {
-                if knob.name.ends_with(ending) {
-                    assert_eq!(knob.unit, Some(unit), "{}", knob.name);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_for_the_start_is_not_turned_later() {
-        let mut knobs = Knobs::default();
-        assert_eq!(knobs.turn("settle-ms=7"), Ok(("settle_ms", Effect::Now)));
-        assert_eq!(
-            knobs.turn("ntb_in_max=8192"),
-            Ok(("ntb_in_max", Effect::Selection))
-        );
-        let refused = knobs.turn("host_drivers=none").unwrap_err();
-        assert_eq!(refused, KnobError::Fixed("host_drivers"));
-    }
-
-    #[test]
-    fn a_list_of_assignments_reads_and_writes() {
-        let text = "brand=huawei,settle_ms=20,black_hole_ndp_front=off,pin=1234";
-        let knobs: Knobs = text.parse().unwrap();
-        assert_eq!(knobs.brand, Brand::Huawei);
-        assert_eq!(knobs.settle_ms, 20);
-        assert!(!knobs.black_hole_ndp_front);
-        assert_eq!(knobs.to_string().parse::<Knobs>().unwrap(), knobs);
-        assert_eq!(
-            "ntb-in-max=0x8000".parse::<Knobs>().unwrap().ntb_in_max,
-            32768
-        );
-    }
-
-    #[test]
-    fn knobs_without_effect_are_named() {
-        assert_eq!(Knobs::default().without_effect(), []);
-        let knobs: Knobs = "connect_cause=33,pin_attempts=1,seed=7".parse().unwrap();
-        let idle: Vec<&str> = knobs
-            .without_effect()
-            .iter()
-            .map(|(name, _)| *name)
-            .collect();
-        assert_eq!(idle, ["connect_cause", "pin_attempts", "seed"]);
-        let knobs: Knobs = "connect_cause=33,connect_status=2,pin=1234,pin_attempts=1"
-            .parse()
-            .unwrap();
-        assert_eq!(knobs.without_effect(), []);
-    }
-
-    #[test]
-    fn knobs_are_kept_as_json() {
-        let knobs: Knobs = "brand=huawei,pin=1234".parse().unwrap();
-        let text = serde_json::to_string(&knobs).unwrap();
-        assert_eq!(serde_json::from_str::<Knobs>(&text).unwrap(), knobs);
-        let partial: Knobs = serde_json::from_str(r#"{"settle_ms":7}"#).unwrap();
-        assert_eq!(partial, "settle_ms=7".parse().unwrap());
-    }
-
-    #[test]
-    fn nonsense_is_refused_by_name() {
-        assert_eq!(
-            "settle".parse::<Knobs>(),
-            Err(KnobError::Form("settle".into()))
-        );
-        assert_eq!(
-            "colour=red".parse::<Knobs>(),
-            Err(KnobError::Unknown("colour".into()))
-        );
-        assert!(matches!(
-            "ntb_divisor=70000".parse::<Knobs>(),
-            Err(KnobError::Value {
-                name: "ntb_divisor",
-                ..
-            })
-        ));
-    }
-}
+mod tests;

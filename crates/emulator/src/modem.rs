@@ -1,5 +1,9 @@
 //! The modem: firmware and functions behind the endpoints, routed by configuration.
 
+mod link;
+mod requests;
+mod storage;
+
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -8,28 +12,21 @@ use std::time::{Duration, Instant};
 use uwwan_mbim::registry::CidId;
 use uwwan_usb::descriptors::Descriptors;
 
-use crate::at_port::{self, AtContext, AtState, Kind, Port};
-use crate::descriptors::{DataFunction, Functions, NetworkKind, Presented};
+use crate::at_port::{self, AtContext, AtState, Port};
+use crate::descriptors::{self, DataFunction, Functions, NetworkKind, Presented};
 use crate::device::{Behaviour, InVerdict, OutVerdict, UsbDevice};
 use crate::far_side::Network;
 use crate::firmware::{Change, Firmware, Persistent};
-use crate::knobs::{DialOutcome, Dialling, Knobs};
+use crate::knobs::{DialOutcome, Knobs};
 use crate::mbim_function::{MbimContext, MbimFunction};
 use crate::ncm_function::{DataContext, Mishap, NcmFunction, Routes};
 use crate::random::Random;
-use crate::report::{Counters, Recorder, Rule};
+use crate::report::{Counters, Recorder};
 use crate::rules::{Action, Answer, Happened, Running};
 use crate::setup::Setup;
 use crate::urb::SetupPacket;
 
-/// Class requests (CDC 1.2, 6.2; MBIM 1.0, 8).
-const SEND_ENCAPSULATED_COMMAND: u8 = 0x00;
-const GET_ENCAPSULATED_RESPONSE: u8 = 0x01;
-const RESET_FUNCTION: u8 = 0x05;
-
-/// `bInterfaceClass` of communication and data interfaces (CDC 1.2, 4.2 and 4.5).
-const CLASS_COMMUNICATION: u8 = 0x02;
-const CLASS_DATA: u8 = 0x0a;
+use storage::Storage;
 
 /// Way in which the device leaves the bus of its own accord.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,17 +37,6 @@ pub(crate) enum Departure {
     Replug,
     /// The device is unplugged for good.
     Unplug,
-}
-
-/// Function behind an interface that class requests go to. Serial ports are looked for before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Recipient {
-    Mbim,
-    /// An NCM function, the vendor's own NCM, or an ECM function.
-    Ethernet,
-    /// An Ethernet function that carries nothing.
-    Idle,
-    Nobody,
 }
 
 /// Firmware, functions and the network behind them.
@@ -76,6 +62,10 @@ pub(crate) struct Modem {
     routes: Routes,
     /// [`Firmware::sessions_version`] when `routes` was last brought up to date.
     routed: u64,
+    /// What the stick is until it is told to switch, if it is a storage device first.
+    storage: Option<Storage>,
+    /// The stick has been told to switch, and leaves the bus to come back as a modem.
+    switching: bool,
     departure: Option<Departure>,
     /// IN endpoints that have sent their garbage, a bit for each endpoint number.
     garbage_sent: u32,
@@ -96,6 +86,10 @@ impl Modem {
         } = setup;
         let now = Instant::now();
         let persistent = Persistent::new(&knobs);
+        let presented = match knobs.storage_first {
+            0 => Presented::new(&knobs, descriptors.as_ref(), &strings),
+            product => Presented::storage(product, &knobs),
+        };
         Self {
             firmware: Firmware::boot(persistent, &knobs, now),
             at: AtState::new(&knobs, now),
@@ -112,7 +106,9 @@ impl Modem {
             random: Random::new(knobs.seed ^ 3),
             counters: Counters::default(),
             network_timeout: None,
-            presented: Arc::new(Presented::new(&knobs, descriptors.as_ref(), &strings)),
+            presented: Arc::new(presented),
+            storage: (knobs.storage_first != 0).then(Storage::default),
+            switching: false,
             rules: Running::new(rules, now),
             strings,
             descriptors,
@@ -194,7 +190,14 @@ impl Modem {
         self.firmware = Firmware::boot(persistent, &self.knobs, now);
         let crashed = self.firmware.persistent.crashed;
         let product = Some(self.knobs.crash_at_connect).filter(|_| crashed);
-        let mut presented = Presented::new(&self.knobs, self.descriptors.as_ref(), &self.strings);
+        let drive = match self.knobs.storage_first {
+            0 => None,
+            _ if std::mem::take(&mut self.switching) => None,
+            product => Some(Presented::storage(product, &self.knobs)),
+        };
+        self.storage = drive.is_some().then(Storage::default);
+        let modem = || Presented::new(&self.knobs, self.descriptors.as_ref(), &self.strings);
+        let mut presented = drive.unwrap_or_else(modem);
         if let Some(product) = product.filter(|product| *product != 0) {
             presented.rename(product);
         }
@@ -352,74 +355,6 @@ impl Modem {
         }
     }
 
-    /// Brings `routes` up to date with the data sessions.
-    fn reroute(&mut self) {
-        self.routed = self.firmware.sessions_version();
-        let ethernet = self.functions.data.filter(|d| d.kind.is_ethernet());
-        let ethernet = ethernet.map(|_| self.link());
-        for session in 0..=u8::MAX {
-            let (v4, v6) = match ethernet {
-                Some(up) if session == 0 => up,
-                Some(_) => (false, false),
-                None => self
-                    .firmware
-                    .session(session.into())
-                    .map_or((false, false), |active| (active.v4, active.v6)),
-            };
-            let had = self.routes.carries(session, 4) || self.routes.carries(session, 6);
-            if (
-                self.routes.carries(session, 4),
-                self.routes.carries(session, 6),
-            ) != (v4, v6)
-            {
-                self.routes.set(session, v4, v6);
-                if !had {
-                    self.ncm.session_up(session, v6, &self.knobs);
-                }
-            }
-        }
-    }
-
-    /// Returns whether nothing goes over the Ethernet function before a call is dialled.
-    fn dials(&self) -> bool {
-        match self.knobs.dialling {
-            Dialling::Usual => self.functions.data.is_some_and(|data| data.dials),
-            Dialling::Wanted => true,
-            Dialling::Needless => false,
-        }
-    }
-
-    /// Returns whether the endpoints of the data function are there.
-    fn carries(&self) -> bool {
-        let alternate = self.functions.data.map(|data| data.alternate);
-        alternate == Some(self.ncm.alternate())
-    }
-
-    /// Returns whether the link of an Ethernet function carries IPv4, and IPv6. Where nobody dials it is up
-    /// while its endpoints are there.
-    fn link(&self) -> (bool, bool) {
-        if !self.carries() || (self.dials() && self.knobs.dial == DialOutcome::NoCarrier) {
-            return (false, false);
-        }
-        if !self.dials() {
-            return (true, true);
-        }
-        let call = self.firmware.call();
-        call.map_or((false, false), |session| (session.v4, session.v6))
-    }
-
-    /// Tells the host how the link stands, as the endpoints of an Ethernet function appear.
-    fn announce_link(&mut self) {
-        let Some(data) = self.functions.data.filter(|_| self.carries()) else {
-            return;
-        };
-        let up = self.link() != (false, false);
-        // cdc_ether takes a link for up that nothing was said about.
-        if up || data.kind == NetworkKind::Ecm {
-            self.ncm.announce_link(up);
-        }
-    }
-
     fn at_context(&mut self, now: Instant) -> (&mut [Port], AtContext<'_>) {
         (
             &mut self.ports,
@@ -496,118 +431,6 @@ impl Modem {
             None => {}
         }
         OutVerdict::Accept
-    }
-
-    /// Returns the place of the port that encapsulated commands go to, if there is one.
-    fn pipe(&self) -> Option<usize> {
-        self.ports.iter().position(|port| port.kind == Kind::Pipe)
-    }
-
-    /// Returns what is behind an interface that class requests go to.
-    fn recipient(&self, interface: u8) -> Recipient {
-        let functions = &self.functions;
-        match functions.data {
-            Some(data) if data.control == interface => match data.kind {
-                NetworkKind::Mbim => Recipient::Mbim,
-                NetworkKind::Ncm | NetworkKind::Ecm => Recipient::Ethernet,
-            },
-            _ if functions.idle.contains(&interface) => Recipient::Idle,
-            _ => Recipient::Nobody,
-        }
-    }
-
-    /// Records a request to an interface that does not take it. Functions that have nothing behind them,
-    /// as a card reader of another device, refuse requests that its host is right to make.
-    fn misdirected(&self, setup: SetupPacket) {
-        let interface = setup.index.to_le_bytes()[0];
-        let configuration = self.presented.configuration(self.configuration);
-        let mut places = configuration.iter().flat_map(|c| &c.layout.alternates);
-        let network = |class: u8| matches!(class, CLASS_COMMUNICATION | CLASS_DATA);
-        if self.descriptors.is_some()
-            && !places.any(|place| place.interface == interface && network(place.class[0]))
-        {
-            return;
-        }
-        self.recorder.violation(Rule::Setup, || {
-            format!(
-                "request {:#04x} (type {:#04x}) to interface {} of configuration {}, which does not take it",
-                setup.request, setup.request_type, setup.index, self.configuration
-            )
-        });
-    }
-
-    /// Has the function behind an interface execute a request. `false` is a STALL.
-    fn function_out(&mut self, setup: SetupPacket, data: &[u8], now: Instant) -> bool {
-        if setup.request_type & 0x7f != 0x21 {
-            return false;
-        }
-        let interface = setup.index.to_le_bytes()[0];
-        let mut ports = self.ports.iter_mut();
-        if let Some(port) = ports.find(|port| port.is_serial(interface)) {
-            return port.control_out(setup.request, setup.value, data);
-        }
-        match (self.recipient(interface), setup.request) {
-            (Recipient::Mbim, SEND_ENCAPSULATED_COMMAND) => {
-                let (mbim, mut context) = self.mbim_context(now);
-                mbim.send(data, &mut context);
-                self.announce_changes(now);
-                true
-            }
-            (Recipient::Mbim, RESET_FUNCTION) => {
-                let (mbim, context) = self.mbim_context(now);
-                mbim.reset(context.firmware, context.knobs, now);
-                self.ncm.reset(&self.knobs);
-                self.reroute();
-                true
-            }
-            (Recipient::Ethernet, SEND_ENCAPSULATED_COMMAND) if self.pipe().is_some() => {
-                let pipe = self.pipe().unwrap_or_default();
-                let (ports, mut context) = self.at_context(now);
-                ports[pipe].commanded();
-                at_port::write(&mut ports[pipe], data, &mut context);
-                self.announce_changes(now);
-                true
-            }
-            (Recipient::Mbim | Recipient::Ethernet, _) => {
-                self.ncm
-                    .control_out(setup, data, &self.knobs, &self.recorder)
-            }
-            (Recipient::Idle, _) => true,
-            _ => {
-                self.misdirected(setup);
-                false
-            }
-        }
-    }
-
-    /// Has the function behind an interface answer a request. `None` is a STALL.
-    fn function_in(&mut self, setup: SetupPacket, room: &mut [u8], now: Instant) -> Option<usize> {
-        if setup.request_type & 0x7f != 0x21 {
-            return None;
-        }
-        let interface = setup.index.to_le_bytes()[0];
-        let mut ports = self.ports.iter();
-        if let Some(port) = ports.find(|port| port.is_serial(interface)) {
-            return port.control_in(setup.request, room);
-        }
-        match (self.recipient(interface), setup.request) {
-            (Recipient::Mbim, GET_ENCAPSULATED_RESPONSE) => {
-                let (mbim, mut context) = self.mbim_context(now);
-                Some(mbim.get(room, &mut context))
-            }
-            (Recipient::Ethernet, GET_ENCAPSULATED_RESPONSE) if self.pipe().is_some() => {
-                let pipe = self.pipe().unwrap_or_default();
-                Some(self.ports[pipe].respond(room))
-            }
-            (Recipient::Mbim | Recipient::Ethernet, _) => {
-                self.ncm.control_in(setup, room, &self.knobs)
-            }
-            (Recipient::Idle, _) => None,
-            _ => {
-                self.misdirected(setup);
-                None
-            }
-        }
     }
 }
 
@@ -700,6 +523,13 @@ impl Behaviour for Modem {
     }
 
     fn bulk_out(&mut self, endpoint: u8, data: &[u8], ended: bool, now: Instant) -> OutVerdict {
+        if let Some(storage) = &mut self.storage {
+            if endpoint == descriptors::storage::BULK_OUT && storage.take(data) {
+                self.switching = true;
+                self.departure = Some(Departure::Reset);
+            }
+            return OutVerdict::Accept;
+        }
         if let Some(index) = self.ports.iter().position(|port| port.bulk_out == endpoint) {
             let (ports, mut context) = self.at_context(now);
             at_port::write(&mut ports[index], data, &mut context);
@@ -725,6 +555,13 @@ impl Behaviour for Modem {
     fn bulk_in(&mut self, endpoint: u8, room: &mut [u8], now: Instant) -> InVerdict {
         if let Some(verdict) = self.garbage(endpoint, room) {
             return verdict;
+        }
+        if let Some(storage) = &mut self.storage {
+            return if endpoint == descriptors::storage::BULK_IN {
+                storage.give(room)
+            } else {
+                InVerdict::Nak
+            };
         }
         for port in &mut self.ports {
             if port.bulk_in == endpoint {

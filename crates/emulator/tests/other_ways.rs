@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{echo_request, emulator};
-use uwwan_emulator::Emulator;
+use uwwan_emulator::{Emulator, FarSide, Knobs};
 use uwwan_ncm::{Builder, Choices, Framing, Function, Limits, NtbParameters, Receiver, Stream};
 use uwwan_usb::buffer::Buffer;
+use uwwan_usb::descriptors::Descriptors;
 use uwwan_usb::device::{Device, Queue, Setup};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -23,6 +24,8 @@ const ROUTER: [u8; 6] = [0x02, 0x50, 0xf3, 0, 0, 0];
 /// Where the functions of a configuration are.
 struct Places {
     configuration: u8,
+    /// Frames come in NTBs.
+    ncm: bool,
     control: u8,
     data: u8,
     interrupt: u8,
@@ -34,6 +37,7 @@ struct Places {
 
 const NCM: Places = Places {
     configuration: 1,
+    ncm: true,
     control: 3,
     data: 3,
     interrupt: 0x86,
@@ -43,6 +47,7 @@ const NCM: Places = Places {
 };
 const ECM: Places = Places {
     configuration: 2,
+    ncm: false,
     control: 0,
     data: 1,
     interrupt: 0x82,
@@ -50,6 +55,55 @@ const ECM: Places = Places {
     bulk_out: 0x01,
     pcui: (4, 0x86, 0x04),
 };
+
+/// E3372, whose NCM is in one interface as the lt4132's.
+const STICK: Places = Places {
+    configuration: 1,
+    ncm: true,
+    control: 2,
+    data: 2,
+    interrupt: 0x85,
+    bulk_in: 0x84,
+    bulk_out: 0x03,
+    pcui: (0, 0x81, 0x01),
+};
+/// 12d1:155e, with NCM of the class.
+const STICK_OF_THE_CLASS: Places = Places {
+    configuration: 1,
+    ncm: true,
+    control: 3,
+    data: 4,
+    interrupt: 0x87,
+    bulk_in: 0x86,
+    bulk_out: 0x05,
+    pcui: (0, 0x82, 0x02),
+};
+/// ME936 in configuration 2, with NCM of the class.
+const ME936: Places = Places {
+    configuration: 2,
+    ncm: true,
+    control: 0,
+    data: 1,
+    interrupt: 0x82,
+    bulk_in: 0x81,
+    bulk_out: 0x01,
+    pcui: (4, 0x86, 0x04),
+};
+
+/// A modem with the descriptors of another.
+fn presenting(name: &str, knobs: &str) -> Emulator {
+    let folder = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../usb/tests/vectors/descriptors"
+    );
+    let bytes = std::fs::read(format!("{folder}/{name}.bin")).unwrap();
+    let descriptors = Descriptors::from_sysfs(&bytes);
+    let mut like = Knobs::like(&descriptors);
+    for knob in knobs.split(',') {
+        like.assign(knob).unwrap();
+    }
+    Emulator::presenting(descriptors, like, FarSide::BuiltIn).unwrap()
+}
 
 /// A host with the interfaces of one way in its hands.
 struct Host {
@@ -82,7 +136,7 @@ impl Host {
     }
 
     fn ready(device: Arc<dyn Device>, places: &'static Places) -> Self {
-        let ncm = places.configuration == 1;
+        let ncm = places.ncm;
         device.set_alternate_setting(places.data, 0).unwrap();
         let mut builder = None;
         if ncm {
@@ -281,10 +335,9 @@ fn request_out(device: &dyn Device, places: &Places, request: u8, value: u16, da
 }
 
 /// The call is dialled, the link comes up with it, packets flow, the call ends and the link with it.
-fn carries_what_is_dialled(places: &'static Places) {
-    let emulator = emulator("");
-    let mut host = Host::new(&emulator, places);
-    if places.configuration == 2 {
+fn carries_what_is_dialled(emulator: &Emulator, places: &'static Places) {
+    let mut host = Host::new(emulator, places);
+    if !places.ncm {
         assert!(!host.carrier());
     }
     // What is sent before goes nowhere, and breaks no rule.
@@ -325,18 +378,38 @@ fn carries_what_is_dialled(places: &'static Places) {
 
 #[test]
 fn configuration_1_carries_what_is_dialled() {
-    carries_what_is_dialled(&NCM);
+    carries_what_is_dialled(&emulator(""), &NCM);
 }
 
 #[test]
 fn configuration_2_carries_what_is_dialled() {
-    carries_what_is_dialled(&ECM);
+    carries_what_is_dialled(&emulator(""), &ECM);
+}
+
+#[test]
+fn other_modems_of_huawei_carry_what_is_dialled() {
+    for (name, knobs, places) in [
+        ("huawei_e3372_12d1_15b6", "dialling=usual", &STICK),
+        (
+            "huawei_stick_ncm_12d1_155e",
+            "dialling=wanted",
+            &STICK_OF_THE_CLASS,
+        ),
+        ("huawei_me936_12d1_15bb_cfg2", "dialling=wanted", &ME936),
+    ] {
+        carries_what_is_dialled(&presenting(name, knobs), places);
+    }
 }
 
 #[test]
 fn encapsulated_commands_carry_at() {
-    let emulator = emulator("");
-    let mut host = Host::new(&emulator, &NCM);
+    encapsulated(&emulator(""), &NCM);
+    let stick = presenting("huawei_e3372_12d1_15b6", "dialling=usual");
+    encapsulated(&stick, &STICK);
+}
+
+fn encapsulated(emulator: &Emulator, places: &'static Places) {
+    let mut host = Host::new(emulator, places);
     assert_eq!(host.pipe("ATE0"), "ATE0\r\r\nOK\r\n");
     assert_eq!(host.pipe("AT+CPIN?"), "\r\n+CPIN: READY\r\n\r\nOK\r\n");
     assert!(
@@ -467,5 +540,34 @@ fn ntb32_alone_is_what_such_a_modem_speaks() {
     let framing = host.builder.as_ref().unwrap().framing();
     assert_eq!(framing.format, uwwan_ncm::Format::Ntb32);
     assert_eq!(host.answered(1, PATIENCE), Some(ROUTER));
+    assert_eq!(emulator.report().violations, []);
+}
+
+#[test]
+fn a_stick_is_a_storage_device_until_it_is_told_to_switch() {
+    let emulator = emulator("storage_first=0x1f01,absent_ms=0");
+    let backend = emulator.backend();
+    let found = backend.devices().unwrap();
+    let ids = |descriptors: &Descriptors| (descriptors.vendor(), descriptors.product());
+    assert_eq!(ids(&found[0].descriptors), (0x12d1, 0x1f01));
+    let device = backend.open(&found[0]).unwrap();
+    device.claim(0).unwrap();
+    let mut wrapper = b"USBC\x12\x34\x56\x78".to_vec();
+    wrapper.extend([0, 0, 0, 0, 0, 0, 0, 0x11, 0x06, 0x20, 0, 0, 1, 1, 0, 1]);
+    wrapper.resize(31, 0);
+    let mut output = device.queue(0x01).unwrap();
+    send(&mut *output, &wrapper);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let found = backend.devices().unwrap();
+        if found
+            .first()
+            .is_some_and(|f| ids(&f.descriptors) == (0x03f0, 0xa31d))
+        {
+            break;
+        }
+        assert!(Instant::now() < deadline, "it comes back as a modem");
+        std::thread::yield_now();
+    }
     assert_eq!(emulator.report().violations, []);
 }

@@ -447,6 +447,27 @@ mod tests {
     }
 
     #[test]
+    fn a_server_may_be_silent_refuse_or_be_wrong() {
+        let kinds = |knobs: &str, packet: &[u8]| {
+            let knobs: Knobs = knobs.parse().unwrap();
+            let told = answer(0, packet, &knobs, NetworkKind::Ecm, ENDS)?;
+            let message = &told[28..];
+            let kind = option(&message[COOKIE_AT + 4..], OPTION_TYPE)?[0];
+            Some((kind, message[YOUR_ADDRESS..YOUR_ADDRESS + 4].to_vec()))
+        };
+        let own = far_side::v4(0).address;
+        let discover = asking(DISCOVER, 0x80, None);
+        let request = asking(REQUEST, 0x80, Some(own));
+        assert_eq!(kinds("dhcp=silent", &discover), None);
+        let offered = own.octets().to_vec();
+        assert_eq!(kinds("dhcp=refuses", &discover), Some((OFFER, offered)));
+        assert_eq!(kinds("dhcp=refuses", &request), Some((NAK, vec![0; 4])));
+        let wrong = WRONG_ADDRESS.octets().to_vec();
+        assert_eq!(kinds("dhcp=wrong", &discover), Some((OFFER, wrong)));
+        assert_eq!(kinds("dhcp=wrong", &request), Some((NAK, vec![0; 4])));
+    }
+
+    #[test]
     fn the_link_is_silent_where_the_modem_tells_addresses() {
         let discover = asking(DISCOVER, 0, None);
         assert!(is_asked(&discover, NetworkKind::Mbim));

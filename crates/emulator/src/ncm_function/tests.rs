@@ -3,6 +3,7 @@ use uwwan_ncm::{Builder, Choices, Framing, Limits, Receiver, Stream};
 use super::*;
 use crate::far_side::Network;
 use crate::report::Counters;
+use std::time::Duration;
 
 fn set(request: u8, value: u16) -> SetupPacket {
     SetupPacket {
@@ -496,4 +497,84 @@ fn what_other_firmware_does_on_request() {
     let mut clean = Bench::new("");
     clean.network.towards_host.push_back(packet(60));
     assert_ne!(spoilt, clean.receive(131_072).0);
+}
+
+/// A DHCPDISCOVER in its packet, as small as a server takes it (RFC 2131, 2).
+fn discover() -> Vec<u8> {
+    let mut packet = packet(28 + 240 + 4);
+    packet[9] = 17;
+    packet[20..24].copy_from_slice(&[0, 68, 0, 67]);
+    packet[28] = 1;
+    packet[264..268].copy_from_slice(&[99, 130, 83, 99]);
+    packet[268..].copy_from_slice(&[53, 1, 1, 255]);
+    packet
+}
+
+#[test]
+fn a_slow_server_answers_when_its_time_has_come() {
+    let mut bench = Bench::new("dhcp_ms=400,ip_configuration=empty");
+    let choices = Choices::default();
+    let asked = Instant::now();
+    bench.transmit(&ntb(&choices, 0, &[discover()]), true);
+    assert_eq!(bench.receive(131_072).1, InVerdict::Nak);
+    let due = bench.function.deadline().unwrap();
+    assert!(due >= asked + Duration::from_millis(400));
+    bench.function.advance(due - Duration::from_millis(1));
+    assert_eq!(bench.receive(131_072).1, InVerdict::Nak);
+    bench.function.advance(due);
+    assert!(matches!(bench.receive(131_072).1, InVerdict::Data { .. }));
+    assert_eq!(bench.function.deadline(), None);
+}
+
+/// A function with the frames of ECM.
+fn ecm() -> DataFunction {
+    DataFunction {
+        kind: NetworkKind::Ecm,
+        alternate: 0,
+        segment: 1514,
+        ..DataFunction::default()
+    }
+}
+
+#[test]
+fn frames_that_are_no_frames_are_told() {
+    let mut bench = Bench::new("");
+    bench.function = NcmFunction::new(ecm(), &bench.knobs);
+    assert_eq!(bench.transmit(&[0; 1515], true), (true, None));
+    assert_eq!(bench.violations(), [] as [String; 0]);
+    bench.transmit(&[0; 1516], true);
+    bench.transmit(&[0; 13], true);
+    assert!(!bench.function.control_out(
+        set(SET_NTB_FORMAT, 0),
+        &[],
+        &bench.knobs,
+        &bench.recorder
+    ));
+    let told = bench.violations();
+    assert!(told[0].contains("at most wMaxSegmentSize 1514"), "{told:?}");
+    assert!(told[1].contains("shorter than its header"), "{told:?}");
+    assert!(told[2].contains("to an ECM function"), "{told:?}");
+}
+
+#[test]
+fn a_frame_fits_a_short_transfer_in_parts() {
+    let mut bench = Bench::new("");
+    bench.function = NcmFunction::new(ecm(), &bench.knobs);
+    bench.network.towards_host.push_back(packet(1010));
+    let (first, verdict) = bench.receive(512);
+    let more = InVerdict::Data {
+        length: 512,
+        short: false,
+    };
+    assert_eq!(verdict, more);
+    // 1024 bytes: the second transfer is full too, and an empty packet ends the frame.
+    let (second, _) = bench.receive(512);
+    let (empty, verdict) = bench.receive(512);
+    assert_eq!((empty.len(), first.len() + second.len()), (0, 1024));
+    let end = InVerdict::Data {
+        length: 0,
+        short: true,
+    };
+    assert_eq!(verdict, end);
+    assert_eq!(bench.receive(512).1, InVerdict::Nak);
 }
