@@ -4,6 +4,7 @@
 //! Registration follows from the SIM, the radio and time. What changes is noted in
 //! [`Firmware::take_changes`], from which the functions make their indications.
 
+mod activation;
 pub mod card;
 mod sessions;
 
