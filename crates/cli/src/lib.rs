@@ -42,6 +42,7 @@ mod prepared;
 mod prompt;
 mod reach;
 mod redacted;
+mod resident;
 mod running;
 mod runtime;
 mod sandbox;

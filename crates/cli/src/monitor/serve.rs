@@ -10,8 +10,10 @@ use super::ends::Ends;
 use super::files::Files;
 use super::reply::{self, Answer, Reply};
 use super::request::Request;
+use crate::allocator;
 use crate::failure::Failure;
 use crate::notify::Notifier;
+use crate::resident;
 use crate::sandbox::State;
 
 /// What the monitor keeps for the driver.
@@ -63,6 +65,11 @@ impl Answer for Server {
     fn answer(&mut self, request: Request) -> Result<Reply, Failure> {
         self.ends.device = self.devices.named();
         if let Some(result) = self.ends.answer(&request) {
+            if matches!(request, Request::Open { .. }) {
+                // What is left to do is seldom and little.
+                allocator::give_back();
+                resident::let_go_of_the_program();
+            }
             return result;
         }
         match request {

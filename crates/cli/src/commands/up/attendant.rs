@@ -19,6 +19,7 @@ use crate::journal;
 use crate::modem_manager::{Manager, Standing};
 use crate::notify::Notifier;
 use crate::output::say;
+use crate::resident;
 use crate::runtime::RuntimeDir;
 use crate::watchdog::Watchdog;
 
@@ -69,6 +70,8 @@ impl Attendant {
                             if let Some(hook) = &self.after_up {
                                 hook.run(&self.handle.status());
                             }
+                            allocator::give_back();
+                            resident::let_go_of_the_program();
                         }
                         Event::RungDone {
                             rung: Rung::Found, ..

@@ -1,0 +1,133 @@
+//! How much of the program's file stands in this process's memory.
+//!
+//! Bring-up runs through most of the program once: the command line, the quirk table, descriptors, every
+//! service of MBIM, netlink. The kernel keeps each page of it mapped that was touched, and fifteen beside
+//! it (`fault_around_bytes`), so that over 10 MiB of text and constants stand in a process that goes on
+//! to need less than one. Pages of files that were only read can be let go at no cost: what is needed
+//! again comes from the page cache.
+#![allow(unsafe_code)]
+
+use std::ffi::c_void;
+use std::ops::Range;
+
+use rustix::mm::{Advice, madvise};
+
+/// Lets go of the program's and its libraries' pages. What is needed again is mapped again.
+///
+/// It reads `/proc/self/smaps` and makes the system call `madvise`, a few milliseconds in all. Other
+/// threads may run meanwhile; each pays a minor page fault for 64 KiB of what it goes on to use.
+pub fn let_go_of_the_program() {
+    let smaps = match std::fs::read_to_string("/proc/self/smaps") {
+        Ok(smaps) => smaps,
+        Err(error) => {
+            tracing::debug!("the program stays in memory: {error}");
+            return;
+        }
+    };
+    for range in only_read(&smaps) {
+        let start = std::ptr::with_exposed_provenance_mut::<c_void>(range.start);
+        // SAFETY: the mapping is private, is backed by a file, may not be written, and no page of it
+        // is this process's own, so that each comes from the file again as it was.
+        let gone = unsafe { madvise(start, range.len(), Advice::LinuxDontNeed) };
+        if let Err(error) = gone {
+            tracing::debug!("a part of the program stays in memory: {error}");
+        }
+    }
+}
+
+/// Returns the address ranges of private mappings of files that this process only reads and of which no
+/// page is a copy of its own, out of the text of `/proc/PID/smaps` (proc_pid_smaps(5)).
+///
+/// Relocated constants (`RELRO`) may not be written either, and are copies: they would be lost.
+fn only_read(smaps: &str) -> Vec<Range<usize>> {
+    let mut ranges = Vec::new();
+    let mut candidate = None;
+    for line in smaps.lines() {
+        if let Some(count) = line.strip_prefix("Anonymous:") {
+            let own = count.split_whitespace().next() != Some("0");
+            ranges.extend(candidate.take().filter(|_| !own));
+        } else if let Some(mapping) = mapping(line) {
+            candidate = mapping;
+        }
+    }
+    ranges
+}
+
+/// Reads the first line of a mapping: `None` of another line, and `Some(None)` of a mapping that is of no
+/// file or may be written or shared.
+fn mapping(line: &str) -> Option<Option<Range<usize>>> {
+    let mut words = line.split_ascii_whitespace();
+    let (start, end) = words.next()?.split_once('-')?;
+    let start = usize::from_str_radix(start, 16).ok()?;
+    let end = usize::from_str_radix(end, 16).ok()?;
+    let permissions = words.next()?;
+    let path = words.nth(3);
+    let of_file = path.is_some_and(|path| path.starts_with('/'));
+    let only_read = matches!(permissions, "r-xp" | "r--p");
+    Some((of_file && only_read).then_some(start..end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As Linux 6.12 writes it, less the lines between.
+    const SMAPS: &str = "\
+55d0c0000000-55d0c0200000 r--p 00000000 fe:01 1234                       /usr/bin/uwwan
+Size:               2048 kB
+Rss:                1676 kB
+Anonymous:             0 kB
+VmFlags: rd mr mw me sd
+55d0c0200000-55d0c1000000 r-xp 00200000 fe:01 1234                       /usr/bin/uwwan
+Anonymous:             0 kB
+55d0c1000000-55d0c1080000 r--p 01000000 fe:01 1234                       /usr/bin/uwwan
+Anonymous:           512 kB
+55d0c1080000-55d0c1090000 rw-p 01080000 fe:01 1234                       /usr/bin/uwwan
+Anonymous:             0 kB
+55d0c2000000-55d0c2100000 rw-p 00000000 00:00 0                          [heap]
+Anonymous:          1024 kB
+7f0000000000-7f0000010000 r--s 00000000 00:06 99                         /dev/bus/usb/001/002
+Anonymous:             0 kB
+7f0000020000-7f0000030000 r--p 00000000 00:00 0 
+Anonymous:             0 kB
+7ffd00000000-7ffd00002000 r-xp 00000000 00:00 0                          [vdso]
+Anonymous:             0 kB
+";
+
+    #[test]
+    fn only_what_comes_from_a_file_again_is_let_go_of() {
+        let program = 0x55d0_c000_0000..0x55d0_c020_0000;
+        let text = 0x55d0_c020_0000..0x55d0_c100_0000;
+        assert_eq!(only_read(SMAPS), [program, text]);
+    }
+
+    #[test]
+    fn text_that_is_no_list_of_mappings_names_none() {
+        for text in ["", "Anonymous: 0 kB\n", "1-2 r-xp\nAnonymous: 0 kB", "x-y"] {
+            assert!(only_read(text).is_empty(), "{text:?}");
+        }
+    }
+
+    /// Returns the KiB of files that are mapped in this process.
+    fn of_files() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("RssFile:"));
+        let count = line.unwrap().split_whitespace().next().unwrap();
+        count.parse().unwrap()
+    }
+
+    #[test]
+    fn a_process_goes_on_with_less_of_its_program_in_memory() {
+        let before = of_files();
+        let_go_of_the_program();
+        let after = of_files();
+        assert!(after < before, "{before} KiB before, {after} KiB after");
+        // What it needs again is there: text, constants and relocated ones.
+        assert_eq!(
+            format!("{:x?}", only_read(SMAPS)).get(..13),
+            Some("[55d0c0000000")
+        );
+    }
+}
