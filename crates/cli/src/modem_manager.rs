@@ -88,10 +88,29 @@ pub type Manager = Arc<dyn Fn() -> Standing + Send + Sync>;
 #[derive(Debug, Clone)]
 pub struct Inhibitor(Arc<Shared>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    patience: Patience,
+}
+
+/// How long an answer of ModemManager's is waited for.
+#[derive(Debug)]
+struct Patience {
+    /// By a device that is to be opened.
+    device: Duration,
+    /// By nothing but the thread that asks.
+    at_all: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            device: ANSWER,
+            at_all: LATE,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -112,12 +131,16 @@ impl Inhibitor {
     /// Connects to the system's bus, on a thread of its own. Waits a moment for that, because a process
     /// may not be able to open sockets later.
     pub fn start() -> Self {
-        Self::start_at(None)
+        Self::start_at(None, Patience::default())
     }
 
     /// Connects to the bus at an address, or to the system's.
-    fn start_at(address: Option<String>) -> Self {
-        let shared = Arc::new(Shared::default());
+    fn start_at(address: Option<String>, patience: Patience) -> Self {
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            patience,
+        });
         let own = Arc::clone(&shared);
         match thread(move || own.watch(address.as_deref())) {
             Ok(()) => {
@@ -139,8 +162,13 @@ impl Inhibitor {
         let Ok(path) = Path::new("/sys/bus/usb/devices").join(port).canonicalize() else {
             return;
         };
+        self.keep_away_from(path.to_string_lossy().into_owned());
+    }
+
+    /// Has it keep away from the device that it knows by this name.
+    fn keep_away_from(&self, uid: String) {
         let mut state = self.0.lock();
-        let uid = Some(path.to_string_lossy().into_owned());
+        let uid = Some(uid);
         if state.uid != uid && state.standing == Standing::Inhibited {
             // That was another device.
             state.standing = Standing::Unasked;
@@ -168,7 +196,10 @@ impl Inhibitor {
             return;
         }
         let asking = |state: &mut State| state.asking;
-        let waited = self.0.changed.wait_timeout_while(state, ANSWER, asking);
+        let waited = self
+            .0
+            .changed
+            .wait_timeout_while(state, self.0.patience.device, asking);
         let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         if waited.timed_out() {
             state.silent = true;
@@ -218,7 +249,7 @@ impl Shared {
 
     /// Connects, and asks again whenever ModemManager starts or finds a modem.
     fn watch(&self, address: Option<&str>) {
-        let connected = connect(address);
+        let connected = connect(address, self.patience.at_all);
         let mut state = self.lock();
         state.tried = true;
         let messages = match connected {
@@ -282,6 +313,10 @@ impl Shared {
         tracing::debug!(?standing, uid, "ModemManager");
         let mut state = self.lock();
         state.silent = !answered;
+        if state.uid != name {
+            // It says nothing of the device that is asked for by now.
+            return name;
+        }
         // Both threads may ask; one is then told that it was asked already.
         if state.standing != Standing::Inhibited {
             state.standing = standing;
@@ -291,13 +326,16 @@ impl Shared {
     }
 }
 
-/// Connects to the bus, and has it tell of ModemManager.
-fn connect(address: Option<&str>) -> zbus::Result<(Connection, MessageIterator)> {
+/// Connects to the bus, whose answers are waited for this long, and has it tell of ModemManager.
+fn connect(
+    address: Option<&str>,
+    patience: Duration,
+) -> zbus::Result<(Connection, MessageIterator)> {
     let builder = match address {
         Some(address) => Builder::address(address)?,
         None => Builder::system()?,
     };
-    let connection = builder.method_timeout(LATE).build()?;
+    let connection = builder.method_timeout(patience).build()?;
     let messages = MessageIterator::from(&connection);
     for rule in [
         format!("type='signal',sender='{BUS}',member='NameOwnerChanged',arg0='{MANAGER}'"),
@@ -345,6 +383,12 @@ impl Access for Kept {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::time::Instant;
+
+    use crossbeam_channel::{Receiver, Sender, unbounded};
+
     use super::*;
 
     #[test]
@@ -363,17 +407,199 @@ mod tests {
     fn a_bus_that_says_nothing_is_waited_for_in_vain_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bus");
-        let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let _listener = UnixListener::bind(&path).unwrap();
         let address = format!("unix:path={}", path.display());
-        let inhibitor = Inhibitor::start_at(Some(address));
+        let inhibitor = Inhibitor::start_at(Some(address), Patience::default());
         inhibitor.keep_away("1-1");
         assert_eq!(inhibitor.standing(), Standing::Unasked);
     }
 
     #[test]
     fn no_bus_is_no_obstacle() {
-        let inhibitor = Inhibitor::start_at(Some("unix:path=/nonexistent/bus".into()));
+        let inhibitor = Inhibitor::start_at(
+            Some("unix:path=/nonexistent/bus".into()),
+            Patience::default(),
+        );
         inhibitor.keep_away("1-1");
         assert!(matches!(inhibitor.standing(), Standing::NoBus { .. }));
+    }
+
+    /// Builds the answer to the method call with this serial number, with one text or nothing in it, as the
+    /// D-Bus specification has it ("Message Protocol").
+    fn answer_to(serial: u32, text: Option<&str>) -> Vec<u8> {
+        let body = text.map_or(Vec::new(), |text| {
+            let length = u32::try_from(text.len()).unwrap().to_le_bytes();
+            [&length[..], text.as_bytes(), b"\0"].concat()
+        });
+        // REPLY_SERIAL, and SIGNATURE where there is a body.
+        let mut fields = [&b"\x05\x01u\0"[..], &serial.to_le_bytes()].concat();
+        if text.is_some() {
+            fields.extend(b"\x08\x01g\0\x01s\0");
+        }
+        let mut message = b"l\x02\x01\x01".to_vec();
+        for number in [body.len(), 1, fields.len()] {
+            message.extend(u32::try_from(number).unwrap().to_le_bytes());
+        }
+        message.extend(fields);
+        message.resize(message.len().next_multiple_of(8), 0);
+        message.extend(body);
+        message
+    }
+
+    /// Reads a little-endian number of 32 bits.
+    fn number(bytes: &[u8], at: usize) -> usize {
+        u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize
+    }
+
+    /// Lets a client in.
+    fn authenticate(stream: &mut UnixStream) -> io::Result<()> {
+        let mut line = Vec::new();
+        loop {
+            let mut byte = [0];
+            stream.read_exact(&mut byte)?;
+            line.extend(byte.iter().filter(|byte| **byte != 0));
+            if !line.ends_with(b"\r\n") {
+                continue;
+            }
+            match &std::mem::take(&mut line)[..] {
+                b"BEGIN\r\n" => return Ok(()),
+                b"NEGOTIATE_UNIX_FD\r\n" => stream.write_all(b"AGREE_UNIX_FD\r\n")?,
+                _ => stream.write_all(b"OK 0123456789abcdef0123456789abcdef\r\n")?,
+            }
+        }
+    }
+
+    /// Answers for the bus at once, and for ModemManager when that is told to, until the client has gone.
+    fn serve(
+        mut stream: UnixStream,
+        asked: &Sender<String>,
+        told: &Receiver<()>,
+    ) -> io::Result<()> {
+        authenticate(&mut stream)?;
+        loop {
+            let mut head = vec![0; 16];
+            stream.read_exact(&mut head)?;
+            let fields = number(&head, 12).next_multiple_of(8);
+            let mut rest = vec![0; fields + number(&head, 4)];
+            stream.read_exact(&mut rest)?;
+            let (fields, body) = rest.split_at(fields);
+            let calls = |member: &str| {
+                let member = [member.as_bytes(), b"\0"].concat();
+                fields.windows(member.len()).any(|part| part == member)
+            };
+            let text = match () {
+                () if calls("Hello") => Some(":1.1"),
+                () if calls("GetNameOwner") => Some(":1.2"),
+                () if calls("InhibitDevice") => {
+                    let uid = &body[4..][..number(body, 0)];
+                    let _ = asked.send(String::from_utf8(uid.to_vec()).unwrap());
+                    let _ = told.recv();
+                    None
+                }
+                () => None,
+            };
+            let serial = u32::try_from(number(&head, 8)).unwrap();
+            stream.write_all(&answer_to(serial, text))?;
+        }
+    }
+
+    /// Starts a bus with a ModemManager that takes its time, for one connection. Returns its address, where
+    /// to have it answer, and the modems that it is asked to keep away from.
+    fn slow(folder: &Path) -> (String, Sender<()>, Receiver<String>) {
+        let path = folder.join("bus");
+        let listener = UnixListener::bind(&path).unwrap();
+        let (answer, told) = unbounded();
+        let (sender, asked) = unbounded();
+        std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            // It ends with the client's connection.
+            let _ = serve(stream, &sender, &told);
+        });
+        (format!("unix:path={}", path.display()), answer, asked)
+    }
+
+    /// Waits until ModemManager stands so.
+    #[track_caller]
+    fn comes_to(inhibitor: &Inhibitor, wanted: impl Fn(&Standing) -> bool) {
+        let end = Instant::now() + Duration::from_secs(60);
+        while !wanted(&inhibitor.standing()) {
+            assert!(Instant::now() < end, "{:?}", inhibitor.standing());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn says(standing: &Standing, text: &str) -> bool {
+        matches!(standing, Standing::Refused { why } if why.contains(text))
+    }
+
+    const LONG: Duration = Duration::from_secs(600);
+    const SHORT: Duration = Duration::from_millis(20);
+
+    /// More answers than questions: of the threads that ask, each may come first.
+    fn answer_all(answer: &Sender<()>) {
+        (0..10).for_each(|_| answer.send(()).unwrap());
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let (address, answer, asked) = slow(folder.path());
+        let patience = Patience {
+            device: SHORT,
+            at_all: LONG,
+        };
+        let inhibitor = Inhibitor::start_at(Some(address), patience);
+        inhibitor.keep_away_from("/sys/one".into());
+        assert!(says(&inhibitor.standing(), "not answered yet"));
+        assert_eq!(asked.recv().unwrap(), "/sys/one");
+        // The next opening of the device waits for nothing.
+        inhibitor.keep_away_from("/sys/one".into());
+        answer_all(&answer);
+        comes_to(&inhibitor, |standing| *standing == Standing::Inhibited);
+    }
+
+    #[test]
+    fn a_late_answer_about_another_device_is_not_taken_for_this_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (address, answer, asked) = slow(folder.path());
+        let patience = Patience {
+            device: SHORT,
+            at_all: LONG,
+        };
+        let inhibitor = Inhibitor::start_at(Some(address), patience);
+        inhibitor.keep_away_from("/sys/one".into());
+        assert_eq!(asked.recv().unwrap(), "/sys/one");
+        inhibitor.keep_away_from("/sys/two".into());
+        answer_all(&answer);
+        comes_to(&inhibitor, |standing| *standing == Standing::Inhibited);
+        assert!(asked.try_iter().any(|uid| uid == "/sys/two"));
+    }
+
+    #[test]
+    fn one_that_never_answers_is_asked_again_and_no_device_waits_for_it_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let patience = || Patience {
+            device: LONG,
+            at_all: Duration::from_secs(1),
+        };
+        // The bus itself has as long to answer, which a busy machine's may pass.
+        let (inhibitor, answer) = loop {
+            let _ = std::fs::remove_file(folder.path().join("bus"));
+            let (address, answer, _) = slow(folder.path());
+            let inhibitor = Inhibitor::start_at(Some(address), patience());
+            if !matches!(inhibitor.standing(), Standing::NoBus { .. }) {
+                break (inhibitor, answer);
+            }
+        };
+        inhibitor.keep_away_from("/sys/one".into());
+        let standing = inhibitor.standing();
+        assert!(
+            matches!(standing, Standing::Refused { .. }) && !says(&standing, "yet"),
+            "{standing:?}"
+        );
+        // The next opening waits for nothing, and its answer is taken.
+        inhibitor.keep_away_from("/sys/one".into());
+        answer_all(&answer);
+        comes_to(&inhibitor, |standing| *standing == Standing::Inhibited);
     }
 }
