@@ -1,7 +1,8 @@
 //! What a tunnel or an APDU carries, and whether that is a PIN, a PUK or a password.
 //!
-//! The numbers are those of ETSI TS 102 221 (10.1.2, instructions of APDUs) and of libqmi's
-//! `data/qmi-service-*.json`.
+//! The numbers are those of ETSI TS 102 221 (10.1.2, instructions of APDUs) and of libqmi
+//! (`data/qmi-service-dms.json`, `qmi-service-uim.json`, `qmi-service-wds.json`); those of the codes of
+//! CDMA that libqmi does not implement are in its `qmi-enums-dms.h`.
 
 use uwwan_mbim::qmi;
 
@@ -39,19 +40,24 @@ fn in_qmi(bytes: &[u8]) -> bool {
         return false;
     };
     match (message.service, message.id) {
-        // PINs; service programming codes; user lock; factory defaults; control keys.
-        (qmi::DMS, 0x27..=0x2a | 0x33 | 0x35 | 0x36 | 0x3a | 0x3b | 0x41 | 0x42) => true,
-        // PINs and control keys.
+        // UIM Set PIN Protection, Verify, Unblock and Change PIN; Activate Manual; Set User Lock State and
+        // Code; Restore Factory Defaults; Validate Service Programming Code; UIM Set CK Protection and
+        // Unblock CK; Set Service Programming Code.
+        (qmi::DMS, 0x27..=0x2a | 0x33 | 0x35 | 0x36 | 0x3a | 0x3b | 0x41 | 0x42 | 0x52) => true,
+        // Set PIN Protection, Verify, Unblock and Change PIN, Depersonalization.
         (UIM, 0x25..=0x29) => true,
         // Send APDU: its length in two bytes, and the APDU.
         (UIM, 0x3b) => {
             let apdu = message.field(0x02).and_then(|value| value.get(2..));
             in_apdu(apdu.unwrap_or_default())
         }
-        // Start Network.
+        // Start Network: Password.
         (WDS, 0x20) => message.field(0x18).is_some(),
-        // Create Profile, Modify Profile.
-        (WDS, 0x27 | 0x28) => message.field(0x1c).is_some(),
+        // Create Profile, Modify Profile: Password, and Authentication password of a 3GPP2 profile.
+        (WDS, 0x27 | 0x28) => message
+            .field(0x1c)
+            .or_else(|| message.field(0x9c))
+            .is_some(),
         _ => false,
     }
 }
@@ -84,7 +90,11 @@ mod tests {
             ("qmi_msg", &message(2, 0x28, 1, b"\x01\x041234")),
             ("qmi_msg", &message(0x0b, 0x26, 2, b"\x01\x041234")),
             ("qmi_msg", &message(0x0b, 0x3b, 2, &apdu)),
+            ("qmi_msg", &message(0x0b, 0x29, 1, b"\x00\x00\x041234")),
+            ("qmi_msg", &message(2, 0x52, 1, b"123456")),
             ("qmi_msg", &message(1, 0x20, 0x18, b"swordfish")),
+            ("qmi_msg", &message(1, 0x27, 0x1c, b"swordfish")),
+            ("qmi_msg", &message(1, 0x28, 0x9c, b"swordfish")),
         ] {
             assert!(credential(field, content), "{field} {content:x?}");
         }
