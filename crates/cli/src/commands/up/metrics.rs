@@ -1,13 +1,16 @@
 //! `up --metrics`: counters and gauges for Prometheus over HTTP, on a TCP port or a Unix socket.
 //!
-//! One connection is served after the other, each for a few seconds at most.
+//! A few clients are served at a time, and when one more comes the one that has taken longest gives way:
+//! whoever may connect cannot keep others out by saying nothing.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -23,6 +26,8 @@ const MOST_FIELDS: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Largest number of pieces in which a request may come.
 const MOST_PIECES: usize = 64;
+/// Largest number of clients that are served at a time.
+const MOST_CLIENTS: usize = 16;
 /// Pause when a connection cannot be taken, as when descriptors are scarce.
 const SHORTAGE: Duration = Duration::from_millis(100);
 
@@ -95,40 +100,105 @@ impl Metrics {
     ///
     /// # Errors
     /// That of the system when there is no thread.
-    pub(super) fn serve(self, exposition: impl Fn() -> String + Send + 'static) -> io::Result<()> {
-        std::thread::Builder::new()
-            .name("metrics".into())
-            .stack_size(256 * 1024)
-            .spawn(move || {
-                loop {
-                    // What becomes of one client is its own affair.
-                    if self.serve_one(&exposition).is_err() {
-                        std::thread::sleep(SHORTAGE);
+    pub(super) fn serve(
+        self,
+        exposition: impl Fn() -> String + Send + Sync + 'static,
+    ) -> io::Result<()> {
+        let exposition = Arc::new(exposition);
+        thread(move || {
+            let mut serving = VecDeque::new();
+            loop {
+                // What becomes of one client is its own affair.
+                let served = self.accept().and_then(|client| {
+                    let exposition = Arc::clone(&exposition);
+                    make_room(&mut serving, &client);
+                    // Those that have given way may not have ended.
+                    if Arc::strong_count(&exposition) > 2 * MOST_CLIENTS {
+                        return Ok(());
                     }
+                    thread(move || {
+                        let _ = answer(&*client, &*exposition);
+                    })
+                });
+                if served.is_err() {
+                    std::thread::sleep(SHORTAGE);
                 }
-            })?;
-        Ok(())
+            }
+        })
     }
 
-    /// Serves one client.
-    ///
-    /// # Errors
-    /// When no connection can be taken.
-    fn serve_one(&self, exposition: &dyn Fn() -> String) -> io::Result<()> {
-        match self {
+    /// Takes the next client.
+    fn accept(&self) -> io::Result<Arc<Client>> {
+        let client = match self {
             Self::Tcp(listener) => {
                 let (client, _) = listener.accept()?;
                 client.set_read_timeout(Some(PATIENCE))?;
                 client.set_write_timeout(Some(PATIENCE))?;
-                let _ = answer(client, exposition);
+                Client::Tcp(client)
             }
             Self::Unix(listener) => {
                 let (client, _) = listener.accept()?;
                 client.set_read_timeout(Some(PATIENCE))?;
                 client.set_write_timeout(Some(PATIENCE))?;
-                let _ = answer(client, exposition);
+                Client::Unix(client)
             }
+        };
+        Ok(Arc::new(client))
+    }
+}
+
+fn thread(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let named = std::thread::Builder::new().name("metrics".into());
+    named.stack_size(256 * 1024).spawn(work).map(drop)
+}
+
+/// Adds a client to those that are served. The oldest is ended when there are too many.
+fn make_room(serving: &mut VecDeque<Weak<Client>>, client: &Arc<Client>) {
+    serving.retain(|one| one.strong_count() > 0);
+    if serving.len() >= MOST_CLIENTS
+        && let Some(oldest) = serving.pop_front()
+        && let Some(oldest) = oldest.upgrade()
+    {
+        oldest.end();
+    }
+    serving.push_back(Arc::downgrade(client));
+}
+
+/// A connection.
+#[derive(Debug)]
+enum Client {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Client {
+    /// Ends the connection, whoever reads or writes it.
+    fn end(&self) {
+        let _ = match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Both),
+            Self::Unix(stream) => stream.shutdown(Shutdown::Both),
+        };
+    }
+}
+
+impl Read for &Client {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Client::Tcp(stream) => (&mut &*stream).read(bytes),
+            Client::Unix(stream) => (&mut &*stream).read(bytes),
         }
+    }
+}
+
+impl Write for &Client {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Client::Tcp(stream) => (&mut &*stream).write(bytes),
+            Client::Unix(stream) => (&mut &*stream).write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
@@ -218,7 +288,7 @@ mod tests {
         };
         let address = listener.local_addr().unwrap();
         metrics.serve(|| "uwwan_online 1\n".into()).unwrap();
-        let connect = || std::net::TcpStream::connect(address).unwrap();
+        let connect = || TcpStream::connect(address).unwrap();
         let said = ask(connect(), "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
         assert!(said.starts_with("HTTP/1.1 200 OK\r\n"), "{said}");
         assert!(said.ends_with("\r\n\r\nuwwan_online 1\n"), "{said}");
@@ -253,6 +323,31 @@ mod tests {
         let file = folder.path().join("file");
         assert!(Metrics::open(&Target::Unix(file.clone()), false).is_err());
         assert_eq!(std::fs::read_to_string(file).unwrap(), "kept");
+    }
+
+    #[test]
+    fn clients_that_say_nothing_keep_nobody_out() {
+        let target = "127.0.0.1:0".parse().unwrap();
+        let metrics = Metrics::open(&target, false).unwrap();
+        let Metrics::Tcp(listener) = &metrics else {
+            panic!("{metrics:?}");
+        };
+        let address = listener.local_addr().unwrap();
+        // One after the other they would take PATIENCE each.
+        metrics.serve(|| "x 1\n".into()).unwrap();
+        let idle: Vec<_> = (0..3 * MOST_CLIENTS)
+            .map(|_| TcpStream::connect(address).unwrap())
+            .collect();
+        let start = std::time::Instant::now();
+        let said = ask(
+            TcpStream::connect(address).unwrap(),
+            "GET / HTTP/1.1\r\n\r\n",
+        );
+        assert!(said.ends_with("x 1\n"), "{said}");
+        assert!(start.elapsed() < PATIENCE * 3 * MOST_CLIENTS as u32 / 2);
+        // The oldest have given way.
+        let mut oldest = idle.first().unwrap();
+        assert!(matches!(oldest.read(&mut [0]), Ok(0) | Err(_)));
     }
 
     #[test]
