@@ -7,6 +7,7 @@ use std::path::Path;
 use uwwan_usb::descriptors::Descriptors;
 
 use crate::failure::{Failure, FailureKind};
+use crate::input;
 
 /// `bDescriptorType` of a class-specific interface descriptor.
 const CLASS_INTERFACE: u8 = 0x24;
@@ -20,7 +21,8 @@ pub fn read(file: &Path) -> Result<Vec<Descriptors>, Failure> {
         Failure::new(FailureKind::Usage, "cannot read the descriptors")
             .at(file.display().to_string())
     };
-    let bytes = std::fs::read(file).map_err(|error| failure().because(error))?;
+    let bytes = std::fs::File::open(file).and_then(input::whole);
+    let bytes = bytes.map_err(|error| failure().because(error))?;
     parse(&bytes).map_err(|why| {
         failure()
             .because(why)
@@ -78,6 +80,7 @@ fn hexadecimal(text: &str) -> Result<Vec<u8>, String> {
             });
             let read: Option<Vec<u8>> = pairs.collect();
             bytes.extend(read.ok_or_else(|| {
+                let word: String = word.chars().take(20).collect();
                 format!("line {number}: {word:?} is no byte in hexadecimal, and this is no output of lsusb -v")
             })?);
         }
@@ -467,6 +470,14 @@ Device Status:     0x0001
         let read = read.remove(0);
         assert_eq!(format!("{read:?}"), format!("{whole:?}"));
         assert_eq!(functions::ncm(&read).len(), 1);
+    }
+
+    #[test]
+    fn what_is_no_descriptors_is_named_in_short() {
+        let failure = read(Path::new("/dev/zero")).unwrap_err();
+        assert!(failure.to_string().contains("longer"), "{failure}");
+        let why = parse(&[0; 100_000]).unwrap_err();
+        assert!(why.len() < 200, "{why}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Bytes that a command decodes: from a file, from standard input, or as hexadecimal digits on the
 //! command line.
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use uwwan_capture::read::is_capture;
 
@@ -86,17 +86,25 @@ pub fn read_file(name: &str) -> Result<Vec<u8>, Failure> {
 }
 
 fn read_from(input: impl Read, argument: &str) -> Result<Vec<u8>, Failure> {
-    let mut content = Vec::new();
-    let taken = input.take(LONGEST + 1).read_to_end(&mut content);
-    taken.map_err(|error| wrong(argument, &error))?;
-    if content.len() as u64 > LONGEST {
-        let why = format!("it is longer than {LONGEST} bytes");
-        return Err(wrong(argument, &why));
-    }
+    let content = whole(input).map_err(|error| wrong(argument, &error))?;
     if content.is_empty() {
         return Err(wrong(argument, &"it is empty"));
     }
     Ok(from_hex(&content).unwrap_or(content))
+}
+
+/// Reads an input to its end.
+///
+/// # Errors
+/// Those of reading, and that it is longer than 16 MiB.
+pub fn whole(input: impl Read) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    input.take(LONGEST + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > LONGEST {
+        let why = format!("it is longer than {LONGEST} bytes");
+        return Err(io::Error::other(why));
+    }
+    Ok(content)
 }
 
 fn wrong(argument: &str, why: &dyn std::fmt::Display) -> Failure {

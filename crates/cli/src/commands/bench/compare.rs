@@ -6,6 +6,7 @@ use uwwan_figures::{Figures, saved, table};
 
 use super::report::Files;
 use crate::failure::{Failure, FailureKind};
+use crate::input;
 use crate::output::{say, say_json};
 
 /// Arguments of `bench compare`.
@@ -42,8 +43,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
                 .because(why)
                 .next("uwwan bench --json > FILE.json makes one")
         };
-        let text = std::fs::read_to_string(path).map_err(|error| refuse(&error))?;
-        let figures: Figures = serde_json::from_str(&text).map_err(|error| refuse(&error))?;
+        let content = std::fs::File::open(path).and_then(input::whole);
+        let content = content.map_err(|error| refuse(&error))?;
+        let figures: Figures = serde_json::from_slice(&content).map_err(|error| refuse(&error))?;
         let name = path.file_stem().unwrap_or(path.as_os_str());
         Ok((name.to_string_lossy().into_owned(), figures))
     });
