@@ -15,6 +15,7 @@ use uwwan_mbim::session::{Command, CommandError, Response};
 
 use crate::datapath::Report;
 use crate::failure::Failure;
+use crate::join::Joining;
 use crate::options::Options;
 use crate::poll::Waker;
 use crate::raw::Raw;
@@ -87,6 +88,10 @@ pub(crate) enum Message {
     Call(Box<dyn FnOnce() + Send>),
     /// Order of the program to lay NTBs out as these options choose, and to tell whether that is done.
     Choose(Box<Options>, Sender<Result<(), Failure>>),
+    /// Order to add a data session for a program.
+    Join(Box<Joining>),
+    /// Order to end the data session of the program whose handle has this number.
+    Leave(u64),
     /// Order of the program to add an asker.
     Attach(AskerSender),
     /// Bytes to send as they are.

@@ -13,6 +13,7 @@ mod found;
 mod heal;
 mod healing;
 mod held;
+mod joining;
 mod link;
 mod mbim;
 mod overhearing;
@@ -59,7 +60,7 @@ use overhearing::Overhearing;
 /// Origin of a command, which gets the answer.
 enum Asker {
     Ladder(Ask),
-    Session { index: usize, ask: SessionAsk },
+    Session { id: u8, ask: SessionAsk },
     Program { asker: u64, ticket: Ticket },
 }
 
@@ -111,7 +112,7 @@ pub(crate) struct Control {
     busy: bool,
     /// Programs that have sent control messages as they are, and hear what comes.
     overhearing: Overhearing,
-    /// Data sessions, session 0 first.
+    /// Data sessions, session 0 first, those of other programs last.
     sessions: Vec<HeldSession>,
     healing: Healing,
     finished: Option<Result<(), Failure>>,
@@ -319,6 +320,8 @@ impl Control {
             Message::HostChanged => self.attend_hosts(),
             Message::Report(report) => self.report(report),
             Message::Attach(sender) => self.askers.attach(sender),
+            Message::Join(joining) => self.join(*joining),
+            Message::Leave(guest) => self.leave(guest),
             Message::Raw(raw) => self.send_raw(raw),
             Message::Ask { asker, request } => self.request(asker, request),
         }

@@ -63,6 +63,7 @@ pub mod fcc;
 pub mod heal;
 pub mod host;
 pub mod ipv6;
+pub mod join;
 mod ladder;
 mod layout;
 pub mod options;

@@ -1,5 +1,6 @@
 //! Start of a modem, and the handle on a running one.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use crate::event::Event;
 use crate::explain;
 use crate::failure::{Failure, FailureKind, Rung};
 use crate::host::HostProvider;
+use crate::join::{JoinOptions, Joined, Joining};
 use crate::options::{Options, SessionOptions};
 use crate::poll::Waker;
 use crate::raw::{Listener, Raw, To};
@@ -263,6 +265,25 @@ impl Handle {
         // A control thread that has ended drops the order, which ends what is heard.
         let _ = self.shared.outbox.send(Message::Raw(raw));
         Ok(listener)
+    }
+
+    /// Adds a data session for a program that has handed over the descriptors of a TUN interface, until
+    /// the returned value is dropped. `waker` is woken whenever it has news.
+    ///
+    /// # Errors
+    /// [`FailureKind::Usage`] when the descriptors are not those of a TUN interface. That the modem has no
+    /// further session is told by [`JoinNews::Ended`](crate::join::JoinNews::Ended).
+    pub fn join(
+        &self,
+        options: JoinOptions,
+        descriptors: Vec<OwnedFd>,
+        waker: Option<Waker>,
+    ) -> Result<Joined, Failure> {
+        let outbox = self.shared.outbox.clone();
+        let (order, joined) = Joining::new(options, descriptors, waker, outbox)?;
+        // A control thread that has ended drops the order, which ends the news.
+        let _ = self.shared.outbox.send(Message::Join(Box::new(order)));
+        Ok(joined)
     }
 
     /// Returns the AT port, unless [`Options::at_port`] leaves it to the kernel. It stays the same

@@ -27,7 +27,7 @@ pub(crate) struct Shared {
     /// AT port, if this driver owns it.
     pub(crate) at: Option<AtPort>,
     /// Counters of the data sessions, by MBIM session id.
-    session_counters: Vec<(u8, Arc<SessionCounters>)>,
+    session_counters: Mutex<Vec<(u8, Arc<SessionCounters>)>>,
     pub(crate) outbox: Sender<Message>,
 }
 
@@ -56,15 +56,15 @@ impl Shared {
             notifications_missed: AtomicBool::new(false),
             stops: AtomicU32::new(0),
             at,
-            session_counters: ids.map(|id| (*id, Arc::default())).collect(),
+            session_counters: Mutex::new(ids.map(|id| (*id, Arc::default())).collect()),
             outbox,
         }
     }
 
     /// Returns the counters of a data session.
     pub(crate) fn session_counters(&self, session: u8) -> Arc<SessionCounters> {
-        let mut counters = self.session_counters.iter();
-        let found = counters.find(|(id, _)| *id == session);
+        let counters = locked(&self.session_counters);
+        let found = counters.iter().find(|(id, _)| *id == session);
         found
             .map(|(_, found)| Arc::clone(found))
             .unwrap_or_default()
@@ -131,7 +131,20 @@ impl Shared {
 
     /// Returns the MBIM session ids.
     pub(crate) fn sessions(&self) -> Vec<u8> {
-        self.session_counters.iter().map(|(id, _)| *id).collect()
+        let counters = locked(&self.session_counters);
+        counters.iter().map(|(id, _)| *id).collect()
+    }
+
+    /// Adds a data session, and returns its counters.
+    pub(crate) fn add_session(&self, session: u8) -> Arc<SessionCounters> {
+        let counters = Arc::<SessionCounters>::default();
+        locked(&self.session_counters).push((session, Arc::clone(&counters)));
+        counters
+    }
+
+    /// Removes a data session.
+    pub(crate) fn remove_session(&self, session: u8) {
+        locked(&self.session_counters).retain(|(id, _)| *id != session);
     }
 
     /// Waits until the status satisfies `done`, at most `timeout`. Returns the modem's end when

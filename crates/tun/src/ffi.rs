@@ -31,6 +31,7 @@ pub(crate) struct InterfaceRequest {
 const TUNSETIFF: Opcode = opcode::write::<i32>(b'T', 202);
 const TUNGETFEATURES: Opcode = opcode::read::<u32>(b'T', 207);
 const TUNSETOFFLOAD: Opcode = opcode::write::<u32>(b'T', 208);
+const TUNGETIFF: Opcode = opcode::read::<u32>(b'T', 210);
 const TUNSETQUEUE: Opcode = opcode::write::<i32>(b'T', 217);
 const TUNSETVNETHDRSZ: Opcode = opcode::write::<i32>(b'T', 216);
 const TUNSETCARRIER: Opcode = opcode::write::<i32>(b'T', 226);
@@ -51,6 +52,24 @@ pub(crate) fn set_interface(
     // SAFETY: the kernel reads and writes a `struct ifreq` through the pointer, which is to at
     // least as many bytes of plain data, exclusively borrowed.
     Ok(unsafe { ioctl(driver, Updater::<TUNSETIFF, InterfaceRequest>::new(request)) }?)
+}
+
+/// Returns name and flags of the interface that a descriptor of the TUN driver belongs to.
+pub(crate) fn interface(queue: BorrowedFd<'_>) -> io::Result<InterfaceRequest> {
+    let mut request = InterfaceRequest {
+        name: [0; 16],
+        flags: 0,
+        rest: [0; 22],
+    };
+    // SAFETY: the kernel reads and writes a `struct ifreq` through the pointer, which is to at
+    // least as many bytes of plain data, exclusively borrowed.
+    unsafe {
+        ioctl(
+            queue,
+            Updater::<TUNGETIFF, InterfaceRequest>::new(&mut request),
+        )
+    }?;
+    Ok(request)
 }
 
 /// Returns the flags this TUN driver knows (`IFF_*`).

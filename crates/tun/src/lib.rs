@@ -39,6 +39,7 @@ pub mod device;
 pub mod dns;
 mod error;
 mod ffi;
+pub mod handed;
 pub mod headers;
 pub mod namespace;
 mod netlink;

@@ -9,6 +9,7 @@ mod telling;
 mod told;
 
 use std::fs::DirBuilder;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
@@ -18,6 +19,7 @@ use crossbeam_channel::unbounded;
 use uwwan_emulator::Controls;
 use uwwan_modem::capture::{Capture, Destination};
 use uwwan_modem::host::{HostConfig, HostProvider, Userspace};
+use uwwan_modem::join::{JoinOptions, Joined};
 use uwwan_modem::options::{Dns, Heal, Options};
 use uwwan_modem::raw::{Listener, To};
 use uwwan_modem::share::{AtOptions, Builder, Changes, MbimEntrances, Responder, Waker};
@@ -759,6 +761,15 @@ impl Responder for Answers {
         destination: Destination,
     ) -> Result<Capture, Failure> {
         capture::captures().start(options, destination)
+    }
+
+    fn join(
+        &self,
+        options: JoinOptions,
+        descriptors: Vec<OwnedFd>,
+        waker: Waker,
+    ) -> Result<Joined, Failure> {
+        self.handle.join(options, descriptors, Some(waker))
     }
 
     fn send(

@@ -10,7 +10,9 @@ use rustix::process::{Pid, Signal};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uwwan_modem::heal::memory::LayoutMemory;
-use uwwan_modem::host::{HostConfig, HostControl, HostData, HostEnd, HostNews, HostProvider};
+use uwwan_modem::host::{
+    HostConfig, HostControl, HostData, HostEnd, HostNews, HostProvider, InterfaceKind,
+};
 use uwwan_modem::pin_memory::PinMemory;
 use uwwan_modem::state_file::{self, StateFile};
 use uwwan_modem::status;
@@ -309,6 +311,24 @@ pub struct Provider(pub Monitor);
 
 impl HostProvider for Provider {
     fn bring_up(&mut self, config: &HostConfig) -> Result<HostEnd, Failure> {
+        let (control, kind, descriptors) = self.open(config)?;
+        let data = HostData::handed(&kind, descriptors).map_err(|error| {
+            Failure::new(FailureKind::Host, "cannot use the interface").because(error)
+        })?;
+        Ok(HostEnd { control, data })
+    }
+}
+
+impl Provider {
+    /// Does as [`HostProvider::bring_up`], and returns the interface's descriptors instead of what moves
+    /// packets through them.
+    ///
+    /// # Errors
+    /// Those of [`HostProvider::bring_up`].
+    pub fn open(
+        &mut self,
+        config: &HostConfig,
+    ) -> Result<(Box<dyn HostControl>, InterfaceKind, Vec<OwnedFd>), Failure> {
         let asked = HostConfig {
             addresses: status::Addresses::default(),
             ethernet: None,
@@ -333,10 +353,7 @@ impl HostProvider for Provider {
             changes: descriptors.pop().map(PipeReader::from),
             interface: reply.interface.unwrap_or_default(),
         });
-        let data = HostData::handed(&opened.kind, descriptors).map_err(|error| {
-            Failure::new(FailureKind::Host, "cannot use the interface").because(error)
-        })?;
-        Ok(HostEnd { control, data })
+        Ok((control, opened.kind, descriptors))
     }
 }
 

@@ -451,21 +451,6 @@ fn without_a_modem_the_program_does_not_start() {
 }
 
 #[test]
-fn a_modem_that_runs_already_is_not_driven_twice() {
-    let place = Place::own();
-    let started = place.start("echo ready; exec sleep 60");
-    let output = place.script(&[], "echo ran");
-    assert_eq!(
-        (output.status.code(), text(&output.stdout)),
-        (Some(6), String::new())
-    );
-    let told = text(&output.stderr);
-    assert!(told.contains("uwwan down"), "{told}");
-    started.signal(Signal::TERM);
-    assert_eq!(started.rest().1.signal(), Some(15));
-}
-
-#[test]
 fn a_modem_that_resets_comes_back_to_the_program() {
     let place = Place::own();
     // The modem's sockets are files, which the program reaches.

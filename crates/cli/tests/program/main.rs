@@ -11,6 +11,7 @@ mod emulate;
 mod emulate_rules;
 mod exec;
 mod forms;
+mod exec_beside_up;
 mod hooks;
 mod hostile_modem;
 mod idle;

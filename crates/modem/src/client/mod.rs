@@ -65,7 +65,7 @@ pub use at::{AtClient, Lines};
 pub use channel::Indication;
 pub use error::interrupted;
 pub use socket::{LOCK, SYSTEM, reach, reach_any_user};
-pub use status::StatusClient;
+pub use status::{JoinedThrough, StatusClient};
 
 use crate::event::Event;
 use crate::failure::{Code, Failure, FailureKind};

@@ -3,14 +3,18 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::Shutdown;
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+
 use super::socket::{self, Stranger};
 use crate::failure::{Failure, FailureKind};
+use crate::join::{JoinNews, JoinOptions};
 use crate::raw::{self, Heard, To};
-use crate::share::{Reply, Request, Sending};
+use crate::share::{Reply, Request, Sending, descriptors};
 
 /// Length of the longest reply line that is read, in bytes.
 const LONGEST_REPLY: usize = 1 << 20;
@@ -196,6 +200,32 @@ impl StatusClient {
         })
     }
 
+    /// Asks for a data session for the TUN interface with these descriptors, and returns what tells what
+    /// becomes of it. The session ends when that is dropped.
+    ///
+    /// # Errors
+    /// Those of [`StatusClient::reply`].
+    pub fn join(
+        mut self,
+        options: JoinOptions,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<JoinedThrough, Failure> {
+        let mut line = serde_json::to_vec(&Request::Join(options)).unwrap_or_default();
+        line.push(b'\n');
+        // The descriptors are beside the first byte. A closed connection is told by the reply.
+        let stream = self.stream.get_mut();
+        let sent = match descriptors::send(stream, &line, descriptors) {
+            Ok(sent) => socket::send(stream, line.get(sent..).unwrap_or_default()),
+            Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            Err(error) => Err(error.into()),
+        };
+        sent.map_err(|error| broken(&self.place, &error))?;
+        match self.reply(PATIENCE)? {
+            Some(_) => Ok(JoinedThrough(self)),
+            None => Err(broken(&self.place, &"it has ended")),
+        }
+    }
+
     /// Asks for the status and returns the reply that holds it.
     ///
     /// # Errors
@@ -226,6 +256,21 @@ fn broken(place: &str, error: &dyn std::fmt::Display) -> Failure {
     .at(place)
     .because(error)
     .next("if it hangs, send its process SIGTERM twice")
+}
+
+/// A data session of a running `up` for an interface of this program. Dropping it ends the session.
+#[derive(Debug)]
+pub struct JoinedThrough(StatusClient);
+
+impl JoinedThrough {
+    /// Waits at most `patience` for what happens next. Returns `None` when the running `up` has ended.
+    ///
+    /// # Errors
+    /// Those of [`StatusClient::reply`].
+    pub fn next(&mut self, patience: Duration) -> Result<Option<JoinNews>, Failure> {
+        let reply = self.0.reply(patience)?;
+        Ok(reply.and_then(|reply| reply.joined))
+    }
 }
 
 /// What a running `up` tells of bytes that were sent through it.

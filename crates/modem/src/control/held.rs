@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::counters::SessionCounters;
 use crate::host::HeldHost;
+use crate::join::Guest;
 use crate::options::SessionOptions;
 use crate::session::{DataSession, LossPolicy};
 
@@ -14,6 +15,8 @@ pub(super) struct HeldSession {
     pub(super) machine: DataSession,
     /// Host's end of the session, which is kept over losses.
     pub(super) host: Option<HeldHost>,
+    /// Program that the session is for, if it is another one's.
+    pub(super) guest: Option<Guest>,
     /// Counters of what the session has carried.
     pub(super) counters: Arc<SessionCounters>,
 }
@@ -32,6 +35,7 @@ impl HeldSession {
         Self {
             machine: DataSession::new(options.clone(), policy, now),
             host: None,
+            guest: None,
             counters,
         }
     }

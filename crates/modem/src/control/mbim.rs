@@ -119,9 +119,9 @@ impl Control {
                     self.input(Input::Answer(ask, outcome));
                 }
             }
-            Some(Asker::Session { index, ask }) => {
+            Some(Asker::Session { id, ask }) => {
                 if let Some(outcome) = outcome_of(result) {
-                    self.session_answer(index, ask, outcome);
+                    self.session_answer(id, ask, outcome);
                 }
             }
             None => {}

@@ -56,13 +56,13 @@ impl Control {
         }
     }
 
-    /// Begins to bring up the sessions whose loss leads the modem back (`leading`), or the others.
-    pub(super) fn start_sessions(&mut self, leading: bool, from: Rung) {
+    /// Returns what data sessions stand on.
+    pub(super) fn ground(&self) -> Ground {
         let held = self.device.as_ref();
         let ethernet = held.filter(|held| held.function.is_ethernet());
         let negotiated = held.and_then(|held| held.negotiated.as_ref());
         let identity = self.ladder.facts().identity.as_ref();
-        let ground = Ground {
+        Ground {
             quirk: self.quirk,
             sizes: negotiated
                 .map(|negotiated| negotiated.sizes)
@@ -73,7 +73,12 @@ impl Control {
                 carrier: held.carrier(),
             }),
             begun: self.ladder.begun(),
-        };
+        }
+    }
+
+    /// Begins to bring up the sessions whose loss leads the modem back (`leading`), or the others.
+    pub(super) fn start_sessions(&mut self, leading: bool, from: Rung) {
+        let ground = self.ground();
         if !leading && ground.ethernet.is_some() {
             return;
         }
@@ -110,15 +115,16 @@ impl Control {
                 command,
                 timeout,
             } => {
+                let id = self.sessions[index].machine.id();
                 if self.sessions[index].machine.leads_back() {
                     self.expect(&format!("the answer to {}", ask.name()), timeout);
                 }
                 match start(&mut self.control_session, command, timeout) {
-                    Ok(id) => {
-                        self.asked.insert(id, Asker::Session { index, ask });
+                    Ok(transaction) => {
+                        self.asked.insert(transaction, Asker::Session { id, ask });
                     }
                     Err(error) => {
-                        self.session_answer(index, ask, Outcome::Refused(error.to_string()));
+                        self.session_answer(id, ask, Outcome::Refused(error.to_string()));
                     }
                 }
             }
@@ -146,8 +152,8 @@ impl Control {
         true
     }
 
-    pub(super) fn session_answer(&mut self, index: usize, ask: SessionAsk, outcome: Outcome) {
-        if let Some(session) = self.sessions.get_mut(index) {
+    pub(super) fn session_answer(&mut self, id: u8, ask: SessionAsk, outcome: Outcome) {
+        if let Some(session) = self.session(id) {
             session.machine.answer(Instant::now(), ask, outcome);
         }
     }
@@ -182,6 +188,9 @@ impl Control {
 
     /// Drops the failed host's end of a session; it is made anew.
     pub(super) fn host_lost(&mut self, id: u8, why: &str) {
+        if self.guest_lost(id, why) {
+            return;
+        }
         if let Some(session) = self.session(id) {
             session.host = None;
             session.machine.host_lost(Instant::now(), why);
@@ -238,7 +247,11 @@ impl Control {
                 }
             }
         }
-        let mut host = HeldHost::from(self.provider.bring_up(config)?);
+        let end = match &mut self.sessions[index].guest {
+            Some(guest) => guest.bring_up(config)?,
+            None => self.provider.bring_up(config)?,
+        };
+        let mut host = HeldHost::from(end);
         let outbox = self.shared.outbox.clone();
         host.control.watch(Box::new(move || {
             let _ = outbox.send(Message::HostChanged);
@@ -313,14 +326,15 @@ impl Control {
     /// answers of the returned transactions.
     pub(super) fn end_sessions(&mut self) -> Vec<TransactionId> {
         let mut asked = Vec::new();
-        for (index, session) in self.sessions.iter().enumerate() {
+        for session in &self.sessions {
             if !session.machine.may_be_active() {
                 continue;
             }
             let command = session.machine.deactivation();
             if let Ok(id) = start(&mut self.control_session, command, DISCONNECT_PATIENCE) {
+                let session = session.machine.id();
                 let ask = SessionAsk::Deactivate;
-                self.asked.insert(id, Asker::Session { index, ask });
+                self.asked.insert(id, Asker::Session { id: session, ask });
                 asked.push(id);
             }
         }

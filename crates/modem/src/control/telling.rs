@@ -141,6 +141,9 @@ impl Control {
             self.input(Input::Online);
             self.start_sessions(false, Rung::Connect);
         }
+        if let Event::Session(event) = &event {
+            self.tell_guest(event);
+        }
         (self.observer)(event);
     }
 

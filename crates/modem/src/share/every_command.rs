@@ -20,9 +20,10 @@ use uwwan_mbim::session::Command;
 use uwwan_mbim::status::Status;
 
 use super::*;
-use crate::client::{AtClient, Client};
+use crate::client::{AtClient, Client, StatusClient};
 use crate::failure::{Failure, FailureKind};
-use crate::host::{HostConfig, HostControl, HostData, HostEnd, HostProvider, Single};
+use crate::host::{Carries, HostConfig, HostControl, HostData, HostEnd, HostProvider, Single};
+use crate::join::JoinOptions;
 use crate::options::{Options, Secret};
 use crate::permissions::{Caller, at_names};
 use crate::status::Interface;
@@ -320,6 +321,21 @@ fn orders(bench: &Bench, who: Caller) {
             assert!(failure.next[0].contains("root"), "{failure}");
         }
     }
+    let client = StatusClient::connect(&bench.folder.join("control")).unwrap();
+    let options = JoinOptions {
+        carries: Carries::Packet,
+        apn: None,
+        ip_type: None,
+        mtu: None,
+    };
+    let null = std::fs::File::open("/dev/null").unwrap();
+    let failure = client.join(options, &[null.as_fd()]).unwrap_err();
+    // The interface is looked at when the caller may have a session.
+    let kind = match who {
+        Caller::Everyone | Caller::Guest => FailureKind::Permission,
+        Caller::Operator | Caller::Owner => FailureKind::Missing,
+    };
+    assert_eq!(failure.kind, kind, "{who:?}: {failure}");
 }
 
 #[test]

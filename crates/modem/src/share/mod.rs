@@ -7,6 +7,7 @@
 //! - `listener`, `credentials`, `terminals`: the entrances. An entrance is a Unix socket or an
 //!   abstract name, with the policy of who may use it, or a name behind which each opener gets a
 //!   pseudo-terminal of its own.
+//! - `descriptors`: bytes with open descriptors beside them.
 //! - `server`: the loop that moves bytes between the entrances' clients and the services.
 //! - `service`: the trait of a service, which turns the bytes of its clients and the time into
 //!   bytes for its clients. Services know nothing of sockets.
@@ -26,6 +27,7 @@
 
 mod at;
 mod credentials;
+pub(crate) mod descriptors;
 #[cfg(test)]
 mod every_command;
 mod listener;

@@ -13,6 +13,7 @@ use rustix::net::SendFlags;
 use zeroize::Zeroize;
 
 use super::credentials::Policy;
+use super::descriptors;
 use super::listener::Listener;
 use super::service::{ClientId, Entrance, Service};
 use super::terminals::{self, Terminals};
@@ -408,7 +409,20 @@ impl Serving {
             }
             return;
         }
-        match connection.descriptor.read(&mut chunk[..room]) {
+        let mut beside = Vec::new();
+        let read = match (
+            &connection.descriptor,
+            service.takes_descriptors(connection.client),
+        ) {
+            (Descriptor::Socket(socket), true) => {
+                descriptors::receive(socket, &mut chunk[..room], &mut beside)
+            }
+            (descriptor, _) => descriptor.read(&mut chunk[..room]),
+        };
+        if !beside.is_empty() {
+            service.receive_descriptors(connection.client, beside);
+        }
+        match read {
             Ok(count) if count > 0 => {
                 service.receive(now, connection.client, &chunk[..count]);
                 // It may have been a PIN.

@@ -1,5 +1,6 @@
 //! The trait of a service: bytes of its clients and the time go in, bytes for its clients come out.
 
+use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use crate::failure::Failure;
@@ -41,6 +42,18 @@ pub(crate) trait Service: Send {
 
     /// Takes bytes of a client, at most [`Service::room`].
     fn receive(&mut self, now: Instant, client: ClientId, bytes: &[u8]);
+
+    /// Returns whether descriptors of a client are taken that come beside its bytes. Those of other
+    /// clients are closed by the kernel.
+    fn takes_descriptors(&self, client: ClientId) -> bool {
+        let _ = client;
+        false
+    }
+
+    /// Takes descriptors of a client, which came with the bytes of the next [`Service::receive`].
+    fn receive_descriptors(&mut self, client: ClientId, descriptors: Vec<OwnedFd>) {
+        let _ = (client, descriptors);
+    }
 
     /// Takes the news that nothing more will come from a client. `unread` is the number of bytes
     /// that were written to it and that it left unread, where that can be told.

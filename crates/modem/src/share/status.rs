@@ -19,6 +19,10 @@
 //! and then with one for each [`Heard`](crate::raw::Heard), until the time to wait is over, or the client
 //! has closed its sending side.
 //!
+//! `{"command":"join","carries":"packet"}` (fields of [`JoinOptions`]) comes with the descriptors of a TUN
+//! interface (`SCM_RIGHTS`). It is answered with one line, and then with one for each [`JoinNews`](crate::join::JoinNews), until
+//! the client closes its sending half, which ends the data session.
+//!
 //! A request has to come within [`client::REQUEST_TIME`], and a reply has to be read within [`client::REPLY_TIME`].
 //! At most [`MOST_WATCHERS`] clients may watch or wait for the end, so that some places are left
 //! for clients that ask once. A client that has not asked makes room for one that comes.
@@ -28,6 +32,7 @@ mod messages;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,6 +48,7 @@ use super::service::{ClientId, Entrance, Service};
 use super::stream;
 use crate::capture::{self, Capture, Destination};
 use crate::failure::{Failure, FailureKind};
+use crate::join::{JoinOptions, Joined};
 use crate::permissions::{self, Caller, Order};
 use crate::poll::Waker;
 use crate::raw::{self, To};
@@ -84,6 +90,21 @@ pub trait Responder: Send {
             FailureKind::Usage,
             "it runs a real modem, which has no knobs",
         ))
+    }
+
+    /// Adds a data session for the TUN interface with these descriptors. `waker` is to be woken whenever
+    /// there is news of it.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn join(
+        &self,
+        options: JoinOptions,
+        descriptors: Vec<OwnedFd>,
+        waker: Waker,
+    ) -> Result<Joined, Failure> {
+        let _ = (options, descriptors, waker);
+        Err(refused(FailureKind::Missing, "it has no data sessions"))
     }
 
     /// Sends bytes as they are. `waker` is to be woken whenever there is something to hear.
@@ -185,6 +206,7 @@ impl StatusService {
             status: None,
             stopped: None,
             heard: None,
+            joined: None,
         }
     }
 
@@ -282,6 +304,7 @@ impl StatusService {
                     | Phase::Capturing
                     | Phase::Sending
                     | Phase::Hearing
+                    | Phase::Joined
             )
         };
         let full = self.clients.values().filter(waiting).count() >= MOST_WATCHERS;
@@ -291,6 +314,7 @@ impl StatusService {
             Request::Stop {} => Order::Stop,
             Request::Capture(_) | Request::EndCaptures {} => Order::Capture,
             Request::Send(_) => Order::Raw,
+            Request::Join(_) => Order::Join,
         };
         let caller = self.clients.get(&id).map(|client| client.caller);
         if !caller.is_some_and(|caller| permissions::may_order(caller, order)) {
@@ -300,7 +324,9 @@ impl StatusService {
         }
         let (reply, phase) = match request {
             Request::Status {} => (self.state(), Phase::Asking),
-            Request::Watch {} | Request::Capture(_) | Request::Send(_) if full => {
+            Request::Watch {} | Request::Capture(_) | Request::Send(_) | Request::Join(_)
+                if full =>
+            {
                 return self.refuse(now, id, too_many());
             }
             Request::Watch {} => {
@@ -337,6 +363,18 @@ impl StatusService {
                 }
                 Err(failure) => return self.refuse(now, id, failure),
             },
+            Request::Join(options) => {
+                let Some(client) = self.clients.get_mut(&id) else {
+                    return;
+                };
+                let descriptors = std::mem::take(&mut client.descriptors);
+                let waker = self.waker.clone();
+                match self.responder.join(options, descriptors, waker) {
+                    Ok(joined) => client.joined = Some(joined),
+                    Err(failure) => return self.refuse(now, id, failure),
+                }
+                (self.reply(), Phase::Joined)
+            }
             Request::Send(sending) => {
                 if let Err(failure) = sending.check() {
                     return self.refuse(now, id, failure);
@@ -366,6 +404,7 @@ impl StatusService {
         let reply = self.reply();
         for client in self.clients.values_mut() {
             client.pass_on_heard(now, &reply);
+            client.pass_on_joined(now, &reply);
             let Some(running) = &client.capture else {
                 continue;
             };
@@ -416,6 +455,8 @@ impl Service for StatusService {
             capture: None,
             sending: None,
             listener: None,
+            descriptors: Vec::new(),
+            joined: None,
         };
         self.clients.insert(id, client);
         Some(id)
@@ -441,7 +482,7 @@ impl Service for StatusService {
             Some(client)
                 if matches!(
                     client.phase,
-                    Phase::Capturing | Phase::Hearing | Phase::Stopping
+                    Phase::Capturing | Phase::Hearing | Phase::Joined | Phase::Stopping
                 ) =>
             {
                 LONGEST_REQUEST
@@ -459,11 +500,30 @@ impl Service for StatusService {
         }
     }
 
+    fn takes_descriptors(&self, client: ClientId) -> bool {
+        let client = self.clients.get(&client);
+        client.is_some_and(|client| {
+            client.phase == Phase::Asking
+                && client.descriptors.is_empty()
+                && permissions::may_order(client.caller, Order::Join)
+        })
+    }
+
+    fn receive_descriptors(&mut self, client: ClientId, descriptors: Vec<OwnedFd>) {
+        if let Some(client) = self.clients.get_mut(&client) {
+            client.descriptors = descriptors;
+        }
+    }
+
     fn input_ended(&mut self, now: Instant, client: ClientId, _: u64) {
         if let Some(ended) = self.clients.get_mut(&client) {
             ended.input_ended = true;
             if let Some(running) = &ended.capture {
                 running.capture.end();
+            }
+            if ended.phase == Phase::Joined {
+                ended.joined = None;
+                ended.phase = Phase::Done;
             }
             if ended.phase == Phase::Hearing {
                 // It has heard what it wanted, and another program may have bytes sent.

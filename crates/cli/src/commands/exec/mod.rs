@@ -13,12 +13,16 @@
 //!   and gets the interfaces' descriptors ([`monitor::interfaces`]).
 //! * The **program**.
 //!
+//! Where an `up` runs the modem, the driver is a client of it instead: it hands the interface's descriptors
+//! over, for a data session of that `up`, and passes on the addresses ([`through`]).
+//!
 //! Driver and interfaces' process are in terminal sessions of their own, so that neither Ctrl-C nor
 //! Ctrl-Z reaches them. The driver ends when the front does, however that ends, and the interfaces'
 //! process when the driver does.
 
 mod ffi;
 mod program;
+mod through;
 mod waiting;
 
 use std::ffi::OsString;
@@ -43,7 +47,7 @@ use crate::monitor::{self, Interfaces};
 use crate::notify::Notifier;
 use crate::output::note;
 use crate::reach::EMULATOR;
-use crate::running::{Door, Running};
+use crate::running::{Door, Entry, Running};
 use crate::sandbox;
 use crate::settings::{Device, Settings};
 
@@ -70,6 +74,11 @@ modem is online, and [hooks] of a configuration file are not run. When it ends t
 An ordinary user needs access to the USB device (udev rule) and user namespaces, no capability: the
 program runs as the same user. Sockets in the file system still lead to the machine's services.
 
+Where an uwwan up runs the modem, the program gets a data session of that one, with its access point
+unless --apn names another. That takes a modem with several sessions, and a user who may use it
+(uwwan up --operator). Options of the modem itself are refused then; those of a configuration file are
+left aside.
+
 The exit status is the program's; 127 when there is no such program, 126 when it cannot be run, and
 that of `uwwan up` when the modem does not come online. A program that a signal ends ends uwwan by the
 same one. `uwwan status` shows the modem meanwhile; `uwwan down` takes it from the program.")]
@@ -95,9 +104,17 @@ pub fn run(arguments: Arguments, told: bool) -> Result<(), Failure> {
     if file.hooks.take().is_some_and(|hooks| !hooks.is_empty()) {
         note("note: [hooks] are not run: exec changes nothing of this machine's network");
     }
+    let given = up.settings.clone();
     let settings = prepare(&mut up, &file)?;
-    refuse_running(&up, settings.device.as_ref())?;
-    let (interfaces, host) = monitor::interfaces(sessions(settings)?)?;
+    let running = running(&up, settings.device.as_ref())?;
+    if running.is_some() {
+        through::refuse_options(&given, &up.emulated)?;
+    }
+    let mut sessions = sessions(settings.clone())?;
+    if running.is_some() {
+        sessions.truncate(1);
+    }
+    let (interfaces, host) = monitor::interfaces(sessions.clone())?;
     let failed = |error: io::Error| {
         Failure::new(FailureKind::Host, "cannot start the driver's process").because(error)
     };
@@ -106,6 +123,9 @@ pub fn run(arguments: Arguments, told: bool) -> Result<(), Failure> {
     let Some(driver) = monitor::fork().map_err(failed)? else {
         drop((ours, interfaces));
         begin(front, told, &theirs);
+        if let (Some(running), Some(config)) = (running, sessions.into_iter().next()) {
+            return through::drive(&running.socket, &settings, host, config, &theirs);
+        }
         let notifier = Notifier::through(move |text| {
             if text.starts_with("READY=1") {
                 // A front that has ended ends this process.
@@ -163,23 +183,19 @@ fn sessions(mut settings: Settings) -> Result<Vec<HostConfig>, Failure> {
     Ok(sessions.map(HostConfig::for_session).collect())
 }
 
-/// Refuses a modem that a running `up` has.
-fn refuse_running(up: &up::Arguments, device: Option<&Device>) -> Result<(), Failure> {
+/// Returns the running `up` that has the modem, if there is one.
+///
+/// # Errors
+/// [`FailureKind::Several`] when several run and none was named.
+fn running(up: &up::Arguments, device: Option<&Device>) -> Result<Option<Entry>, Failure> {
     let name = match device {
         Some(Device::Emulator) => Some(EMULATOR),
         Some(Device::Usb(Selector::Port(port))) => Some(port.as_str()),
         None | Some(Device::Usb(Selector::Any)) => None,
         // Which one that is, the driver finds out.
-        Some(Device::Usb(_)) => return Ok(()),
+        Some(Device::Usb(_)) => return Ok(None),
     };
-    let running = Running::look(up.runtime_dir.as_deref(), name, Door::Status);
-    let Some(one) = running.alive.first() else {
-        return Ok(());
-    };
-    Err(Failure::new(FailureKind::Busy, "uwwan up has the modem")
-        .at(&one.device)
-        .because("exec brings a modem up for one program, and two cannot drive the same one")
-        .next("stop that one with uwwan down, or name another modem with --device"))
+    Running::look(up.runtime_dir.as_deref(), name, Door::Status).only()
 }
 
 /// Makes this process the driver's, and waits until the front lets it begin.

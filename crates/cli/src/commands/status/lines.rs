@@ -335,6 +335,7 @@ mod tests {
             status: None,
             stopped: None,
             heard: None,
+            joined: None,
         }
     }
 

@@ -1,9 +1,11 @@
 //! A client of the control socket: what it is waited for, and what waits for it.
 
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use super::messages::Reply;
 use crate::capture::Capture;
+use crate::join::{JoinNews, Joined};
 use crate::permissions::Caller;
 use crate::raw;
 use crate::share::sending::Sending;
@@ -32,6 +34,8 @@ pub(super) enum Phase {
     Sending,
     /// The client is told what comes of the bytes.
     Hearing,
+    /// The client has a data session and is told what becomes of it.
+    Joined,
     /// The client waits for the end.
     Stopping,
     /// The client gets the output that waits for it and nothing more.
@@ -52,6 +56,9 @@ pub(super) struct Client {
     /// Order whose bytes are still to come.
     pub(super) sending: Option<Sending>,
     pub(super) listener: Option<raw::Listener>,
+    /// Descriptors that came with its request.
+    pub(super) descriptors: Vec<OwnedFd>,
+    pub(super) joined: Option<Joined>,
 }
 
 /// A capture for a client. The reading end is dropped first, so that the writing thread ends.
@@ -106,6 +113,32 @@ impl Client {
         }
     }
 
+    /// Puts what becomes of its data session into the output of a client that has taken what it got
+    /// before.
+    pub(super) fn pass_on_joined(&mut self, now: Instant, reply: &Reply) {
+        while self.output().len() < ENOUGH
+            && let Some(joined) = &self.joined
+        {
+            let news = match joined.try_next() {
+                Ok(None) => break,
+                Ok(Some(news)) => news,
+                Err(failure) => JoinNews::Ended(failure),
+            };
+            let over = matches!(news, JoinNews::Ended(_));
+            self.send(
+                now,
+                &Reply {
+                    joined: Some(news),
+                    ..reply.clone()
+                },
+            );
+            if over {
+                self.joined = None;
+                self.phase = Phase::Done;
+            }
+        }
+    }
+
     /// Returns the time at which something is due for the client: its time is up, or it is sent the
     /// status.
     pub(super) fn due(&self, changes: u64) -> Option<Instant> {
@@ -116,7 +149,9 @@ impl Client {
             Phase::Asking | Phase::Sending => Some(self.since + REQUEST_TIME),
             Phase::Watching { sent, seen } if seen == changes => Some(sent + WATCH_LATE),
             Phase::Watching { sent, .. } => Some(sent + WATCH_SOON),
-            Phase::Capturing | Phase::Hearing | Phase::Stopping | Phase::Done => None,
+            Phase::Capturing | Phase::Hearing | Phase::Joined | Phase::Stopping | Phase::Done => {
+                None
+            }
         }
     }
 }

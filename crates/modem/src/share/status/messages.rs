@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capture;
 use crate::failure::{Failure, FailureKind};
+use crate::join::{JoinNews, JoinOptions};
 use crate::raw::Heard;
 use crate::share::sending::Sending;
 use crate::status::Status;
@@ -28,6 +29,9 @@ pub enum Request {
         #[serde(default)]
         set: Vec<String>,
     },
+    /// Asks for a data session for the TUN interface whose descriptors come with this line, until the
+    /// client closes its sending half, and for what becomes of it.
+    Join(JoinOptions),
     /// Asks to send bytes as they are, which follow, and for what comes of it.
     Send(Sending),
 }
@@ -56,6 +60,9 @@ pub struct Reply {
     /// What came of bytes that were sent as they are, after the first answer to `send`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heard: Option<Heard>,
+    /// What becomes of a data session, after the first answer to `join`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined: Option<JoinNews>,
 }
 
 impl Reply {
@@ -84,7 +91,7 @@ impl Reply {
 pub(super) fn request(line: &[u8]) -> Result<Request, String> {
     let text = std::str::from_utf8(line).map_err(|_| "the request is not UTF-8".to_owned())?;
     serde_json::from_str(text).map_err(|error| {
-        format!("not a request: {error}; known commands are status, watch, capture, end_captures, emulate, send and stop")
+        format!("not a request: {error}; known commands are status, watch, capture, end_captures, emulate, join, send and stop")
     })
 }
 

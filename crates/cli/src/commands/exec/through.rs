@@ -1,0 +1,147 @@
+//! The driver's part where a running `up` has the modem: a data session of it is had for the interface, and
+//! the interface is given the addresses that `up` tells.
+//!
+//! The process that does this may end in any way: with its connection the data session ends.
+
+use std::io::Write as _;
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use uwwan_modem::client::{JoinedThrough, StatusClient};
+use uwwan_modem::host::HostConfig;
+use uwwan_modem::join::{JoinNews, JoinOptions};
+use uwwan_modem::status::Addresses;
+
+use super::program::GO;
+use crate::emulated::EmulatedModem;
+use crate::failure::{Failure, FailureKind};
+use crate::monitor::Provider;
+use crate::output::say;
+use crate::session_settings::SessionSettings;
+use crate::settings::Settings;
+
+/// MTU in bytes of an interface that has no address yet.
+const MTU: u16 = 1500;
+/// A time that is never over.
+const EVER: Duration = Duration::from_secs(86_400 * 365);
+
+/// Refuses options that are of the modem, which the running `up` has chosen. `given` is what the command
+/// line has.
+///
+/// # Errors
+/// [`FailureKind::Usage`].
+pub(super) fn refuse_options(given: &Settings, emulated: &EmulatedModem) -> Result<(), Failure> {
+    let first = &given.session_0;
+    let taken = Settings {
+        device: given.device.clone(),
+        timeout: given.timeout,
+        session_0: SessionSettings {
+            apn: first.apn.clone(),
+            ip_type: first.ip_type,
+            mtu: first.mtu,
+            tun_name: first.tun_name.clone(),
+            tun_mode: first.tun_mode,
+            route: first.route.clone(),
+            route_metric: first.route_metric,
+            dns: first.dns,
+            ..SessionSettings::default()
+        },
+        ..Settings::default()
+    };
+    if *given == taken && emulated.refuse().is_ok() {
+        return Ok(());
+    }
+    let why = "uwwan up runs the modem, and its options are chosen there";
+    Err(Failure::new(FailureKind::Usage, "an option makes no sense")
+        .because(why)
+        .next("leave out all but --device, --apn, --ip-type, --mtu, --route, --route-metric, --tun-name, --tun-mode and --timeout"))
+}
+
+/// Has a data session of the `up` whose control socket this is, and looks after its interface until
+/// either ends. A byte on `way` tells that packets flow.
+///
+/// # Errors
+/// Why there is no data session, or why it has ended.
+pub(super) fn drive(
+    socket: &Path,
+    settings: &Settings,
+    mut provider: Provider,
+    mut config: HostConfig,
+    mut way: &UnixStream,
+) -> Result<(), Failure> {
+    let client = StatusClient::connect(socket)?;
+    config.addresses = Addresses {
+        mtu: MTU,
+        ..Addresses::default()
+    };
+    let (mut control, kind, descriptors) = provider.open(&config)?;
+    let first = &settings.session_0;
+    let options = JoinOptions {
+        carries: kind.carries,
+        apn: first.apn.clone(),
+        ip_type: first.ip_type,
+        mtu: first.mtu,
+    };
+    let handed: Vec<_> = descriptors.iter().map(|one| one.as_fd()).collect();
+    let mut joined = client.join(options, &handed)?;
+    drop(descriptors);
+    let until = settings.timeout.map(Duration::from_secs_f64);
+    let until = until.map(|time| Instant::now() + time);
+    let mut online = false;
+    loop {
+        let news = match next(&mut joined, until.filter(|_| !online))? {
+            Some(news) => news,
+            None => {
+                return Err(
+                    Failure::new(FailureKind::Missing, "the data session is over")
+                        .because("uwwan up has ended")
+                        .next("run the program again: exec then brings the modem up itself"),
+                );
+            }
+        };
+        match news {
+            JoinNews::Session(number) => say(format!("data session {number} of uwwan up"))?,
+            JoinNews::Addresses(addresses) => {
+                config.addresses = addresses;
+                control.reconfigure(&config)?;
+            }
+            JoinNews::Online => {
+                say(format!("online through {}", control.interface().name))?;
+                if !online {
+                    // A front that has ended ends this process.
+                    let _ = way.write_all(&[GO]);
+                }
+                online = true;
+            }
+            JoinNews::Offline(why) if online => say(format!("not online: {why}"))?,
+            JoinNews::Offline(why) => {
+                return Err(Failure::new(
+                    FailureKind::Refused,
+                    "the data session does not come up",
+                )
+                .because(why)
+                .next("uwwan status   tells how the modem is"));
+            }
+            JoinNews::Ended(failure) => return Err(failure),
+        }
+    }
+}
+
+/// Waits for what happens next, until that time if there is one.
+fn next(joined: &mut JoinedThrough, until: Option<Instant>) -> Result<Option<JoinNews>, Failure> {
+    let Some(until) = until else {
+        return joined.next(EVER);
+    };
+    let left = until.saturating_duration_since(Instant::now());
+    joined.next(left).map_err(|failure| match Instant::now() {
+        now if now >= until => Failure::new(
+            FailureKind::Timeout,
+            "the data session did not come up in time",
+        )
+        .at("--timeout")
+        .next("uwwan status   tells how the modem is"),
+        _ => failure,
+    })
+}

@@ -1,0 +1,238 @@
+//! Data sessions of other programs: each is added to a running modem for a program that has an interface
+//! of its own, in whichever network namespace, and is taken away again when the program leaves.
+//!
+//! The program hands over the descriptors of a TUN interface. Packets move between these and the modem
+//! as they do for any other session. The interface itself is the program's affair: it is told which
+//! addresses the network has given ([`JoinNews::Addresses`]) and configures them.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
+use serde::{Deserialize, Serialize};
+use uwwan_tun::handed;
+
+use crate::askers::Message;
+use crate::event::SessionChange;
+use crate::failure::{Failure, FailureKind};
+use crate::host::{Carries, HostConfig, HostControl, HostData, HostEnd, InterfaceKind};
+use crate::options::IpType;
+use crate::poll::Waker;
+use crate::status::{Addresses, Interface};
+
+/// What failed when a session is not had.
+const REFUSED: &str = "there is no further data session";
+
+/// What a program wants of a data session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JoinOptions {
+    /// What crosses the interface in one call.
+    pub carries: Carries,
+    /// Access point name. Without one the session has that of session 0, with its login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apn: Option<String>,
+    /// Address families to ask the network for; without them those of session 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip_type: Option<IpType>,
+    /// MTU in bytes, in place of what network and device say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u16>,
+}
+
+/// What becomes of a data session that was asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JoinNews {
+    /// It has this MBIM session id.
+    Session(u8),
+    /// The network has given these addresses, with which the interface is to be configured.
+    Addresses(Addresses),
+    /// Packets flow.
+    Online,
+    /// No packets flow, for this reason. It is tried again.
+    Offline(String),
+    /// It is over, or was never begun.
+    Ended(Failure),
+}
+
+/// A data session of a program. Dropping it ends the session.
+#[derive(Debug)]
+pub struct Joined {
+    number: u64,
+    news: Receiver<JoinNews>,
+    outbox: Sender<Message>,
+}
+
+impl Joined {
+    /// Takes what has happened since the last call. Returns `None` while nothing has.
+    ///
+    /// # Errors
+    /// [`FailureKind::Missing`] when the modem was stopped, after everything else was taken.
+    pub fn try_next(&self) -> Result<Option<JoinNews>, Failure> {
+        match self.news.try_recv() {
+            Ok(news) => Ok(Some(news)),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => Err(Failure::new(
+                FailureKind::Missing,
+                "the data session is over",
+            )
+            .because("the modem was stopped")),
+        }
+    }
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        let _ = self.outbox.send(Message::Leave(self.number));
+    }
+}
+
+/// Order to add a data session.
+pub(crate) struct Joining {
+    pub(crate) options: JoinOptions,
+    pub(crate) guest: Guest,
+}
+
+impl Joining {
+    /// Makes the order, and the handle of the program. `waker` is woken whenever there is news.
+    ///
+    /// # Errors
+    /// [`FailureKind::Usage`] when the descriptors are not those of a TUN interface, and for options
+    /// that make no sense.
+    pub(crate) fn new(
+        options: JoinOptions,
+        descriptors: Vec<OwnedFd>,
+        waker: Option<Waker>,
+        outbox: Sender<Message>,
+    ) -> Result<(Self, Joined), Failure> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let wrong = |why: &dyn std::fmt::Display| {
+            Failure::new(FailureKind::Usage, "the interface cannot be used").because(why)
+        };
+        let header = match options.carries {
+            Carries::Packet => false,
+            Carries::Large(_) => true,
+            Carries::Frame => return Err(wrong(&"it carries Ethernet frames")),
+        };
+        let name = handed::check(&descriptors, header).map_err(|error| wrong(&error))?;
+        let kind = InterfaceKind {
+            name: name.clone(),
+            // That of a namespace in which nobody looks from here.
+            index: 0,
+            carries: options.carries,
+        };
+        let data = HostData::handed(&kind, descriptors).map_err(|error| wrong(&error))?;
+        let (sender, news) = unbounded();
+        let teller = Teller { sender, waker };
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let control = Box::new(Elsewhere {
+            teller: teller.clone(),
+            name,
+        });
+        let guest = Guest {
+            number,
+            teller,
+            end: Some(HostEnd { control, data }),
+        };
+        let joined = Joined {
+            number,
+            news,
+            outbox,
+        };
+        Ok((Self { options, guest }, joined))
+    }
+}
+
+/// The program that a data session is for, as the control thread knows it.
+pub(crate) struct Guest {
+    /// Number of its handle.
+    pub(crate) number: u64,
+    teller: Teller,
+    /// The host's end, until the session takes it.
+    end: Option<HostEnd>,
+}
+
+impl Guest {
+    /// Returns the host's end, configured as far as that is done here.
+    ///
+    /// # Errors
+    /// [`FailureKind::Host`] when it was taken before: no program hands a second one over.
+    pub(crate) fn bring_up(&mut self, config: &HostConfig) -> Result<HostEnd, Failure> {
+        let gone = || {
+            Failure::new(FailureKind::Host, "the interface is gone")
+                .because("the program that handed it over has closed it")
+        };
+        let mut end = self.end.take().ok_or_else(gone)?;
+        end.control.reconfigure(config)?;
+        Ok(end)
+    }
+
+    /// Tells that the session has this id.
+    pub(crate) fn begun(&self, id: u8) {
+        self.teller.tell(JoinNews::Session(id));
+    }
+
+    /// Passes on what becomes of the session.
+    pub(crate) fn changed(&self, change: &SessionChange) {
+        match change {
+            SessionChange::Addresses(_) => {}
+            SessionChange::Online { .. } => self.teller.tell(JoinNews::Online),
+            SessionChange::Offline { why, .. } => self.teller.tell(JoinNews::Offline(why.clone())),
+        }
+    }
+
+    /// Tells that there is no session, and why.
+    pub(crate) fn refuse(&self, kind: FailureKind, why: &str, next: &str) {
+        let failure = Failure::new(kind, REFUSED).because(why).next(next);
+        self.teller.tell(JoinNews::Ended(failure));
+    }
+}
+
+/// The end of a program's channel at which news are told.
+#[derive(Clone)]
+struct Teller {
+    sender: Sender<JoinNews>,
+    waker: Option<Waker>,
+}
+
+impl Teller {
+    fn tell(&self, news: JoinNews) {
+        let _ = self.sender.send(news);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake();
+        }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.teller.wake();
+    }
+}
+
+/// The half of a host's end whose interface another program configures.
+struct Elsewhere {
+    teller: Teller,
+    name: String,
+}
+
+impl HostControl for Elsewhere {
+    fn reconfigure(&mut self, config: &HostConfig) -> Result<(), Failure> {
+        self.teller
+            .tell(JoinNews::Addresses(config.addresses.clone()));
+        Ok(())
+    }
+
+    fn interface(&self) -> Interface {
+        Interface {
+            name: self.name.clone(),
+            mode: "another program's".into(),
+            applied: Vec::new(),
+        }
+    }
+}

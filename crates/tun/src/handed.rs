@@ -1,0 +1,94 @@
+//! What is held against descriptors that another program says are those of a TUN interface.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use crate::device::DRIVER;
+use crate::error::{Error, ErrorKind};
+use crate::ffi;
+use crate::queues::QUEUES;
+
+/// The TUN driver's device number (`Documentation/admin-guide/devices.txt`).
+const NUMBER: (u32, u32) = (10, 200);
+/// Flags of `linux/if_tun.h`.
+const IFF_TUN: u16 = 0x0001;
+const IFF_NO_PI: u16 = 0x1000;
+const IFF_VNET_HDR: u16 = 0x4000;
+
+/// Checks that descriptors of unknown origin are queues of one TUN interface, and makes them non-blocking.
+/// `header` tells whether a virtio header is to stand in front of each packet. Returns the interface's
+/// name, of which only printable ASCII is left.
+///
+/// Nothing else is done with a descriptor before it is known to be one of the TUN driver, whose calls
+/// wait for nobody.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] for anything else.
+pub fn check(descriptors: &[OwnedFd], header: bool) -> Result<String, Error> {
+    let invalid = |why: &str| {
+        Error::new(
+            ErrorKind::Invalid,
+            "take over an interface of another program",
+            why,
+            format!("hand over what was opened at {DRIVER}, with IFF_TUN and IFF_NO_PI"),
+        )
+    };
+    // The queues and the one to write through.
+    if descriptors.is_empty() || descriptors.len() > QUEUES + 1 {
+        return Err(invalid("none or too many descriptors came with it"));
+    }
+    let mut first: Option<[u8; 16]> = None;
+    for descriptor in descriptors {
+        let found = rustix::fs::fstat(descriptor).map_err(|error| invalid(&error.to_string()))?;
+        let device = rustix::fs::FileType::from_raw_mode(found.st_mode).is_char_device();
+        let number = (
+            rustix::fs::major(found.st_rdev),
+            rustix::fs::minor(found.st_rdev),
+        );
+        if !device || number != NUMBER {
+            return Err(invalid("it is no descriptor of the TUN driver"));
+        }
+        let interface =
+            ffi::interface(descriptor.as_fd()).map_err(|error| invalid(&error.to_string()))?;
+        let wanted = IFF_TUN | IFF_NO_PI | if header { IFF_VNET_HDR } else { 0 };
+        if interface.flags & (IFF_TUN | IFF_NO_PI | IFF_VNET_HDR) != wanted {
+            return Err(invalid("its packets have another form"));
+        }
+        if *first.get_or_insert(interface.name) != interface.name {
+            return Err(invalid("the descriptors are of several interfaces"));
+        }
+        rustix::io::ioctl_fionbio(descriptor, true).map_err(|error| invalid(&error.to_string()))?;
+    }
+    let name = first.unwrap_or_default();
+    let name = name.iter().take_while(|byte| **byte != 0);
+    Ok(name
+        .filter(|byte| byte.is_ascii_graphic())
+        .map(|byte| char::from(*byte))
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_interface_is_refused() {
+        let refused = |descriptors: &[OwnedFd], part: &str| {
+            let error = check(descriptors, true).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Invalid);
+            assert!(error.to_string().contains(part), "{error}");
+        };
+        refused(&[], "none");
+        let (reader, writer) = std::io::pipe().unwrap();
+        refused(&[reader.into()], "no descriptor of the TUN driver");
+        refused(&[writer.into()], "no descriptor of the TUN driver");
+        let null = std::fs::File::open("/dev/null").unwrap();
+        refused(&[null.into()], "no descriptor of the TUN driver");
+        let many = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        let many: Vec<OwnedFd> = (0..=QUEUES + 1).map(|_| many()).collect();
+        refused(&many, "too many");
+        // One that belongs to no interface yet; opening it takes no privilege where it may be had.
+        if let Ok(bare) = std::fs::File::options().read(true).write(true).open(DRIVER) {
+            refused(&[bare.into()], "");
+        }
+    }
+}
