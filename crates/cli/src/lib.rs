@@ -24,12 +24,14 @@ mod file_capabilities;
 mod forms;
 #[cfg(fuzzing)]
 pub mod fuzz;
+mod head;
 mod hex;
 mod hooks;
 mod input;
 mod journal;
 mod json;
 mod like;
+mod listening;
 mod locked;
 mod logging;
 mod modem_manager;

@@ -166,6 +166,7 @@ mod tests {
 
     fn config(routes: Routes) -> HostConfig {
         HostConfig {
+            session: 0,
             addresses: Addresses {
                 ipv4: Some(Prefix4 {
                     address: [10, 169, 198, 77].into(),

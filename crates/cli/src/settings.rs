@@ -16,10 +16,10 @@ use uwwan_usb::backend::BackendKind;
 
 use crate::checks::{bad, one_or_many, within, words};
 use crate::choices::choices;
-use crate::commands::up::Target;
 use crate::entrances::{Entrances, Guard};
 use crate::failure::{Failure, FailureKind, of_options};
 use crate::hooks::Hooks;
+use crate::listening::MetricsAt;
 use crate::secrets;
 use crate::session_settings::{NumberedSession, SessionSettings};
 use crate::usage::Size;
@@ -136,19 +136,23 @@ choices! {
         /// programs reach it by --socks, --http-proxy and --forward [default: kernel]
         #[arg(long, value_name = "WHERE", value_parser = words(Net::VALUES), help_heading = "Host")]
         pub net: Option<Net>,
-        /// With --net userspace: SOCKS5 proxy at this port, or address and port
-        #[arg(long, value_name = "[ADDRESS:]PORT", help_heading = "Host")]
-        pub socks: Option<Listen>,
-        /// With --net userspace: HTTP proxy at this port, or address and port
-        #[arg(long, value_name = "[ADDRESS:]PORT", help_heading = "Host")]
-        pub http_proxy: Option<Listen>,
+        /// With --net userspace: SOCKS5 proxy at this port, or address and port; @N behind it is for data
+        /// session N; may be repeated
+        #[arg(long, value_name = "[ADDRESS:]PORT[@N]", help_heading = "Host")]
+        #[serde(deserialize_with = "places")]
+        pub socks: Option<Vec<Listen>>,
+        /// With --net userspace: HTTP proxy at this port, or address and port; @N as with --socks; may be
+        /// repeated
+        #[arg(long, value_name = "[ADDRESS:]PORT[@N]", help_heading = "Host")]
+        #[serde(deserialize_with = "places")]
+        pub http_proxy: Option<Vec<Listen>>,
         /// With --net userspace: file whose first line is the NAME:PASSWORD that clients of both proxies
         /// have to give
         #[arg(long, value_name = "FILE", help_heading = "Host")]
         pub proxy_login_file: Option<PathBuf>,
         /// With --net userspace: a port of this machine that stands for a port beyond the modem, such as
-        /// 8080=example.com:80 or udp:5353=192.0.2.1:53; may be repeated
-        #[arg(long, value_name = "[udp:]LOCAL=HOST:PORT", help_heading = "Host")]
+        /// 8080=example.com:80 or udp:5353=192.0.2.1:53; @N as with --socks; may be repeated
+        #[arg(long, value_name = "[udp:]LOCAL=HOST:PORT[@N]", help_heading = "Host")]
         pub forward: Option<Vec<Forward>>,
         /// Nice value of the thread that moves the packets, -20 to 19 [default: -11 where that is allowed,
         /// unless uwwan was started with one]
@@ -220,7 +224,7 @@ choices! {
         /// Serve counters and gauges for Prometheus (those of uwwan status --prometheus) over HTTP: at
         /// ADDRESS:PORT, or at the absolute path of a Unix socket, which the service needs
         #[arg(long, value_name = "ADDRESS:PORT|SOCKET", help_heading = "Other programs")]
-        pub metrics: Option<Target>,
+        pub metrics: Option<MetricsAt>,
 
         /// Where the NDP stands in NTBs to the modem; Huawei modems carry nothing with
         /// it in front [default: what the modem needs]
@@ -389,12 +393,16 @@ impl Settings {
     /// [`FailureKind::Usage`], which names an option that makes no sense with the other.
     pub fn userspace(&self) -> Result<Option<userspace::Wanted<'_>>, Failure> {
         let wanted = userspace::Wanted {
-            socks: self.socks,
-            http: self.http_proxy,
+            socks: self.socks.as_deref().unwrap_or_default(),
+            http: self.http_proxy.as_deref().unwrap_or_default(),
             forwards: self.forward.as_deref().unwrap_or_default(),
             login: self.proxy_login_file.as_deref(),
         };
-        let first = &self.session_0;
+        let sessions = || self.session.iter().flatten();
+        let all = || {
+            let further = sessions().map(|session| &session.settings);
+            [&self.session_0].into_iter().chain(further)
+        };
         let (options, why) = match self.net.unwrap_or_default() {
             Net::Kernel => (
                 &[
@@ -407,20 +415,32 @@ impl Settings {
             ),
             Net::Userspace => (
                 &[
-                    ("session", self.session.is_some()),
-                    ("route", first.route.is_some()),
-                    ("route-metric", first.route_metric.is_some()),
-                    ("tun-name", first.tun_name.is_some()),
-                    ("tun-mode", first.tun_mode.is_some()),
-                    ("dns", first.dns.is_some_and(|dns| dns != Dns::None)),
+                    ("route", all().any(|one| one.route.is_some())),
+                    ("route-metric", all().any(|one| one.route_metric.is_some())),
+                    ("tun-name", all().any(|one| one.tun_name.is_some())),
+                    ("tun-mode", all().any(|one| one.tun_mode.is_some())),
+                    (
+                        "dns",
+                        all().any(|one| one.dns.is_some_and(|dns| dns != Dns::None)),
+                    ),
                     ("ack-filter", self.ack_filter == Some(true)),
                 ][..],
-                "with --net userspace there is one data session and no interface of this machine",
+                "with --net userspace there is no interface of this machine",
             ),
         };
         match options.iter().find(|(_, given)| *given) {
-            Some((option, _)) => Err(bad(option, why).next("leave one of the two out")),
-            None => Ok((self.net == Some(Net::Userspace)).then_some(wanted)),
+            Some((option, _)) => return Err(bad(option, why).next("leave one of the two out")),
+            None if self.net != Some(Net::Userspace) => return Ok(None),
+            None => {}
+        }
+        let known = |session: u8| session == 0 || sessions().any(|one| one.id == session);
+        let mut listened_for = wanted.sessions().into_iter();
+        match listened_for.find(|(_, session)| !known(*session)) {
+            None => Ok(Some(wanted)),
+            Some((option, session)) => {
+                let why = format!("there is no data session {session}");
+                Err(bad(option, why).next(format!("add --session {session}:apn=NAME")))
+            }
         }
     }
 
@@ -550,6 +570,14 @@ fn unknown_key(text: &str) -> Option<(usize, String)> {
         .find(|key| !known.contains(&key.get_ref().as_str()))?;
     let line = text[..unknown.span().start].matches('\n').count() + 1;
     Some((line, unknown.into_inner()))
+}
+
+/// Reads places to listen at from a string or a list of strings.
+fn places<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Vec<Listen>>, D::Error> {
+    let texts = one_or_many(source)?.unwrap_or_default();
+    let places = texts.iter().map(|text| text.parse());
+    let places: Result<_, String> = places.collect();
+    places.map(Some).map_err(serde::de::Error::custom)
 }
 
 /// Reads an NTB format from a number or a string: `ntb = 16` and `ntb = "16"` both work.

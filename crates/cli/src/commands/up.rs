@@ -34,7 +34,6 @@ use hooked::AfterUp;
 pub use metering::Month;
 use metering::{Keep, Metered, Metering};
 use metrics::Metrics;
-pub use metrics::Target;
 use telling::Telling;
 use told::AtPort;
 pub use told::Told;

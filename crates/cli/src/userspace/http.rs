@@ -12,10 +12,11 @@ use std::sync::Arc;
 use httparse::Status;
 use uwwan_netstack::Error;
 
+use super::TIME;
 use super::flow;
-use super::head::Client;
 use super::login::Login;
 use super::target::{Host, Target};
+use crate::head::Client;
 use uwwan_modem::host::Userspace;
 
 /// Size of the longest head of a request in bytes.
@@ -56,24 +57,15 @@ impl Http {
     /// # Errors
     /// What ended it before its flow began.
     pub fn serve(&self, stream: &TcpStream) -> io::Result<()> {
-        let mut client = Client::new(stream);
-        let mut bytes = Vec::new();
-        let mut piece = [0; 4096];
-        let (wanted, rest) = loop {
-            let length = client.some(&mut piece)?;
-            bytes.extend(piece.get(..length).unwrap_or_default());
-            match self.read(&bytes) {
-                Ok(Some((wanted, length))) => break (wanted, bytes.split_off(length)),
-                Ok(None) if bytes.len() <= LONGEST => {}
-                Ok(None) => {
-                    let status = "431 Request Header Fields Too Large";
-                    return refuse(
-                        &mut client,
-                        (status, ""),
-                        "the head of the request is too long",
-                    );
-                }
-                Err((refusal, why)) => return refuse(&mut client, refusal, why),
+        let mut client = Client::new(stream, TIME);
+        let found = client.head(LONGEST, |bytes| self.read(bytes).transpose())?;
+        let (wanted, rest) = match found {
+            Some((Ok((wanted, length)), mut bytes)) => (wanted, bytes.split_off(length)),
+            Some((Err((refusal, why)), _)) => return refuse(&mut client, refusal, why),
+            None => {
+                let status = "431 Request Header Fields Too Large";
+                let why = "the head of the request is too long";
+                return refuse(&mut client, (status, ""), why);
             }
         };
         let Ok(network) = self.network.client() else {
@@ -176,7 +168,11 @@ fn target(authority: &str) -> Option<Target> {
     Some(Target { host, port: 80 })
 }
 
-fn refuse(client: &mut Client<'_>, (status, field): Refusal, why: &str) -> io::Result<()> {
+fn refuse(
+    client: &mut Client<'_, TcpStream>,
+    (status, field): Refusal,
+    why: &str,
+) -> io::Result<()> {
     let body = format!("{why}\n");
     let length = body.len();
     client.answer(

@@ -15,7 +15,6 @@
 mod address;
 mod datagrams;
 mod flow;
-mod head;
 mod http;
 mod login;
 pub mod options;
@@ -26,6 +25,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use self::datagrams::Associations;
 use self::flow::Places;
@@ -34,27 +34,43 @@ use self::login::Login;
 use self::options::{Forward, Listen, Protocol};
 use self::socks::Socks;
 use self::target::{Target, is_local};
-use crate::failure::{Failure, FailureKind};
+use crate::failure::Failure;
+use crate::listening::open;
 use uwwan_modem::host::Userspace;
+
+/// Time in which a client of a proxy is to say what it wants.
+const TIME: Duration = Duration::from_secs(20);
 
 /// What is to listen.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted<'s> {
-    pub socks: Option<Listen>,
-    pub http: Option<Listen>,
+    pub socks: &'s [Listen],
+    pub http: &'s [Listen],
     pub forwards: &'s [Forward],
     /// File with the login of both proxies.
     pub login: Option<&'s Path>,
 }
 
+impl Wanted<'_> {
+    /// Returns the data sessions that something listens for, each with the option that says so.
+    pub fn sessions(&self) -> Vec<(&'static str, u8)> {
+        let mut all = Vec::new();
+        all.extend(self.socks.iter().map(|one| ("socks", one.session)));
+        all.extend(self.http.iter().map(|one| ("http-proxy", one.session)));
+        all.extend(self.forwards.iter().map(|one| ("forward", one.session)));
+        all
+    }
+}
+
 /// The sockets, open.
 pub struct Servers {
     login: Option<Arc<Login>>,
-    socks: Option<(TcpListener, UdpSocket)>,
-    http: Option<TcpListener>,
-    forwards: Vec<(Forwarded, Target)>,
+    /// Each with the data session that is behind it, as the others are.
+    socks: Vec<(u8, TcpListener, UdpSocket)>,
+    http: Vec<(u8, TcpListener)>,
+    forwards: Vec<(u8, Forwarded, Target)>,
     /// What listens where, a line each.
-    told: Vec<String>,
+    told: Vec<(u8, String)>,
 }
 
 enum Forwarded {
@@ -74,27 +90,27 @@ impl Servers {
             .transpose()?
             .map(Arc::new);
         let mut told = Vec::new();
-        let mut socks = None;
-        if let Some(Listen(at)) = wanted.socks {
-            let tcp = listen("--socks", at)?;
+        let mut socks = Vec::new();
+        for Listen { at, session } in wanted.socks {
+            let tcp = listen("--socks", *at)?;
             // The datagrams' port may have another number.
-            let at = tcp.local_addr().unwrap_or(at);
-            let udp = open("--socks", (at.ip(), 0).into(), UdpSocket::bind)?;
-            told.push(format!("SOCKS5 proxy at {at}"));
-            socks = Some((tcp, udp));
+            let at = tcp.local_addr().unwrap_or(*at);
+            let udp = open("--socks", SocketAddr::new(at.ip(), 0), UdpSocket::bind)?;
+            told.push((*session, format!("SOCKS5 proxy at {at}")));
+            socks.push((*session, tcp, udp));
             warn_of_everybody("--socks", at, login.is_some());
         }
-        let mut http = None;
-        if let Some(Listen(at)) = wanted.http {
-            let tcp = listen("--http-proxy", at)?;
-            let at = tcp.local_addr().unwrap_or(at);
-            told.push(format!("HTTP proxy at {at}"));
-            http = Some(tcp);
+        let mut http = Vec::new();
+        for Listen { at, session } in wanted.http {
+            let tcp = listen("--http-proxy", *at)?;
+            let at = tcp.local_addr().unwrap_or(*at);
+            told.push((*session, format!("HTTP proxy at {at}")));
+            http.push((*session, tcp));
             warn_of_everybody("--http-proxy", at, login.is_some());
         }
         let mut forwards = Vec::new();
         for forward in wanted.forwards {
-            let at = forward.local.0;
+            let at = forward.local;
             let (forwarded, at) = match forward.protocol {
                 Protocol::Tcp => {
                     let tcp = listen("--forward", at)?;
@@ -107,16 +123,13 @@ impl Servers {
                     (Forwarded::Udp(udp), at)
                 }
             };
-            let local = Listen(at);
-            told.push(format!(
-                "forwarded: {}",
-                Forward {
-                    local,
-                    ..forward.clone()
-                }
-            ));
+            let bound = Forward {
+                local: at,
+                ..forward.clone()
+            };
+            told.push((forward.session, format!("forwarded: {bound}")));
             warn_of_everybody("--forward", at, false);
-            forwards.push((forwarded, forward.remote.clone()));
+            forwards.push((forward.session, forwarded, forward.remote.clone()));
         }
         Ok(Self {
             login,
@@ -127,8 +140,8 @@ impl Servers {
         })
     }
 
-    /// Returns what listens where, a line each.
-    pub fn told(&self) -> &[String] {
+    /// Returns what listens where, a line each with the data session behind it.
+    pub fn told(&self) -> &[(u8, String)] {
         &self.told
     }
 
@@ -138,9 +151,9 @@ impl Servers {
     /// Those of the system.
     pub fn start(self, network: &Userspace) -> io::Result<()> {
         let places = Places::default();
-        if let Some((tcp, udp)) = self.socks {
+        for (session, tcp, udp) in self.socks {
             let socks = Socks {
-                network: network.clone(),
+                network: network.of_session(session),
                 login: self.login.clone(),
                 associations: Associations::start(udp)?,
             };
@@ -148,15 +161,15 @@ impl Servers {
                 socks.serve(client)
             });
         }
-        if let Some(tcp) = self.http {
+        for (session, tcp) in self.http {
             let http = Http {
-                network: network.clone(),
-                login: self.login,
+                network: network.of_session(session),
+                login: self.login.clone(),
             };
             accept("uwwan-http", tcp, &places, move |client| http.serve(client));
         }
-        for (forwarded, to) in self.forwards {
-            let network = network.clone();
+        for (session, forwarded, to) in self.forwards {
+            let network = network.of_session(session);
             match forwarded {
                 Forwarded::Tcp(tcp) => accept("uwwan-forward", tcp, &places, move |client| {
                     let remote = to.connect(&*network.client()?)?;
@@ -176,29 +189,6 @@ impl Servers {
 
 fn listen(option: &str, at: SocketAddr) -> Result<TcpListener, Failure> {
     open(option, at, TcpListener::bind)
-}
-
-fn open<S>(
-    option: &str,
-    at: SocketAddr,
-    how: impl Fn(SocketAddr) -> io::Result<S>,
-) -> Result<S, Failure> {
-    how(at).map_err(|error| {
-        let (kind, next) = match error.kind() {
-            io::ErrorKind::AddrInUse => (
-                FailureKind::Busy,
-                "name another port, or 0 for any that is free",
-            ),
-            io::ErrorKind::PermissionDenied => {
-                (FailureKind::Permission, "take a port from 1024 on")
-            }
-            _ => (FailureKind::Host, "name an address of this machine"),
-        };
-        Failure::new(kind, "cannot listen")
-            .at(format!("{at} ({option})"))
-            .because(error)
-            .next(next)
-    })
 }
 
 /// Warns where other machines may use the modem, and pays who has the SIM.
@@ -226,7 +216,7 @@ fn accept(
                 Err(error) => {
                     tracing::warn!("{name}: no client is taken: {error}");
                     // Descriptors may have run out: some come back.
-                    std::thread::sleep(std::time::Duration::from_millis(100));
+                    std::thread::sleep(Duration::from_millis(100));
                     continue;
                 }
             };

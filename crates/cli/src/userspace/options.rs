@@ -26,20 +26,25 @@ impl Net {
         &[("kernel", Self::Kernel), ("userspace", Self::Userspace)];
 }
 
-/// An address to listen at: `PORT` stands for the loopback address, and `ADDRESS:PORT` for another.
+/// An address to listen at, and the data session that is behind it: `PORT` stands for the loopback address
+/// and session 0, `ADDRESS:PORT` for another address, and `@N` behind either for another session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Listen(pub SocketAddr);
+pub struct Listen {
+    /// Address and port.
+    pub at: SocketAddr,
+    /// MBIM session id.
+    pub session: u8,
+}
 
 impl FromStr for Listen {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(port) = text.parse() {
-            return Ok(Self((Ipv4Addr::LOCALHOST, port).into()));
-        }
-        text.parse().map(Self).map_err(|_| {
-            format!("{text:?} is neither a port (1080) nor an address with one (192.0.2.1:1080, [::1]:1080)")
+        let (place, session) = behind(text)?;
+        Ok(Self {
+            at: address(place)?,
+            session,
         })
     }
 }
@@ -52,6 +57,28 @@ impl TryFrom<String> for Listen {
     }
 }
 
+/// Takes the data session from the end of a text. Without one it is session 0.
+fn behind(text: &str) -> Result<(&str, u8), String> {
+    let Some((rest, session)) = text.rsplit_once('@') else {
+        return Ok((text, 0));
+    };
+    let session = session.parse().map_err(|_| {
+        format!("{text:?} does not end in the number of a data session, such as @3")
+    })?;
+    Ok((rest, session))
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.parse() {
+        return Ok((Ipv4Addr::LOCALHOST, port).into());
+    }
+    text.parse().map_err(|_| {
+        format!(
+            "{text:?} is neither a port (1080) nor an address with one (192.0.2.1:1080, [::1]:1080)"
+        )
+    })
+}
+
 /// A protocol that is forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
@@ -59,26 +86,30 @@ pub enum Protocol {
     Udp,
 }
 
-/// A port of this machine that stands for a port beyond the modem: `[udp:]LOCAL=REMOTE:PORT`.
+/// A port of this machine that stands for a port beyond the modem: `[udp:]LOCAL=REMOTE:PORT`,
+/// with `@N` behind it where data session N leads there.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Forward {
     /// Protocol, TCP unless it is told.
     pub protocol: Protocol,
     /// Where this machine's programs reach it.
-    pub local: Listen,
+    pub local: SocketAddr,
     /// Where it leads.
     pub remote: Target,
+    /// MBIM session id.
+    pub session: u8,
 }
 
 impl FromStr for Forward {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (protocol, rest) = match text.split_once(':') {
+        let (rest, session) = behind(text)?;
+        let (protocol, rest) = match rest.split_once(':') {
             Some(("udp", rest)) => (Protocol::Udp, rest),
             Some(("tcp", rest)) => (Protocol::Tcp, rest),
-            _ => (Protocol::Tcp, text),
+            _ => (Protocol::Tcp, rest),
         };
         let (local, remote) = rest.split_once('=').ok_or_else(|| {
             format!(
@@ -87,8 +118,9 @@ impl FromStr for Forward {
         })?;
         Ok(Self {
             protocol,
-            local: local.parse()?,
+            local: address(local)?,
             remote: remote.parse()?,
+            session,
         })
     }
 }
@@ -107,7 +139,7 @@ impl fmt::Display for Forward {
             Protocol::Tcp => "TCP",
             Protocol::Udp => "UDP",
         };
-        write!(f, "{protocol} {} to {}", self.local.0, self.remote)
+        write!(f, "{protocol} {} to {}", self.local, self.remote)
     }
 }
 
@@ -117,15 +149,28 @@ mod tests {
 
     #[test]
     fn a_port_alone_is_at_the_loopback_address() {
-        assert_eq!(
-            "1080".parse(),
-            Ok(Listen("127.0.0.1:1080".parse().unwrap()))
-        );
-        assert_eq!(
-            "[::1]:1080".parse(),
-            Ok(Listen("[::1]:1080".parse().unwrap()))
-        );
-        for wrong in ["", "70000", "host:1080", "127.0.0.1"] {
+        let listen = |at: &str, session| Listen {
+            at: at.parse().unwrap(),
+            session,
+        };
+        for (text, expected) in [
+            ("1080", listen("127.0.0.1:1080", 0)),
+            ("[::1]:1080", listen("[::1]:1080", 0)),
+            ("0@3", listen("127.0.0.1:0", 3)),
+            ("192.0.2.1:1080@255", listen("192.0.2.1:1080", 255)),
+        ] {
+            assert_eq!(text.parse(), Ok(expected), "{text}");
+        }
+        for wrong in [
+            "",
+            "70000",
+            "host:1080",
+            "127.0.0.1",
+            "1080@",
+            "1080@256",
+            "@3",
+            "1@2@3",
+        ] {
             assert!(wrong.parse::<Listen>().is_err(), "{wrong}");
         }
     }
@@ -141,8 +186,11 @@ mod tests {
             told("udp:0.0.0.0:5353=[2001:db8::1]:53").unwrap(),
             "UDP 0.0.0.0:5353 to [2001:db8::1]:53"
         );
+        let forward: Forward = "udp:53=a:53@7".parse().unwrap();
+        assert_eq!((forward.session, forward.protocol), (7, Protocol::Udp));
         for wrong in [
             "8080",
+            "8080=example.com:80@x",
             "8080=example.com",
             "x=example.com:80",
             "8080=:80",

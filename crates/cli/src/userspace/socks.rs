@@ -7,12 +7,13 @@ use std::sync::Arc;
 use uwwan_netstack::Error;
 use zeroize::Zeroizing;
 
+use super::TIME;
 use super::address::{self, kind};
 use super::datagrams::Associations;
 use super::flow;
-use super::head::Client;
 use super::login::Login;
 use super::target::{Host, Target};
+use crate::head::Client;
 use uwwan_modem::host::Userspace;
 
 /// The version of the protocol.
@@ -72,7 +73,7 @@ impl Socks {
     /// # Errors
     /// What ended it before its flow began.
     pub fn serve(&self, stream: &TcpStream) -> io::Result<()> {
-        let mut client = Client::new(stream);
+        let mut client = Client::new(stream, TIME);
         self.greet(&mut client)?;
         let [version, asked, _, kind] = client.exactly()?;
         if version != VERSION {
@@ -89,7 +90,7 @@ impl Socks {
     }
 
     /// Agrees on a method, and checks the login where there is one.
-    fn greet(&self, client: &mut Client<'_>) -> io::Result<()> {
+    fn greet(&self, client: &mut Client<'_, TcpStream>) -> io::Result<()> {
         let [version, count] = client.exactly()?;
         if version != VERSION {
             return Err(ErrorKind::InvalidData.into());
@@ -128,7 +129,7 @@ impl Socks {
     fn connect(
         &self,
         stream: &TcpStream,
-        mut client: Client<'_>,
+        mut client: Client<'_, TcpStream>,
         target: &Target,
     ) -> io::Result<()> {
         let Ok(network) = self.network.client() else {
@@ -152,7 +153,7 @@ impl Socks {
     fn associate(
         &self,
         mut stream: &TcpStream,
-        mut client: Client<'_>,
+        mut client: Client<'_, TcpStream>,
         expected: &Target,
     ) -> io::Result<()> {
         let Ok(network) = self.network.client() else {
@@ -180,7 +181,7 @@ impl Socks {
 }
 
 /// Reads an address of that kind with a port. Returns `None` for another kind and for what is no name.
-fn target(client: &mut Client<'_>, kind: u8) -> io::Result<Option<Target>> {
+fn target(client: &mut Client<'_, TcpStream>, kind: u8) -> io::Result<Option<Target>> {
     let host = match kind {
         kind::IPV4 => Some(Host::Address(Ipv4Addr::from(client.exactly::<4>()?).into())),
         kind::IPV6 => Some(Host::Address(
@@ -204,6 +205,6 @@ fn reply(what: Reply, at: SocketAddr) -> Vec<u8> {
     [&[VERSION, what as u8, 0][..], &address::bytes(at)].concat()
 }
 
-fn refuse(client: &mut Client<'_>, why: Reply) -> io::Result<()> {
+fn refuse(client: &mut Client<'_, TcpStream>, why: Reply) -> io::Result<()> {
     client.answer(&reply(why, (Ipv4Addr::UNSPECIFIED, 0).into()))
 }

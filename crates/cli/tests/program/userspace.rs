@@ -282,6 +282,55 @@ fn ports_are_forwarded() {
 }
 
 #[test]
+fn each_data_session_has_its_own_listeners() {
+    let tcp = format!("0={SERVER}:80@3");
+    let up = Userspace::start(&[
+        "--session",
+        "3:apn=b",
+        "--socks",
+        "0",
+        "--socks",
+        "0@3",
+        "--forward",
+        &tcp,
+    ]);
+    let status = up.up.until("session 3", |status| {
+        status["sessions"][0]["online"] == true
+    });
+    let third = &status["sessions"][0];
+    assert_eq!(third["addresses"]["ipv4"]["address"], "10.169.198.89");
+    let told = third["interface"]["applied"].as_array().unwrap();
+    let told = told.iter().map(|line| line.as_str().unwrap().to_owned());
+    let behind = Userspace {
+        told: told.collect(),
+        up: up.up,
+    };
+    assert_eq!(behind.told.len(), 2, "{:?}", behind.told);
+    let down = |status: &serde_json::Value, session: &str| {
+        let traffic = status.pointer(session).unwrap();
+        traffic["bytes"].as_u64().unwrap()
+    };
+    let mut first = connect(up.told[0]["SOCKS5 proxy at ".len()..].parse().unwrap());
+    assert_eq!(ask_socks(&mut first, 1, SERVER, 80).0, 0);
+    assert_eq!(download(&mut first, SERVER, 1_000_000), 1_000_000);
+    let before = behind.up.status();
+    assert!(
+        down(&before, "/sessions/0/downlink") < 100_000,
+        "{before:#}"
+    );
+    let mut stream = connect(behind.socks());
+    assert_eq!(ask_socks(&mut stream, 1, "ipv4.test.uwwan", 80).0, 0);
+    assert_eq!(download(&mut stream, SERVER, 1_000_000), 1_000_000);
+    let mut stream = connect(behind.at("forwarded: TCP ", &format!(" to {SERVER}:80")));
+    assert_eq!(download(&mut stream, SERVER, 1_000_000), 1_000_000);
+    let after = behind.up.until("what session 3 has carried", |status| {
+        down(status, "/sessions/0/downlink") > 2_000_000
+    });
+    assert!(down(&after, "/sessions/0/uplink") > 1_000, "{after:#}");
+    behind.up.down();
+}
+
+#[test]
 fn idle_clients_take_their_places_and_no_more() {
     let up = Userspace::start(&["--socks", "0"]);
     let idle: Vec<TcpStream> = (0..150).map(|_| connect(up.socks())).collect();
@@ -339,7 +388,11 @@ fn options_that_do_not_go_together_are_refused() {
     for (options, named) in [
         (&["--socks", "1080"][..], "--socks"),
         (&["--net", "userspace", "--route", "default"], "--route"),
-        (&["--net", "userspace", "--session", "3:apn=x"], "--session"),
+        (
+            &["--net", "userspace", "--session", "3:route=default"],
+            "--route",
+        ),
+        (&["--net", "userspace", "--socks", "0@3"], "--session 3:apn"),
         (&["--net", "userspace", "--tun-name", "wwan0"], "--tun-name"),
     ] {
         let base = tempfile::tempdir().unwrap();

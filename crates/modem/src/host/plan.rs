@@ -11,6 +11,8 @@ use crate::status::Addresses;
 /// Configuration of a host's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostConfig {
+    /// MBIM session id of the data session.
+    pub session: u8,
     /// Addresses, gateways, name servers, MTU.
     pub addresses: Addresses,
     /// Name wanted for the interface; `None` leaves it to the kernel.
@@ -34,6 +36,7 @@ impl HostConfig {
     #[must_use]
     pub fn for_session(options: &SessionOptions) -> Self {
         Self {
+            session: options.id,
             addresses: Addresses::default(),
             name: options.tun_name.clone(),
             tun_mode: options.tun_mode,
@@ -99,6 +102,7 @@ mod tests {
 
     fn config(routes: Routes) -> HostConfig {
         HostConfig {
+            session: 0,
             addresses: Addresses {
                 ipv4: Some(Prefix4 {
                     address: [10, 169, 198, 77].into(),

@@ -1,6 +1,7 @@
 //! The built-in network stack as the host's end: a host in this process, of which the kernel knows
 //! nothing.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -19,32 +20,44 @@ use crate::status::{Addresses, Interface};
 /// MTU in bytes where the network has told none.
 const MTU: u16 = 1500;
 
-/// The built-in stack, which is there once the modem has brought it up. Clones share it.
+/// The built-in stacks, one a data session, each of which is there once the modem has brought it up. Clones
+/// share them.
 #[derive(Debug, Clone, Default)]
 pub struct Userspace {
-    client: Arc<Mutex<Option<Arc<Client>>>>,
-    /// What listens for other programs, a line each.
-    told: Arc<[String]>,
+    clients: Arc<Mutex<BTreeMap<u8, Arc<Client>>>>,
+    /// MBIM session id of the session whose stack is meant.
+    session: u8,
+    /// What listens for other programs, a line each with the data session behind it.
+    told: Arc<[(u8, String)]>,
 }
 
 impl Userspace {
     /// Makes one whose status tells what listens for other programs.
-    pub fn telling(told: &[String]) -> Self {
+    pub fn telling(told: &[(u8, String)]) -> Self {
         Self {
-            client: Arc::default(),
+            clients: Arc::default(),
+            session: 0,
             told: told.into(),
         }
     }
 
-    /// Returns the stack.
+    /// Returns the stack of another data session.
+    #[must_use]
+    pub fn of_session(&self, session: u8) -> Self {
+        Self {
+            session,
+            ..self.clone()
+        }
+    }
+
+    /// Returns the stack, that of session 0 unless [`Userspace::of_session`] has chosen another.
     ///
     /// # Errors
     /// [`io::ErrorKind::NotConnected`] while the modem has not brought it up.
     pub fn client(&self) -> io::Result<Arc<Client>> {
-        self.client
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let client = clients.get(&self.session).map(Arc::clone);
+        client
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "the host's end is not up"))
     }
 }
@@ -81,11 +94,13 @@ impl HostProvider for Userspace {
         )
         .map_err(refuse)?;
         let client = Arc::new(client);
-        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&client));
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.insert(config.session, Arc::clone(&client));
+        let told = self.told.iter().filter(|(of, _)| *of == config.session);
         Ok(HostEnd {
             control: Box::new(Control {
                 client,
-                told: Arc::clone(&self.told),
+                told: told.map(|(_, line)| line.clone()).collect(),
             }),
             data: HostData::Single(Box::new(Data(socket))),
         })
@@ -122,7 +137,7 @@ impl Single for Data {
 /// The half of the host's end that sets the stack's addresses and name servers.
 struct Control {
     client: Arc<Client>,
-    told: Arc<[String]>,
+    told: Vec<String>,
 }
 
 impl HostControl for Control {
@@ -139,7 +154,7 @@ impl HostControl for Control {
     fn interface(&self) -> Interface {
         Interface {
             name: "the built-in stack".into(),
-            applied: self.told.to_vec(),
+            applied: self.told.clone(),
             ..Interface::default()
         }
     }

@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# 'uwwan up --net userspace' by a user without any capability: unmodified programs go
+# through its proxies and forwarded ports to the far machine. ssh through nc, curl by
+# SOCKS and HTTP, dig over UDP and TCP. The machine's routes stay as they are, and no
+# name reaches its own resolver.
+# packages: openssh-server openssh-client netcat-openbsd bind9-dnsutils curl dnsmasq-base busybox tcpdump
+# guest: --cpus 1 --timeout 900
+# shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
+# shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
+. "$(dirname "$0")/parts/all.sh"
+
+user=65534 home=/tmp/user
+mkdir -p "$home/run"
+
+# The far machine's servers: names, files over HTTP, a shell.
+start_servers() {
+  far dnsmasq --port=53 --listen-address="$name_server" --bind-interfaces --no-resolv --no-hosts \
+    --user=root --pid-file=/tmp/dnsmasq.pid --address="/far.test/$far_address" --address="/far.test/$far_address6"
+  mkdir -p /tmp/www /run/sshd
+  cp /tmp/file /tmp/www/file
+  far busybox httpd -p "[::]:8000" -h /tmp/www
+  ssh-keygen -q -t ed25519 -N '' -f /tmp/host_key
+  ssh-keygen -q -t ed25519 -N '' -f "$home/key"
+  mkdir -p /root/.ssh
+  chmod 700 /root /root/.ssh
+  cp "$home/key.pub" /root/.ssh/authorized_keys
+  chmod 600 /root/.ssh/authorized_keys
+  far /usr/sbin/sshd -h /tmp/host_key -o PidFile=/tmp/sshd.pid -o StrictModes=no -o PermitRootLogin=yes -p 22
+  wait_for 10 servers_listen
+}
+
+servers_listen() {
+  local listening port
+  listening=$(far ss -Hltn)
+  for port in 22 53 8000; do
+    [[ $listening == *":$port "* ]] || return 1
+  done
+}
+
+# network: addresses and routes of this machine, but for the interfaces of the kernel's drivers.
+network() {
+  ip -brief addr | grep -v "^wwan\|^usb\|^eth" || true
+  ip route show table all
+  ip -6 route show table all
+  cat /etc/resolv.conf
+}
+
+# same_file COMMAND…: whether the command prints the far machine's file.
+same_file() { [[ $("$@" | sha256sum) == "$(sha256sum </tmp/file)" ]]; }
+
+# by_curl OPTION…: curl with this machine's settings out of the way.
+by_curl() { curl --disable --silent --show-error --max-time 120 "$@"; }
+
+# by_ssh NC-OPTION… : what 'cat /tmp/file' says on the far machine.
+by_ssh() {
+  ssh -F none -i "$home/key" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR \
+    -o ConnectTimeout=60 -o ProxyCommand="nc $* %h %p" root@far.test 'cat /tmp/file'
+}
+
+# says TEXT COMMAND…: whether the command prints the text as a line.
+says() {
+  local text=$1
+  shift
+  "$@" | grep -qxF -- "$text"
+}
+
+# by_dig OPTION…: asks for a name of the far machine at the forwarded port.
+by_dig() { dig +short +time=20 +tries=1 -p 5353 @127.0.0.1 far.test "$@"; }
+
+# asked: number of packets of this machine's own resolver so far.
+asked() { tcpdump --no-promiscuous-mode -n -r "$logs/names.pcap" 2>/dev/null | wc -l; }
+
+modprobe -a vhci-hcd cdc_ether cdc_mbim option tun
+ip link set lo up
+check 'the far machine serves' start_far_side
+check 'the far machine serves names, files and a shell' start_servers
+check 'the emulated modem is plugged in' start_emulator far0 --attach --knob ipv6=on
+check 'the kernel finds it' wait_for 10 find_modem
+check 'the drivers are bound' wait_for 10 drivers_are 'cdc_ether option'
+echo 'nameserver 127.0.0.1' >/etc/resolv.conf
+network_before=$(network)
+tcpdump --interface any --immediate-mode -n -U -w "$logs/names.pcap" port 53 2>"$logs/tcpdump.log" &
+capture=$!
+check 'names are watched' wait_for 20 grep -q listening "$logs/tcpdump.log"
+
+chown -R "$user:$user" "$home"
+chmod 600 "$home/key"
+chown "$user" "$(node)"
+as=(setpriv --reuid "$user" --regid "$user" --clear-groups --inh-caps=-all --bounding-set=-all
+  env XDG_RUNTIME_DIR="$home/run" UWWAN_STATE_DIR="$home/run")
+launch_up --apn internet --ip-type ipv4v6 --net userspace --socks 1080 --http-proxy 8080 \
+  --forward "5353=$name_server:53" --forward "udp:5353=$name_server:53" --forward "9000=[$far_address6]:9000"
+wait_online 'online without any capability' 60
+check 'it has none' test "$(field_of "$up_pid" CapEff)" = 0000000000000000
+check 'addresses, routes and name servers are as before' test "$(network)" = "$network_before"
+
+for proxy in socks5h://127.0.0.1:1080 http://127.0.0.1:8080; do
+  check "curl: a file by name, $proxy" same_file by_curl --proxy "$proxy" http://far.test:8000/file
+  check "curl: by an IPv6 address, $proxy" same_file by_curl --proxy "$proxy" "http://[$far_address6]:8000/file"
+done
+check 'curl: CONNECT' same_file by_curl --proxy http://127.0.0.1:8080 --proxytunnel http://far.test:8000/file
+check 'curl: no such name' fails_with 97 by_curl --proxy socks5h://127.0.0.1:1080 http://nowhere.test/
+check 'ssh: nc -X 5' same_file by_ssh -X 5 -x 127.0.0.1:1080
+check 'ssh: nc -X connect' same_file by_ssh -X connect -x 127.0.0.1:8080
+check 'dig: UDP' says "$far_address" by_dig A
+check 'dig: TCP' says "$far_address" by_dig +tcp A
+check 'dig: IPv6' says "$far_address6" by_dig AAAA
+check 'a forwarded port' same_file timeout 60 socat -u TCP:127.0.0.1:9000 STDOUT
+check 'uwwan resolve' says "$far_address" "${as[@]}" "$program" resolve far.test
+check 'uwwan ping' "${as[@]}" "$program" ping --interval 0.2 far.test
+check 'uwwan ping: IPv4' "${as[@]}" "$program" ping -4 --count 1 far.test
+check 'no name has reached the resolver of this machine' test "$(asked)" = 0
+check 'the watch sees names' fails_with 2 timeout 20 getent hosts control.test
+check 'and saw that one' wait_for 10 eval '(($(asked) > 0))'
+
+unplug 0
+check 'the plug is pulled' wait_for 10 modem_gone
+check 'it is back' wait_for 30 find_modem
+chown "$user" "$(node)"
+wait_online 'online after a replug' 60 2
+check 'after a replug: curl' same_file by_curl --proxy socks5h://127.0.0.1:1080 http://far.test:8000/file
+check 'stop: down' "${as[@]}" "$program" down --timeout 20
+check 'stop: up ends with status 0' wait "$up_pid"
+kill "$capture"
+check 'at the end: addresses, routes and name servers are as before' test "$(network)" = "$network_before"
+judge_emulator far0
+finish
