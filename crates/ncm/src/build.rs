@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use crate::framing::{Framing, NdpSize, Padding, Placement};
 use crate::layout::{Layout, Stream};
+use crate::link::{self, LinkHeader};
 
 mod finish;
 
@@ -83,7 +84,7 @@ pub struct Finished {
     /// Number of datagrams in the NTB.
     pub datagrams: usize,
     /// Number of bytes of datagrams in the NTB, padding to the least length included; the rest of
-    /// [`Finished::length`] is framing.
+    /// [`Finished::length`] is framing, Ethernet headers that the builder wrote included.
     pub payload: usize,
     /// Whether the transfer must end with a zero-length packet for the device to see its end.
     pub zero_packet: bool,
@@ -129,6 +130,8 @@ pub struct Builder {
     usual: bool,
     /// Whether [`Builder::fit_simply`] suffices for this NTB.
     simple: bool,
+    /// Number of bytes in front of each datagram for its Ethernet header.
+    headroom: usize,
     /// Length of a full-size NDP in bytes.
     full_ndp: usize,
     /// Length in bytes to which an NTB may grow before padding.
@@ -209,6 +212,10 @@ impl Builder {
             )
             // Offsets are kept as 32 bits.
             .min(1 << 30);
+        if framing.bare {
+            framing.placement = Placement::End;
+            framing.max_datagrams = 1;
+        }
         // wLength has 16 bits in both formats.
         let most = (usize::from(u16::MAX) - layout.ndp) / layout.entry - 1;
         framing.max_datagrams = framing.max_datagrams.clamp(1, most.min(MOST_DATAGRAMS));
@@ -224,7 +231,8 @@ impl Builder {
             Padding::ShortPacket | Padding::Full { .. } if needs_byte => framing.max_ntb - 1,
             _ => framing.max_ntb,
         };
-        let usual = framing.placement == Placement::End
+        let usual = !framing.bare
+            && framing.placement == Placement::End
             && framing.ndp_size == NdpSize::Minimal
             && framing.divisor.is_power_of_two()
             && framing.ndp_alignment.is_power_of_two();
@@ -234,6 +242,7 @@ impl Builder {
             ndp_alignment: Modulus::new(framing.ndp_alignment),
             usual,
             simple: usual,
+            headroom: framing.link.map_or(0, |_| link::HEADER),
             full_ndp: layout.ndp_with(framing.max_datagrams),
             limit,
             last_ndp: limit - layout.shortest_ndp(),
@@ -247,11 +256,19 @@ impl Builder {
             }; MOST_NDPS],
             ndp_count: 0,
             open_ndp: 0,
-            tail: layout.header,
+            tail: if framing.bare { 0 } else { layout.header },
             payload: 0,
             full: None,
             sequence: 0,
             framing,
+        }
+    }
+
+    /// Sets the addresses of the Ethernet headers, from the NTB that is finished next on. Without
+    /// [`Framing::link`] nothing is set.
+    pub fn set_link(&mut self, link: LinkHeader) {
+        if let Some(own) = &mut self.framing.link {
+            *own = link;
         }
     }
 
@@ -335,11 +352,12 @@ impl Builder {
     /// next.
     #[inline]
     pub fn place(&mut self, stream: Stream, want: usize) -> Result<Slot, Full> {
-        let want = want.max(self.framing.min_datagram_size);
+        let headroom = self.headroom;
+        let want = (want + headroom).max(self.framing.min_datagram_size);
         if let Some((offset, room)) = self.fit_simply(stream, want) {
             return Ok(Slot {
-                offset,
-                room,
+                offset: offset + headroom,
+                room: room - headroom,
                 tail: self.tail,
                 stream,
                 trailer: stream.trailer(),
@@ -360,12 +378,13 @@ impl Builder {
     /// As [`Builder::place`].
     #[inline]
     pub fn put(&mut self, stream: Stream, want: usize, length: usize) -> Result<usize, Full> {
-        let want = want.max(length).max(self.framing.min_datagram_size);
+        let headroom = self.headroom;
+        let want = (want.max(length) + headroom).max(self.framing.min_datagram_size);
         if length > 0
             && let Some((offset, _)) = self.fit_simply(stream, want)
         {
-            self.append(self.tail, offset, length, stream.trailer(), 0);
-            return Ok(offset);
+            self.append(self.tail, offset, length + headroom, stream.trailer(), 0);
+            return Ok(offset + headroom);
         }
         self.put_slowly(stream, want, length)
     }
@@ -378,7 +397,7 @@ impl Builder {
         Ok(offset)
     }
 
-    /// Places a datagram of up to `want` bytes, padding included, in any case. Out of line, because
+    /// Places a datagram of up to `want` bytes, header and padding included, in any case. Out of line, because
     /// a loop over [`Builder::place`] would otherwise prepare for all cases with each datagram.
     #[inline(never)]
     fn place_slowly(&mut self, stream: Stream, want: usize) -> Result<Slot, Full> {
@@ -388,16 +407,36 @@ impl Builder {
         {
             self.full = Some(reason);
         }
-        result
+        let slot = result?;
+        Ok(Slot {
+            offset: slot.offset + self.headroom,
+            room: slot.room - self.headroom,
+            ..slot
+        })
     }
 
-    /// Finds where a datagram of up to `want` bytes goes, padding included, in any case.
+    /// Finds where a datagram of up to `want` bytes goes, header and padding included, in any case. The
+    /// slot is that of the header and the datagram.
     fn find(&self, stream: Stream, want: usize) -> Result<Slot, Full> {
         if want > self.framing.max_datagram_size {
             return Err(Full::TooLong);
         }
         if self.count == self.entries.len() {
             return Err(Full::Datagrams);
+        }
+        if self.framing.bare {
+            let room = self.framing.max_ntb.min(self.framing.max_datagram_size);
+            return (want <= room)
+                .then_some(Slot {
+                    offset: 0,
+                    room,
+                    tail: self.tail,
+                    stream,
+                    trailer: 0,
+                    ndp: 0,
+                    ndp_at: Some(0),
+                })
+                .ok_or(Full::TooLong);
         }
         let open = self.open_ndp.min(self.ndp_count);
         let known = self.ndps[open..self.ndp_count]
@@ -519,7 +558,14 @@ impl Builder {
             Some(at) => self.begin_ndp(slot.stream, at),
             None => slot.tail,
         };
-        self.append(start, slot.offset, length, slot.trailer, slot.ndp);
+        let headroom = self.headroom;
+        self.append(
+            start,
+            slot.offset - headroom,
+            length + headroom,
+            slot.trailer,
+            slot.ndp,
+        );
     }
 
     /// Notes an NDP at offset `at`. Returns the offset at which what lies before its first datagram

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::layout::Format;
+use crate::link::LinkHeader;
 use crate::parameters::NtbParameters;
 
 /// Place of the NDPs in an NTB.
@@ -190,6 +191,12 @@ pub struct Framing {
     /// Number of NTBs without datagrams that the sender puts in front of each NTB. The builder makes
     /// them on demand ([`crate::Builder::finish_empty`]).
     pub empty_before: usize,
+    /// Ethernet header that the builder puts in front of each datagram, where datagrams are IP and
+    /// frames are wanted. [`Framing::max_datagram_size`] and [`Framing::min_datagram_size`] are then
+    /// lengths of frames, and the offset of a frame obeys the remainder.
+    pub link: Option<LinkHeader>,
+    /// Whether there is no NTB at all: each transfer is one datagram (CDC ECM 1.2, 3.3.1).
+    pub bare: bool,
 }
 
 impl Framing {
@@ -209,6 +216,27 @@ impl Framing {
     pub fn depends_on_padding(&self, length: usize) -> bool {
         length % self.max_packet_size.max(1) <= 1
             || length + 3 * self.max_packet_size > self.max_ntb
+    }
+
+    /// Returns the framing of a function without NTBs (CDC ECM 1.2): one frame of at most `frame` bytes in
+    /// a transfer, which ends with a zero-length packet where it fills its last packet of
+    /// `max_packet_size` bytes.
+    #[must_use]
+    pub fn bare(frame: usize, max_packet_size: usize) -> Self {
+        let choices = Choices {
+            function: Function::Ncm,
+            padding: Padding::Never,
+            max_datagrams: 1,
+            max_datagram_size: frame,
+            max_packet_size,
+            ..Choices::default()
+        };
+        Self {
+            max_ntb: frame,
+            device_max_ntb: 0,
+            bare: true,
+            ..Self::negotiate(&NtbParameters::FALLBACK, &choices)
+        }
     }
 
     /// Returns the framing that follows from what the device announces and what is asked for.
@@ -254,6 +282,8 @@ impl Framing {
             max_packet_size,
             sequence: Sequence::Rising,
             empty_before: 0,
+            link: None,
+            bare: false,
         }
     }
 }

@@ -607,6 +607,27 @@ impl Receiver {
         total
     }
 
+    /// Hands the frame that a transfer of a function without NTBs is (CDC ECM 1.2, 3.3.1) to `deliver`, if
+    /// it is one.
+    pub fn receive_frame(&mut self, transfer: &[u8], deliver: impl FnOnce(Datagram)) {
+        let length = transfer.len();
+        self.received = self.received.saturating_add(length as u64);
+        if transfer.is_empty() {
+            self.empty_transfers += 1;
+        } else if length < ETHERNET_HEADER {
+            self.drops.datagram_runt += 1;
+        } else if length > self.limits.max_datagram_size {
+            self.drops.datagram_long += 1;
+        } else {
+            self.datagrams += 1;
+            self.payload += length as u64;
+            deliver(Datagram {
+                stream: Stream::Ethernet { crc: false },
+                range: 0..length,
+            });
+        }
+    }
+
     /// Counts bytes that are no NTB: at the start of a transfer by their error, and behind an NTB
     /// as trailing bytes unless they are padding or an NTB gone wrong.
     #[cold]

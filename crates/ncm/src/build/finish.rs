@@ -17,25 +17,38 @@ impl Builder {
         let mut finished = Finished {
             length: 0,
             datagrams,
-            payload: self.payload,
+            payload: self.payload - datagrams * self.headroom,
             zero_packet: false,
             reason: self.full.take(),
             sequence,
         };
         if datagrams > 0 {
-            let first_ndp = self.write_ndps(ntb);
-            self.pad(ntb);
-            let length = self.tail;
-            self.write_header(ntb, first_ndp, length);
-            finished.length = length;
-            finished.zero_packet = self.framing.needs_zero_packet(length);
-            self.sequence = self.framing.sequence.next(sequence);
+            if let Some(link) = self.framing.link {
+                for entry in &self.entries[..datagrams] {
+                    link.write(&mut ntb[entry.offset as usize..][..entry.length as usize]);
+                }
+            }
+            if self.framing.bare {
+                let filler = usize::from(self.entries[0].filler);
+                ntb[self.tail - filler..self.tail].fill(0);
+            } else {
+                let first_ndp = self.write_ndps(ntb);
+                self.pad(ntb);
+                self.write_header(ntb, first_ndp, self.tail);
+                self.sequence = self.framing.sequence.next(sequence);
+            }
+            finished.length = self.tail;
+            finished.zero_packet = self.framing.needs_zero_packet(finished.length);
         }
         self.count = 0;
         self.ndp_count = 0;
         self.open_ndp = 0;
         self.simple = self.usual;
-        self.tail = self.layout.header;
+        self.tail = if self.framing.bare {
+            0
+        } else {
+            self.layout.header
+        };
         self.payload = 0;
         finished
     }

@@ -217,6 +217,8 @@ fn framing(description: &Description, datagrams: usize) -> Framing {
         max_packet_size: usize::from(description.packet_size.unwrap_or(512)),
         sequence: uwwan_ncm::Sequence::Rising,
         empty_before: 0,
+        link: None,
+        bare: false,
     }
 }
 
