@@ -10,6 +10,7 @@
 //! the protocol of the function is preferred, and the others of class 0a are taken as Linux takes
 //! them, because devices exist that have another protocol there.
 
+mod dialled;
 mod network;
 mod serial;
 
@@ -18,6 +19,7 @@ use crate::descriptors::{
     TransferKind,
 };
 
+pub use dialled::{DialledFunction, DialledKind, dialled};
 pub use network::{NetworkFunction, OtherNetwork, network, other_networks};
 pub use serial::{AtLikelihood, SerialFunction, SerialRole, at_candidates, serial};
 
@@ -107,14 +109,14 @@ pub struct NcmFunction {
 /// Returns all MBIM functions, in descriptor order.
 #[must_use]
 pub fn mbim(descriptors: &Descriptors) -> Vec<MbimFunction> {
-    let found = communication(descriptors, MBIM_CONTROL);
+    let found = communication(descriptors, |class| class == MBIM_CONTROL);
     found.filter_map(|at| mbim_function(&at)).collect()
 }
 
 /// Returns all NCM functions, in descriptor order.
 #[must_use]
 pub fn ncm(descriptors: &Descriptors) -> Vec<NcmFunction> {
-    let found = communication(descriptors, NCM_CONTROL);
+    let found = communication(descriptors, |class| class == NCM_CONTROL);
     found.filter_map(|at| ncm_function(&at)).collect()
 }
 
@@ -183,7 +185,8 @@ impl<'a> Communication<'a> {
             if interface == control {
                 alone && found == self.alternate.class
             } else {
-                found.0 == DATA_CLASS
+                // The data interface of a vendor's function is the vendor's, too.
+                found.0 == DATA_CLASS || (self.alternate.class.0 == 0xff && found.0 == 0xff)
             }
         };
         let found: Vec<Data> = self
@@ -218,17 +221,17 @@ struct Data {
     bulk_out: Endpoint,
 }
 
-/// Returns every interface that has an alternate setting of a class, in descriptor order.
+/// Returns every interface that has an alternate setting of a class that `fits`, in descriptor order.
 fn communication(
     descriptors: &Descriptors,
-    class: ClassTriple,
+    fits: impl Fn(ClassTriple) -> bool,
 ) -> impl Iterator<Item = Communication<'_>> {
     let interfaces = descriptors
         .configurations
         .iter()
         .flat_map(|c| c.interfaces.iter().map(move |i| (c, i)));
     interfaces.filter_map(move |(configuration, interface)| {
-        let alternate = interface.alternates.iter().find(|a| a.class == class)?;
+        let alternate = interface.alternates.iter().find(|a| fits(a.class))?;
         Some(Communication {
             configuration,
             interface,

@@ -1,6 +1,7 @@
 //! The network functions of a device, in the order in which a driver takes them, and functions that
 //! carry packets in another way, which are named and not driven.
 
+use super::dialled::is_huawei_ncm;
 use super::{MbimFunction, NcmFunction, interrupt_in, mbim, ncm, serial::serial_pair};
 use crate::descriptors::{AlternateSetting, ClassTriple, Descriptors};
 
@@ -94,8 +95,7 @@ fn other(vendor: u16, alternate: &AlternateSetting) -> Option<&'static str> {
         ClassTriple(0xe0, 0x01, 0x03)
         | ClassTriple(0xef, 0x04, 0x01)
         | ClassTriple(0x02, 0x02, 0xff) => "RNDIS",
-        // Linux huawei_cdc_ncm.c; the lt4132 has it in subclass 06.
-        ClassTriple(0xff, 0x01..=0x06, 0x16 | 0x46 | 0x76) => "NCM of Huawei's own",
+        class if is_huawei_ncm(class) => "NCM of Huawei's own",
         // Linux qmi_wwan.c: modems since the X55, and Huawei's.
         ClassTriple(0xff, 0xff, 0x50) | ClassTriple(0xff, 0x01, 0x09) => "QMI",
         ClassTriple(0xff, 0xff, 0xff)
