@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 
 use uwwan_modem::Selector;
 use uwwan_modem::composition::way_to_mbim;
+use uwwan_modem::options::Mode;
 use uwwan_modem::quirks::{self, Quirk};
 use uwwan_usb::device::{Backend, Found};
-use uwwan_usb::functions::{self, MbimFunction, NcmFunction, NetworkFunction};
+use uwwan_usb::functions::{
+    self, DialledFunction, DialledKind, MbimFunction, NcmFunction, NetworkFunction,
+};
 
 use crate::failure::{Failure, FailureKind};
 use crate::output::plain;
@@ -24,6 +27,8 @@ pub struct Candidate {
     pub function: Option<MbimFunction>,
     /// NCM function of the device, if it has one and no MBIM function.
     pub ethernet: Option<NcmFunction>,
+    /// Function of the device that is dialled by AT commands, if it is driven by that.
+    pub dialled: Option<DialledFunction>,
 }
 
 /// Returns the modems and plain network devices present, in the order of their ports.
@@ -45,6 +50,12 @@ pub fn all(backend: &dyn Backend) -> Result<Vec<Candidate>, Failure> {
                 Some(NetworkFunction::Ncm(ncm)) => (None, Some(ncm)),
                 None => (None, None),
             };
+            let dialled = functions::dialled(&found.descriptors);
+            let is_dialled = !dialled.is_empty();
+            let dialled = dialled
+                .into_iter()
+                .find(|one| one.kind == DialledKind::HuaweiNcm)
+                .filter(|_| function.is_none() && ethernet.is_none());
             let (vendor, product) = (found.identity.vendor, found.identity.product);
             let quirk = match ethernet {
                 Some(_) => quirks::find_ethernet(vendor, product),
@@ -52,7 +63,7 @@ pub fn all(backend: &dyn Backend) -> Result<Vec<Candidate>, Failure> {
             };
             // A row of its own makes a device a modem even where the descriptors cannot be read.
             // The vendors' default rows do not, because a keyboard of the same vendor would match.
-            let known = function.is_some() || quirk.product.is_some();
+            let known = function.is_some() || quirk.product.is_some() || is_dialled;
             let other = !functions::other_networks(&found.descriptors).is_empty();
             (known || ethernet.is_some() || (other && way_to_mbim(&found.descriptors).is_some()))
                 .then_some(Candidate {
@@ -60,6 +71,7 @@ pub fn all(backend: &dyn Backend) -> Result<Vec<Candidate>, Failure> {
                     quirk,
                     function,
                     ethernet,
+                    dialled,
                 })
         })
         .collect();
@@ -107,7 +119,7 @@ pub fn select(backend: &dyn Backend, selector: &Selector) -> Result<Candidate, F
     })
 }
 
-/// Returns the device that `selector` means, if no obstacle stops `up`.
+/// Returns the device that `selector` means, if no obstacle stops `up` in the mode that is chosen.
 /// That this user may not open the device is no obstacle if a monitor opens it.
 ///
 /// # Errors
@@ -116,8 +128,13 @@ pub fn usable(
     backend: &dyn Backend,
     selector: &Selector,
     monitored: bool,
+    mode: Option<Mode>,
 ) -> Result<Candidate, Failure> {
     let candidate = select(backend, selector)?;
+    let candidate = match mode {
+        Some(mode) => candidate.choose_mode(mode)?,
+        None => candidate,
+    };
     let stops = |obstacle: &Failure| {
         obstacle.fatal && !(monitored && obstacle.kind == FailureKind::Permission)
     };
@@ -172,17 +189,44 @@ impl Candidate {
         Ok(self)
     }
 
+    /// Chooses the way in which the modem carries packets.
+    ///
+    /// # Errors
+    /// [`FailureKind::Usage`] when it has no such way.
+    pub fn choose_mode(mut self, mode: Mode) -> Result<Self, Failure> {
+        let descriptors = &self.found.descriptors;
+        let mut dialled = functions::dialled(descriptors).into_iter();
+        (self.function, self.dialled) = match mode {
+            Mode::Mbim => (functions::mbim(descriptors).into_iter().next(), None),
+            Mode::Ncm => (None, dialled.find(|one| one.kind != DialledKind::Ecm)),
+            Mode::Ecm => (None, dialled.find(|one| one.kind == DialledKind::Ecm)),
+        };
+        self.ethernet = None;
+        let identity = &self.found.identity;
+        self.quirk = quirks::find(identity.vendor, identity.product);
+        if self.function.is_none() && self.dialled.is_none() {
+            return Err(
+                Failure::new(FailureKind::Usage, format!("it has no way that is {mode}"))
+                    .at(self.name())
+                    .next("uwwan list shows the ways it has"),
+            );
+        }
+        Ok(self)
+    }
+
     /// Returns whether `up` would drive the device as a plain network device.
     pub fn is_ethernet(&self) -> bool {
         self.ethernet.is_some()
     }
 
-    /// Returns the `bConfigurationValue` that `up` needs and the name of the function there: MBIM
-    /// or NCM.
+    /// Returns the `bConfigurationValue` that `up` needs and the name of the function there: MBIM,
+    /// NCM, or the kind of one that is dialled by AT commands.
     pub fn wanted(&self) -> Option<(u8, &'static str)> {
         let mbim = self.function.as_ref().map(|f| (f.configuration, "MBIM"));
         let ncm = self.ethernet.as_ref().map(|f| (f.configuration, "NCM"));
-        mbim.or(ncm)
+        let dialled = self.dialled.as_ref();
+        let dialled = dialled.map(|one| (one.function.configuration, one.kind.name()));
+        mbim.or(ncm).or(dialled)
     }
 
     /// Returns vendor and product id, port and model, for an error or a list.

@@ -125,7 +125,7 @@ impl Reach {
             None => Selector::Any,
         };
         let backend = self.backend()?;
-        let candidate = candidates::usable(backend.as_ref(), &selector, false)?;
+        let candidate = candidates::usable(backend.as_ref(), &selector, false, None)?;
         let backend = self.capture.around(backend)?;
         Ok(Target::Device {
             backend,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::{Args as _, Parser as _};
 use serde::{Deserialize, Deserializer};
 use uwwan_modem::Options;
-use uwwan_modem::options::{Dns, Format, Heal, Padding, Placement, SessionOptions, Table};
+use uwwan_modem::options::{Dns, Format, Heal, Mode, Padding, Placement, SessionOptions, Table};
 use uwwan_usb::backend::BackendKind;
 
 use crate::checks::{bad, one_or_many, within, words};
@@ -85,6 +85,10 @@ choices! {
         /// Keep trying after a failure that repetition alone will not cure
         #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true, help_heading = "Modem")]
         pub persist: Option<bool>,
+        /// How the modem carries packets: mbim; ncm or ecm, dialled by AT commands, on modems of Huawei and
+        /// others that have them [default: mbim where there is one]
+        #[arg(long, value_name = "MODE", value_parser = words(Mode::VALUES), conflicts_with = "function", help_heading = "Modem")]
+        pub mode: Option<Mode>,
         /// Which of several network functions of the device, as uwwan list numbers them [default: 1]
         #[arg(long, value_name = "N", help_heading = "Modem")]
         pub function: Option<u8>,
@@ -510,6 +514,12 @@ impl Settings {
             within("function", number, 1, u8::MAX)?;
             options.function = Some(number);
         }
+        if self.mode.is_some() && self.function.is_some() {
+            return Err(
+                bad("mode", "--function chooses the way already").next("give one of the two")
+            );
+        }
+        options.mode = self.mode;
         options.fcc_unlock = self.fcc_unlock.unwrap_or(options.fcc_unlock);
         options.roaming = self.roaming.unwrap_or(options.roaming);
         options.wait_for_device = self.wait.unwrap_or(options.wait_for_device);

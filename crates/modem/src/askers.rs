@@ -82,6 +82,8 @@ pub(crate) enum Message {
     Report(Report),
     /// The configuration of the host may have been changed by others.
     HostChanged,
+    /// Fragment of a message of the function that is dialled by AT commands.
+    Dialled(Vec<u8>),
     /// Order of the program to stop.
     Stop,
     /// Order of the program to call this once.

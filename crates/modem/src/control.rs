@@ -8,6 +8,7 @@
 //! for good.
 
 mod device;
+mod dialled;
 mod ending;
 mod found;
 mod heal;
@@ -315,6 +316,7 @@ impl Control {
     fn take(&mut self, message: Message) {
         match message {
             Message::Stop => {}
+            Message::Dialled(fragment) => self.dialled_told(fragment),
             Message::Call(call) => call(),
             Message::Choose(options, done) => self.choose_layout(&options, done),
             Message::HostChanged => self.attend_hosts(),
@@ -344,7 +346,7 @@ impl Control {
         match report {
             Report::Notification(bytes) => {
                 self.shared.notifications.fetch_sub(1, Ordering::Relaxed);
-                if self.is_ethernet() {
+                if self.carries_frames() {
                     self.link_notification(&bytes);
                 } else {
                     self.notified(now, &bytes);
@@ -489,6 +491,12 @@ impl Control {
         }
     }
 
+    /// Returns whether the device carries Ethernet frames.
+    fn carries_frames(&self) -> bool {
+        let held = self.device.as_ref();
+        held.is_some_and(|held| held.function.is_ethernet() || held.function.dialled().is_some())
+    }
+
     fn is_ethernet(&self) -> bool {
         self.device
             .as_ref()
@@ -532,9 +540,14 @@ impl Control {
         };
         let device = std::sync::Arc::clone(&held.device);
         let control = held.function.control_interface;
+        let dialled = held.function.dialled().is_some();
         let Some(transmit) = self.control_session.poll_transmit(Instant::now()) else {
             return false;
         };
+        if dialled {
+            self.transfer_dialled(transmit);
+            return true;
+        }
         let gone = match transmit {
             Transmit::SendEncapsulated(bytes) => {
                 match requests::send_encapsulated(&*device, control, &bytes) {

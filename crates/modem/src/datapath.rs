@@ -94,6 +94,7 @@ mod backlog;
 mod delivery;
 mod downlink;
 mod fault;
+mod link;
 mod monitor;
 mod notifications;
 mod open;

@@ -10,6 +10,7 @@
 use uwwan_ncm::{Choices, Format as NcmFormat, Framing, Limits, NtbParameters};
 use uwwan_usb::device::Device;
 use uwwan_usb::error::Error;
+use uwwan_usb::functions::DialledKind;
 use uwwan_usb::requests;
 
 use crate::addresses::Sizes;
@@ -28,7 +29,7 @@ pub(crate) struct Negotiated {
     /// Sizes of NTBs from the device.
     pub(crate) receive: ReceiveSizes,
     pub(crate) sizes: Sizes,
-    /// Longest frame both ways, in bytes; only of an Ethernet function.
+    /// Longest frame both ways, in bytes; only of a function that carries Ethernet.
     pub(crate) frame: Option<u16>,
     /// Where the device did not do as asked, in words.
     pub(crate) notices: Vec<String>,
@@ -98,6 +99,9 @@ pub(crate) fn negotiate(
     options: &Options,
     quirk: &Quirk,
 ) -> Result<Negotiated, Error> {
+    if function.dialled() == Some(DialledKind::Ecm) {
+        return negotiate_bare(device, function, options);
+    }
     let mut notices = Vec::new();
     let mut announced = None;
     let control = function.control_interface;
@@ -134,6 +138,10 @@ pub(crate) fn negotiate(
         }
         Some(Format::Ntb32) => NcmFormat::Ntb32,
         Some(Format::Ntb16) => NcmFormat::Ntb16,
+        // Linux huawei_cdc_ncm.c: some of these know the format alone whatever they announce.
+        None if knows_ntb32 && function.dialled() == Some(DialledKind::HuaweiNcm) => {
+            NcmFormat::Ntb32
+        }
         None if parameters.supports(NcmFormat::Ntb16) => NcmFormat::Ntb16,
         None => NcmFormat::Ntb32,
     };
@@ -158,7 +166,9 @@ pub(crate) fn negotiate(
         None => input_size(device, function, chosen, &parameters, &mut notices)?,
     };
     let frame = match function.kind {
-        Kind::Ethernet { .. } => Some(frames(device, function, options, &mut notices)?),
+        Kind::Ethernet { .. } | Kind::Dialled { .. } => {
+            Some(frames(device, function, options, &mut notices)?)
+        }
         Kind::Mbim { .. } => None,
     };
     if !quirk.format_pause.is_zero() {
@@ -209,7 +219,7 @@ pub(crate) fn negotiate(
         .saturating_sub(overhead(&framing) + usize::from(header));
     let operator = match function.kind {
         Kind::Mbim { extended_mtu, .. } => extended_mtu,
-        Kind::Ethernet { .. } => None,
+        Kind::Ethernet { .. } | Kind::Dialled { .. } => None,
     };
     Ok(Negotiated {
         framing,
@@ -229,6 +239,50 @@ pub(crate) fn negotiate(
         notices,
         padding: options.padding.unwrap_or(quirk.padding),
         announced,
+    })
+}
+
+/// Sets up a function of CDC ECM, which has no NTBs: each transfer is one frame.
+fn negotiate_bare(
+    device: &dyn Device,
+    function: &Function,
+    options: &Options,
+) -> Result<Negotiated, Error> {
+    let mut notices = Vec::new();
+    let (control, data) = (function.control_interface, function.data_interface);
+    if function.data_alternate != 0 {
+        device.set_alternate_setting(data, 0)?;
+    }
+    device.set_alternate_setting(data, function.data_alternate)?;
+    let frame = frames(device, function, options, &mut notices)?;
+    let filter = requests::set_ethernet_packet_filter(device, control, PACKET_FILTER);
+    if let Err(error) = lenient(filter)? {
+        notices.push(format!(
+            "{error}; the device chooses which frames it passes on"
+        ));
+    }
+    // A frame of a whole number of packets ends with a zero-length one, for which there is room.
+    let size = usize::from(frame) + usize::from(function.bulk_in.max_packet_size);
+    Ok(Negotiated {
+        framing: Framing::bare(frame.into(), function.bulk_out.max_packet_size.into()),
+        limits: Limits {
+            max_datagram_size: frame.into(),
+            ..Limits::default()
+        },
+        receive: ReceiveSizes {
+            agreed: size,
+            least: size,
+            most: size,
+        },
+        sizes: Sizes {
+            chosen: options.session(0).and_then(|session| session.mtu),
+            segment: Some(frame - ETHERNET_HEADER),
+            ..Sizes::default()
+        },
+        frame: Some(frame),
+        notices,
+        padding: Padding::ZeroPacket,
+        announced: None,
     })
 }
 
@@ -374,13 +428,18 @@ fn framing(
 
 fn choices(function: &Function, options: &Options, quirk: &Quirk, format: NcmFormat) -> Choices {
     let packet = usize::from(function.bulk_out.max_packet_size);
+    // Linux huawei_cdc_ncm.c has the NDP at the end with every device of this class.
+    let ndp = match function.dialled() {
+        Some(DialledKind::HuaweiNcm) if quirk.vendor.is_none() => Placement::End,
+        _ => quirk.ndp,
+    };
     let block_size = options
         .block_size
         .or(quirk.block_size)
         .unwrap_or(USUAL_BLOCK) as usize;
     Choices {
         format,
-        placement: place(options.ndp.unwrap_or(quirk.ndp)),
+        placement: place(options.ndp.unwrap_or(ndp)),
         ndp_size: match options.table {
             Some(Table::Full) => uwwan_ncm::NdpSize::Full,
             Some(Table::Minimal) | None => uwwan_ncm::NdpSize::Minimal,
@@ -394,7 +453,7 @@ fn choices(function: &Function, options: &Options, quirk: &Quirk, format: NcmFor
             .map_or(Choices::default().max_datagrams, usize::from),
         function: match function.kind {
             Kind::Mbim { .. } => uwwan_ncm::Function::Mbim,
-            Kind::Ethernet { .. } => uwwan_ncm::Function::Ncm,
+            Kind::Ethernet { .. } | Kind::Dialled { .. } => uwwan_ncm::Function::Ncm,
         },
         // One byte of room more than a frame may have tells one that was cut.
         max_datagram_size: Choices::default()
@@ -471,6 +530,9 @@ impl Negotiated {
     /// datagrams and what an experiment chooses. Returns `false` where that takes a new session, because
     /// the format or the longest NTB would be another.
     pub(crate) fn choose(&mut self, function: &Function, options: &Options, quirk: &Quirk) -> bool {
+        if self.framing.bare {
+            return false;
+        }
         let format = match options.ntb {
             Some(Format::Ntb16) => NcmFormat::Ntb16,
             Some(Format::Ntb32) => NcmFormat::Ntb32,
@@ -480,7 +542,10 @@ impl Negotiated {
         if framing.format != self.framing.format || framing.max_ntb != self.framing.max_ntb {
             return false;
         }
-        self.framing = framing;
+        self.framing = Framing {
+            link: self.framing.link,
+            ..framing
+        };
         self.padding = options.padding.unwrap_or(quirk.padding);
         true
     }
@@ -518,6 +583,12 @@ impl Negotiated {
 
     /// Returns what was agreed on, in a few words.
     pub(crate) fn detail(&self) -> String {
+        if self.framing.bare {
+            return format!(
+                "one frame of up to {} bytes in a transfer",
+                self.framing.max_ntb
+            );
+        }
         let status = self.status();
         format!(
             "NTB{}, NDP at the {}, NTBs of {} bytes out and {} bytes in",
@@ -529,10 +600,12 @@ impl Negotiated {
     pub(crate) fn status(&self) -> FramingStatus {
         FramingStatus {
             format: match self.framing.format {
+                _ if self.framing.bare => "none".into(),
                 NcmFormat::Ntb16 => "16".into(),
                 NcmFormat::Ntb32 => "32".into(),
             },
             ndp: match self.framing.placement {
+                _ if self.framing.bare => "none".into(),
                 uwwan_ncm::Placement::End => "end".into(),
                 uwwan_ncm::Placement::Front => "front".into(),
             },

@@ -2,16 +2,18 @@
 //!
 //! An MBIM function is a modem: a control session, and IP datagrams. An NCM function (class 02,
 //! subclass 0d) is a network device: no session, and Ethernet frames. Both carry their data in
-//! NTBs, so that everything between claim and data path serves either.
+//! NTBs, so that everything between claim and data path serves either. A function that is dialled by
+//! AT commands is a modem, too: its control session is one of the [driver's own](crate::dialled), and
+//! its frames carry what the host sends as IP datagrams.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use uwwan_ncm::Stream;
 use uwwan_usb::descriptors::{Descriptors, Endpoint};
-use uwwan_usb::functions::{self, NetworkFunction};
+use uwwan_usb::functions::{self, DialledKind, NetworkFunction};
 
 use crate::addresses::Given;
-use crate::options::StaticAddresses;
+use crate::options::{Mode, Options, StaticAddresses};
 use crate::quirks::{self, Quirk};
 
 /// Length of an Ethernet header, in bytes.
@@ -61,22 +63,80 @@ pub(crate) enum Kind {
         /// `iMACAddress`, 0 when not told.
         mac_index: u8,
     },
+    /// A modem that is dialled by AT commands.
+    Dialled {
+        /// Kind of its function.
+        kind: DialledKind,
+        /// `iMACAddress`, 0 when not told.
+        mac_index: u8,
+    },
+}
+
+/// Choice of the function to drive a device by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Choice {
+    /// Number of the function, from 1; see [`crate::options::Options::function`].
+    pub(crate) number: Option<u8>,
+    /// Way in which the modem is to carry packets.
+    pub(crate) mode: Option<Mode>,
+    /// Whether a plain network device may be driven.
+    pub(crate) ethernet: bool,
+}
+
+impl Choice {
+    /// Returns what the options choose.
+    pub(crate) fn new(options: &Options, ethernet: bool) -> Self {
+        Self {
+            number: options.function,
+            mode: options.mode,
+            ethernet,
+        }
+    }
+
+    /// Names the kinds that are looked for.
+    pub(crate) fn words(self) -> &'static str {
+        match (self.mode, self.ethernet) {
+            (Some(Mode::Mbim), _) => "MBIM",
+            (Some(Mode::Ncm), _) => "dialled NCM",
+            (Some(Mode::Ecm), _) => "dialled ECM",
+            (None, true) => "MBIM or NCM",
+            (None, false) => "MBIM",
+        }
+    }
 }
 
 impl Function {
-    /// Returns the function to drive a device by: the one of this number, from 1, or the first, which
-    /// is an MBIM function where there is one. A plain Ethernet function is returned only where that
-    /// is `acceptable`.
-    pub(crate) fn of(
-        descriptors: &Descriptors,
-        number: Option<u8>,
-        ethernet_acceptable: bool,
-    ) -> Option<Self> {
-        let index = number.map_or(0, |number| usize::from(number).wrapping_sub(1));
-        let chosen = functions::network(descriptors).into_iter().nth(index)?;
-        match chosen {
-            NetworkFunction::Mbim(mbim) => Some(mbim.into()),
-            NetworkFunction::Ncm(ncm) => ethernet_acceptable.then(|| ncm.into()),
+    /// Returns the function to drive a device by: the one of the chosen number or mode, or the first,
+    /// which is an MBIM function where there is one. A plain Ethernet function is returned only where that
+    /// is acceptable, and a dialled one without being chosen only where nothing else is there and its
+    /// class says that it is a modem's.
+    pub(crate) fn of(descriptors: &Descriptors, choice: Choice) -> Option<Self> {
+        if let Some(mode) = choice.mode {
+            let dialled = || functions::dialled(descriptors).into_iter();
+            return match mode {
+                Mode::Mbim => functions::mbim(descriptors)
+                    .into_iter()
+                    .next()
+                    .map(Into::into),
+                Mode::Ncm => dialled()
+                    .find(|found| found.kind != DialledKind::Ecm)
+                    .map(Into::into),
+                Mode::Ecm => dialled()
+                    .find(|found| found.kind == DialledKind::Ecm)
+                    .map(Into::into),
+            };
+        }
+        let index = choice
+            .number
+            .map_or(0, |number| usize::from(number).wrapping_sub(1));
+        match functions::network(descriptors).into_iter().nth(index) {
+            Some(NetworkFunction::Mbim(mbim)) => Some(mbim.into()),
+            Some(NetworkFunction::Ncm(ncm)) => choice.ethernet.then(|| ncm.into()),
+            None if choice.number.is_some() => None,
+            None => functions::dialled(descriptors)
+                .into_iter()
+                .find(|found| found.kind == DialledKind::HuaweiNcm)
+                .map(Into::into),
         }
     }
 
@@ -86,14 +146,24 @@ impl Function {
         self.control_interface == self.data_interface
     }
 
+    /// Returns whether it is a plain network device, whose host carries Ethernet frames.
     pub(crate) fn is_ethernet(&self) -> bool {
         matches!(self.kind, Kind::Ethernet { .. })
     }
 
-    /// Returns the stream that NDPs of session 0 name.
+    /// Returns the kind of a function that is dialled by AT commands.
+    pub(crate) fn dialled(&self) -> Option<DialledKind> {
+        match self.kind {
+            Kind::Dialled { kind, .. } => Some(kind),
+            _ => None,
+        }
+    }
+
+    /// Returns the stream of the datagrams of session 0. Those of a function that is dialled become
+    /// frames on their way.
     pub(crate) fn stream(&self) -> Stream {
         match self.kind {
-            Kind::Mbim { .. } => Stream::Ips(0),
+            Kind::Mbim { .. } | Kind::Dialled { .. } => Stream::Ips(0),
             Kind::Ethernet { .. } => Stream::Ethernet { crc: false },
         }
     }
@@ -132,6 +202,25 @@ impl From<functions::MbimFunction> for Function {
 
 impl From<functions::NcmFunction> for Function {
     fn from(ncm: functions::NcmFunction) -> Self {
+        let kind = Kind::Ethernet {
+            mac_index: ncm.mac_index,
+        };
+        Self::with_frames(ncm, kind)
+    }
+}
+
+impl From<functions::DialledFunction> for Function {
+    fn from(dialled: functions::DialledFunction) -> Self {
+        let kind = Kind::Dialled {
+            kind: dialled.kind,
+            mac_index: dialled.function.mac_index,
+        };
+        Self::with_frames(dialled.function, kind)
+    }
+}
+
+impl Function {
+    fn with_frames(ncm: functions::NcmFunction, kind: Kind) -> Self {
         Self {
             configuration: ncm.configuration,
             control_interface: ncm.control_interface,
@@ -143,9 +232,7 @@ impl From<functions::NcmFunction> for Function {
             bulk_out: ncm.bulk_out,
             capabilities: ncm.capabilities,
             max_segment_size: ncm.max_segment_size,
-            kind: Kind::Ethernet {
-                mac_index: ncm.mac_index,
-            },
+            kind,
         }
     }
 }
@@ -233,7 +320,12 @@ mod tests {
             include_bytes!("../../usb/tests/vectors/descriptors/ericsson_n5321_0bdb_1926_cfg4.bin");
         let descriptors = Descriptors::from_sysfs(both);
         let kind = |number, acceptable| {
-            let function = Function::of(&descriptors, number, acceptable)?;
+            let choice = Choice {
+                number,
+                mode: None,
+                ethernet: acceptable,
+            };
+            let function = Function::of(&descriptors, choice)?;
             Some(if function.is_ethernet() {
                 "NCM"
             } else {
@@ -246,5 +338,37 @@ mod tests {
         // A network device is taken only where the device itself was chosen.
         assert_eq!(kind(Some(2), false), None);
         assert_eq!((kind(Some(0), true), kind(Some(3), true)), (None, None));
+    }
+
+    #[test]
+    fn a_function_is_chosen_by_mode() {
+        let of = |bytes: &[u8], mode| {
+            let choice = Choice {
+                number: None,
+                mode,
+                ethernet: false,
+            };
+            let function = Function::of(&Descriptors::from_sysfs(bytes), choice)?;
+            Some((function.configuration, function.dialled()))
+        };
+        let lt4132 = include_bytes!("../../usb/tests/vectors/descriptors/hp_lt4132_03f0_a31d.bin");
+        let (huawei, ecm) = (DialledKind::HuaweiNcm, DialledKind::Ecm);
+        assert_eq!(of(lt4132, None), Some((3, None)));
+        assert_eq!(of(lt4132, Some(Mode::Mbim)), Some((3, None)));
+        assert_eq!(of(lt4132, Some(Mode::Ncm)), Some((1, Some(huawei))));
+        assert_eq!(of(lt4132, Some(Mode::Ecm)), Some((2, Some(ecm))));
+        let stick =
+            include_bytes!("../../usb/tests/vectors/descriptors/huawei_e3372_12d1_15b6.bin");
+        assert_eq!(of(stick, None), Some((1, Some(huawei))));
+        assert_eq!(of(stick, Some(Mode::Mbim)), None);
+        assert_eq!(of(stick, Some(Mode::Ecm)), None);
+        // Nothing but an order tells this function from a dock's.
+        let class =
+            include_bytes!("../../usb/tests/vectors/descriptors/huawei_stick_ncm_12d1_155e.bin");
+        assert_eq!(of(class, None), None);
+        assert_eq!(
+            of(class, Some(Mode::Ncm)),
+            Some((1, Some(DialledKind::Ncm)))
+        );
     }
 }

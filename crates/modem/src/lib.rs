@@ -18,7 +18,8 @@
 //! - [`at_port`]: the AT port with its clients; [`ipv6`]: the reason why IPv6 is refused, and the
 //!   way to unlock it.
 //! - [`host`]: the host's end as a trait, and the TUN or TAP behind it.
-//! - `kind`: MBIM modem or plain Ethernet function (CDC-NCM).
+//! - `kind`: MBIM modem, plain Ethernet function (CDC-NCM), or modem that is dialled by AT commands;
+//!   `dialled`: the control session of the latter.
 //! - [`client`]: clients of the control session and of the AT port for the program's commands, with
 //!   or without a running `up`, and of a running `up`'s status.
 //! - [`capture`]: what passes on USB, as files for Wireshark.
@@ -33,6 +34,7 @@
 //! - `uwwan-at` owns the AT dialogue, whose writes to the device block, and `uwwan-at-read` waits
 //!   for what the port sends: nothing wakes a thread that waits for a transfer, and the dialogue
 //!   has to hear of commands at once.
+//! - `uwwan-dial`, with a modem that is dialled by AT commands, answers the control session by them.
 //! - `uwwan-watch`, one for each host interface whose addresses and routes are its own, sleeps until
 //!   the kernel tells of a change there: the control thread waits on channels, not on sockets.
 //! - `uwwan-capture` writes captures while there are any, so that a slow disk holds up no transfer.
@@ -57,6 +59,7 @@ pub mod client;
 pub mod composition;
 mod counters;
 mod datapath;
+mod dialled;
 pub mod event;
 pub mod failure;
 pub mod fcc;

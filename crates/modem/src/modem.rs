@@ -16,6 +16,7 @@ use crate::explain;
 use crate::failure::{Failure, FailureKind, Rung};
 use crate::host::HostProvider;
 use crate::join::{JoinOptions, Joined, Joining};
+use crate::kind::Choice;
 use crate::options::{Options, SessionOptions};
 use crate::poll::Waker;
 use crate::raw::{Listener, Raw, To};
@@ -59,8 +60,7 @@ impl Modem {
                 &*backend,
                 &selector,
                 None,
-                options.function,
-                ethernet_acceptable(&selector, top),
+                Choice::new(&options, ethernet_acceptable(&selector, top)),
             )
             .map_err(|(failure, _)| failure)?;
             // The control thread opens the device for good; opening it here reports a missing

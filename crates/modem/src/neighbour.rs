@@ -19,9 +19,13 @@ const ADVERTISEMENT_TYPE: u8 = 136;
 pub(crate) const LINK_LAYER: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
 
 /// Returns the advertisement that answers `datagram`, when it is a valid solicitation for one of
-/// `addresses`.
+/// `addresses`. It names the link-layer address `host`.
 #[must_use]
-pub fn answer(datagram: &[u8], addresses: &[Ipv6Addr]) -> Option<[u8; ADVERTISEMENT]> {
+pub fn answer(
+    datagram: &[u8],
+    addresses: &[Ipv6Addr],
+    host: [u8; 6],
+) -> Option<[u8; ADVERTISEMENT]> {
     // Version 6, next header ICMPv6, hop limit 255: no router can have forwarded it.
     if datagram.len() < 64 || datagram[0] >> 4 != 6 || datagram[6] != ICMPV6 || datagram[7] != 255 {
         return None;
@@ -89,7 +93,7 @@ pub fn answer(datagram: &[u8], addresses: &[Ipv6Addr]) -> Option<[u8; ADVERTISEM
     reply[48..64].copy_from_slice(&octets);
     reply[64] = 2;
     reply[65] = 1;
-    reply[66..72].copy_from_slice(&LINK_LAYER);
+    reply[66..72].copy_from_slice(&host);
     let checksum = fold(pseudo6(&reply[8..24], &reply[24..40], 32, ICMPV6) + sum(&reply[40..]));
     reply[42..44].copy_from_slice(&checksum.to_be_bytes());
     Some(reply)
@@ -105,6 +109,10 @@ fn is_ours(target: Ipv6Addr, ours: Ipv6Addr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn answer(datagram: &[u8], addresses: &[Ipv6Addr]) -> Option<[u8; ADVERTISEMENT]> {
+        super::answer(datagram, addresses, LINK_LAYER)
+    }
 
     const OURS: Ipv6Addr = Ipv6Addr::new(
         0x2a02, 0x2121, 0x2c4, 0x7105, 0x5a2c, 0x80ff, 0xfe13, 0x9208,

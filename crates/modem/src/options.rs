@@ -71,6 +71,9 @@ pub struct Options {
     /// Number of the network function to drive, from 1, in the order of
     /// [`network`](uwwan_usb::functions::network). `None` is the first.
     pub function: Option<u8>,
+    /// Way in which the modem carries packets. `None` is MBIM where the device has it, else a plain
+    /// network device that was selected, else a function that is dialled by AT commands.
+    pub mode: Option<Mode>,
     /// Whether the kernel's drivers have the device again after a clean end, if they had it at the
     /// start: in the configuration that was active then.
     pub reattach_drivers: bool,
@@ -114,6 +117,7 @@ impl Default for Options {
             nice: None,
             ack_filter: false,
             function: None,
+            mode: None,
             reattach_drivers: true,
             wait_for_device: false,
             persist: false,
@@ -265,6 +269,19 @@ words! {
         /// Both; a single family is accepted where network or firmware refuse both.
         #[default]
         Ipv4v6 = "ipv4v6",
+    }
+}
+
+words! {
+    /// Way in which a modem carries packets.
+    #[derive(Hash)]
+    Mode {
+        /// IP datagrams in NTBs, with a control session (MBIM 1.0).
+        Mbim = "mbim",
+        /// Ethernet frames in NTBs, dialled by AT commands: Huawei's NCM, or NCM of the class.
+        Ncm = "ncm",
+        /// Ethernet frames, one in a transfer (CDC ECM 1.2), dialled by AT commands.
+        Ecm = "ecm",
     }
 }
 

@@ -166,6 +166,56 @@ pub(crate) fn udp_over_ipv4(datagram: &[u8]) -> Option<&[u8]> {
         .flatten()
 }
 
+/// Returns the IP datagram in an Ethernet frame, without the frame's padding.
+#[must_use]
+pub(crate) fn datagram_in(frame: &[u8]) -> Option<&[u8]> {
+    match content(frame)? {
+        Content::Ip(datagram) => {
+            let length = declared_len(datagram).unwrap_or(datagram.len());
+            Some(datagram.get(..length).unwrap_or(datagram))
+        }
+        Content::Arp { .. } => None,
+    }
+}
+
+/// Returns the station that sent an Ethernet frame; `None` where it names none.
+#[must_use]
+pub(crate) fn frame_source(frame: &[u8]) -> Option<[u8; 6]> {
+    let source: [u8; 6] = frame.get(6..12)?.try_into().ok()?;
+    (source[0] & 1 == 0 && source != [0; 6]).then_some(source)
+}
+
+/// Length of an ARP packet for IPv4 on Ethernet in bytes (RFC 826).
+pub(crate) const ARP: usize = 28;
+
+/// Returns the ARP packet in an Ethernet frame.
+#[must_use]
+pub(crate) fn arp_in(frame: &[u8]) -> Option<[u8; ARP]> {
+    match content(frame)? {
+        Content::Arp { .. } => frame
+            .get(usize::from(ETHERNET_HEADER)..)?
+            .first_chunk::<ARP>()
+            .copied(),
+        Content::Ip(_) => None,
+    }
+}
+
+/// Returns the ARP packet that answers a request for the address `ours` of the station `host`. A station
+/// that asks for its own address announces itself, or has the same; neither expects an answer.
+#[must_use]
+pub(crate) fn arp_answer(request: &[u8; ARP], host: [u8; 6], ours: [u8; 4]) -> Option<[u8; ARP]> {
+    let (sender, target) = (&request[8..18], &request[24..28]);
+    if request[7] != ARP_REQUEST || target != ours || sender[6..] == ours {
+        return None;
+    }
+    let mut reply = *request;
+    reply[7] = ARP_REPLY;
+    reply[8..14].copy_from_slice(&host);
+    reply[14..18].copy_from_slice(&ours);
+    reply[18..28].copy_from_slice(sender);
+    Some(reply)
+}
+
 /// Returns an Ethernet frame to all stations with an ARP request of `host` for `target` (RFC 826).
 #[must_use]
 pub(crate) fn arp_request(host: [u8; 6], ours: [u8; 4], target: [u8; 4]) -> Vec<u8> {

@@ -344,6 +344,16 @@ impl Builder {
         }
     }
 
+    /// Returns the stream that an NDP names for datagrams of `stream`: with [`Framing::link`] they are
+    /// frames.
+    #[inline]
+    fn on_wire(&self, stream: Stream) -> Stream {
+        match self.headroom {
+            0 => stream,
+            _ => Stream::Ethernet { crc: false },
+        }
+    }
+
     /// Returns where a datagram of up to `want` bytes goes. Nothing is in the NTB before
     /// [`Builder::commit`]; a slot not committed may be dropped.
     ///
@@ -352,6 +362,7 @@ impl Builder {
     /// next.
     #[inline]
     pub fn place(&mut self, stream: Stream, want: usize) -> Result<Slot, Full> {
+        let stream = self.on_wire(stream);
         let headroom = self.headroom;
         let want = (want + headroom).max(self.framing.min_datagram_size);
         if let Some((offset, room)) = self.fit_simply(stream, want) {
@@ -378,6 +389,7 @@ impl Builder {
     /// As [`Builder::place`].
     #[inline]
     pub fn put(&mut self, stream: Stream, want: usize, length: usize) -> Result<usize, Full> {
+        let stream = self.on_wire(stream);
         let headroom = self.headroom;
         let want = (want.max(length) + headroom).max(self.framing.min_datagram_size);
         if length > 0

@@ -71,7 +71,7 @@ fn ntbs_of_ip_datagrams_are_ntbs_of_their_frames() {
         let (mut expected, mut ntb) = (vec![0xee; plain.max_ntb], vec![0xee; plain.max_ntb]);
         for length in [20, 45, 46, 47, 1500, 333, 20] {
             let datagram = datagram(length);
-            let slot = datagrams.place(FRAMES, 1500).unwrap();
+            let slot = datagrams.place(Stream::Ips(0), 1500).unwrap();
             assert!(slot.room >= 1500 && slot.offset % 4 == 0);
             ntb[slot.offset..][..length].copy_from_slice(&datagram);
             datagrams.commit(slot, length);
@@ -82,7 +82,7 @@ fn ntbs_of_ip_datagrams_are_ntbs_of_their_frames() {
         }
         // Placed at once, and the same.
         let last = datagram(700);
-        let at = datagrams.put(FRAMES, 1500, 700).unwrap();
+        let at = datagrams.put(Stream::Ips(0), 1500, 700).unwrap();
         ntb[at..][..700].copy_from_slice(&last);
         let at = frames.put(FRAMES, 1514, 714).unwrap();
         expected[at..][..714].copy_from_slice(&frame(&last));

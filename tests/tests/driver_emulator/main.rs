@@ -2,6 +2,7 @@
 //! misbehaviour, losses at every rung, and a clean end without a violation.
 
 mod bench;
+mod other_ways;
 mod scarce;
 
 use std::time::{Duration, Instant};

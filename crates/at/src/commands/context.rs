@@ -1,6 +1,6 @@
 //! Contexts: what connections are defined, which are up, and with what addresses.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{AnswerError, MOST_ITEMS, Query, all, first};
 use crate::values::Value;
@@ -235,6 +235,49 @@ impl Query for Dhcp {
     }
 }
 
+/// `AT^DHCPV6?`: the IPv6 configuration of the connection made with `^NDISDUP`, in the order of
+/// [`Dhcp`] and with addresses as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dhcpv6 {
+    /// Address the network gave to the host.
+    pub address: Ipv6Addr,
+    /// Length of its prefix in bits, which firmware writes as a number or as a mask; 64 where neither is
+    /// there.
+    pub prefix: u8,
+    /// Address of the gateway; unspecified where there is none.
+    pub gateway: Ipv6Addr,
+    /// Addresses of the DNS servers; unspecified where there is none.
+    pub dns: [Ipv6Addr; 2],
+}
+
+impl Query for Dhcpv6 {
+    const COMMAND: &'static str = "AT^DHCPV6?";
+
+    fn parse(lines: &[String]) -> Result<Self, AnswerError> {
+        let unreadable = AnswerError::Unreadable("^DHCPV6");
+        let values: Vec<_> = first(lines, "^DHCPV6")?.take(8).collect();
+        let address = |index: usize| -> Option<Ipv6Addr> {
+            match values.get(index)?.text() {
+                "" => Some(Ipv6Addr::UNSPECIFIED),
+                text => text.parse().ok(),
+            }
+        };
+        let prefix = values.get(1).and_then(|value| {
+            let mask =
+                || Some(u128::from(value.text().parse::<Ipv6Addr>().ok()?).leading_ones() as u8);
+            value.number::<u8>().or_else(mask)
+        });
+        Ok(Self {
+            address: address(0).ok_or(unreadable)?,
+            prefix: prefix
+                .filter(|length| (1..=128).contains(length))
+                .unwrap_or(64),
+            gateway: address(2).unwrap_or(Ipv6Addr::UNSPECIFIED),
+            dns: [4, 5].map(|index| address(index).unwrap_or(Ipv6Addr::UNSPECIFIED)),
+        })
+    }
+}
+
 /// Answer to `AT^NDISSTATQRY?`: whether a connection made with `^NDISDUP` is up, by address family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NetworkInterface {
@@ -359,6 +402,26 @@ mod tests {
         assert_eq!(short.mask, Ipv4Addr::new(255, 255, 255, 0));
         refuses::<Dhcp>("^DHCP: CCDB080A");
         refuses::<Dhcp>("^DHCP: 1CCDB080A,0,0,0,0,0");
+    }
+
+    #[test]
+    fn dhcp_of_ipv6() {
+        let dhcp: Dhcpv6 = parse(
+            "^DHCPV6: 2001:db8::2,ffff:ffff:ffff:ffff::,fe80::1,::,2001:db8::53,::,150000000,50000000\nOK",
+        );
+        assert_eq!(dhcp.address, "2001:db8::2".parse::<Ipv6Addr>().unwrap());
+        assert_eq!(
+            (dhcp.prefix, dhcp.gateway),
+            (64, "fe80::1".parse().unwrap())
+        );
+        assert_eq!(
+            dhcp.dns,
+            ["2001:db8::53".parse().unwrap(), Ipv6Addr::UNSPECIFIED]
+        );
+        assert_eq!(parse::<Dhcpv6>("^DHCPV6: \"2001:db8::2\",56").prefix, 56);
+        assert_eq!(parse::<Dhcpv6>("^DHCPV6: ::,,,").prefix, 64);
+        refuses::<Dhcpv6>("^DHCPV6: CCDB080A");
+        refuses::<Dhcpv6>("^DHCPV6");
     }
 
     #[test]

@@ -299,6 +299,12 @@ fn told<T>(page: &mut Page, label: &str, fact: &Optional<T>, words: impl FnOnce(
 }
 
 fn framing_words(framing: &FramingStatus) -> String {
+    if framing.format == "none" {
+        return format!(
+            "one frame of up to {} bytes in a transfer",
+            framing.output_size
+        );
+    }
     format!(
         "NTB{}, NDP at the {}, up to {} bytes out and {} in, {} datagrams per NTB out",
         framing.format, framing.ndp, framing.output_size, framing.input_size, framing.max_datagrams

@@ -8,11 +8,11 @@ use uwwan_modem::client::StatusClient;
 use uwwan_modem::composition::way_to_mbim;
 use uwwan_modem::event::BoundDriver;
 use uwwan_modem::heal::memory::Entry;
-use uwwan_modem::options::{FccUnlock, Padding, Placement};
+use uwwan_modem::options::{FccUnlock, Mode, Padding, Placement};
 use uwwan_modem::quirks::Quirk;
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::device::Backend;
-use uwwan_usb::functions;
+use uwwan_usb::functions::{self, DialledFunction, DialledKind, OtherNetwork};
 
 use super::quirks;
 use crate::candidates::{self, Candidate};
@@ -154,6 +154,23 @@ fn learnt(modem: &Candidate) -> Option<Entry> {
         .cloned()
 }
 
+/// Returns the mode of `up` that drives a function of this kind.
+fn mode(kind: DialledKind) -> Mode {
+    match kind {
+        DialledKind::HuaweiNcm | DialledKind::Ncm => Mode::Ncm,
+        DialledKind::Ecm => Mode::Ecm,
+    }
+}
+
+/// Returns whether a function is one of those that are dialled.
+fn is_among(other: &OtherNetwork, dialled: &[DialledFunction]) -> bool {
+    let place = (other.configuration, other.interface);
+    dialled.iter().any(|way| {
+        let function = &way.function;
+        (function.configuration, function.control_interface) == place
+    })
+}
+
 fn describe(modem: &Candidate, backend: &dyn Backend, driven: Option<&Driven>) -> Vec<String> {
     let found = &modem.found;
     let mut lines = vec![modem.name()];
@@ -199,7 +216,21 @@ fn describe(modem: &Candidate, backend: &dyn Backend, driven: Option<&Driven>) -
             );
         }
     }
-    for other in functions::other_networks(&found.descriptors) {
+    let dialled = functions::dialled(&found.descriptors);
+    for way in &dialled {
+        field(
+            "dialled by AT",
+            format!(
+                "{} in configuration {}, interface {} (--mode {})",
+                way.kind.name(),
+                way.function.configuration,
+                way.function.control_interface,
+                mode(way.kind)
+            ),
+        );
+    }
+    let others = functions::other_networks(&found.descriptors).into_iter();
+    for other in others.filter(|other| !is_among(other, &dialled)) {
         field(
             "beside it",
             format!(
@@ -312,6 +343,8 @@ pub(super) struct Shown {
     functions: Vec<Function>,
     /// Network functions that it does not drive.
     other_functions: Vec<OtherFunction>,
+    /// Network functions that are dialled by AT commands.
+    dialled: Vec<Dialled>,
     /// Known way to a composition with MBIM, where there is none.
     way_to_mbim: Option<Way>,
     /// `modem` or `ethernet`.
@@ -357,6 +390,19 @@ struct OtherFunction {
     configuration: u8,
     /// `bInterfaceNumber` of its first interface.
     interface: u8,
+}
+
+/// A network function that is dialled by AT commands.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Dialled {
+    /// Protocol of the function: `huawei-ncm`, `ncm` or `ecm`.
+    kind: String,
+    /// `up --mode` that drives it.
+    mode: String,
+    /// `bConfigurationValue` of its configuration.
+    configuration: u8,
+    /// `bInterfaceNumber` of its control interface.
+    control: u8,
 }
 
 /// A known way to a composition with MBIM.
@@ -459,6 +505,15 @@ fn shown(modem: &Candidate, backend: &dyn Backend, driven_by: Option<Driven>) ->
                 kind: other.name.to_string(),
                 configuration: other.configuration,
                 interface: other.interface,
+            })
+            .collect(),
+        dialled: functions::dialled(&found.descriptors)
+            .iter()
+            .map(|way| Dialled {
+                kind: way.kind.name().to_owned(),
+                mode: mode(way.kind).to_string(),
+                configuration: way.function.configuration,
+                control: way.function.control_interface,
             })
             .collect(),
         way_to_mbim: way_to_mbim(&found.descriptors).map(|way| Way {

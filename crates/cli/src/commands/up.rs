@@ -353,8 +353,7 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
         settings.usb.unwrap_or_default(),
         monitor,
         inhibitor,
-        options.wait_for_device,
-        options.function,
+        &options,
     )?;
     if let Some(ethernet) = chosen.ethernet {
         settings.check_kind(ethernet)?;
@@ -649,8 +648,7 @@ fn choose(
     kind: BackendKind,
     monitor: Option<Monitor>,
     inhibitor: Option<Inhibitor>,
-    wait: bool,
-    function: Option<u8>,
+    options: &Options,
 ) -> Result<Chosen, Failure> {
     let selector = match device {
         Device::Emulator => {
@@ -659,7 +657,7 @@ fn choose(
                 backend: capture::observed(started.backend),
                 controls: Some(started.controls),
                 selector: emulated.selector(),
-                ethernet: Some(emulated.is_ethernet()),
+                ethernet: Some(options.mode.is_none() && emulated.is_ethernet()),
                 port: Some(EMULATOR.to_owned()),
                 numbers: None,
                 monitor,
@@ -673,9 +671,9 @@ fn choose(
         (None, None) => kind.start(),
     };
     let backend = capture::observed(backend);
-    match candidates::usable(backend.as_ref(), selector, monitor.is_some()) {
+    match candidates::usable(backend.as_ref(), selector, monitor.is_some(), options.mode) {
         Ok(candidate) => {
-            let candidate = match function {
+            let candidate = match options.function {
                 Some(number) => candidate.choose(number)?,
                 None => candidate,
             };
@@ -694,18 +692,20 @@ fn choose(
                 monitor,
             })
         }
-        Err(failure) if wait && failure.kind == FailureKind::Missing => Ok(Chosen {
-            backend,
-            selector: selector.clone(),
-            ethernet: None,
-            port: match selector {
-                Selector::Port(port) => Some(port.clone()),
-                _ => None,
-            },
-            numbers: None,
-            controls: None,
-            monitor,
-        }),
+        Err(failure) if options.wait_for_device && failure.kind == FailureKind::Missing => {
+            Ok(Chosen {
+                backend,
+                selector: selector.clone(),
+                ethernet: None,
+                port: match selector {
+                    Selector::Port(port) => Some(port.clone()),
+                    _ => None,
+                },
+                numbers: None,
+                controls: None,
+                monitor,
+            })
+        }
         Err(failure) => Err(failure),
     }
 }

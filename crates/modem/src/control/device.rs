@@ -11,10 +11,11 @@ use uwwan_usb::notifications::Reader;
 
 use crate::at_port::AtPort;
 use crate::datapath::{Reactor, Running};
+use crate::dialled::Dialled;
 use crate::explain;
 use crate::failure::{Failure, FailureKind, Rung};
 use crate::function::Negotiated;
-use crate::kind::Function;
+use crate::kind::{Choice, Function};
 use crate::quirks;
 use crate::selector::Selector;
 use crate::status::FramingStatus;
@@ -31,6 +32,8 @@ pub(super) struct Held {
     pub(super) reactor: Option<Reactor>,
     /// AT port to which this device is attached.
     pub(super) at: Option<AtPort>,
+    /// Control session's other end, of a modem that is dialled by AT commands.
+    pub(super) dialled: Option<Dialled>,
     pub(super) negotiated: Option<Negotiated>,
     pub(super) data_running: bool,
     pub(super) running: Option<Running>,
@@ -83,6 +86,7 @@ impl Held {
     /// Ends the data thread, puts the data interface into its idle alternate setting and releases
     /// the interfaces.
     pub(super) fn let_go(&mut self) {
+        self.dialled = None;
         // The data thread still handles the transfers of the AT port at this point.
         if let Some(at) = self.at.take() {
             at.detach();
@@ -123,7 +127,7 @@ pub(crate) fn ethernet_acceptable(selector: &Selector, top: Rung) -> bool {
 }
 
 /// Finds the device that `selector` means. `port` narrows the search to where it was before,
-/// `ethernet` allows a plain network device.
+/// `choice` says by which function it is to be driven.
 ///
 /// # Errors
 /// [`Failure`] when there is no device, when there are several, or when the bus cannot be listed.
@@ -132,8 +136,7 @@ pub(crate) fn look(
     backend: &dyn Backend,
     selector: &Selector,
     port: Option<&str>,
-    function: Option<u8>,
-    ethernet: bool,
+    choice: Choice,
 ) -> Result<Found, (Failure, bool)> {
     let devices = backend
         .devices()
@@ -145,7 +148,7 @@ pub(crate) fn look(
     let mut modems: Vec<&Found> = devices
         .iter()
         .filter(meant)
-        .filter(|found| Function::of(&found.descriptors, function, ethernet).is_some())
+        .filter(|found| Function::of(&found.descriptors, choice).is_some())
         .collect();
     match (modems.pop(), modems.is_empty()) {
         (Some(found), true) => Ok(found.clone()),
@@ -178,12 +181,12 @@ pub(crate) fn look(
                 *selector != Selector::Any || quirks::find(vendor, product).product.is_some()
             };
             let other = devices.iter().filter(meant).find(named);
-            let wanted = if ethernet { "MBIM or NCM" } else { "MBIM" };
+            let wanted = choice.words();
             let failure = match other {
                 Some(other) => explain::failure(
                     Rung::Found,
                     true,
-                    match function {
+                    match choice.number {
                         Some(number) => format!(
                             "{} has no {wanted} function number {number}",
                             other.identity

@@ -80,6 +80,7 @@ impl Control {
                     self.shared.notifications.fetch_sub(1, Ordering::Relaxed);
                     self.notified(Instant::now(), &bytes);
                 }
+                Ok(Message::Dialled(fragment)) => self.dialled_told(fragment),
                 Ok(Message::Ask {
                     asker,
                     request: Request::Send { ticket, .. },

@@ -1,11 +1,13 @@
 //! Link state of a plain network device, and the carrier of the host's end that follows it.
 
+use uwwan_ncm::LinkHeader;
 use uwwan_usb::notifications;
 use uwwan_usb::requests;
 
 use super::Control;
 use crate::event::Event;
 use crate::kind::{self, Kind};
+use crate::neighbour;
 use crate::status::EthernetStatus;
 
 impl Control {
@@ -18,14 +20,14 @@ impl Control {
         }
     }
 
-    /// Reads the Ethernet address that a plain network device gives to the host. Returns `false`
-    /// with a modem.
-    pub(super) fn read_address(&mut self) -> bool {
+    /// Reads the Ethernet address that a device which carries frames gives to the host.
+    pub(super) fn read_address(&mut self) {
         let Some(held) = self.device.as_mut() else {
-            return false;
+            return;
         };
-        let Kind::Ethernet { mac_index } = held.function.kind else {
-            return false;
+        let (Kind::Ethernet { mac_index } | Kind::Dialled { mac_index, .. }) = held.function.kind
+        else {
+            return;
         };
         let text = requests::get_string(&*held.device, mac_index);
         held.link.address = text.as_deref().ok().and_then(kind::mac);
@@ -35,10 +37,36 @@ impl Control {
             (None, Err(error)) => Some(error.to_string()),
         };
         if let Some(why) = notice {
-            let text = format!("{why}; the kernel makes one up");
+            let text = match self.is_ethernet() {
+                true => format!("{why}; the kernel makes one up"),
+                false => format!("{why}; using {}", in_words(neighbour::LINK_LAYER)),
+            };
             self.tell(Event::Notice { text });
         }
-        true
+    }
+
+    /// Returns the link-layer address of the host.
+    pub(super) fn link_layer(&self) -> [u8; 6] {
+        let held = self.device.as_ref();
+        held.and_then(|held| held.link.address)
+            .unwrap_or(neighbour::LINK_LAYER)
+    }
+
+    /// Has the builder of NTBs make frames of datagrams, where the device carries frames and the host's end
+    /// carries IP.
+    pub(super) fn head_frames(&mut self) {
+        let from = self.link_layer();
+        let Some(held) = self.device.as_mut() else {
+            return;
+        };
+        if held.function.dialled().is_some()
+            && let Some(negotiated) = held.negotiated.as_mut()
+        {
+            negotiated.framing.link = Some(LinkHeader {
+                to: LinkHeader::BROADCAST,
+                from,
+            });
+        }
     }
 
     /// Takes a notification of a plain network device.
@@ -60,6 +88,12 @@ impl Control {
                 }
             }
         }
+        if changed.is_some()
+            && let Some(dialled) = self.device.as_ref().and_then(|held| held.dialled.as_ref())
+        {
+            // What it means for the connection, the modem says by AT.
+            return dialled.link_changed();
+        }
         if let Some(up) = changed {
             self.set_carrier(up);
             let text = match up {
@@ -77,9 +111,7 @@ impl Control {
         let held = self.device.as_ref()?;
         let link = &held.link;
         held.function.is_ethernet().then(|| EthernetStatus {
-            address: link.address.map_or_else(String::new, |address| {
-                address.map(|byte| format!("{byte:02x}")).join(":")
-            }),
+            address: link.address.map_or_else(String::new, in_words),
             link: link.connected,
             downlink_bits: link.downlink_bits,
             uplink_bits: link.uplink_bits,
@@ -90,4 +122,9 @@ impl Control {
                 .unwrap_or(0),
         })
     }
+}
+
+/// Writes an Ethernet address as people do.
+fn in_words(address: [u8; 6]) -> String {
+    address.map(|byte| format!("{byte:02x}")).join(":")
 }

@@ -12,6 +12,7 @@ use uwwan_mbim::status::Status;
 
 use super::{Asker, Control};
 use crate::askers::Ticket;
+use crate::dialled;
 use crate::failure::Rung;
 use crate::kind::Kind;
 use crate::ladder::{Ask, Input, Outcome};
@@ -21,13 +22,16 @@ impl Control {
         let Some(held) = &self.device else {
             return self.lost(Rung::Found, "the device is gone".into());
         };
-        let Kind::Mbim {
-            max_control_message,
-            max_outstanding,
-            ..
-        } = held.function.kind
-        else {
-            return self.lost(Rung::Found, "it is no MBIM function".into());
+        let (max_control_message, max_outstanding) = match held.function.kind {
+            Kind::Mbim {
+                max_control_message,
+                max_outstanding,
+                ..
+            } => (max_control_message, max_outstanding),
+            Kind::Dialled { .. } => (dialled::MAX_CONTROL_MESSAGE, None),
+            Kind::Ethernet { .. } => {
+                return self.lost(Rung::Found, "it is no MBIM function".into());
+            }
         };
         let size = usize::from(max_control_message);
         self.control_session = ControlSession::new(Config {

@@ -45,6 +45,10 @@ impl Control {
         }
         SessionAddressing {
             mtu: addresses.mtu,
+            ipv4: addresses
+                .ipv4
+                .map(|prefix| (prefix.address, addresses.gateway4)),
+            link_layer: self.link_layer(),
             listen,
             ours: addresses.ipv6.iter().map(|prefix| prefix.address).collect(),
             probe: self

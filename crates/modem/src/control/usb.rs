@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use uwwan_usb::configuration::{self, Step, SwitchPlan, ViaZero};
 use uwwan_usb::device::Device;
 use uwwan_usb::error::Error as UsbError;
+use uwwan_usb::functions::DialledKind;
 use uwwan_usb::give_back::{self, GiveBack, GivenBack};
 
 use super::Control;
@@ -18,7 +19,7 @@ use crate::event::{BoundDriver, Event};
 use crate::explain;
 use crate::failure::{Failure, Rung};
 use crate::function;
-use crate::kind::Function;
+use crate::kind::{Choice, Function};
 use crate::ladder::{UsbDone, UsbFailed, UsbStep};
 use crate::selector::Selector;
 
@@ -29,6 +30,11 @@ use crate::selector::Selector;
 const USUAL_DEPTH: Depth = Depth {
     receive: 16,
     send: 8,
+};
+/// Number of transfers in flight that have one frame each: as many bytes as some NTBs.
+const FRAMES_DEPTH: Depth = Depth {
+    receive: 64,
+    send: 32,
 };
 /// Largest number of notifications on their way to the control thread; more are dropped.
 const MOST_NOTIFICATIONS: u32 = 64;
@@ -51,22 +57,12 @@ impl Control {
     fn find(&mut self) -> Result<UsbDone, Failure> {
         self.tear_down(false);
         let moved = matches!(self.selector, Selector::Any | Selector::Id(..));
-        let ethernet = self.ethernet_acceptable;
-        let found = match look(
-            &*self.backend,
-            &self.selector,
-            self.port.as_deref(),
-            self.options.function,
-            ethernet,
-        ) {
+        let choice = Choice::new(&self.options, self.ethernet_acceptable);
+        let found = match look(&*self.backend, &self.selector, self.port.as_deref(), choice) {
             // The device may have been plugged in at another port.
-            Err((_, true)) if self.port.is_some() && moved => look(
-                &*self.backend,
-                &self.selector,
-                None,
-                self.options.function,
-                ethernet,
-            ),
+            Err((_, true)) if self.port.is_some() && moved => {
+                look(&*self.backend, &self.selector, None, choice)
+            }
             result => result,
         };
         let found = match found {
@@ -83,8 +79,7 @@ impl Control {
             .backend
             .open(&found)
             .map_err(|error| explain::usb(Rung::Found, &error))?;
-        let Some(function) = Function::of(device.descriptors(), self.options.function, ethernet)
-        else {
+        let Some(function) = Function::of(device.descriptors(), choice) else {
             let error = UsbError::Other {
                 operation: format!("read the descriptors of {}", found.identity),
                 reason: "its network function has gone".into(),
@@ -112,6 +107,7 @@ impl Control {
             switched: None,
             reactor: None,
             at: None,
+            dialled: None,
             negotiated: None,
             data_running: false,
             running: None,
@@ -234,11 +230,12 @@ impl Control {
             )
         })?;
         held.reactor = Some(reactor);
+        let dialled = held.function.dialled().is_some();
         if let Some(at) = self
             .shared
             .at
             .as_ref()
-            .filter(|_| !held.function.is_ethernet())
+            .filter(|_| !held.function.is_ethernet() && !dialled)
         {
             let ports = at_port::candidates(
                 held.device.descriptors(),
@@ -249,6 +246,9 @@ impl Control {
             held.at = Some(at.clone());
         }
         let interfaces: Vec<String> = held.claimed.iter().map(u8::to_string).collect();
+        if dialled {
+            self.start_dialled()?;
+        }
         Ok(UsbDone {
             detail: format!("interfaces {}", interfaces.join(" and ")),
             ..UsbDone::default()
@@ -278,10 +278,12 @@ impl Control {
         for text in notices {
             self.tell(Event::Notice { text });
         }
+        self.read_address();
+        self.head_frames();
         Ok(UsbDone {
             detail,
             quirk: None,
-            ethernet: self.read_address(),
+            ethernet: self.is_ethernet(),
         })
     }
 
@@ -319,6 +321,10 @@ impl Control {
             },
         };
         let held = self.device.as_mut().ok_or("the device is gone")?;
+        let depth = match (self.options.in_flight, held.function.dialled()) {
+            (None, Some(DialledKind::Ecm)) => FRAMES_DEPTH,
+            _ => depth,
+        };
         let reactor = held.reactor.as_ref().ok_or("the data thread is gone")?;
         let negotiated = held
             .negotiated

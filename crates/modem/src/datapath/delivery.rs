@@ -11,8 +11,10 @@ use uwwan_tun::coalesce::{Coalescer, Packet};
 use uwwan_tun::headers::VNET_HEADER;
 use uwwan_usb::buffer::Buffer;
 
+use super::link::{Seen, Stripped};
 use crate::counters::Tally;
 use crate::host::{Large, Single};
+use crate::kind::ETHERNET_HEADER;
 
 /// Inspector of a datagram on its way to the host.
 pub(super) trait Inspect {
@@ -72,10 +74,23 @@ impl Datagram {
     }
 }
 
+/// What a device sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Carries {
+    /// IP datagrams of any session.
+    Datagrams,
+    /// Ethernet frames of session 0, which its host carries as well.
+    Frames,
+    /// Ethernet frames of session 0, whose host carries IP; without NTBs where they are `bare`.
+    Stripped { bare: bool },
+}
+
 /// NTBs in hand, and those of their datagrams that are not delivered.
 pub(super) struct Delivery {
-    /// Whether Ethernet frames are expected, all of session 0, instead of IP datagrams.
-    ethernet: bool,
+    /// What is expected of the device.
+    carries: Carries,
+    /// What was learnt of the link from frames whose hosts carry IP.
+    pub(super) seen: Seen,
     /// Buffers of the NTBs in hand.
     ntbs: Vec<Buffer>,
     /// Datagrams to be delivered, in the order of their arrival.
@@ -89,7 +104,8 @@ impl Delivery {
     /// there are more.
     pub(super) fn new(ntbs: usize, datagrams: usize) -> Self {
         Self {
-            ethernet: false,
+            carries: Carries::Datagrams,
+            seen: Seen::default(),
             ntbs: Vec::with_capacity(ntbs),
             datagrams: Vec::with_capacity(ntbs * datagrams),
             left: Vec::with_capacity(ntbs * datagrams),
@@ -98,7 +114,13 @@ impl Delivery {
 
     /// Makes it expect Ethernet frames, all of session 0.
     pub(super) fn carry_frames(&mut self) {
-        self.ethernet = true;
+        self.carries = Carries::Frames;
+    }
+
+    /// Makes it expect Ethernet frames, all of session 0, whose host carries IP. Each transfer is one
+    /// frame where they are `bare`.
+    pub(super) fn strip_frames(&mut self, bare: bool) {
+        self.carries = Carries::Stripped { bare };
     }
 
     /// Returns the number of NTBs in hand.
@@ -126,11 +148,27 @@ impl Delivery {
         let ntb = self.ntbs.len() as u16;
         let datagrams = &mut self.datagrams;
         let other = &mut tally.no_session;
-        let ethernet = self.ethernet;
-        receiver.receive(bytes, |datagram| {
-            let session = match datagram.stream {
-                Stream::Ips(session) if !ethernet => session,
-                Stream::Ethernet { .. } if ethernet => 0,
+        let carries = self.carries;
+        let seen = &mut self.seen;
+        let take = |datagram: uwwan_ncm::Datagram| {
+            let mut range = datagram.range;
+            let session = match (datagram.stream, carries) {
+                (Stream::Ips(session), Carries::Datagrams) => session,
+                (Stream::Ethernet { .. }, Carries::Frames) => 0,
+                (Stream::Ethernet { .. }, Carries::Stripped { .. }) => {
+                    match seen.strip(&bytes[range.clone()]) {
+                        Stripped::Ip(length) => {
+                            range.start += usize::from(ETHERNET_HEADER);
+                            range.end = range.start + length;
+                        }
+                        Stripped::Arp => return,
+                        Stripped::Other => {
+                            *other += 1;
+                            return;
+                        }
+                    }
+                    0
+                }
                 _ => {
                     *other += 1;
                     return;
@@ -141,10 +179,16 @@ impl Delivery {
                 session,
                 inspected: false,
                 // The length of an NTB is bounded far below 4 GiB.
-                start: datagram.range.start as u32,
-                length: datagram.range.len() as u32,
+                start: range.start as u32,
+                length: range.len() as u32,
             });
-        });
+        };
+        match carries {
+            Carries::Stripped { bare: true } => receiver.receive_frame(bytes, take),
+            _ => {
+                receiver.receive(bytes, take);
+            }
+        }
         self.ntbs.push(buffer);
     }
 

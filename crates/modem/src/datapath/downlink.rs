@@ -22,6 +22,7 @@ use uwwan_usb::error::{Error, TransferError};
 use super::allowance::Allowance;
 use super::delivery::{Delivery, Outlets};
 use super::fault::{Fault, Faults};
+use super::link::Seen;
 use super::plan::ReceiveSizes;
 use crate::counters::Tally;
 use crate::failure::Failure;
@@ -166,6 +167,16 @@ impl Downlink {
     /// Makes it expect Ethernet frames instead of IP datagrams.
     pub(super) fn carry_frames(&mut self) {
         self.delivery.carry_frames();
+    }
+
+    /// Makes it expect Ethernet frames for a host that carries IP, without NTBs where they are `bare`.
+    pub(super) fn strip_frames(&mut self, bare: bool) {
+        self.delivery.strip_frames(bare);
+    }
+
+    /// Returns what was learnt of the link from such frames.
+    pub(super) fn seen(&mut self) -> &mut Seen {
+        &mut self.delivery.seen
     }
 
     /// Returns the address of the bulk IN endpoint.

@@ -20,6 +20,8 @@ pub(super) struct Monitor {
     pub(super) ethernet: bool,
     /// The host's IPv6 addresses, for which neighbour solicitations are answered.
     pub(super) ours: Vec<Ipv6Addr>,
+    /// Link-layer address that the answers name.
+    pub(super) link_layer: [u8; 6],
     /// Probe to send when nothing comes in.
     pub(super) probe: Option<Probe>,
     /// Whether a probe has been sent, so that an answer is to be expected.
@@ -96,7 +98,7 @@ impl Monitor {
             && datagram[6] == ICMPV6
             && datagram[40] == 135
             && self.replies.len() < Self::REPLIES
-            && let Some(reply) = neighbour::answer(datagram, &self.ours)
+            && let Some(reply) = neighbour::answer(datagram, &self.ours, self.link_layer)
         {
             self.replies.push_back(reply);
         }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
 
 use heapless::Vec as FixedVec;
-use uwwan_ncm::{Builder, Finished, Framing, Full, Mark, Slot, Stream};
+use uwwan_ncm::{Builder, Finished, Framing, Full, LinkHeader, Mark, Slot, Stream};
 use uwwan_tun::scatter::{Layout, MAX_AREAS, Place, Scatter};
 use uwwan_usb::buffer::Buffer;
 
@@ -85,6 +85,13 @@ impl Open {
             *builder = Builder::new(framing);
         }
         self.empty = self.builders[self.first].mark();
+    }
+
+    /// Writes other Ethernet headers, from the open NTB on.
+    pub(super) fn set_link(&mut self, link: LinkHeader) {
+        for builder in &mut self.builders {
+            builder.set_link(link);
+        }
     }
 
     /// Returns the number of buffers that are not in a transfer.

@@ -1,6 +1,6 @@
 //! Plan of the data path: the device's queues, the framing, and the data sessions.
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use uwwan_ncm::{Framing, Limits, Stream};
@@ -74,6 +74,11 @@ pub(crate) struct SessionAddressing {
     pub(crate) mtu: u16,
     /// The host's IPv6 addresses, for which neighbour solicitations are answered.
     pub(crate) ours: Vec<Ipv6Addr>,
+    /// The host's IPv4 address and the gateway's, on a link that carries Ethernet frames while the host's
+    /// end carries IP.
+    pub(crate) ipv4: Option<(Ipv4Addr, Option<Ipv4Addr>)>,
+    /// Link-layer address of the host that is told to the link.
+    pub(crate) link_layer: [u8; 6],
     /// Families whose answers of DHCP servers and router advertisements are for the driver, not the
     /// host.
     pub(crate) listen: LinkFamilies,

@@ -13,6 +13,7 @@ use uwwan_usb::device::{Pump, Queue};
 
 use super::downlink::Downlink;
 use super::fault::Fault;
+use super::link::Link;
 use super::notifications::Notifications;
 use super::plan::{DataPlan, SessionAddressing, SessionPlan};
 use super::raw::{RawNtbs, refused};
@@ -257,6 +258,8 @@ struct Data {
     uplink: Uplink,
     downlink: Downlink,
     paths: SessionPaths,
+    /// Ethernet beneath session 0, where its host carries IP.
+    link: Option<Link>,
     /// Datagrams of the driver's own that are not sent yet, with their sessions.
     own: Vec<(u8, Vec<u8>)>,
     /// Probes of the control thread that are not sent yet, with their sessions.
@@ -580,7 +583,13 @@ impl Data {
             plan.depth.receive,
             tally.refused,
         );
-        if ethernet {
+        let mut link = plan.framing.link.map(Link::new);
+        if let Some(link) = &mut link {
+            link.resolve(now);
+        }
+        if link.is_some() {
+            downlink.strip_frames(plan.framing.bare);
+        } else if ethernet {
             downlink.carry_frames();
         }
         let mapped = uplink.is_mapped() && downlink.is_mapped();
@@ -604,6 +613,7 @@ impl Data {
             uplink,
             downlink,
             paths,
+            link,
             own: Vec::new(),
             probes: Vec::new(),
             reframe: None,
@@ -618,8 +628,12 @@ impl Data {
 
     /// Uses new addresses for the session of this id.
     fn set_addressing(&mut self, session: u8, addressing: SessionAddressing) {
+        let now = Instant::now();
         if let Some(path) = self.paths.get(session) {
-            path.set_addressing(addressing, Instant::now());
+            path.set_addressing(addressing, now);
+            if let Some(link) = &mut self.link {
+                link.resolve(now);
+            }
             self.more = true;
         }
     }
@@ -632,7 +646,8 @@ impl Data {
             [path.watch.deadline(), probe]
         });
         let raw = self.raw.as_ref().map(RawNtbs::deadline);
-        let others = [self.downlink.deadline(), raw];
+        let link = self.link.as_ref().and_then(Link::deadline);
+        let others = [self.downlink.deadline(), raw, link.filter(|_| !pauses)];
         of_paths.chain(others).flatten().min()
     }
 
@@ -666,6 +681,24 @@ impl Data {
         // What waited for the pause to end is sent in another round.
         self.more |= paused && !pauses;
         Ok(pauses)
+    }
+
+    /// Takes what frames have told of the Ethernet beneath session 0, and sends what ARP has due.
+    fn follow_link(&mut self, now: Instant, tally: &mut Tally) -> Result<(), Fault> {
+        let Some(link) = &mut self.link else {
+            return Ok(());
+        };
+        let seen = self.downlink.seen();
+        if let Some(header) = link.learn(seen) {
+            self.uplink.set_link(header);
+        }
+        let Some(path) = self.paths.get(0) else {
+            return Ok(());
+        };
+        for packet in link.arp(seen, path.ipv4, now) {
+            self.uplink.inject(path.stream, &packet, tally)?;
+        }
+        Ok(())
     }
 
     /// Goes on with an endpoint whose halt has been cleared.
@@ -771,6 +804,7 @@ impl Data {
             }
         }
         if !pauses {
+            self.follow_link(now, tally)?;
             for (session, datagram) in self.own.drain(..) {
                 if let Some(path) = self.paths.get(session) {
                     self.uplink.inject(path.stream, &datagram, tally)?;

@@ -4,6 +4,7 @@
 //! end an NTB carries one session, so the uplink closes an NTB when another session's turn comes.
 //! Each session has a watch for silence, probes, and answers to neighbour solicitations of its own.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -58,6 +59,8 @@ pub(super) struct SessionPath {
     pub(super) host: TakenData,
     /// Length of the longest datagram, in bytes.
     mtu: usize,
+    /// The host's IPv4 address and the gateway's, for ARP.
+    pub(super) ipv4: Option<(Ipv4Addr, Option<Ipv4Addr>)>,
     /// Whether superseded acknowledgements to the host are left out.
     ack_filter: bool,
     /// Offload, where the host's end carries large packets.
@@ -95,6 +98,7 @@ impl SessionPath {
             stream: plan.stream,
             host,
             mtu: 0,
+            ipv4: None,
             ack_filter: plan.ack_filter,
             offload: None,
             watch: Watch::new(now),
@@ -127,6 +131,8 @@ impl SessionPath {
         self.probes = Probes::new(addressing.probe.is_some(), now);
         self.monitor.probe = addressing.probe;
         self.monitor.ours = addressing.ours;
+        self.monitor.link_layer = addressing.link_layer;
+        self.ipv4 = addressing.ipv4;
         self.monitor.listen = addressing.listen;
     }
 

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Instant;
 
-use uwwan_ncm::{Framing, Full, Stream};
+use uwwan_ncm::{Framing, Full, LinkHeader, Stream};
 use uwwan_tun::scatter::Scatter;
 use uwwan_usb::buffer::Buffer;
 use uwwan_usb::device::Queue;
@@ -208,10 +208,18 @@ impl Uplink {
     pub(super) fn reframe(&mut self, framing: Framing, tally: &mut Tally) -> Result<(), Fault> {
         self.close(tally)?;
         if self.open.is_empty() && framing.max_ntb == self.framing.max_ntb {
+            let link = self.framing.link;
+            let framing = Framing { link, ..framing };
             self.framing = framing;
             self.open.reframe(framing);
         }
         Ok(())
+    }
+
+    /// Writes other Ethernet headers, from the open NTB on.
+    pub(super) fn set_link(&mut self, link: LinkHeader) {
+        self.framing.link = Some(link);
+        self.open.set_link(link);
     }
 
     /// Sends datagrams of the driver's own making in an NTB that carries nothing else.

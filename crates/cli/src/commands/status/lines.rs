@@ -107,12 +107,14 @@ pub fn fields(
         field("signal", text);
     }
     if let Some(framing) = &status.framing {
+        let (name, layout) = match framing.format.as_str() {
+            "none" => ("frames", "one in a transfer".to_owned()),
+            format => ("NTBs", format!("NTB{format}, NDP {}", framing.ndp)),
+        };
         field(
-            "NTBs",
+            name,
             format!(
-                "NTB{}, NDP {}, up to {} out and {} in, {} and {} transfers in flight",
-                framing.format,
-                framing.ndp,
+                "{layout}, up to {} out and {} in, {} and {} transfers in flight",
                 bytes(framing.output_size.into()),
                 bytes(framing.input_size.into()),
                 framing.send_transfers,

@@ -1,0 +1,77 @@
+//! The control session of a modem that is dialled by AT commands, which answers in place of USB.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use uwwan_mbim::session::{ReadError, Transmit};
+
+use super::Control;
+use crate::askers::Message;
+use crate::at_port::{self, AtPort};
+use crate::dialled::{Dialled, RESPONSE_AVAILABLE};
+use crate::explain;
+use crate::failure::{Failure, Rung};
+
+impl Control {
+    /// Gives the AT port the device, and starts the function that answers by it.
+    ///
+    /// # Errors
+    /// Those of the system, when there is no thread to be had.
+    pub(super) fn start_dialled(&mut self) -> Result<(), Failure> {
+        let failed = |error: std::io::Error| {
+            explain::failure(
+                Rung::Claim,
+                true,
+                format!("start the AT port: {error}"),
+                "the system has no thread left",
+                "raise the limits (`ulimit -u`)",
+            )
+        };
+        let at = match &self.shared.at {
+            Some(at) => at.clone(),
+            None => AtPort::start().map_err(failed)?,
+        };
+        let Some(held) = self.device.as_mut() else {
+            return Ok(());
+        };
+        let ports = at_port::candidates(
+            held.device.descriptors(),
+            held.function.configuration,
+            self.quirk,
+        );
+        at.attach(Arc::clone(&held.device), ports);
+        held.at = Some(at.clone());
+        let outbox = self.outbox.clone();
+        let told = move |fragment| outbox.send(Message::Dialled(fragment)).is_ok();
+        held.dialled = Some(Dialled::start(at, told).map_err(failed)?);
+        Ok(())
+    }
+
+    /// Takes a fragment of a message of the function.
+    pub(super) fn dialled_told(&mut self, fragment: Vec<u8>) {
+        let held = self.device.as_mut();
+        if let Some(dialled) = held.and_then(|held| held.dialled.as_mut()) {
+            dialled.keep(fragment);
+            self.control_session
+                .handle_notification(Instant::now(), &RESPONSE_AVAILABLE);
+        }
+    }
+
+    /// Carries out what the control session wants of the function.
+    pub(super) fn transfer_dialled(&mut self, transmit: Transmit) {
+        let now = Instant::now();
+        let held = self.device.as_mut();
+        let Some(dialled) = held.and_then(|held| held.dialled.as_mut()) else {
+            return self.control_session.handle_lost("the AT port is gone");
+        };
+        match transmit {
+            Transmit::SendEncapsulated(message) => dialled.send(message),
+            Transmit::GetEncapsulated => match dialled.read() {
+                Some(fragment) => self.control_session.handle_response(now, &fragment),
+                None => self
+                    .control_session
+                    .handle_read_error(now, &ReadError::Stall),
+            },
+        }
+    }
+}

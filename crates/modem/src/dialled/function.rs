@@ -1,0 +1,233 @@
+//! The answers of the function, by service and CID.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use uwwan_at::commands::Query;
+use uwwan_at::dialogue::Command;
+use uwwan_mbim::CommandKind;
+use uwwan_mbim::registry::CidId;
+use uwwan_mbim::services::basic_connect::{self as bc, DeviceServiceElement, DeviceServices};
+use uwwan_mbim::services::sms;
+use uwwan_mbim::status::{NwError, Status};
+use zeroize::Zeroizing;
+
+use super::connection::Connection;
+use super::status;
+use crate::at_port::Answer;
+use crate::failure::{Failure, FailureKind};
+
+/// Asks a modem by AT commands.
+pub(super) trait Ask: Send {
+    /// Sends a command and returns its answer.
+    ///
+    /// # Errors
+    /// [`Failure`] when there is no answer at all.
+    fn ask(&mut self, command: Command) -> Result<Answer, Failure>;
+}
+
+/// Reason why a command of the host fails: its status, and the network's cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Refused(pub(super) Status, pub(super) NwError);
+
+impl From<Status> for Refused {
+    fn from(status: Status) -> Self {
+        Self(status, NwError::NONE)
+    }
+}
+
+/// State of the function.
+pub(super) struct Function {
+    port: Box<dyn Ask>,
+    pub(super) connection: Connection,
+    pub(super) indications: VecDeque<(CidId, Vec<u8>)>,
+    /// Whether the modem has told of its registration, and the host does not know.
+    pub(super) registration_changed: bool,
+}
+
+/// Commands that the function knows.
+const KNOWN: [CidId; 16] = [
+    bc::DEVICE_CAPS,
+    bc::SUBSCRIBER_READY_STATUS,
+    bc::RADIO_STATE,
+    bc::PIN,
+    bc::VISIBLE_PROVIDERS,
+    bc::REGISTER_STATE,
+    bc::PACKET_SERVICE,
+    bc::SIGNAL_STATE,
+    bc::CONNECT,
+    bc::IP_CONFIGURATION,
+    bc::DEVICE_SERVICES,
+    bc::DEVICE_SERVICE_SUBSCRIBE_LIST,
+    sms::CONFIGURATION,
+    sms::READ,
+    sms::SEND,
+    sms::DELETE,
+];
+
+impl Function {
+    pub(super) fn new(port: Box<dyn Ask>) -> Self {
+        Self {
+            port,
+            connection: Connection::default(),
+            indications: VecDeque::new(),
+            registration_changed: false,
+        }
+    }
+
+    /// Prepares the port: errors with numbers, and unsolicited result codes of state and registration.
+    pub(super) fn begin(&mut self) {
+        self.indications.clear();
+        for line in [
+            "AT+CMEE=1",
+            "AT^CURC=1",
+            "AT+CREG=1",
+            "AT+CGREG=1",
+            "AT+CEREG=1",
+        ] {
+            // A modem that lacks one of them is asked more often, and that is all.
+            let _ = self.run(line);
+        }
+    }
+
+    /// Ends the connection, as CLOSE does with an MBIM modem.
+    pub(super) fn end(&mut self) {
+        if self.connection.is_active() {
+            let _ = self.hang_up();
+        }
+    }
+
+    /// Sends a command line and returns the lines of its answer.
+    ///
+    /// # Errors
+    /// [`Refused`] with the meaning of the refusal.
+    pub(super) fn run(&mut self, line: &str) -> Result<Vec<String>, Refused> {
+        let command = Command::new(line).map_err(|_| Status::INVALID_PARAMETERS)?;
+        self.send(command)
+    }
+
+    /// Sends a command whose line holds a secret, as [`Function::run`].
+    pub(super) fn run_secret(&mut self, line: Zeroizing<String>) -> Result<Vec<String>, Refused> {
+        self.run(&line)
+    }
+
+    pub(super) fn send(&mut self, command: Command) -> Result<Vec<String>, Refused> {
+        let answer = self
+            .port
+            .ask(command)
+            .map_err(|failure| match failure.kind {
+                FailureKind::Usage => Refused::from(Status::INVALID_PARAMETERS),
+                _ => Refused::from(Status::BUSY),
+            })?;
+        match answer.result {
+            Ok(()) => Ok(answer.lines),
+            Err(refusal) => {
+                let (status, cause) = status::of(&refusal);
+                Err(Refused(status, cause))
+            }
+        }
+    }
+
+    /// Asks a query whose answer has a type. An answer that cannot be read counts as none.
+    ///
+    /// # Errors
+    /// As [`Function::run`].
+    pub(super) fn query<T: Query>(&mut self) -> Result<T, Refused> {
+        let lines = self.run(T::COMMAND)?;
+        T::parse(&lines).map_err(|_| Status::NO_DEVICE_SUPPORT.into())
+    }
+
+    /// Answers a command of the host: its status, and the information buffer.
+    pub(super) fn answer(
+        &mut self,
+        now: Instant,
+        id: CidId,
+        kind: CommandKind,
+        info: &[u8],
+    ) -> (Status, Vec<u8>) {
+        let set = kind == CommandKind::SET;
+        let result = match (id, set) {
+            (bc::DEVICE_CAPS, false) => self.capabilities(),
+            (bc::SUBSCRIBER_READY_STATUS, false) => self.subscriber(),
+            (bc::RADIO_STATE, false) => self.radio(),
+            (bc::RADIO_STATE, true) => self.set_radio(info),
+            (bc::PIN, false) => self.pin(),
+            (bc::PIN, true) => return self.set_pin(info),
+            (bc::VISIBLE_PROVIDERS, false) => self.providers(),
+            (bc::REGISTER_STATE, false) => self.registration(),
+            (bc::REGISTER_STATE, true) => self.register(info),
+            (bc::PACKET_SERVICE, false) => self.packet_service(),
+            (bc::PACKET_SERVICE, true) => self.set_packet_service(info),
+            (bc::SIGNAL_STATE, _) => self.signal(),
+            (bc::CONNECT, false) => self.connection_state(info),
+            (bc::CONNECT, true) => return self.connect(now, info),
+            (bc::IP_CONFIGURATION, false) => self.addresses(info),
+            (bc::DEVICE_SERVICES, false) => Ok(services()),
+            // Everything that is known to change is indicated.
+            (bc::DEVICE_SERVICE_SUBSCRIBE_LIST, true) => Ok(info.to_vec()),
+            (sms::CONFIGURATION, _) => self.sms_configuration(),
+            (sms::READ, false) => self.read_sms(info),
+            (sms::SEND, true) => self.send_sms(info),
+            (sms::DELETE, true) => self.delete_sms(info),
+            _ => Err(Status::NO_DEVICE_SUPPORT.into()),
+        };
+        match result {
+            Ok(info) => (Status::NONE, info),
+            Err(Refused(status, _)) => (status, Vec::new()),
+        }
+    }
+
+    /// Takes an unsolicited result code.
+    pub(super) fn unsolicited(&mut self, now: Instant, line: &str) {
+        match uwwan_at::values::name(line) {
+            Some("^NDISSTAT") => self.connection_told(now, line),
+            Some("+CREG" | "+CGREG" | "+CEREG" | "^SRVST") => self.registration_changed = true,
+            Some("+CMTI") => self.sms_came(line),
+            _ => {}
+        }
+    }
+
+    /// Takes the news that the function has notified of its link.
+    pub(super) fn link_changed(&mut self, now: Instant) {
+        self.connection.look(now);
+    }
+
+    /// Returns the time at which [`Function::timeout`] is to be called.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.connection.poll_timeout()
+    }
+
+    /// Does what is due.
+    pub(super) fn timeout(&mut self, now: Instant) {
+        self.follow_connection(now);
+    }
+
+    /// Returns the next indication to the host.
+    pub(super) fn next_indication(&mut self) -> Option<(CidId, Vec<u8>)> {
+        if std::mem::take(&mut self.registration_changed)
+            && let Ok(info) = self.registration()
+        {
+            self.indications.push_back((bc::REGISTER_STATE, info));
+        }
+        self.indications.pop_front()
+    }
+}
+
+/// Returns the services of the function.
+fn services() -> Vec<u8> {
+    let element = |service: uwwan_mbim::uuid::Uuid| DeviceServiceElement {
+        device_service_id: service,
+        dss_payload: 0,
+        max_dss_instances: 0,
+        cids: KNOWN
+            .iter()
+            .filter(|id| id.service == service)
+            .map(|id| id.cid)
+            .collect(),
+    };
+    DeviceServices {
+        max_dss_sessions: 0,
+        device_services: vec![element(bc::UUID), element(sms::UUID)],
+    }
+    .encode()
+}

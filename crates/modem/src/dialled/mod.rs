@@ -1,0 +1,248 @@
+//! The control session of a modem that is dialled by AT commands.
+//!
+//! Such a modem has no MBIM function, yet the [ladder](crate::ladder), the [data
+//! sessions](crate::session), the program's commands and other programs ask the same of it: for its SIM,
+//! its registration, a connection, addresses. So the driver has an MBIM function of its own here, which
+//! answers each command by the AT commands that say the same. Nothing above knows the difference, and
+//! there is one bring-up, whatever a modem speaks.
+//!
+//! ```text
+//! control session --MBIM message--> Dialled ==> worker: Function --AT command--> AT port
+//!                 <--MBIM message--         <==                 <--answer, ^NDISSTAT--
+//! ```
+//!
+//! The worker is a thread of its own, `uwwan-dial`, because an answer on the AT port may take long. It
+//! carries out one command at a time. A connection that is being made holds nothing up: the modem is
+//! asked for it between commands, and an indication tells of it.
+//!
+//! USSD has no answer here: what a network answers comes by itself on the AT port, in an encoding that each
+//! firmware has its own.
+//!
+//! What no AT command says, or none that the modem knows, is answered with NO_DEVICE_SUPPORT, as an MBIM
+//! modem does that lacks it.
+//!
+//! - `function`: the answers, by service and CID; `status`: what a refusal means.
+//! - `card`: identity, SIM, PIN and radio. `network`: registration, packet service, signal.
+//!   `connection`: dialling and addresses. `messages`: SMS.
+
+mod card;
+mod connection;
+mod function;
+mod messages;
+mod network;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, after, never, select, unbounded};
+use uwwan_mbim::message::{Body, Message};
+use uwwan_mbim::registry::CidId;
+use uwwan_mbim::status::{ProtocolError, Status};
+use zeroize::Zeroize;
+
+use crate::at_port::{AtPort, Line};
+use function::{Ask, Function};
+
+/// Largest control transfer of the function in bytes, which is as long as a control request can be.
+pub(crate) const MAX_CONTROL_MESSAGE: u16 = 4096;
+/// The notification that a response is there (CDC 1.2, 6.3.2).
+pub(crate) const RESPONSE_AVAILABLE: [u8; 8] = [0xa1, 0x01, 0, 0, 0, 0, 0, 0];
+/// Time within which the AT port must answer when the control session is opened.
+const OPEN_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Order for the worker.
+enum Order {
+    /// Message of the host.
+    Message(Vec<u8>),
+    /// The function has told that its link has changed.
+    Link,
+}
+
+/// The function's end for the control thread.
+pub(crate) struct Dialled {
+    orders: Sender<Order>,
+    /// Fragments of messages that the control session has not read yet.
+    waiting: VecDeque<Vec<u8>>,
+}
+
+impl Dialled {
+    /// Starts the function on an AT port. `told` is called with each fragment of a message to the host, on
+    /// the function's thread, and must not block; `false` ends the function.
+    ///
+    /// # Errors
+    /// Those of the system, when there is no thread to be had.
+    pub(crate) fn start(
+        at: AtPort,
+        told: impl FnMut(Vec<u8>) -> bool + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (orders, inbox) = unbounded();
+        let lines = at.subscribe();
+        let worker = Worker {
+            function: Function::new(Box::new(Port(at.clone()))),
+            at,
+            inbox,
+            lines,
+            told,
+            open: false,
+        };
+        std::thread::Builder::new()
+            .name("uwwan-dial".into())
+            .stack_size(512 * 1024)
+            .spawn(move || worker.run())?;
+        Ok(Self {
+            orders,
+            waiting: VecDeque::new(),
+        })
+    }
+
+    /// Takes a message of the host.
+    pub(crate) fn send(&self, message: Vec<u8>) {
+        let _ = self.orders.send(Order::Message(message));
+    }
+
+    /// Takes the news that the function has notified of its link.
+    pub(crate) fn link_changed(&self) {
+        let _ = self.orders.send(Order::Link);
+    }
+
+    /// Keeps a fragment that the function has told, until it is read.
+    pub(crate) fn keep(&mut self, fragment: Vec<u8>) {
+        self.waiting.push_back(fragment);
+    }
+
+    /// Returns the next fragment to the host.
+    pub(crate) fn read(&mut self) -> Option<Vec<u8>> {
+        self.waiting.pop_front()
+    }
+}
+
+/// The AT port as the function asks it.
+struct Port(AtPort);
+
+impl Ask for Port {
+    fn ask(
+        &mut self,
+        command: uwwan_at::dialogue::Command,
+    ) -> Result<crate::at_port::Answer, crate::failure::Failure> {
+        self.0.ask(command)
+    }
+}
+
+struct Worker<F> {
+    at: AtPort,
+    function: Function,
+    inbox: Receiver<Order>,
+    lines: Receiver<Line>,
+    told: F,
+    /// Whether the host has opened the control session.
+    open: bool,
+}
+
+impl<F: FnMut(Vec<u8>) -> bool> Worker<F> {
+    fn run(mut self) {
+        loop {
+            let due = self.function.poll_timeout().map_or_else(never, |at| {
+                after(at.saturating_duration_since(Instant::now()))
+            });
+            let goes_on = select! {
+                recv(self.inbox) -> order => match order {
+                    Ok(Order::Message(bytes)) => self.message(bytes),
+                    Ok(Order::Link) => {
+                        self.function.link_changed(Instant::now());
+                        true
+                    }
+                    Err(_) => false,
+                },
+                recv(self.lines) -> line => match line {
+                    Ok(Line::Unsolicited(line)) => {
+                        self.function.unsolicited(Instant::now(), &line);
+                        true
+                    }
+                    Ok(Line::Nmea(_)) => true,
+                    Err(_) => false,
+                },
+                recv(due) -> _ => {
+                    self.function.timeout(Instant::now());
+                    true
+                }
+            };
+            if !goes_on || !self.indicate() {
+                return;
+            }
+        }
+    }
+
+    fn message(&mut self, mut bytes: Vec<u8>) -> bool {
+        let message = Message::decode(&bytes);
+        // A PIN or a password may be in it.
+        bytes.zeroize();
+        let Ok(Message { transaction, body }) = message else {
+            return true;
+        };
+        let answer = match body {
+            Body::Open { .. } => {
+                // Without an answer of the port there is none here, as of a modem that is starting.
+                if self.at.wait_open(OPEN_PATIENCE).is_err() {
+                    return true;
+                }
+                self.function.begin();
+                self.open = true;
+                Body::OpenDone(Status::NONE)
+            }
+            Body::Close => {
+                self.function.end();
+                self.open = false;
+                Body::CloseDone(Status::NONE)
+            }
+            Body::Command { .. } if !self.open => Body::FunctionError(ProtocolError::NOT_OPENED),
+            Body::Command {
+                service,
+                cid,
+                kind,
+                mut info,
+            } => {
+                let id = CidId { service, cid };
+                let (status, answer) = self.function.answer(Instant::now(), id, kind, &info);
+                info.zeroize();
+                Body::CommandDone {
+                    service,
+                    cid,
+                    status,
+                    info: answer,
+                }
+            }
+            _ => return true,
+        };
+        self.tell(&Message {
+            transaction,
+            body: answer,
+        })
+    }
+
+    /// Tells of what has changed, as long as the control session is open.
+    fn indicate(&mut self) -> bool {
+        while let Some((id, info)) = self.function.next_indication() {
+            let body = Body::Indication {
+                service: id.service,
+                cid: id.cid,
+                info,
+            };
+            let message = Message {
+                transaction: 0,
+                body,
+            };
+            if self.open && !self.tell(&message) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn tell(&mut self, message: &Message) -> bool {
+        let fragments = message.encode(MAX_CONTROL_MESSAGE.into());
+        fragments.into_iter().all(|fragment| (self.told)(fragment))
+    }
+}

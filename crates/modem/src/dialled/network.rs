@@ -1,0 +1,174 @@
+//! Registration, operators, packet service and signal.
+
+use uwwan_at::commands::registration::{
+    CircuitRegistration, LteRegistration, Operator, OperatorScan, PacketRegistration, Registration,
+    RegistrationState as AtState,
+};
+use uwwan_at::values::{Values, after};
+use uwwan_mbim::services::basic_connect::{
+    CellularClass, DataClass, PacketServiceAction, PacketServiceInfo, PacketServiceSet,
+    PacketServiceState, Provider, ProviderState, RegisterAction, RegisterMode, RegisterState,
+    RegisterStateSet, RegistrationFlag, RegistrationState, SignalState, VisibleProviders,
+};
+use uwwan_mbim::status::{NwError, Status};
+
+use super::function::{Function, Refused};
+
+/// Strength and error rate that are not known (3GPP TS 27.007, 8.5).
+const UNKNOWN: u32 = 99;
+
+impl Function {
+    pub(super) fn registration(&mut self) -> Result<Vec<u8>, Refused> {
+        let state = self.registered()?;
+        let (mut id, mut name, mut mode, mut technology) =
+            (String::new(), String::new(), None, state.technology);
+        if matches!(state.state, AtState::Home | AtState::Roaming) {
+            // The format lasts, so it is chosen before each question.
+            for (format, text) in [("AT+COPS=3,2", &mut id), ("AT+COPS=3,0", &mut name)] {
+                let told = self.run(format).and_then(|_| self.query::<Operator>());
+                if let Ok(operator) = told {
+                    *text = operator.name.unwrap_or_default();
+                    mode = Some(operator.mode);
+                    technology = operator.technology.or(technology);
+                }
+            }
+        }
+        Ok(RegistrationState {
+            nw_error: NwError::NONE,
+            register_state: match state.state {
+                AtState::Home => RegisterState::HOME,
+                AtState::Roaming => RegisterState::ROAMING,
+                AtState::Denied => RegisterState::DENIED,
+                AtState::Searching => RegisterState::SEARCHING,
+                AtState::NotSearching => RegisterState::DEREGISTERED,
+                _ => RegisterState::UNKNOWN,
+            },
+            register_mode: match mode {
+                Some(1 | 4) => RegisterMode::MANUAL,
+                _ => RegisterMode::AUTOMATIC,
+            },
+            available_data_classes: technology.map_or(DataClass::default(), class),
+            current_cellular_class: CellularClass::GSM,
+            provider_id: id,
+            provider_name: name,
+            roaming_text: String::new(),
+            registration_flag: RegistrationFlag::PACKET_SERVICE_AUTOMATIC_ATTACH,
+        }
+        .encode())
+    }
+
+    /// Returns the registration in the domain that has one: packets before circuits, LTE first.
+    fn registered(&mut self) -> Result<Registration, Refused> {
+        let told = [
+            self.query::<LteRegistration>().map(|one| one.0),
+            self.query::<PacketRegistration>().map(|one| one.0),
+            self.query::<CircuitRegistration>().map(|one| one.0),
+        ];
+        let rank = |state: AtState| match state {
+            AtState::Home | AtState::Roaming => 0,
+            AtState::Searching => 1,
+            AtState::Denied => 2,
+            AtState::NotSearching => 3,
+            _ => 4,
+        };
+        let refusal = told.iter().find_map(|one| one.err());
+        let best = told.into_iter().flatten().min_by_key(|one| rank(one.state));
+        best.ok_or(refusal.unwrap_or(Status::NO_DEVICE_SUPPORT.into()))
+    }
+
+    pub(super) fn register(&mut self, info: &[u8]) -> Result<Vec<u8>, Refused> {
+        let wanted = RegisterStateSet::decode(info).map_err(|_| Status::INVALID_PARAMETERS)?;
+        let id = wanted.provider_id;
+        match wanted.register_action {
+            RegisterAction::MANUAL => {
+                let digits = id.bytes().all(|byte| byte.is_ascii_digit());
+                if !(5..=6).contains(&id.len()) || !digits {
+                    return Err(Status::INVALID_PARAMETERS.into());
+                }
+                self.run(&format!("AT+COPS=1,2,\"{id}\""))?;
+            }
+            _ => {
+                self.run("AT+COPS=0")?;
+            }
+        }
+        self.registration()
+    }
+
+    pub(super) fn providers(&mut self) -> Result<Vec<u8>, Refused> {
+        let found = self.query::<OperatorScan>()?.0;
+        let providers = found.into_iter().map(|one| Provider {
+            provider_id: one.number,
+            provider_state: match one.status {
+                2 => ProviderState::REGISTERED | ProviderState::VISIBLE,
+                3 => ProviderState::FORBIDDEN | ProviderState::VISIBLE,
+                _ => ProviderState::VISIBLE,
+            },
+            provider_name: one.long_name.or(one.short_name).unwrap_or_default(),
+            cellular_class: CellularClass::GSM,
+            rssi: UNKNOWN,
+            error_rate: UNKNOWN,
+        });
+        let providers = providers.collect();
+        Ok(VisibleProviders { providers }.encode())
+    }
+
+    pub(super) fn packet_service(&mut self) -> Result<Vec<u8>, Refused> {
+        let lines = self.run("AT+CGATT?")?;
+        let attached = lines
+            .iter()
+            .find_map(|line| Values::new(after(line, "+CGATT")?).number::<u8>())
+            .ok_or(Status::NO_DEVICE_SUPPORT)?;
+        let technology = match attached {
+            1 => self.query::<Operator>().ok().and_then(|one| one.technology),
+            _ => None,
+        };
+        Ok(PacketServiceInfo {
+            nw_error: NwError::NONE,
+            packet_service_state: match attached {
+                1 => PacketServiceState::ATTACHED,
+                _ => PacketServiceState::DETACHED,
+            },
+            highest_available_data_class: technology.map_or(DataClass::default(), class),
+            uplink_speed: 0,
+            downlink_speed: 0,
+        }
+        .encode())
+    }
+
+    pub(super) fn set_packet_service(&mut self, info: &[u8]) -> Result<Vec<u8>, Refused> {
+        let wanted = PacketServiceSet::decode(info).map_err(|_| Status::INVALID_PARAMETERS)?;
+        self.run(match wanted.packet_service_action {
+            PacketServiceAction::ATTACH => "AT+CGATT=1",
+            _ => "AT+CGATT=0",
+        })?;
+        self.packet_service()
+    }
+
+    pub(super) fn signal(&mut self) -> Result<Vec<u8>, Refused> {
+        let lines = self.run("AT+CSQ")?;
+        let mut values = lines
+            .iter()
+            .find_map(|line| after(line, "+CSQ"))
+            .map(Values::new)
+            .ok_or(Status::NO_DEVICE_SUPPORT)?;
+        Ok(SignalState {
+            rssi: values.number().unwrap_or(UNKNOWN),
+            error_rate: values.number().unwrap_or(UNKNOWN),
+            ..SignalState::default()
+        }
+        .encode())
+    }
+}
+
+/// Returns the data class of an access technology (3GPP TS 27.007, 7.3).
+fn class(technology: u8) -> DataClass {
+    match technology {
+        0 | 1 => DataClass::GPRS,
+        3 => DataClass::EDGE,
+        2 => DataClass::UMTS,
+        4 => DataClass::UMTS | DataClass::HSDPA,
+        5 => DataClass::UMTS | DataClass::HSUPA,
+        6 => DataClass::UMTS | DataClass::HSDPA | DataClass::HSUPA,
+        _ => DataClass::LTE,
+    }
+}

@@ -1,0 +1,167 @@
+//! The modem's other two ways: NCM of Huawei's own and ECM, dialled by AT commands.
+
+use std::time::{Duration, Instant};
+
+use uwwan_modem::options::{Format, IpType, Mode, Secret, SessionOptions};
+use uwwan_modem::{Event, Options, Rung};
+
+use super::bench::{Bench, PATIENCE, families, quick, quick_session};
+
+const WAYS: [(Mode, u8); 2] = [(Mode::Ncm, 1), (Mode::Ecm, 2)];
+
+fn way(mode: Mode) -> Options {
+    Options {
+        mode: Some(mode),
+        ..quick()
+    }
+}
+
+#[test]
+fn online_from_every_start_state() {
+    for (mode, target) in WAYS {
+        for start in 0..=3 {
+            let knobs = format!("start_configuration={start}");
+            let mut bench = Bench::start(&knobs, way(mode));
+            bench.online();
+            let status = bench.handle.status();
+            let change = status.configuration.unwrap();
+            assert_eq!((change.before, change.after), (start, target), "{mode}");
+            assert_eq!(status.rungs.len(), Rung::ALL.len(), "{mode}");
+            let network = status.network.unwrap();
+            assert_eq!(network.provider_id, "24201", "{mode}");
+            assert!(bench.addresses().ipv4.is_some());
+            bench.ping_through();
+            bench.stop();
+        }
+    }
+}
+
+#[test]
+fn many_datagrams_none_lost() {
+    for (mode, _) in WAYS {
+        let mut bench = Bench::start("", way(mode));
+        bench.online();
+        bench.ping_many();
+        let deadline = Instant::now() + PATIENCE;
+        let mut traffic = bench.handle.status().traffic;
+        while traffic.downlink.packets < 160 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+            traffic = bench.handle.status().traffic;
+        }
+        assert!(traffic.downlink.packets >= 160, "{mode}: {traffic:?}");
+        assert!(traffic.dropped.is_empty(), "{mode}: {traffic:?}");
+        bench.stop();
+    }
+}
+
+#[test]
+fn both_families_come_by_at_or_over_the_link() {
+    for (mode, _) in WAYS {
+        for knobs in [
+            "ipv6=on",
+            "ipv6=on,dhcp_command=refused",
+            "ipv6=on,dhcp_command=zeros",
+        ] {
+            eprintln!("{mode} {knobs}");
+            let mut bench = Bench::start(knobs, way(mode));
+            bench.online();
+            let deadline = Instant::now() + PATIENCE;
+            while families(&bench.addresses()) != (true, true) && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            assert_eq!(families(&bench.addresses()), (true, true), "{mode} {knobs}");
+            bench.ping_through();
+            assert!(
+                bench.answers_ipv6("2001:db8:100::1".parse().unwrap(), PATIENCE),
+                "{mode} {knobs}"
+            );
+            bench.stop();
+        }
+        // The SIM's operator is not in the firmware's list: IPv4 alone, and said so.
+        let mut bench = Bench::start("", way(mode));
+        bench.online();
+        assert_eq!(families(&bench.addresses()), (true, false), "{mode}");
+        bench.stop();
+        let six = Options {
+            mode: Some(mode),
+            ..quick_session(SessionOptions {
+                ip_type: IpType::Ipv6,
+                ..SessionOptions::default()
+            })
+        };
+        let mut bench = Bench::start("", six);
+        assert_eq!(bench.failure().rung(), Some(Rung::Connect), "{mode}");
+    }
+}
+
+#[test]
+fn what_was_reported_of_such_modems_is_borne_with() {
+    let knobs = [
+        "arp=silent",
+        "arp=asks",
+        "arp=own",
+        "ndisstat_short=on",
+        "dhcp_command=refused,dhcp_ms=300",
+        "dhcp=wrong",
+        "at_pipe_silent=on",
+        "brand=huawei",
+        "ntb_formats=1",
+        "ntb_formats=2",
+        "ntb32_after_alternate=on",
+        "ntb_divisor=64,ntb_alignment=64",
+        "ntb_out_max=2048,ntb_in_max=2048",
+        "radio_on=off",
+        "registration_ms=300",
+    ];
+    for knobs in knobs {
+        for (mode, _) in WAYS {
+            eprintln!("{mode} {knobs}");
+            let mut bench = Bench::start(knobs, way(mode));
+            bench.online();
+            bench.ping_through();
+            bench.stop();
+        }
+    }
+    let wide = Options {
+        ntb: Some(Format::Ntb16),
+        ..way(Mode::Ncm)
+    };
+    let mut bench = Bench::start("", wide);
+    bench.online();
+    assert_eq!(bench.handle.status().framing.unwrap().format, "16");
+    bench.ping_many();
+    bench.stop();
+}
+
+#[test]
+fn a_pin_is_entered_and_a_wrong_one_once() {
+    for (mode, _) in WAYS {
+        let with = |pin: &str| Options {
+            pin: Secret::new(pin),
+            ..way(mode)
+        };
+        let mut bench = Bench::start("pin=1234", with("1234"));
+        bench.online();
+        bench.ping_through();
+        bench.stop();
+        let mut bench = Bench::start("pin=1234", with("4321"));
+        let failure = bench.failure();
+        assert_eq!(failure.rung(), Some(Rung::Pin), "{failure}");
+        assert!(failure.what.contains("wrong PIN, 2 attempts"), "{failure}");
+        let mut bench = Bench::start("sim=absent", way(mode));
+        assert_eq!(bench.failure().rung(), Some(Rung::Sim));
+    }
+}
+
+#[test]
+fn what_is_lost_comes_back() {
+    for (mode, _) in WAYS {
+        let mut bench = Bench::start("", way(mode));
+        bench.online();
+        bench.emulator.reset_firmware();
+        bench.until("the loss", |event| matches!(event, Event::Lost { .. }));
+        bench.online();
+        bench.ping_through();
+        bench.stop();
+    }
+}
