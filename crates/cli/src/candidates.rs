@@ -9,7 +9,7 @@ use uwwan_modem::options::Mode;
 use uwwan_modem::quirks::{self, Quirk};
 use uwwan_usb::device::{Backend, Found};
 use uwwan_usb::functions::{
-    self, DialledFunction, DialledKind, MbimFunction, NcmFunction, NetworkFunction,
+    self, AtLikelihood, DialledFunction, DialledKind, MbimFunction, NcmFunction, NetworkFunction,
 };
 
 use crate::failure::{Failure, FailureKind};
@@ -51,7 +51,14 @@ pub fn all(backend: &dyn Backend) -> Result<Vec<Candidate>, Failure> {
                 None => (None, None),
             };
             let dialled = functions::dialled(&found.descriptors);
-            let is_dialled = !dialled.is_empty();
+            // Ethernet beside a serial port is on many a board; a modem's port is known as such.
+            let is_modem = |one: &DialledFunction| {
+                let ports =
+                    functions::at_candidates(&found.descriptors, one.function.configuration);
+                one.kind == DialledKind::HuaweiNcm
+                    || ports.iter().any(|port| port.at == AtLikelihood::Known)
+            };
+            let is_dialled = dialled.iter().any(is_modem);
             let dialled = dialled
                 .into_iter()
                 .find(|one| one.kind == DialledKind::HuaweiNcm)
@@ -146,6 +153,14 @@ pub fn usable(
         }
         .at(candidate.name())),
         None => Ok(candidate),
+    }
+}
+
+/// Returns the mode of `up` that drives a function of this kind.
+pub fn mode(kind: DialledKind) -> Mode {
+    match kind {
+        DialledKind::HuaweiNcm | DialledKind::Ncm => Mode::Ncm,
+        DialledKind::Ecm => Mode::Ecm,
     }
 }
 

@@ -8,14 +8,14 @@ use uwwan_modem::client::StatusClient;
 use uwwan_modem::composition::way_to_mbim;
 use uwwan_modem::event::BoundDriver;
 use uwwan_modem::heal::memory::Entry;
-use uwwan_modem::options::{FccUnlock, Mode, Padding, Placement};
+use uwwan_modem::options::{FccUnlock, Padding, Placement};
 use uwwan_modem::quirks::Quirk;
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::device::Backend;
-use uwwan_usb::functions::{self, DialledFunction, DialledKind, OtherNetwork};
+use uwwan_usb::functions::{self, DialledFunction, OtherNetwork};
 
 use super::quirks;
-use crate::candidates::{self, Candidate};
+use crate::candidates::{self, Candidate, mode};
 use crate::emulated::Wanted;
 use crate::failure::Failure;
 use crate::output::{note, plain, say, say_json};
@@ -152,14 +152,6 @@ fn learnt(modem: &Candidate) -> Option<Entry> {
     file.content
         .latest(identity.vendor, identity.product)
         .cloned()
-}
-
-/// Returns the mode of `up` that drives a function of this kind.
-fn mode(kind: DialledKind) -> Mode {
-    match kind {
-        DialledKind::HuaweiNcm | DialledKind::Ncm => Mode::Ncm,
-        DialledKind::Ecm => Mode::Ecm,
-    }
 }
 
 /// Returns whether a function is one of those that are dialled.

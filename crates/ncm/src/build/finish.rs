@@ -60,6 +60,7 @@ impl Builder {
     /// When `ntb` has fewer bytes than the framing's longest NTB.
     pub fn finish_empty(&mut self, stream: Stream, ntb: &mut [u8]) -> usize {
         let layout = self.layout;
+        let stream = self.on_wire(stream);
         let size = layout.shortest_ndp();
         // No alignment is worth an NTB that is too long.
         let at = match self.ndp_alignment.up(layout.header) {

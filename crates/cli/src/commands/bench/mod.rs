@@ -31,7 +31,7 @@ use std::str::FromStr;
 
 use crossbeam_channel::Receiver;
 use uwwan_figures::{Figures, table};
-use uwwan_modem::options::{Format, Padding, Placement, Table, TunMode};
+use uwwan_modem::options::{Format, Mode, Padding, Placement, Table, TunMode};
 use uwwan_usb::backend::BackendKind;
 
 use self::contenders::Contender;
@@ -58,6 +58,7 @@ Examples:
       every combination, visited in turn
   uwwan bench --tun-mode offload,plain        many packets a call of the TUN beside one
   uwwan bench --test up --ack-filter true,false
+  uwwan bench --mode mbim,ncm,ecm             the three ways of one modem
   uwwan bench --profile lte --test down,ping-down    at the rate and delay of LTE
   uwwan bench --device loopback --ntb 16,32   NTBs alone: built, taken apart
   uwwan bench --server iperf.example.net      a real modem, through the `uwwan up` that runs
@@ -167,6 +168,9 @@ pub struct Arguments {
     /// or plain from a kernel without]
     #[arg(long, value_name = "MODE", value_delimiter = ',', value_parser = words(TunMode::VALUES), help_heading = "To compare")]
     tun_mode: Vec<TunMode>,
+    /// How the modem carries packets; for the emulated modem and modems that have several ways
+    #[arg(long, value_name = "MODE", value_delimiter = ',', value_parser = words(Mode::VALUES), help_heading = "To compare")]
+    mode: Vec<Mode>,
     /// Whether superseded acknowledgements to this host are left out
     #[arg(
         long,
@@ -393,6 +397,12 @@ impl Arguments {
                 "NTBs alone cross no TUN interface",
             ),
             (
+                "mode",
+                !self.mode.is_empty(),
+                loopback,
+                "a loopback has no modem",
+            ),
+            (
                 "ack-filter",
                 !self.ack_filter.is_empty(),
                 loopback,
@@ -466,6 +476,7 @@ impl Arguments {
         let all = contenders::combine(&[
             ("usb", backends.collect()),
             ("tun-mode", texts(&self.tun_mode)),
+            ("mode", texts(&self.mode)),
             ("ack-filter", texts(&self.ack_filter)),
             ("ntb", texts(&self.ntb)),
             ("ndp", texts(&self.ndp)),

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::descriptors::{AlternateSetting, ClassTriple, Configuration, Descriptors};
-use uwwan_usb::functions::{self, AtLikelihood, NetworkFunction, SerialFunction};
+use uwwan_usb::functions::{self, AtLikelihood, DialledKind, NetworkFunction, SerialFunction};
 
 use super::{names, target};
-use crate::candidates;
+use crate::candidates::{self, mode};
 use crate::descriptor_file;
 use crate::failure::Failure;
 use crate::output::{plain, say, say_json};
@@ -212,7 +212,20 @@ fn taken(descriptors: &Descriptors, all: &[NetworkFunction]) -> String {
                 first.configuration
             )
         }
-        [] => format!("uwwan up takes nothing: {}", missing(descriptors)),
+        [] => match functions::dialled(descriptors).first() {
+            Some(way) if way.kind == DialledKind::HuaweiNcm => format!(
+                "uwwan up takes the {} function of configuration {}: there is no MBIM function",
+                way.kind.name(),
+                way.function.configuration
+            ),
+            Some(way) => format!(
+                "uwwan up takes the {} function of configuration {} with --mode {}",
+                way.kind.name(),
+                way.function.configuration,
+                mode(way.kind)
+            ),
+            None => format!("uwwan up takes nothing: {}", missing(descriptors)),
+        },
     }
 }
 
@@ -241,6 +254,19 @@ fn found(descriptors: &Descriptors) -> Vec<String> {
     let all = functions::network(descriptors);
     let mut lines: Vec<String> = all.iter().map(describe).collect();
     lines.push(taken(descriptors, &all));
+    lines.extend(functions::dialled(descriptors).iter().map(|way| {
+        let function = &way.function;
+        format!(
+            "{} function in configuration {}: control interface {}, data interface {} at alternate \
+             setting {}; dialled by AT commands with --mode {}",
+            way.kind.name(),
+            function.configuration,
+            function.control_interface,
+            function.data_interface,
+            function.data_alternate,
+            mode(way.kind)
+        )
+    }));
     for configuration in &descriptors.configurations {
         lines.extend(ports(descriptors, configuration));
     }

@@ -3,8 +3,9 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 use uwwan_usb::descriptors::{Configuration, Descriptors};
-use uwwan_usb::functions::{self, AtLikelihood, NetworkFunction, SerialFunction};
+use uwwan_usb::functions::{self, AtLikelihood, DialledFunction, NetworkFunction, SerialFunction};
 
+use crate::candidates::mode;
 use crate::commands::usb::names;
 use crate::output::plain;
 
@@ -27,6 +28,8 @@ pub struct Shown {
     configurations: Vec<Configured>,
     /// Network functions.
     functions: Vec<Function>,
+    /// Network functions that are dialled by AT commands.
+    dialled: Vec<Dialled>,
     /// Function that `up` takes; null for none.
     taken: Option<Function>,
     /// Reason for that, for people.
@@ -106,6 +109,36 @@ struct Function {
     max_segment_size: u16,
 }
 
+/// A network function that is dialled by AT commands.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Dialled {
+    /// `huawei-ncm`, `ncm` or `ecm`.
+    kind: &'static str,
+    /// `up --mode` that drives it.
+    mode: String,
+    /// `bConfigurationValue` of its configuration.
+    configuration: u8,
+    /// `bInterfaceNumber` of its control interface.
+    control: u8,
+    /// `bInterfaceNumber` of its data interface.
+    data: u8,
+    /// `bAlternateSetting` of its data interface.
+    data_alternate: u8,
+}
+
+impl Dialled {
+    fn of(way: &DialledFunction) -> Self {
+        Self {
+            kind: way.kind.name(),
+            mode: mode(way.kind).to_string(),
+            configuration: way.function.configuration,
+            control: way.function.control_interface,
+            data: way.function.data_interface,
+            data_alternate: way.function.data_alternate,
+        }
+    }
+}
+
 /// A serial port.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Port {
@@ -139,6 +172,10 @@ impl Shown {
             class: descriptors.class().to_string(),
             configurations: descriptors.configurations.iter().map(configured).collect(),
             functions: all.iter().map(Function::of).collect(),
+            dialled: functions::dialled(descriptors)
+                .iter()
+                .map(Dialled::of)
+                .collect(),
             taken: all.first().map(Function::of),
             why,
             at_ports: at_ports
