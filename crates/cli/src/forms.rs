@@ -67,19 +67,19 @@ pub struct Message {
     /// Id of the transaction.
     transaction_id: Option<u32>,
     /// Total number of fragments and number of this one, for types that have them.
-    #[schemars(default)]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     fragment: Option<Fragment>,
     /// Name of the service, or its UUID.
-    #[schemars(default)]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     service: Option<String>,
     /// Name of the command, or its number.
-    #[schemars(default)]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     cid: Option<NameOrNumber>,
     /// Query or set, of a command.
-    #[schemars(default)]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     command_type: Option<NameOrNumber>,
     /// Status of an answer.
-    #[schemars(default)]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     status: Option<NameOrNumber>,
     /// Content by the names of the standard, in snake case.
     fields: serde_json::Map<String, serde_json::Value>,

@@ -28,7 +28,7 @@ enum Either<A, B> {
     Other(B),
 }
 
-const ALL: [Described; 64] = [
+const ALL: [Described; 68] = [
     ("at", schema::<at::Shown>),
     ("attach", schema::<packet_service::Shown>),
     ("bench", schema::<bench::outcome::Output>),
@@ -69,8 +69,12 @@ const ALL: [Described; 64] = [
     ("phonebook delete", schema::<Done>),
     ("phonebook list", schema::<phonebook::Output>),
     ("phonebook write", schema::<Done>),
+    ("pin change", schema::<pin::Shown>),
+    ("pin disable", schema::<pin::Shown>),
+    ("pin enable", schema::<pin::Shown>),
     ("pin enter", schema::<pin::Shown>),
     ("pin status", schema::<pin::Output>),
+    ("pin unblock", schema::<pin::Shown>),
     ("quirks list", schema::<quirks::Output>),
     ("radio", schema::<Either<radio::Shown, radio::Unlocked>>),
     ("record", schema::<record::Output>),

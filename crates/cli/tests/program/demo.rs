@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
 use crate::forms;
-use crate::running::NOBODY;
+use crate::running::{NOBODY, uwwan};
 
 fn demo(arguments: &[&str], ordinary: bool) -> Output {
     // The ordinary user may not be let into the directory the program was built in.
@@ -59,7 +59,8 @@ fn check(output: &Output, bytes: u64) {
             "rungs",
             "seconds",
             "tun_mode",
-            "host_calls"
+            "host_calls",
+            "version"
         ]
     );
     assert_eq!(
@@ -224,4 +225,21 @@ fn the_pause_and_the_size_of_ndps_can_be_chosen() {
     );
     let refused = demo(&["--settle", "nan"], false);
     assert_eq!(refused.status.code(), Some(2));
+}
+
+/// Nothing but the time tells that the modem is mute, so this takes the five seconds.
+#[test]
+fn a_mute_modem_is_told_to_need_settle() {
+    let mut child = uwwan(&["demo", "--knob", "settle_ms=5000"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let told = lines
+        .map_while(Result::ok)
+        .find(|line| line.contains("--settle"));
+    let _ = child.kill();
+    let _ = child.wait();
+    let told = told.expect("a line that names the option");
+    assert!(told.contains("MBIM_OPEN"), "{told}");
 }

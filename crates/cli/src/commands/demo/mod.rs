@@ -19,7 +19,7 @@ use uwwan_modem::event::SessionChange;
 use uwwan_modem::host::{HostProvider, TunProvider, Userspace};
 use uwwan_modem::options::{Format, IpType, Padding, Placement, Routes, Table, TunMode};
 use uwwan_modem::status::Addresses;
-use uwwan_modem::{Event, Handle, Modem, Options, Selector};
+use uwwan_modem::{Event, Handle, Modem, Options, Rung, Selector};
 use uwwan_netstack::server::{DEFAULT_V4, DEFAULT_V6};
 
 use self::outcome::{Outcome, Ping, RungTime, Switch, Transfer};
@@ -38,6 +38,12 @@ use crate::userspace::options::Net;
 
 /// Longest time for a bring-up.
 const ONLINE_TIME: Duration = Duration::from_secs(90);
+/// Time after which a modem that does not answer OPEN counts as mute.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// What such a modem does.
+const MUTE: &str = "no answer to MBIM_OPEN, as after too short a pause in configuration 0";
+/// What helps it.
+const LONGER: &str = "--settle SECONDS makes it longer (emulate knobs settle_ms)";
 /// Number of echo requests.
 const PINGS: u16 = 10;
 /// Longest time for an echo reply.
@@ -178,6 +184,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         outcome: Outcome::default(),
         diagnosis: None,
         failed: None,
+        trying: None,
+        hinted: false,
         addresses: Addresses::default(),
         interface: String::new(),
         bar: None,
@@ -247,6 +255,10 @@ struct Demo {
     diagnosis: Option<String>,
     /// Why the bring-up has failed last, while it is tried again.
     failed: Option<Failure>,
+    /// Rung that is tried, and since when.
+    trying: Option<(Rung, Instant)>,
+    /// Whether it was told what helps a modem that is mute.
+    hinted: bool,
     addresses: Addresses,
     interface: String,
     bar: Option<ProgressBar>,
@@ -342,7 +354,7 @@ impl Demo {
                         _ => {}
                     }
                 }
-                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
+                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => self.hint()?,
                 Err(RecvTimeoutError::Timeout) => {
                     let mut failure =
                         Failure::new(FailureKind::Refused, "the emulated modem is not online")
@@ -355,6 +367,9 @@ impl Demo {
                         failure = failure.because(last.headline());
                         failure.next.extend(last.next);
                     }
+                    if self.trying.is_some_and(|(rung, _)| rung == Rung::Open) {
+                        failure = failure.because(MUTE).next(LONGER);
+                    }
                     return Err(failure.next("uwwan -vv demo shows what it waits for"));
                 }
                 Err(RecvTimeoutError::Disconnected) => {
@@ -365,6 +380,17 @@ impl Demo {
                 }
             }
         }
+    }
+
+    /// Says what helps, once the modem has been mute for some time.
+    fn hint(&mut self) -> Result<(), Failure> {
+        let mute =
+            |(rung, since): &(Rung, Instant)| *rung == Rung::Open && since.elapsed() > PATIENCE;
+        if self.hinted || !self.trying.as_ref().is_some_and(mute) {
+            return Ok(());
+        }
+        self.hinted = true;
+        self.tell(&format!("  {:<15}{MUTE}: {LONGER}", "note"))
     }
 
     /// Records an event in the outcome, and prints the lines for it.
@@ -392,6 +418,7 @@ impl Demo {
                 SessionChange::Offline { .. } => {}
             },
             Event::Diagnosis { text } => self.diagnosis = Some(text.clone()),
+            Event::RungStarted { rung } => self.trying = Some((*rung, Instant::now())),
             Event::RungFailed { failure, .. } => self.failed = Some(failure.clone()),
             _ => {}
         }
