@@ -39,6 +39,18 @@ pub fn json(command: &str, line: impl AsRef<[u8]>) -> Value {
         .map(|error| format!("{}: {error}", error.instance_path()))
         .collect();
     assert!(wrong.is_empty(), "{command}: {wrong:#?}\n{value:#}");
+    without_version(value)
+}
+
+/// Returns the value without the version, for which the schema has asked.
+fn without_version(mut value: Value) -> Value {
+    let objects = match &mut value {
+        Value::Array(list) => list.iter_mut().collect(),
+        one => vec![one],
+    };
+    for fields in objects.into_iter().filter_map(Value::as_object_mut) {
+        fields.shift_remove("version");
+    }
     value
 }
 

@@ -93,6 +93,7 @@ fn info_is_one_page_without_what_identifies_anybody() {
             "firmware",
             "firmware_id",
             "imei",
+            "data_class_names",
             "data_classes",
             "max_sessions",
             "sim",
@@ -102,14 +103,15 @@ fn info_is_one_page_without_what_identifies_anybody() {
             "network",
             "packet_service",
             "signal",
+            "framing",
             "blocks",
             "at",
             "services",
             "not_told"
         ]
     );
-    assert_eq!(hidden["blocks"]["format"], "16");
-    assert_eq!(hidden["blocks"]["ndp"], "end");
+    assert_eq!(hidden["framing"]["format"], "16");
+    assert_eq!(hidden["framing"]["ndp"], "end");
     assert_eq!(hidden["not_told"], json!({}));
 }
 

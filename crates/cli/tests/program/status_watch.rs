@@ -98,7 +98,7 @@ fn the_live_view_is_drawn_and_left() {
         let seen = watch.until("q ends");
         assert!(seen.contains("\u{1b}[?1049h"), "an own screen: {seen:?}");
         assert!(
-            seen.contains("emulator") && seen.contains("NTBs up"),
+            seen.contains("HP lt4132") && seen.contains("NTBs"),
             "{seen:?}"
         );
         assert!(COLOURS.iter().any(|one| seen.contains(one)), "{seen:?}");
