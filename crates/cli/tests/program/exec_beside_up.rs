@@ -11,6 +11,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::forms;
 use crate::running::{PATIENCE, Up, succeeds, text};
 
 /// Runs a shell script by `exec`, with further options of its own.
@@ -185,7 +186,7 @@ fn descriptors_of_anything_else_are_refused() {
         rustix::net::sendmsg(&stream, &parts, &mut beside, SendFlags::NOSIGNAL).unwrap();
         let mut answer = String::new();
         BufReader::new(&stream).read_line(&mut answer).unwrap();
-        serde_json::from_str::<Value>(&answer).unwrap()
+        forms::told_by_socket(&answer)
     };
     for carries in ["\"packet\"", "\"frame\"", "{\"large\":4294967295}"] {
         let line = format!("{{\"command\":\"join\",\"carries\":{carries}}}\n");

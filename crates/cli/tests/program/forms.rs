@@ -61,6 +61,12 @@ pub fn lines(command: &str, text: impl AsRef<[u8]>) -> Vec<Value> {
     text.lines().map(|line| json(command, line)).collect()
 }
 
+/// Reads an answer of the control socket, which no command has printed.
+#[track_caller]
+pub fn told_by_socket(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+}
+
 /// Returns the command of a command line: its words up to the first that is none, as far as there is a schema.
 pub fn command_of(arguments: &[&str]) -> String {
     let known = succeeds(&uwwan(&["schema"]).output().unwrap());
