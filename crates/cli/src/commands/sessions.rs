@@ -122,7 +122,7 @@ pub struct DisconnectArguments {
 Examples:
   uwwan sessions                 those that are active, with their addresses
   uwwan sessions --all           every one the modem can have
-  uwwan sessions --json | jq '.[].addresses'")]
+  uwwan sessions --json | jq '.[].ip'")]
 pub struct SessionsArguments {
     /// Show inactive ones too
     #[arg(long)]

@@ -19,13 +19,16 @@ fn lines(output: &Output) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-fn objects(output: &Output) -> Vec<Value> {
-    forms::lines("capture show", lines(output).join("\n"))
+fn objects(command: &str, output: &Output) -> Vec<Value> {
+    forms::lines(command, lines(output).join("\n"))
 }
 
 #[test]
 fn a_story_of_the_kernel_is_understood() {
-    let entries = objects(&uwwan(&["capture", "show", "--json", KERNEL]));
+    let entries = objects(
+        "capture show",
+        &uwwan(&["capture", "show", "--json", KERNEL]),
+    );
     for kind in ["mbim", "ntb", "at", "control", "interrupt"] {
         assert!(entries.iter().any(|entry| entry["kind"] == kind), "{kind}");
     }
@@ -55,34 +58,33 @@ fn a_story_of_the_kernel_is_understood() {
 
 #[test]
 fn messages_and_ntbs_are_chosen_and_decoded() {
-    let connects = objects(&uwwan(&[
-        "mbim",
-        "decode",
-        KERNEL,
-        "--json",
-        "--service",
-        "basic_connect",
-        "--cid",
-        "12",
-    ]));
+    let connects = objects(
+        "mbim decode",
+        &uwwan(&[
+            "mbim",
+            "decode",
+            KERNEL,
+            "--json",
+            "--service",
+            "basic_connect",
+            "--cid",
+            "12",
+        ]),
+    );
     assert_eq!(connects.len(), 4, "two requests, two answers");
     assert_eq!(
         connects[0]["message"]["fields"]["access_string"],
         "telenor.smart"
     );
     assert_eq!(connects[1]["answers"], connects[0]["packet"]);
-    let all = objects(&uwwan(&["mbim", "decode", KERNEL, "--json"])).len();
+    let all = objects("mbim decode", &uwwan(&["mbim", "decode", KERNEL, "--json"])).len();
     let bad = uwwan(&["mbim", "decode", KERNEL, "--status", "bad", "--json"]);
     let bad = String::from_utf8(bad.stdout).unwrap().lines().count();
     assert!(bad < all && all > connects.len());
-    let out = objects(&uwwan(&[
-        "ntb",
-        "decode",
-        "--json",
-        "--direction",
-        "out",
-        KERNEL,
-    ]));
+    let out = objects(
+        "ntb decode",
+        &uwwan(&["ntb", "decode", "--json", "--direction", "out", KERNEL]),
+    );
     assert!(
         out.iter()
             .all(|ntb| ntb["direction"] == "out" && ntb["packet"].is_u64())
@@ -94,7 +96,10 @@ fn messages_and_ntbs_are_chosen_and_decoded() {
     assert_eq!(pings.count(), 5);
     // Nothing that identifies a person unless asked for.
     let caps = ["mbim", "decode", KERNEL, "--json", "--cid", "device_caps"];
-    let shown = objects(&uwwan(&[&caps[..], &["--show-personal"]].concat()));
+    let shown = objects(
+        "mbim decode",
+        &uwwan(&[&caps[..], &["--show-personal"]].concat()),
+    );
     let id = shown[1]["message"]["fields"]["device_id"].as_str().unwrap();
     assert_eq!(id.len(), 15);
     assert!(!lines(&uwwan(&caps)).concat().contains(id));

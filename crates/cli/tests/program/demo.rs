@@ -52,6 +52,7 @@ fn check(output: &Output, bytes: u64) {
         [
             "configuration",
             "ndp",
+            "ip",
             "addresses",
             "ping",
             "download",
@@ -78,7 +79,7 @@ fn check(output: &Output, bytes: u64) {
     let rungs = value["rungs"].as_array().unwrap();
     assert!(rungs.len() > 10, "{rungs:?}");
     for rung in rungs {
-        assert!(rung["name"].is_string() && rung["seconds"].as_f64().unwrap() >= 0.0);
+        assert!(rung["rung"].is_string() && rung["seconds"].as_f64().unwrap() >= 0.0);
     }
     assert!(value["seconds"].as_f64().unwrap() > 0.0);
 }

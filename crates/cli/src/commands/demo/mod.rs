@@ -397,10 +397,8 @@ impl Demo {
     fn take(&mut self, event: &Event) -> Result<(), Failure> {
         match event {
             Event::RungDone { rung, seconds, .. } => self.outcome.rungs.push(RungTime {
-                name: serde_json::to_value(rung)
-                    .ok()
-                    .and_then(|name| name.as_str().map(str::to_owned))
-                    .unwrap_or_default(),
+                rung: *rung,
+                name: *rung,
                 seconds: rounded(*seconds, 6),
             }),
             Event::Configuration { before, after } => {
@@ -412,6 +410,7 @@ impl Demo {
             Event::Session(event) => match &event.change {
                 SessionChange::Addresses(addresses) => {
                     self.outcome.addresses = addresses.list();
+                    self.outcome.ip = Some(addresses.clone());
                     self.addresses = addresses.clone();
                 }
                 SessionChange::Online { interface, .. } => self.interface.clone_from(interface),

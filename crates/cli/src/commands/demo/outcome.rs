@@ -2,7 +2,8 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use uwwan_modem::status::HostCalls;
+use uwwan_modem::Rung;
+use uwwan_modem::status::{Addresses, HostCalls};
 
 use crate::output::{bytes, mbit_s, rounded, seconds};
 
@@ -14,7 +15,10 @@ pub struct Outcome {
     pub configuration: Option<Switch>,
     /// Place of the NDP in NTBs to the modem: `end` or `front`.
     pub ndp: Option<String>,
-    /// Addresses of the host, with prefix lengths.
+    /// Addresses of the host.
+    pub ip: Option<Addresses>,
+    /// Addresses of `ip`, with prefix lengths.
+    #[schemars(extend("deprecated" = true))]
     pub addresses: Vec<String>,
     /// Counts and times of the echo requests.
     pub ping: Option<Ping>,
@@ -67,8 +71,11 @@ pub struct Transfer {
 /// A rung with its duration.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RungTime {
-    /// Name of the rung, as in `status --json`.
-    pub name: String,
+    /// Rung, as in `status --json`.
+    pub rung: Rung,
+    /// Copy of `rung`.
+    #[schemars(extend("deprecated" = true))]
+    pub name: Rung,
     /// Seconds that the rung took.
     pub seconds: f64,
 }
@@ -139,6 +146,7 @@ mod tests {
                 after: 3,
             }),
             ndp: Some("end".into()),
+            ip: None,
             addresses: vec!["10.0.0.1/30".into()],
             ping: Some(Ping {
                 sent: 10,
@@ -148,7 +156,8 @@ mod tests {
             download: Some(Transfer::new(1_000_000, Duration::from_millis(100))),
             upload: Some(Transfer::new(1_000_000, Duration::from_millis(200))),
             rungs: vec![RungTime {
-                name: "found".into(),
+                rung: Rung::Found,
+                name: Rung::Found,
                 seconds: 0.01,
             }],
             seconds: 2.5,
@@ -162,7 +171,7 @@ mod tests {
     fn the_json_has_the_documented_shape() {
         assert_eq!(
             serde_json::to_string(&good()).unwrap(),
-            r#"{"configuration":{"before":2,"after":3},"ndp":"end","addresses":["10.0.0.1/30"],"ping":{"sent":10,"received":10,"rtt_ms_median":0.25},"download":{"bytes":1000000,"mbit_s":80.0},"upload":{"bytes":1000000,"mbit_s":40.0},"rungs":[{"name":"found","seconds":0.01}],"seconds":2.5,"tun_mode":"plain","host_calls":{"reads":0,"writes":0,"cut":0,"merged":0,"moved_bytes":0,"damaged":0,"superseded_acks":0}}"#
+            r#"{"configuration":{"before":2,"after":3},"ndp":"end","ip":null,"addresses":["10.0.0.1/30"],"ping":{"sent":10,"received":10,"rtt_ms_median":0.25},"download":{"bytes":1000000,"mbit_s":80.0},"upload":{"bytes":1000000,"mbit_s":40.0},"rungs":[{"rung":"found","name":"found","seconds":0.01}],"seconds":2.5,"tun_mode":"plain","host_calls":{"reads":0,"writes":0,"cut":0,"merged":0,"moved_bytes":0,"damaged":0,"superseded_acks":0}}"#
         );
     }
 

@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn numbers_and_addresses_of_people_go_and_the_rest_stays() {
         let mut identities = Identities::default();
-        let mut serial = *b"SN-4711";
+        let mut serial = *b"SN-47110815-0042";
         identities.ascii(Kind::Serial, &mut serial);
         let sweep = Sweep::new(&identities);
         let mut scrubbed = |text: &str| scrub(text, &sweep, &mut identities);
@@ -110,7 +110,7 @@ mod tests {
                 "imei=490154203237518, +4722334455",
                 &["490154203237518", "22334455"],
             ),
-            ("serial number SN4711", &["4711"]),
+            ("serial number SN471108150042", &["4711", "0042"]),
         ] {
             let new = scrubbed(text);
             for gone in gone {
