@@ -135,8 +135,7 @@ from_inside() {
 }
 
 # reaches_nothing NAME OTHER OWN: whether the process of an instance can open what it needs and neither the
-# nodes of another USB device, of a controller or of its own, nor what else it has nothing to do with. (The
-# unit's filter ends a process that calls ptrace.)
+# nodes of another USB device, of a controller or of its own, nor what else it has nothing to do with.
 reaches_nothing() {
   local nodes=("$2" /dev/bus/usb/001/001 "$3") opened answers
   ls "${nodes[@]}" || return 1
@@ -161,6 +160,26 @@ configured_by_networkd() { ip -o -4 addr show dev "$1" | grep -q 192.0.2.200; }
 
 # applied INTERFACE: addresses and routes, of which the lifetimes are left out.
 applied() { ip -o addr show dev "$1" | sed 's/ *valid_lft.*//' && ip route show dev "$1" && ip -6 route show dev "$1"; }
+
+# ptrace(PTRACE_ATTACH) of a process that is not there (x86-64), which answers ESRCH where nothing refuses it.
+trace='((long (*)())syscall)(101, 16, 0x3ffffff, 0, 0)'
+
+# may_not_trace NAME: whether the kernel refuses the call to the process of an instance: EPERM.
+may_not_trace() {
+  local answers
+  answers=$(from_inside "$1" "$trace" '*((int *(*)())__errno_location)()')
+  [[ $(xargs <<<"$answers") == '-1 1' ]] || {
+    echo "$answers"
+    return 1
+  }
+}
+
+# ended_by_tracing NAME: whether the unit's filter, which is stricter, ends the process of an instance that
+# makes the call.
+ended_by_tracing() {
+  from_inside "$1" "$trace"
+  tail -n 8 "$logs/gdb" | grep -q SIGSYS
+}
 
 stopped() { [[ $(property "$1" ActiveState) == inactive && $(property "$1" Result) == success ]]; }
 
@@ -249,6 +268,9 @@ check 'the second one, too' of_status "$second" .online
 # The first one's watchdog does not wait for a debugger.
 check 'taken over, the second one reaches no other device' reaches_nothing second "$(node_of "$first")" "$(node_of "$second")"
 check 'and goes on' of_status "$second" .online
+main=$(main_pid second)
+check 'a call of ptrace ends it' ended_by_tracing second
+check 'it is restarted, and online, too' wait_for 60 again second "$second" "$main" || journal second
 check 'the second stops' timeout 60 systemctl stop uwwan@second
 check 'cleanly' stopped second
 check 'the first goes on' of_status "$first" .online
@@ -287,6 +309,8 @@ systemctl stop systemd-networkd.socket systemd-networkd
 check 'by root: the driver is uwwan' test "$(field_of "$(driver_of_up)" Uid | cut -f1)" = "$(id -u uwwan)"
 check 'by root: its directory, too' test "$(stat -c %U "/run/uwwan/$first")" = uwwan
 echo "# processes $("$program" status --device "$first" --json | jq -c .processes)"
+check 'by root: the driver may not call ptrace' may_not_trace "$first"
+check 'by root: it goes on' of_status "$first" .online
 check 'by root: the driver is killed' kill -KILL "$(driver_of_up)"
 result=0
 wait "$up_pid" || result=$?
