@@ -281,7 +281,10 @@ impl Target {
     /// When there is no AT port, and when none answers.
     pub fn at(&self, role: Option<SerialRole>) -> Result<AtClient, Failure> {
         match self {
-            Self::Running(entry) => AtClient::through(&entry.at_socket()).map_err(|_| {
+            Self::Running(entry) => AtClient::through(&entry.at_socket()).map_err(|failure| {
+                if failure.kind != FailureKind::NotRunning {
+                    return failure;
+                }
                 let what = "the running uwwan does not have the AT port";
                 Failure::new(FailureKind::Missing, what)
                     .at(entry.at_socket().display().to_string())
@@ -350,5 +353,40 @@ impl Modem {
                 client.status().ok()?.decode().ok()
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn an_at_port_for_others_is_told_apart_from_none() {
+        let base = tempfile::tempdir().unwrap();
+        let directory = base.path().join("modem");
+        std::fs::create_dir(&directory).unwrap();
+        let failure = || {
+            let entry = Entry {
+                device: "modem".into(),
+                links: Vec::new(),
+                socket: directory.join("control"),
+            };
+            Target::Running(entry).at(None).err().unwrap()
+        };
+        let missing = failure();
+        assert_eq!(missing.kind, FailureKind::Missing, "{missing}");
+        let socket = directory.join("at.socket");
+        let _listener = UnixListener::bind(&socket).unwrap();
+        // Root is let in everywhere, and keeps away from what another user has made.
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(base.path(), Some(12345), None).unwrap();
+        } else {
+            std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0)).unwrap();
+        }
+        let refused = failure();
+        assert_eq!(refused.kind, FailureKind::Permission, "{refused}");
     }
 }
