@@ -12,11 +12,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::fs::Access;
+use rustix::process::{Pid, Signal};
 use serde::Deserialize;
 use uwwan_modem::host::{HostConfig, HostControl, HostEnd, HostNews, HostProvider};
 use uwwan_modem::status::{self, Addresses};
@@ -43,6 +44,24 @@ struct Started;
 impl Drop for Started {
     fn drop(&mut self) {
         STARTED.store(false, Ordering::SeqCst);
+    }
+}
+
+/// The process group of that hook.
+static GROUP: Mutex<Option<Pid>> = Mutex::new(None);
+/// Whether `up` ends, and such a hook with it.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+fn group() -> MutexGuard<'static, Option<Pid>> {
+    GROUP.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends the hook that nobody waits for, with what it has started in its process group. None of that kind
+/// goes on afterwards.
+fn end_started() {
+    ENDING.store(true, Ordering::SeqCst);
+    if let Some(group) = *group() {
+        let _ = rustix::process::kill_process_group(group, Signal::KILL);
     }
 }
 
@@ -232,6 +251,11 @@ impl Hooks {
     /// # Errors
     /// [`FailureKind::Host`] when it is changed by others, cannot be started, takes too long or fails.
     pub fn run(&self, hook: Hook, facts: &Facts) -> Result<(), Failure> {
+        self.run_to_its_end(hook, facts, false)
+    }
+
+    /// Runs a hook, `started` for one that nobody waits for.
+    fn run_to_its_end(&self, hook: Hook, facts: &Facts, started: bool) -> Result<(), Failure> {
         let words = self.words(hook);
         let Some((program, arguments)) = words.split_first() else {
             return Ok(());
@@ -257,9 +281,23 @@ impl Hooks {
             .process_group(0)
             .spawn()
             .map_err(|error| failed(format!("it cannot be started: {error}")))?;
+        let leader = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        if started {
+            *group() = leader;
+            if ENDING.load(Ordering::SeqCst) {
+                end_started();
+            }
+        }
         let begun = Instant::now();
         loop {
-            match child.try_wait() {
+            // Once it was waited for, its number may be another's.
+            let mut group = started.then(group);
+            let ended = child.try_wait();
+            if let (Some(group), false) = (&mut group, matches!(ended, Ok(None))) {
+                **group = None;
+            }
+            drop(group);
+            match ended {
                 Ok(Some(status)) if status.success() => return Ok(()),
                 Ok(Some(status)) => return Err(failed(format!("it ended with {status}"))),
                 Ok(None) if begun.elapsed() < self.limit() => std::thread::sleep(LOOK),
@@ -268,11 +306,15 @@ impl Hooks {
             }
         }
         // What it has started goes with it.
-        let group = i32::try_from(child.id()).ok();
-        if let Some(group) = group.and_then(rustix::process::Pid::from_raw) {
-            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        let mut group = started.then(group);
+        if let Some(leader) = leader {
+            let _ = rustix::process::kill_process_group(leader, Signal::KILL);
         }
         let _ = child.wait();
+        if let Some(group) = &mut group {
+            **group = None;
+        }
+        drop(group);
         let seconds = self.limit().as_secs();
         Err(
             failed(format!("it took longer than {seconds} s and was ended"))
@@ -280,7 +322,7 @@ impl Hooks {
         )
     }
 
-    /// Starts a hook without waiting for it. The failure can be read from the pipe as JSON; one that
+    /// Starts a hook without waiting for it; it ends with `up` at the latest. The failure can be read from the pipe as JSON; one that
     /// ends well leaves it empty.
     ///
     /// # Errors
@@ -295,7 +337,7 @@ impl Hooks {
             .name("hook".into())
             .spawn(move || {
                 let _started = Started;
-                if let Err(failure) = hooks.run(hook, &facts)
+                if let Err(failure) = hooks.run_to_its_end(hook, &facts, true)
                     && let Ok(text) = serde_json::to_vec(&failure)
                 {
                     // Whoever has asked may be gone.
@@ -373,6 +415,7 @@ pub struct AfterDown {
 
 impl Drop for AfterDown {
     fn drop(&mut self) {
+        end_started();
         if let Err(failure) = self.hooks.run(Hook::AfterDown, &self.facts) {
             tracing::warn!("{failure}");
         }

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::forms;
 use crate::running::{PATIENCE, PROGRAM, bare, succeeds, uwwan};
@@ -153,6 +153,25 @@ fn hooks_run_after_the_driver_was_killed() {
         moments,
         ["before-up", "after-up", "before-down", "after-down"]
     );
+}
+
+#[test]
+fn a_hook_that_still_runs_ends_with_up() {
+    let hook = "#!/bin/sh\nsleep 600 &\necho \"$!\" >>\"${0%/*}/said\"\nwait\n";
+    let table = "device = 'emulator'\nsettle = 0.2\n[hooks]\nafter-up = ['hook']\ntimeout = 60\n";
+    let folder = folder(hook, table);
+    let up = Up::start(up(folder.path()));
+    wait_for(folder.path(), 1);
+    let process = said(folder.path()).remove(0).remove(0);
+    up.down(folder.path());
+    let start = Instant::now();
+    // One that has ended may still be waited for.
+    while fs::read_to_string(format!("/proc/{process}/stat"))
+        .is_ok_and(|stat| !stat.contains(") Z "))
+    {
+        assert!(start.elapsed() < PATIENCE, "process {process} goes on");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]
