@@ -3,7 +3,8 @@
 //! Bring-up runs through most of the program once: the command line, the quirk table, descriptors, every
 //! service of MBIM, netlink. The kernel keeps each page of it mapped that was touched, and fifteen beside
 //! it (`fault_around_bytes`), so that over 10 MiB of text and constants stand in a process that goes on
-//! to need less than one. Pages of files that were only read can be let go at no cost: what is needed
+//! to need less than one. It is let go of when a session comes online, when bring-up has not quite ended,
+//! and with each measurement of data use, a minute apart. Pages of files that were only read can be let go at no cost: what is needed
 //! again comes from the page cache.
 #![allow(unsafe_code)]
 

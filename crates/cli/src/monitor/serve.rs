@@ -89,6 +89,8 @@ impl Answer for Server {
             Request::Use { uplink, downlink } => {
                 let device = self.devices.described();
                 let entry = self.files.keep_usage(&device, (uplink, downlink))?;
+                // Nothing else happens regularly.
+                resident::let_go_of_the_program();
                 Ok(Reply {
                     usage: Some(entry),
                     ..Reply::default()

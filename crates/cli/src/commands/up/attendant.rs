@@ -111,6 +111,8 @@ impl Attendant {
         let now = Instant::now();
         if self.metering.is_due(now) {
             self.measure(now);
+            // What came back since is for the most part what is needed once.
+            resident::let_go_of_the_program();
         }
         if let Some(at) = self
             .telling
