@@ -384,7 +384,7 @@ mod tests {
         if rustix::process::geteuid().is_root() {
             std::os::unix::fs::chown(base.path(), Some(12345), None).unwrap();
         } else {
-            std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0)).unwrap();
+            std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o000)).unwrap();
         }
         let refused = failure();
         assert_eq!(refused.kind, FailureKind::Permission, "{refused}");
