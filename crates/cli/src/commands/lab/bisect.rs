@@ -1,12 +1,131 @@
 //! The boundary of a setting: the least that works, or the largest.
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_modem::status::FramingStatus;
 
 use super::bench::Bench;
 use super::cell::{Cell, Dimension};
 use super::outcome::{Outcome, Result as Trial};
-use crate::checks::bad;
-use crate::failure::Failure;
+use super::subject::Common;
+use crate::checks::{bad, words};
+use crate::failure::{Failure, FailureKind};
+use crate::output::{note, say, say_json};
+
+/// Arguments of `lab bisect`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan lab bisect settle --device emulator --knob settle_ms=300
+  uwwan lab bisect block-size --device emulator
+  uwwan lab bisect max-datagrams --from 1 --to 200 -- --apn internet
+  uwwan lab bisect max-datagrams --to 2000 --beyond     more than the modem announced
+
+It looks for the least settle pause, or for the largest of the others, at which every trial is delivered. All
+values between the boundary and the good end are taken to work.")]
+pub struct BisectArguments {
+    /// Setting whose boundary is looked for
+    #[arg(value_name = "SETTING", value_parser = words(Boundary::VALUES))]
+    boundary: Boundary,
+    #[command(flatten)]
+    common: Common,
+    /// Least value: settle in milliseconds, sizes in bytes [default: 0, 2048 or 1]
+    #[arg(long, value_name = "N")]
+    from: Option<u32>,
+    /// Largest value [default: 2000 ms, 65536 or 131072 bytes, 1000 datagrams]
+    #[arg(long, value_name = "N")]
+    to: Option<u32>,
+    /// Distance of values that are told apart [default: 10 ms, 512 bytes, 1 datagram]
+    #[arg(long, value_name = "N")]
+    step: Option<u32>,
+    /// Trials of each value, all of which have to be delivered
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    tries: u32,
+    /// Let the value exceed what the modem announced
+    #[arg(long)]
+    beyond: bool,
+    /// Print the result as one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// A boundary, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Bisected {
+    /// Device with its name.
+    device: String,
+    /// Copy of `device`.
+    #[schemars(extend("deprecated" = true))]
+    modem: String,
+    /// Unit of the values.
+    unit: &'static str,
+    /// Last value that works; null when there is none.
+    boundary: Option<u32>,
+    /// Whether it is the least that works, or the largest.
+    least: bool,
+    /// Values that were tried, in order.
+    tried: Vec<Tried>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Fails when an option makes no sense, when there is no modem, or when a file cannot be written.
+pub fn run(arguments: &BisectArguments) -> Result<(), Failure> {
+    let boundary = arguments.boundary;
+    let (from, to, step) = boundary.usual();
+    let (mut bench, about) = arguments.common.bench(arguments.beyond)?;
+    let search = Search {
+        boundary,
+        from: arguments.from.unwrap_or(from),
+        to: arguments.to.unwrap_or(to),
+        step: arguments.step.unwrap_or(step),
+        tries: arguments.tries,
+        beside: &[],
+    };
+    let unit = boundary.unit();
+    let mut tried = Vec::new();
+    let found = search.run(&mut bench, |value| {
+        if !arguments.json {
+            let detail = match value.last.detail.as_str() {
+                "" => String::new(),
+                detail => format!(" ({})", crate::output::plain(detail)),
+            };
+            let word = value.last.outcome.word();
+            say(format!("{:>8} {unit}  {word}{detail}", value.value))?;
+            if !value.last.capture.is_empty() {
+                note(format!("captured in {}", value.last.capture));
+            }
+        }
+        tried.push(value.clone());
+        Ok(())
+    })?;
+    bench.stop();
+    if arguments.json {
+        return say_json(&Bisected {
+            device: about.to_string(),
+            modem: about.to_string(),
+            unit,
+            boundary: found,
+            least: boundary.is_least(),
+            tried,
+        });
+    }
+    let which = if boundary.is_least() {
+        "least"
+    } else {
+        "largest"
+    };
+    match found {
+        Some(value) => say(format!("the {which} that works: {value} {unit}")),
+        None => Err(Failure::new(FailureKind::NoTraffic, "there is no boundary to find")
+            .because(format!(
+                "the value that was taken for good does not work: {}",
+                tried.last().map_or("", |value| value.last.outcome.word())
+            ))
+            .next("choose another range with --from and --to, or find out by uwwan lab discover what is needed")),
+    }
+}
 
 /// Setting whose boundary is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +195,7 @@ impl Boundary {
 }
 
 /// Value that was tried.
-#[derive(Debug, Clone, serde::Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Tried {
     /// Value.
     pub value: u32,

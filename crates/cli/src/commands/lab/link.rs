@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, select, unbounded};
+use uwwan_modem::raw::{Listener, To};
 use uwwan_modem::status::{FramingStatus, Traffic};
 use uwwan_modem::{Event, Handle, Modem, Options, Rung, Selector};
 use uwwan_usb::device::Backend;
@@ -185,6 +186,14 @@ impl Link {
                 "the data path does not take another layout",
             )),
         }
+    }
+
+    /// Sends NTBs as they are, and returns what tells what comes of it for as long as `wait`.
+    ///
+    /// # Errors
+    /// [`FailureKind::Usage`] when they are none or too many.
+    pub fn send_raw(&self, ntbs: Vec<Vec<u8>>, wait: Duration) -> Result<Listener, Failure> {
+        self.handle.send_raw(To::Data, ntbs, wait, None)
     }
 
     /// Returns the host's end.
