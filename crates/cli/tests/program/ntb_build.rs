@@ -207,3 +207,47 @@ fn what_makes_no_sense_is_refused_with_its_place() {
         assert!(output.stdout.is_empty());
     }
 }
+
+#[test]
+fn a_modem_that_nobody_runs_is_brought_online_for_ntbs() {
+    let base = tempfile::tempdir().unwrap();
+    let send = |ntbs: &[&str], more: &[&str]| {
+        let output = running::uwwan(&["ntb", "send", "--device", "emulator"])
+            .env("UWWAN_RUNTIME_DIR", base.path())
+            .args(ntbs)
+            .args(more)
+            .output()
+            .unwrap();
+        let told: Vec<Value> = running::text(&output.stdout)
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect();
+        (output, told)
+    };
+    let (output, told) = send(&["ffff"], &["--json", "--wait", "0"]);
+    running::succeeds(&output);
+    assert_eq!(told[0]["event"], "online", "{told:?}");
+    let own = told[0]["addresses"]["ipv4"]["address"].as_str().unwrap();
+    let gateway = told[0]["addresses"]["gateway4"].as_str().unwrap();
+    let ping = format!("{own},{gateway}");
+    let ntb = good(&["ntb", "build", "--ping", &ping], b"");
+    let more = [
+        "--json", "--wait", "30", "--count", "1", "--", "--ntb", "32",
+    ];
+    let (output, told) = send(&[&ntb], &more);
+    running::succeeds(&output);
+    let sent = told.iter().find(|told| told["event"] == "sent").unwrap();
+    assert_eq!(sent["error"], Value::Null, "{told:?}");
+    let answer = format!("{gateway} > {own} ICMP");
+    let answered = told.iter().any(|told| {
+        let datagrams = told["ntb"]["datagrams"].as_array().into_iter().flatten();
+        let mut about = datagrams.map(|datagram| &datagram["about"]);
+        told["event"] == "came" && about.any(|about| about == answer.as_str())
+    });
+    assert!(answered, "{told:?}");
+    // A modem that does not come online is told.
+    let (refused, _) = send(&["ffff"], &["--knob", "connect_status=2"]);
+    let error = running::text(&refused.stderr);
+    assert!(!refused.status.success(), "{error}");
+    assert!(error.contains("does not come online"), "{error}");
+}

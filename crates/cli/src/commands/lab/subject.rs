@@ -96,7 +96,7 @@ impl Common {
         let candidate = match self.device {
             // Nothing but this process has it.
             Some(Device::Emulator) => candidates::select(backend.as_ref(), &selector)?,
-            _ => candidates::usable(backend.as_ref(), &selector, false)?,
+            _ => candidates::usable(backend.as_ref(), &selector, false, None)?,
         };
         if candidate.is_ethernet() {
             return Err(

@@ -26,7 +26,7 @@ enum Command {
     /// Build an NTB, a correct one or one that is wrong as you say
     Build(Box<build::Arguments>),
     /// Have a running `up` send NTBs, and show what comes back
-    Send(send::Arguments),
+    Send(Box<send::Arguments>),
 }
 
 /// Runs a subcommand of `ntb`.

@@ -1,19 +1,29 @@
 //! `uwwan ntb send` puts NTBs on the bulk OUT endpoint of a modem that is online.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
+use crossbeam_channel::Receiver;
 use schemars::JsonSchema;
 use serde::Serialize;
-use uwwan_modem::raw::{Heard, To};
+use uwwan_modem::client::StatusClient;
+use uwwan_modem::raw::{Heard, Listener, To};
+use uwwan_modem::status::Addresses;
 
 use super::decode::{Direction, Seen, Shown};
 use crate::checks::within;
+use crate::commands::lab::link::{Link, NotUp, Subject, interrupted};
 use crate::failure::{Failure, FailureKind};
 use crate::hex;
 use crate::input;
 use crate::output::{note, rounded, say, say_json, seconds};
-use crate::running;
+use crate::reach::{Reach, Target, interrupts};
+use crate::settings::Settings;
+use crate::spinner::Spinner;
+
+/// Longest time for which MBIM_OPEN may stay unanswered at the first attempt.
+const OPEN_TIME: Duration = Duration::from_secs(20);
+/// Time within which Ctrl-C is heeded.
+const HEED: Duration = Duration::from_millis(100);
 
 /// Arguments of `ntb send`.
 #[derive(Debug, clap::Args)]
@@ -24,10 +34,14 @@ Examples:
   uwwan ntb send a.ntb b.ntb --wait 5 --hex   one after another
   uwwan ntb build --from trace.pcapng | uwwan ntb send - --json
 
+  uwwan ntb send front.ntb -- --apn internet  where no uwwan up runs
+
 The running uwwan up sends them, one transfer each, whatever they hold; only who owns it may have it do so. It
 pauses its own sending for that moment, and goes on whatever becomes of the NTBs. What comes is shown and delivered
-to the host as well; traffic of others is among it. Without a running up there is no data session to send on: start
-one, with --device emulator on the emulated modem.
+to the host as well; traffic of others is among it.
+
+Where no up runs, the modem is brought online for it, with the options of up that follow --, and left as it was
+found. The host has no interface then: nothing is sent but the NTBs, and what comes is only shown.
 
 The exit status is 7 when the device does not take an NTB. That nothing comes back is no failure: firmware takes
 NTBs and swallows them.")]
@@ -47,18 +61,25 @@ pub struct Arguments {
     /// Print JSON, one object a line
     #[arg(long)]
     json: bool,
-    /// Which, when several run: its port as `uwwan list` shows it, or `emulator`
-    #[arg(long, short, value_name = "PORT")]
-    device: Option<String>,
-    /// Where running modems keep their control sockets
-    #[arg(long, value_name = "DIR", env = "UWWAN_RUNTIME_DIR")]
-    runtime_dir: Option<PathBuf>,
+    #[command(flatten)]
+    reach: Reach,
+    /// Seconds within which the modem must be online, where no uwwan up runs
+    #[arg(long, value_name = "SECONDS", default_value_t = 180.0)]
+    online_wait: f64,
+    /// Options of `uwwan up` with which the modem is brought online, such as --apn and --pin-file
+    #[arg(last = true, value_name = "OPTION OF UP")]
+    up: Vec<String>,
 }
 
 /// What came of NTBs that were sent as they are, as JSON.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Told {
+    /// The modem was brought online.
+    Online {
+        /// Addresses that the network gave.
+        addresses: Addresses,
+    },
     /// A transfer ended.
     Sent {
         /// Number of the transfer, from 0.
@@ -100,7 +121,8 @@ pub enum Told {
 /// Has the NTBs sent and shows what comes.
 ///
 /// # Errors
-/// Fails when no `up` runs or this user may not order it, and when the device does not take an NTB.
+/// Fails when this user may not order the running `up`, when none runs and the modem cannot be brought
+/// online, and when the device does not take an NTB.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     within("wait", arguments.wait, 0.0, 600.0)?;
     let ntbs: Vec<Vec<u8>> = arguments
@@ -108,19 +130,148 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         .iter()
         .map(|ntb| input::read(ntb))
         .collect::<Result<_, _>>()?;
-    let client = running::status(
-        arguments.runtime_dir.as_deref(),
-        arguments.device.as_deref(),
-    )
-    .map_err(|failure| match failure.kind {
-        FailureKind::Missing => {
-            failure.because("NTBs are carried by a data session, which a running uwwan up holds")
-        }
-        _ => failure,
-    })?;
     let wait = Duration::from_secs_f64(arguments.wait);
+    match arguments.way()? {
+        Way::Through(client) => show(
+            arguments,
+            ntbs.len(),
+            client.send_raw(To::Data, &ntbs, wait)?,
+        ),
+        Way::Online(link, interrupted) => {
+            tell_online(arguments, &link.host().addresses())?;
+            let count = ntbs.len();
+            let result = link.send_raw(ntbs, wait).and_then(|listener| {
+                show(
+                    arguments,
+                    count,
+                    Heeding {
+                        listener,
+                        interrupted,
+                    },
+                )
+            });
+            link.stop();
+            result
+        }
+    }
+}
+
+/// The way of the NTBs to the modem.
+enum Way {
+    /// Through the running `up`.
+    Through(StatusClient),
+    /// This process has brought the modem online. The channel receives Ctrl-C.
+    Online(Link, Receiver<i32>),
+}
+
+/// What is heard of the NTBs, until Ctrl-C.
+struct Heeding {
+    listener: Listener,
+    interrupted: Receiver<i32>,
+}
+
+impl Iterator for Heeding {
+    type Item = Result<Heard, Failure>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if self.interrupted.try_recv().is_ok() {
+                return Some(Err(interrupted()));
+            }
+            match self.listener.wait(HEED) {
+                Ok(Some(event)) => return Some(Ok(event)),
+                Ok(None) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+impl Arguments {
+    fn way(&self) -> Result<Way, Failure> {
+        within("online-wait", self.online_wait, 1.0, 3600.0)?;
+        let mut options = Settings::from_words(&self.up)?.options()?;
+        let (backend, selector, settle) = match self.reach.target()? {
+            Target::Running(entry) => {
+                if !self.up.is_empty() {
+                    let what = "an option makes no sense";
+                    return Err(Failure::new(FailureKind::Usage, what)
+                        .at(self.up.join(" "))
+                        .because("a running uwwan has the modem online already")
+                        .next("leave out what follows --"));
+                }
+                return Ok(Way::Through(StatusClient::connect(&entry.socket)?));
+            }
+            Target::Device {
+                backend,
+                selector,
+                settle,
+            } => (backend, selector, settle),
+        };
+        options.settle = options.settle.or(settle);
+        // From here on Ctrl-C gives the modem back first.
+        let interrupts = interrupts()?;
+        let subject = Subject {
+            backend,
+            selector,
+            online_time: Duration::from_secs_f64(self.online_wait),
+            open_time: OPEN_TIME,
+            interrupted: interrupts.clone(),
+        };
+        let spinner = Spinner::new("bringing the modem online");
+        let link = subject.start(&options);
+        drop(spinner);
+        match link {
+            Ok(link) => Ok(Way::Online(link, interrupts)),
+            Err(NotUp::Interrupted) => Err(interrupted()),
+            Err(NotUp::Failed(failure)) => Err(failure),
+            Err(NotUp::Rung(rung, why)) => Err(Failure::new(
+                FailureKind::Refused,
+                "the modem does not come online",
+            )
+            .at(rung.to_string())
+            .because(why)
+            .next("uwwan up tells more, and tries longer; uwwan ntb send then uses it")),
+        }
+    }
+}
+
+/// Tells the addresses that the network gave, from which datagrams have to come that it takes.
+fn tell_online(arguments: &Arguments, addresses: &Addresses) -> Result<(), Failure> {
+    if arguments.json {
+        return say_json(&Told::Online {
+            addresses: addresses.clone(),
+        });
+    }
+    let four = addresses.ipv4.map(|own| own.address.to_string());
+    let six = addresses.ipv6.map(|own| own.address.to_string());
+    let gateways = [
+        addresses.gateway4.map(|gateway| gateway.to_string()),
+        addresses.gateway6.map(|gateway| gateway.to_string()),
+    ];
+    let list = |of: &[Option<String>]| {
+        let known: Vec<&str> = of.iter().flatten().map(String::as_str).collect();
+        match known.is_empty() {
+            true => "none".to_owned(),
+            false => known.join(" and "),
+        }
+    };
+    note(format!(
+        "online: address {}, gateway {}",
+        list(&[four, six]),
+        list(&gateways)
+    ));
+    Ok(())
+}
+
+/// Shows what comes of so many NTBs.
+fn show(
+    arguments: &Arguments,
+    count: usize,
+    events: impl Iterator<Item = Result<Heard, Failure>>,
+) -> Result<(), Failure> {
     let (mut came, mut sent, mut refused) = (0, 0, None);
-    for event in client.send_raw(To::Data, &ntbs, wait)? {
+    for event in events {
         match event? {
             Heard::Sent {
                 transfer,
@@ -159,16 +310,16 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         // An answer may come before the end of the transfer that it answers is told, and what is not sent
         // when nobody listens any more is not sent at all.
-        let all_sent = sent == ntbs.len() || refused.is_some();
-        if all_sent && arguments.count.is_some_and(|count| came >= count) {
+        let all_sent = sent == count || refused.is_some();
+        if all_sent && arguments.count.is_some_and(|enough| came >= enough) {
             break;
         }
     }
     if let Some((transfer, error)) = refused {
         let failure = Failure::new(FailureKind::Refused, "the device does not take an NTB")
-            .at(&*arguments.ntbs[transfer.min(ntbs.len() - 1)])
+            .at(arguments.ntbs.get(transfer).map_or("", String::as_str))
             .because(error);
-        return Err(match ntbs.len() - sent {
+        return Err(match count.saturating_sub(sent) {
             0 => failure,
             left => failure.because(format!("{left} behind it were not sent")),
         });
