@@ -234,11 +234,25 @@ pub fn v6(session: u8) -> V6 {
     }
 }
 
-/// Returns the IPv4 addresses of a data session, as the knobs have them for session 0.
+/// Returns the IPv4 addresses of a data session, as the knobs have them.
 pub(crate) fn v4_of(session: u8, knobs: &Knobs) -> V4 {
     let usual = v4(session);
     if session != 0 {
-        return usual;
+        let Some(known) = knobs.session_addresses.of(session, true) else {
+            return usual;
+        };
+        let (IpAddr::V4(address), gateway) = (known.address, known.gateway) else {
+            return usual;
+        };
+        return V4 {
+            address,
+            gateway: match gateway {
+                Some(IpAddr::V4(gateway)) => gateway,
+                // The other one of the network of four addresses.
+                _ => (u32::from(address) ^ 3).into(),
+            },
+            ..usual
+        };
     }
     V4 {
         address: knobs.ipv4_address.unwrap_or(usual.address),
@@ -250,11 +264,22 @@ pub(crate) fn v4_of(session: u8, knobs: &Knobs) -> V4 {
     }
 }
 
-/// Returns the IPv6 addresses of a data session, as the knobs have them for session 0.
+/// Returns the IPv6 addresses of a data session, as the knobs have them.
 pub(crate) fn v6_of(session: u8, knobs: &Knobs) -> V6 {
     let usual = v6(session);
     if session != 0 {
-        return usual;
+        let known = knobs.session_addresses.of(session, false);
+        return match known.map(|known| (known.address, known.gateway)) {
+            Some((IpAddr::V6(address), gateway)) => V6 {
+                address,
+                gateway: match gateway {
+                    Some(IpAddr::V6(gateway)) => gateway,
+                    _ => usual.gateway,
+                },
+                ..usual
+            },
+            _ => usual,
+        };
     }
     V6 {
         address: knobs.ipv6_address.unwrap_or(usual.address),
@@ -275,7 +300,17 @@ pub fn link_local(address: Ipv6Addr) -> Ipv6Addr {
 /// Returns the data session that an IP packet for the host belongs to, by its destination: the session
 /// with that IPv4 address or that IPv6 prefix, and session 0 for all else.
 pub(crate) fn session_of(packet: &[u8], knobs: &Knobs) -> u8 {
-    match destination(packet) {
+    let destination = destination(packet);
+    let meant = |own: IpAddr| match (own, destination) {
+        (IpAddr::V4(own), Some(IpAddr::V4(to))) => own == to,
+        (IpAddr::V6(own), Some(IpAddr::V6(to))) => own.segments()[..4] == to.segments()[..4],
+        _ => false,
+    };
+    let mut further = knobs.session_addresses.iter();
+    if let Some(known) = further.find(|known| meant(known.address)) {
+        return known.session;
+    }
+    match destination {
         Some(IpAddr::V4(address)) if knobs.ipv4_address == Some(address) => 0,
         Some(IpAddr::V6(address))
             if knobs
@@ -319,6 +354,43 @@ fn destination(packet: &[u8]) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn other_sessions_have_the_addresses_they_are_told() {
+        let text = "1:100.65.0.9-100.65.0.10+1:2001:db8:1::5+2:100.66.0.5";
+        let mut knobs = Knobs::default();
+        knobs.set("session_addresses", text).unwrap();
+        assert_eq!(knobs.to_string(), format!("session_addresses={text}"));
+        let addresses = |session| {
+            let (four, six) = (v4_of(session, &knobs), v6_of(session, &knobs));
+            [
+                four.address.to_string(),
+                four.gateway.to_string(),
+                six.address.to_string(),
+            ]
+        };
+        assert_eq!(addresses(1), ["100.65.0.9", "100.65.0.10", "2001:db8:1::5"]);
+        assert_eq!(addresses(2)[..2], ["100.66.0.5", "100.66.0.6"]);
+        assert_eq!(v4_of(3, &knobs), v4(3));
+        let to = |address: Ipv4Addr| {
+            let mut packet = vec![0x45; 20];
+            packet[16..20].copy_from_slice(&address.octets());
+            session_of(&packet, &knobs)
+        };
+        assert_eq!(to([100, 65, 0, 9].into()), 1);
+        assert_eq!(to([100, 66, 0, 5].into()), 2);
+        assert_eq!(to(v4(3).address), 3);
+        assert_eq!(to(v4(0).address), 0);
+        for wrong in [
+            "0:10.0.0.1",
+            "1",
+            "1:x",
+            "1:10.0.0.1-2001:db8::1",
+            "1:10.0.0.1+",
+        ] {
+            assert!(knobs.set("session_addresses", wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn session_0_has_the_addresses_of_the_post() {

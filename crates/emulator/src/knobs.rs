@@ -16,7 +16,8 @@ use thiserror::Error;
 pub use info::{Effect, Kind, KnobInfo};
 pub use value::{
     AddressAnswer, ArpManner, Brand, DescriptorFault, DhcpManner, DialOutcome, Dialling,
-    HostDrivers, IpConfigurationAnswer, NdpPlace, NtbEnd, Registration, SequenceTaken, SimState,
+    HostDrivers, IpConfigurationAnswer, NdpPlace, NtbEnd, Registration, SequenceTaken,
+    SessionAddress, SessionAddresses, SimState,
 };
 use value::{Value, expected};
 
@@ -380,6 +381,9 @@ knobs! {
         ipv6_gateway: Option<Ipv6Addr> = None;
         /// IPv6 name server of data session 0; nothing is those of the emulator's operator.
         ipv6_dns: Option<Ipv6Addr> = None;
+        /// Addresses of other data sessions, each with its gateway or without, joined by +:
+        /// 1:10.0.1.5-10.0.1.6+1:2a02::5+2:10.0.2.5. A session without has one of the emulator's.
+        session_addresses: SessionAddresses = SessionAddresses::default();
         /// MTU of the network in bytes.
         mtu: u16 = 1500, unit "bytes";
         /// The network is detached from packet service until asked.

@@ -1,6 +1,6 @@
 //! The control session: commands with their answers, indications, addresses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use uwwan_emulator::rules::{Action, Answer, Rule, State, Trigger};
@@ -24,6 +24,8 @@ const MOST_INDICATIONS: usize = 512;
 const MOST_INDICATED: usize = 1 << 20;
 /// Time from MBIM_OPEN to its answer from which on it says something of the modem, in nanoseconds.
 const SLOW_OPEN: u64 = 20_000_000;
+/// Largest number of data sessions whose addresses are kept.
+const MOST_SESSIONS: usize = 16;
 /// The MTUs that the emulated network has.
 const MTU: std::ops::RangeInclusive<u32> = 1280..=2048;
 
@@ -50,6 +52,10 @@ pub(super) struct Control {
     indicated: usize,
     slow_open: u64,
     addresses: Option<IpConfiguration>,
+    /// Addresses of other data sessions.
+    further: BTreeMap<u8, IpConfiguration>,
+    /// Data sessions that were connected.
+    connected: BTreeSet<u8>,
     ipv6: bool,
     firmware: Option<DeviceCaps>,
 }
@@ -141,8 +147,21 @@ impl Control {
         };
         match (id, kind) {
             (basic::IP_CONFIGURATION, _) => {
-                // The emulated modem has addresses of its own for other data sessions.
-                if session(&question.info) != 0 || status == Status::CONTEXT_NOT_ACTIVATED {
+                if status == Status::CONTEXT_NOT_ACTIVATED {
+                    return;
+                }
+                let number = session(&question.info);
+                if number != 0 {
+                    // Which contexts are active follows from what the emulated modem does, so its
+                    // firmware answers, with these addresses.
+                    if let (Status::NONE, Ok(told)) = (status, IpConfiguration::decode_info(&info))
+                    {
+                        self.ipv6 |= !told.ipv6_address.is_empty();
+                        if self.further.len() < MOST_SESSIONS || self.further.contains_key(&number)
+                        {
+                            self.further.insert(number, told);
+                        }
+                    }
                     return;
                 }
                 if let (Status::NONE, Ok(told)) = (status, IpConfiguration::decode_info(&info)) {
@@ -151,6 +170,7 @@ impl Control {
                 }
             }
             (basic::CONNECT, CommandKind::SET) if status.is_success() => {
+                self.connected.insert(session(&question.info));
                 let told = ConnectInfo::decode_info(&info).map(|told| told.ip_type);
                 self.ipv6 |= matches!(
                     told,
@@ -212,6 +232,15 @@ impl Control {
             None => missing.push("addresses of data session 0".to_owned()),
             Some(told) => like.knobs.extend(addresses(told)),
         }
+        let told = further_addresses(&self.further);
+        if !told.is_empty() {
+            like.knobs.push(format!("session_addresses={told}"));
+        }
+        let unknown = self
+            .connected
+            .iter()
+            .filter(|number| **number != 0 && !self.further.contains_key(number));
+        missing.extend(unknown.map(|number| format!("addresses of data session {number}")));
         like.rules
             .extend(self.answers.rules(|question| Trigger::Mbim {
                 service: question.id.service,
@@ -246,6 +275,26 @@ fn ends(id: CidId, kind: CommandKind, info: &[u8]) -> bool {
         && kind == CommandKind::SET
         && ConnectSet::decode_info(info)
             .is_ok_and(|set| set.activation_command == ActivationCommand::DEACTIVATE)
+}
+
+/// Returns the addresses of other data sessions than 0, as the knob has them.
+fn further_addresses(told: &BTreeMap<u8, IpConfiguration>) -> String {
+    let one = |number: u8, address: String, gateway: Option<String>| {
+        let gateway = gateway.map(|gateway| format!("-{gateway}"));
+        format!("{number}:{address}{}", gateway.unwrap_or_default())
+    };
+    let mut all = Vec::new();
+    for (number, told) in told {
+        all.extend(told.ipv4_address.first().map(|own| {
+            let gateway = told.ipv4_gateway.map(|gateway| gateway.to_string());
+            one(*number, own.ipv4_address.to_string(), gateway)
+        }));
+        all.extend(told.ipv6_address.first().map(|own| {
+            let gateway = told.ipv6_gateway.map(|gateway| gateway.to_string());
+            one(*number, own.ipv6_address.to_string(), gateway)
+        }));
+    }
+    all.join("+")
 }
 
 /// Returns the knobs of the addresses of data session 0.

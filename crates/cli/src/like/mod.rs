@@ -29,6 +29,8 @@ pub use modem::Like;
 
 /// Largest number of devices of a capture that are told apart.
 const MOST_DEVICES: usize = 32;
+/// Largest number of transfers and messages that are looked at, so that a pipe without end has one.
+const MOST_ENTRIES: usize = 4_000_000;
 
 /// Reads the modem in the capture that `file` is.
 ///
@@ -52,9 +54,18 @@ pub fn read(file: &Path) -> Result<Like, Failure> {
 pub fn from(input: impl Read + Send, name: &str) -> Result<Like, Failure> {
     let mut story = Story::new(input, name)?;
     let mut devices: Vec<((u16, u8), Observed)> = Vec::new();
+    let mut entries = 0;
     let broken = loop {
+        if entries == MOST_ENTRIES {
+            let what = "the capture is long";
+            break Some(
+                Failure::new(FailureKind::Usage, what)
+                    .because(format!("{MOST_ENTRIES} transfers are enough")),
+            );
+        }
         match story.next_entry() {
             Ok(Some(entry)) => {
+                entries += 1;
                 let known = devices.iter().position(|(key, _)| *key == entry.device);
                 let at = match known {
                     Some(at) => at,
@@ -87,7 +98,7 @@ pub fn from(input: impl Read + Send, name: &str) -> Result<Like, Failure> {
     if let Some(failure) = broken {
         let why = failure.why.join("; ");
         like.notes
-            .push(format!("{name} is used up to where it is broken: {why}"));
+            .push(format!("{name} is not used to its end: {why}"));
     }
     Ok(like)
 }

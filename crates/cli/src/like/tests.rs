@@ -63,7 +63,7 @@ fn a_broken_capture_is_used_up_to_its_fault() {
     assert!(like.descriptors.is_some());
     let told = like.notes.last().unwrap();
     assert!(
-        told.contains("broken") && told.contains("at byte"),
+        told.contains("not used to its end") && told.contains("at byte"),
         "{told}"
     );
     for (bytes, why) in [
@@ -138,5 +138,86 @@ fn result_codes_that_answer_nothing_come_again() {
     assert!(
         found.iter().any(|one| one == "3 unsolicited result codes"),
         "{found:?}"
+    );
+}
+
+#[test]
+fn addresses_of_every_session_are_taken_and_what_is_unknown_is_told() {
+    use uwwan_mbim::fields::Layout;
+    use uwwan_mbim::message::{Body, CommandKind, Message};
+    use uwwan_mbim::services::basic_connect::{
+        IPConfigurationAvailableFlag, IpConfiguration, Ipv4Element,
+    };
+    use uwwan_mbim::status::Status;
+
+    let mut control = super::mbim::Control::default();
+    let mut packet = 0;
+    let mut exchange = |id: uwwan_mbim::registry::CidId, kind, asked: Vec<u8>, told: Vec<u8>| {
+        let (service, cid) = (id.service, id.cid);
+        let command = Message {
+            transaction: 1,
+            body: Body::Command {
+                service,
+                cid,
+                kind,
+                info: asked,
+            },
+        };
+        let done = Message {
+            transaction: 1,
+            body: Body::CommandDone {
+                service,
+                cid,
+                status: Status::NONE,
+                info: told,
+            },
+        };
+        packet += 2;
+        control.take(&command.encode_whole(), packet, 1, true, None);
+        control.take(
+            &done.encode_whole(),
+            packet + 1,
+            2,
+            false,
+            Some((packet, 1)),
+        );
+    };
+    for session in [1u8, 2] {
+        exchange(
+            CONNECT,
+            CommandKind::SET,
+            vec![session, 0, 0, 0],
+            vec![0; 36],
+        );
+    }
+    let told = IpConfiguration {
+        session_id: 1,
+        ipv4_configuration_available: IPConfigurationAvailableFlag::NONE,
+        ipv6_configuration_available: IPConfigurationAvailableFlag::NONE,
+        ipv4_address: vec![Ipv4Element {
+            on_link_prefix_length: 30,
+            ipv4_address: [100, 65, 0, 9].into(),
+        }],
+        ipv4_gateway: Some([100, 65, 0, 10].into()),
+        ipv6_address: Vec::new(),
+        ipv6_gateway: None,
+        ipv4_dns_server: Vec::new(),
+        ipv6_dns_server: Vec::new(),
+        ipv4_mtu: 0,
+        ipv6_mtu: 0,
+    };
+    exchange(
+        IP_CONFIGURATION,
+        CommandKind::QUERY,
+        vec![1, 0, 0, 0],
+        told.encode_info(),
+    );
+    let (mut like, mut missing) = (Like::default(), Vec::new());
+    control.finish(&mut like, &mut Vec::new(), &mut missing);
+    let knob = "session_addresses=1:100.65.0.9-100.65.0.10".to_owned();
+    assert!(like.knobs.contains(&knob), "{:?}", like.knobs);
+    assert_eq!(
+        missing,
+        ["addresses of data session 0", "addresses of data session 2"]
     );
 }

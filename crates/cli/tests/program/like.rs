@@ -162,6 +162,24 @@ fn a_modem_that_uwwan_captured_comes_back() {
 }
 
 #[test]
+fn a_further_session_has_its_captured_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("two.pcapng");
+    let file = file.to_str().unwrap();
+    let session = ["--session", "1:apn=lab,ip-type=ipv4"];
+    let addresses = "session_addresses=1:100.65.0.9-100.65.0.10";
+    let has_both = |options: &[&str]| {
+        let (up, _) = online(&[&session, options].concat());
+        up.until("the address of session 1", |status| {
+            status["sessions"][0]["addresses"]["ipv4"]["address"] == "100.65.0.9"
+        });
+        up.down();
+    };
+    has_both(&["--knob", addresses, "--capture", file]);
+    has_both(&["--like", file]);
+}
+
+#[test]
 fn a_modem_that_tcpdump_captured_from_the_kernel_comes_back() {
     let folder = tempfile::tempdir().unwrap();
     assert_same(&told(Path::new(KERNEL)), &again(KERNEL, folder.path()));
@@ -199,7 +217,7 @@ fn what_a_capture_does_not_hold_is_told() {
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{errors}");
     assert!(
-        errors.contains("used up to where it is broken: at byte"),
+        errors.contains("is not used to its end: at byte"),
         "{errors}"
     );
     let output = uwwan(&["info", "--like", KERNEL, "--device", "1-99"])

@@ -1,6 +1,6 @@
 //! The types of values that knobs have.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -102,6 +102,89 @@ macro_rules! address_value {
     )*};
 }
 address_value!(Ipv4Addr, Ipv6Addr);
+
+/// Addresses of data sessions beside session 0.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SessionAddresses(Vec<SessionAddress>);
+
+/// Address of a data session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionAddress {
+    /// Number of the session, from 1.
+    pub session: u8,
+    /// Address of the host.
+    pub address: IpAddr,
+    /// Address of the gateway, of the same family.
+    pub gateway: Option<IpAddr>,
+}
+
+impl SessionAddresses {
+    /// Largest number of addresses.
+    const MOST: usize = 32;
+
+    /// Returns the address of a session in the family of IPv4 or the other.
+    #[must_use]
+    pub fn of(&self, session: u8, ipv4: bool) -> Option<SessionAddress> {
+        let mut all = self.0.iter().copied();
+        all.find(|known| known.session == session && known.address.is_ipv4() == ipv4)
+    }
+
+    /// Returns the addresses of all sessions.
+    pub fn iter(&self) -> impl Iterator<Item = SessionAddress> + '_ {
+        self.0.iter().copied()
+    }
+}
+
+impl Value for SessionAddresses {
+    const KIND: Kind = Kind::Text;
+    fn read(text: &str) -> Option<Self> {
+        let one = |text: &str| {
+            let (session, addresses) = text.split_once(':')?;
+            let (address, gateway) = match addresses.split_once('-') {
+                Some((address, gateway)) => (address, Some(gateway.parse().ok()?)),
+                None => (addresses, None),
+            };
+            let address: IpAddr = address.parse().ok()?;
+            let session = session.parse().ok().filter(|session| *session > 0)?;
+            let alike = |gateway: &IpAddr| gateway.is_ipv4() == address.is_ipv4();
+            gateway
+                .as_ref()
+                .is_none_or(alike)
+                .then_some(SessionAddress {
+                    session,
+                    address,
+                    gateway,
+                })
+        };
+        let all: Vec<_> = match text {
+            "" => Vec::new(),
+            text => text.split('+').map(one).collect::<Option<_>>()?,
+        };
+        (all.len() <= Self::MOST).then_some(Self(all))
+    }
+    fn write(&self) -> String {
+        let one = |known: &SessionAddress| {
+            let gateway = known.gateway.map(|gateway| format!("-{gateway}"));
+            let gateway = gateway.unwrap_or_default();
+            format!("{}:{}{gateway}", known.session, known.address)
+        };
+        self.0.iter().map(one).collect::<Vec<_>>().join("+")
+    }
+}
+
+impl TryFrom<String> for SessionAddresses {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::read(&text).ok_or("expected session:address-gateway, joined by +")
+    }
+}
+
+impl From<SessionAddresses> for String {
+    fn from(addresses: SessionAddresses) -> Self {
+        addresses.write()
+    }
+}
 
 macro_rules! choice {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
