@@ -144,7 +144,7 @@ impl<W: Write> Writer<W> {
     }
 
     /// Writes a packet of which `original` bytes passed and `parts`, one after the other, were
-    /// captured.
+    /// captured. A packed file looks for the zeros in them.
     ///
     /// # Errors
     /// Those of the output; [`io::ErrorKind::InvalidInput`] for a packet of 4 GiB or more.
@@ -156,7 +156,17 @@ impl<W: Write> Writer<W> {
         original: u32,
         comment: Option<&str>,
     ) -> io::Result<()> {
-        let parts = parts.iter().map(|part| Part::Bytes(part));
+        if matches!(self.out, Output::Plain(..)) {
+            let parts = parts.iter().map(|part| Part::Bytes(part));
+            return self.packet_with_gaps(interface, time, parts, original, comment);
+        }
+        let runs = parts
+            .iter()
+            .flat_map(|part| part.chunk_by(|one, next| (*one == 0) == (*next == 0)));
+        let parts = runs.map(|run| match run.first() {
+            Some(0) => Part::Zeros(run.len()),
+            _ => Part::Bytes(run),
+        });
         self.packet_with_gaps(interface, time, parts, original, comment)
     }
 

@@ -193,6 +193,19 @@ fn a_packed_file_reads_as_the_plain_one() {
     let packets = all(&packed).unwrap();
     assert_eq!(packets, all(&plain).unwrap());
     assert_eq!(packets.len(), 300);
+    // The same without telling where the zeros are.
+    let mut writer = Writer::packed(Vec::new(), "uwwan test").unwrap();
+    let usb = writer
+        .interface(LinkType::USBMON_MMAPPED, "usb1", 0)
+        .unwrap();
+    for packet in &packets {
+        let length = packet.data.len() as u32;
+        writer
+            .packet(usb, packet.time, &[&packet.data], length, None)
+            .unwrap();
+    }
+    writer.flush().unwrap();
+    assert_eq!(writer.into_inner(), packed);
     assert!(packets[0].data.starts_with(b"front\0\0") && packets[0].data.ends_with(b"\0NDP"));
 }
 

@@ -16,6 +16,7 @@ use uwwan_mbim::services::basic_connect::{
 use uwwan_mbim::services::{intel_firmware_update, proxy_control, qdu};
 use uwwan_mbim::session::Command as MbimCommand;
 use uwwan_mbim::uuid::Uuid;
+use uwwan_modem::capture::is_packed;
 use uwwan_modem::capture::scrub::{Options, Report};
 use uwwan_modem::client::{AtClient, Client, StatusClient};
 
@@ -207,7 +208,11 @@ pub(super) fn record(
         }
         None => capture::finish(),
     }
-    let report = scrub_file(&whole, file, Options::default(), force, texts)?;
+    let options = Options {
+        packed: is_packed(file),
+        ..Options::default()
+    };
+    let report = scrub_file(&whole, file, options, force, texts)?;
     Ok(Output {
         file: file.to_owned(),
         strings: asked.strings,

@@ -103,30 +103,35 @@ fn wireshark_understands_a_bring_up_with_traffic() {
 #[test]
 fn what_is_shortened_is_still_understood() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("short.pcapng");
-    let output = uwwan(&[
-        "demo",
-        "--bytes",
-        "300k",
-        "--snap",
-        "64",
-        "--capture-ip",
-        "--capture",
-    ])
-    .arg(&file)
-    .output()
-    .unwrap();
-    succeeds(&output);
-    is_sound(&file);
-    has_in_order(&messages(&file), &BRING_UP);
-    // The NTBs' datagrams keep their length, the IP packets are cut.
-    let framed = tshark(&file, "mbim && tcp.len > 1000", &["frame.number"]);
-    assert!(!framed.is_empty());
-    let cut = tshark(&file, "!usb && tcp.len > 1000", &["frame.cap_len"]);
-    assert!(
-        !cut.is_empty() && cut.iter().all(|length| length == "64"),
-        "{cut:?}"
-    );
+    let mut lengths = Vec::new();
+    for name in ["short.pcapng", "short.pcapng.zst"] {
+        let file = folder.path().join(name);
+        let options = ["--snap", "64", "--capture-ip", "--capture"];
+        let output = uwwan(&["demo", "--bytes", "300k"])
+            .args(options)
+            .arg(&file)
+            .output()
+            .unwrap();
+        succeeds(&output);
+        is_sound(&file);
+        has_in_order(&messages(&file), &BRING_UP);
+        // The NTBs' datagrams keep their length, the IP packets are cut.
+        let framed = tshark(&file, "mbim && tcp.len > 1000", &["frame.number"]);
+        assert!(!framed.is_empty());
+        let cut = tshark(&file, "!usb && tcp.len > 1000", &["frame.cap_len"]);
+        assert!(
+            !cut.is_empty() && cut.iter().all(|length| length == "64"),
+            "{cut:?}"
+        );
+        let shown = uwwan(&["capture", "show", "--json", "--cid", "connect"])
+            .arg(&file)
+            .output()
+            .unwrap();
+        assert!(succeeds(&shown).contains("\"cid\":\"connect\""));
+        lengths.push(std::fs::metadata(&file).unwrap().len());
+    }
+    // What is left out takes room in the plain file alone.
+    assert!(lengths[1] * 2 < lengths[0], "{lengths:?}");
 }
 
 #[test]

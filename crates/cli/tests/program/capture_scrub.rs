@@ -334,6 +334,28 @@ fn a_capture_of_the_kernel_is_scrubbed_too() {
     assert_eq!(found(&clean), [""; 0]);
     same_story(&clean, Path::new(KERNEL));
     assert_eq!(wireshark(&clean), wireshark(Path::new(KERNEL)));
+    // A packed file holds the same and reads the same.
+    let packed = folder.path().join("clean.pcapng.zst");
+    let again = uwwan(&["capture", "scrub"])
+        .args([&clean, &packed])
+        .output();
+    succeeds(&again.unwrap());
+    assert_eq!(
+        std::fs::read(&packed).unwrap()[..4],
+        [0x28, 0xb5, 0x2f, 0xfd]
+    );
+    same_story(&packed, &clean);
+    assert_eq!(wireshark(&packed), wireshark(&clean));
+    // What cannot be scrubbed leaves in place what is no file.
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(folder.path().join("elsewhere"), &link).unwrap();
+    std::fs::write(folder.path().join("no-capture"), "text").unwrap();
+    let refused = uwwan(&["capture", "scrub", "--force"])
+        .args([&folder.path().join("no-capture"), &link])
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(link.is_symlink());
     // What is good before a break is written, and the break is told.
     let cut = folder.path().join("cut.pcap");
     let bytes = std::fs::read(KERNEL).unwrap();

@@ -156,16 +156,23 @@ impl Destination {
     }
 }
 
+/// Makes a file for its owner alone. One that exists is replaced with `force`, and not written to:
+/// somebody else may own it or have it open. What is no file, such as a pipe, is opened as it is then.
 fn create(path: &Path, force: bool) -> io::Result<File> {
+    let fresh = match std::fs::symlink_metadata(path) {
+        Ok(there) if force && there.is_file() => std::fs::remove_file(path).is_ok(),
+        Ok(_) => !force,
+        Err(_) => true,
+    };
     let mut options = OpenOptions::new();
     options
         .write(true)
         .mode(0o600)
         .custom_flags(libc::O_CLOEXEC);
-    if force {
-        options.create(true).truncate(true);
-    } else {
+    if fresh {
         options.create_new(true);
+    } else {
+        options.create(true).truncate(true);
     }
     let file = options.open(path)?;
     if file.metadata()?.is_file() {
@@ -232,8 +239,29 @@ mod tests {
         let again = Destination::file(&path, false).err().unwrap();
         assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
         std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-        Destination::file(&path, true).unwrap();
+        // Whoever has the old one open reads nothing of the new one.
+        let old = File::open(&path).unwrap();
+        let mut destination = Destination::file(&path, true).unwrap();
         assert_eq!(mode(), 0o600);
+        let mut file = destination.open_next().unwrap();
+        file.write_all(b"secret").unwrap();
+        assert_eq!(old.metadata().unwrap().len(), 0);
+        assert_eq!(std::fs::read(&path).unwrap(), b"secret");
+    }
+
+    #[test]
+    fn what_is_no_file_is_written_to_with_force_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        // A link that leads nowhere is not followed.
+        let refused = Destination::file(&link, false).err().unwrap();
+        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+        assert!(!file.exists());
+        Destination::file(&link, true).unwrap();
+        assert!(file.exists() && link.is_symlink());
+        assert!(Destination::file(Path::new("/dev/null"), true).is_ok());
+        assert!(Destination::file(Path::new("/dev/null"), false).is_err());
     }
 
     #[test]

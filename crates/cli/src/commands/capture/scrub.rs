@@ -5,8 +5,8 @@ use std::io::{self, BufWriter, Read, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use uwwan_modem::capture::Destination;
 use uwwan_modem::capture::scrub::{Options, Report, ScrubError, scrub_beside};
+use uwwan_modem::capture::{Destination, is_packed};
 
 use crate::capture::cannot_write;
 use crate::failure::{Failure, FailureKind};
@@ -66,6 +66,7 @@ enum Payload {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let options = Options {
         keep_payload: arguments.payload == Payload::Keep,
+        packed: is_packed(&arguments.output),
     };
     let report = scrub_file(
         &arguments.input,
@@ -125,7 +126,10 @@ pub fn scrub_file(
         Ok(again)
     };
     scrub_beside(open, out, options, texts).map_err(|error| {
-        let _ = std::fs::remove_file(output);
+        // What is no file, such as a device, stays.
+        if std::fs::symlink_metadata(output).is_ok_and(|written| written.is_file()) {
+            let _ = std::fs::remove_file(output);
+        }
         match error {
             ScrubError::Io(error) => failed(error),
             error => cannot_read(input, &error),

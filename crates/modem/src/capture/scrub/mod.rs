@@ -55,11 +55,17 @@ use first::{Changed, First};
 use identities::Identities;
 use sweep::Sweep;
 
+/// Name of the program that has written the result.
+const APPLICATION: &str = concat!("uwwan ", env!("CARGO_PKG_VERSION"));
+
 /// What becomes of a capture's content.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Options {
     /// Whether the datagrams' payload stays. That of DNS and DHCP never does.
     pub keep_payload: bool,
+    /// Whether the result is a packed file
+    /// ([`Writer::packed`](uwwan_capture::write::Writer::packed)).
+    pub packed: bool,
 }
 
 /// Reads a capture, which `open` opens twice, and writes it to `out` without identities and payload.
@@ -115,7 +121,11 @@ pub fn scrub_beside<R: Read + Send>(
     // Datagrams bring addresses, but no text that is looked for elsewhere.
     let mut second = Second {
         sweep,
-        writer: Writer::new(out, concat!("uwwan ", env!("CARGO_PKG_VERSION")))?,
+        writer: if options.packed {
+            Writer::packed(out, APPLICATION)?
+        } else {
+            Writer::new(out, APPLICATION)?
+        },
         interfaces: HashMap::new(),
         changed,
         options,
