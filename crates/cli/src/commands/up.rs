@@ -85,7 +85,7 @@ Examples:
       when nothing comes back, other layouts are tried even where the quirk table has one for the modem
   uwwan up --device 0525:a4a1 --address 192.0.2.7/24
       a USB network device or gadget (CDC-NCM) instead of a modem: a TAP interface. It must be named
-  uwwan up --apn internet --capture trace.pcapng --snap 128
+  uwwan up --apn internet --capture trace.pcapng.zst --snap 128
       with everything that passes on USB in a file for Wireshark
   uwwan up --device emulator
       the real driver and a real TUN, but an emulated modem
