@@ -469,7 +469,11 @@ impl Behaviour for Modem {
         self.ports = Port::of(&self.functions.serial);
         let pipe = self.functions.data.filter(|data| data.pipe);
         self.ports.extend(pipe.map(|data| Port::pipe(data.control)));
-        self.ncm = NcmFunction::new(self.functions.data.unwrap_or_default(), &self.knobs);
+        let data = self.functions.data.unwrap_or_default();
+        self.ncm = NcmFunction::new(data, &self.knobs);
+        if let Some(address) = self.presented.string(data.mac_index) {
+            self.ncm.set_address(&address);
+        }
         self.garbage_sent = 0;
         if to != from {
             self.firmware.hang_up();

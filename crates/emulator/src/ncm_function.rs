@@ -41,12 +41,15 @@ const SET_NTB_INPUT_SIZE: u8 = 0x86;
 const SET_ETHERNET_MULTICAST_FILTERS: u8 = 0x40;
 const SET_ETHERNET_PACKET_FILTER: u8 = 0x43;
 const GET_ETHERNET_STATISTIC: u8 = 0x44;
+const GET_NET_ADDRESS: u8 = 0x81;
+const SET_NET_ADDRESS: u8 = 0x82;
 const GET_MAX_DATAGRAM_SIZE: u8 = 0x87;
 const SET_MAX_DATAGRAM_SIZE: u8 = 0x88;
 const GET_CRC_MODE: u8 = 0x89;
 const SET_CRC_MODE: u8 = 0x8a;
 /// Bits of bmNetworkCapabilities (NCM 1.0, table 5-2).
 const CAPABILITY_PACKET_FILTER: u8 = 0x01;
+const CAPABILITY_NET_ADDRESS: u8 = 0x02;
 const CAPABILITY_MAX_DATAGRAM: u8 = 0x08;
 const CAPABILITY_CRC_MODE: u8 = 0x10;
 /// Rate of an Ethernet function's link, in bits per second.
@@ -63,6 +66,8 @@ pub(crate) struct NcmFunction {
     parameters: NtbParameters,
     /// Length of the longest frame of an Ethernet function, in bytes.
     longest_frame: u16,
+    /// Ethernet address that the host is to have, as its string or the host has said it.
+    address: [u8; 6],
     /// Notifications of an Ethernet function that wait for the host.
     notifications: VecDeque<Vec<u8>>,
     format: Format,
@@ -117,6 +122,7 @@ impl NcmFunction {
         let parameters = parameters(knobs);
         let mut function = Self {
             longest_frame: frame(function),
+            address: [0; 6],
             notifications: VecDeque::new(),
             function,
             format: Format::Ntb16,
@@ -130,6 +136,14 @@ impl NcmFunction {
         };
         function.reset(knobs);
         function
+    }
+
+    /// Gives the host of an Ethernet function the address in a string (CDC ECM 1.2, 5.4).
+    pub fn set_address(&mut self, text: &str) {
+        for (place, at) in self.address.iter_mut().zip((0..).step_by(2)) {
+            let digits = text.get(at..at + 2);
+            *place = digits.map_or(0, |digits| u8::from_str_radix(digits, 16).unwrap_or(0));
+        }
     }
 
     /// Takes the function back to the state in which alternate setting 0 leaves it.
@@ -245,6 +259,7 @@ impl NcmFunction {
             GET_MAX_DATAGRAM_SIZE if self.offers(CAPABILITY_MAX_DATAGRAM) => {
                 put(&self.longest_frame.to_le_bytes())
             }
+            GET_NET_ADDRESS if self.offers(CAPABILITY_NET_ADDRESS) => put(&self.address),
             GET_CRC_MODE if self.offers(CAPABILITY_CRC_MODE) => put(&[0, 0]),
             GET_NTB_INPUT_SIZE => {
                 let mut bytes = [0; 8];
@@ -313,6 +328,13 @@ impl NcmFunction {
             }
             SET_NTB_INPUT_SIZE => self.set_input_size(data, knobs, recorder),
             SET_ETHERNET_PACKET_FILTER if self.offers(CAPABILITY_PACKET_FILTER) => true,
+            SET_NET_ADDRESS if self.offers(CAPABILITY_NET_ADDRESS) => match data.try_into() {
+                Ok(address) => {
+                    self.address = address;
+                    true
+                }
+                Err(_) => false,
+            },
             // Frames with a checksum are not emulated.
             SET_CRC_MODE if self.offers(CAPABILITY_CRC_MODE) => setup.value == 0,
             SET_MAX_DATAGRAM_SIZE if self.offers(CAPABILITY_MAX_DATAGRAM) => match *data {

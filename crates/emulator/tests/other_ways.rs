@@ -421,6 +421,20 @@ fn encapsulated(emulator: &Emulator, places: &'static Places) {
 }
 
 #[test]
+fn the_host_has_the_address_of_the_string_until_it_says_another() {
+    let emulator = emulator("");
+    let host = Host::new(&emulator, &NCM);
+    let mut address = [0; 6];
+    request_in(&*host.device, &NCM, 0x81, &mut address);
+    assert_eq!(address, HOST);
+    let own = [2, 0, 0, 0, 0, 9];
+    request_out(&*host.device, &NCM, 0x82, 0, &own);
+    request_in(&*host.device, &NCM, 0x81, &mut address);
+    assert_eq!(address, own);
+    assert_eq!(emulator.report().violations, []);
+}
+
+#[test]
 fn an_ecm_function_takes_no_encapsulated_commands() {
     let emulator = emulator("");
     let host = Host::new(&emulator, &ECM);

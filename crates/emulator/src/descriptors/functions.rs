@@ -63,6 +63,8 @@ pub(crate) struct DataFunction {
     pub segment: usize,
     /// `bmNetworkCapabilities`.
     pub capabilities: u8,
+    /// `iMACAddress`, the index of the string with the host's Ethernet address; 0 is none.
+    pub mac_index: u8,
     /// Whether an Ethernet function carries nothing before a call is dialled, as makers have it.
     pub dials: bool,
     /// Whether encapsulated commands carry AT.
@@ -83,6 +85,7 @@ impl Default for DataFunction {
             packet: 512,
             segment: 1500,
             capabilities: 0x20,
+            mac_index: 0,
             dials: false,
             pipe: false,
         }
@@ -168,8 +171,7 @@ impl Functions {
             packet: function.bulk_in.max_packet_size.into(),
             segment: function.max_segment_size.into(),
             capabilities: function.capabilities,
-            dials: false,
-            pipe: false,
+            ..DataFunction::default()
         });
         let ncm = ncm.first().map(|function| DataFunction {
             kind: NetworkKind::Ncm,
@@ -182,6 +184,7 @@ impl Functions {
             packet: function.bulk_in.max_packet_size.into(),
             segment: function.max_segment_size.into(),
             capabilities: function.capabilities,
+            mac_index: function.mac_index,
             // Those of the class are links that are up, unless a knob says otherwise.
             dials: false,
             pipe: device.vendor() == HUAWEI && function.capabilities & CAPABILITY_ENCAPSULATED != 0,
@@ -266,10 +269,11 @@ fn function(
             Some((a.number, bulk_in, bulk_out))
         })?;
     let interrupt = end(first, TransferKind::Interrupt, true);
-    let segment = first.functional.iter().find_map(|f| match *f {
+    let ethernet = first.functional.iter().find_map(|f| match *f {
         Functional::Ethernet {
-            max_segment_size, ..
-        } => Some(max_segment_size),
+            mac_index,
+            max_segment_size,
+        } => Some((mac_index, max_segment_size)),
         _ => None,
     });
     let capabilities = first.functional.iter().find_map(|f| match *f {
@@ -285,7 +289,8 @@ fn function(
         bulk_in: bulk_in.address,
         bulk_out: bulk_out.address,
         packet: bulk_in.max_packet_size.into(),
-        segment: segment.map_or(USUAL_FRAME, usize::from),
+        segment: ethernet.map_or(USUAL_FRAME, |(_, segment)| segment.into()),
+        mac_index: ethernet.map_or(0, |(index, _)| index),
         capabilities: capabilities.unwrap_or(0),
         ..DataFunction::default()
     })
