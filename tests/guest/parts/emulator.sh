@@ -56,7 +56,7 @@ start_emulator() {
   nsenter --net=/run/netns/far "$program" emulate "${far_side[@]}" --runtime-dir /run/far --report "$logs/$name.json" "$@" \
     >"$logs/$name.log" 2>&1 &
   emulators[$name]=$!
-  wait_for 20 grep -qE '^(plugged into|listening)' "$logs/$name.log" || {
+  wait_for 60 grep -qE '^(plugged into|listening)' "$logs/$name.log" || {
     cat "$logs/$name.log"
     return 1
   }

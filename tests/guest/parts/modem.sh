@@ -2,13 +2,14 @@
 # The modem as the guest's kernel sees it, through sysfs. 'modem' is its
 # directory there; find_modem sets it.
 
-modem=''
+modem='' modem_product=a31d
 
-# find_modem: the first lt4132 on the bus; fails while there is none.
+# find_modem: the first modem with that product id on the bus, the lt4132's unless a
+# witness says otherwise; fails while there is none.
 find_modem() {
   local file
   for file in /sys/bus/usb/devices/*/idProduct; do
-    [[ $(<"$file") != a31d ]] || {
+    [[ $(<"$file") != "$modem_product" ]] || {
       modem=${file%/idProduct}
       return
     }
