@@ -90,4 +90,6 @@ const FRAMING: Framing = Framing {
     max_packet_size: 512,
     sequence: Sequence::Rising,
     empty_before: 0,
+    link: None,
+    bare: false,
 };

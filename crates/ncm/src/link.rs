@@ -26,8 +26,8 @@ impl LinkHeader {
             return;
         };
         let (ethertype, to) = match packet.first().map(|byte| byte >> 4) {
-            Some(4) => ([0x08, 0x00], self.to_v4(packet)),
-            Some(6) => ([0x86, 0xdd], self.to_v6(packet)),
+            Some(4) => ([0x08, 0x00], self.station_v4(packet)),
+            Some(6) => ([0x86, 0xdd], self.station_v6(packet)),
             // The hardware type of Ethernet, with which ARP begins, is 0x0001.
             _ => ([0x08, 0x06], self.to),
         };
@@ -37,7 +37,7 @@ impl LinkHeader {
     }
 
     #[inline]
-    fn to_v4(&self, packet: &[u8]) -> [u8; 6] {
+    fn station_v4(&self, packet: &[u8]) -> [u8; 6] {
         match packet.get(16..20) {
             Some([255, 255, 255, 255]) => Self::BROADCAST,
             Some([224..=239, b, c, d]) => [0x01, 0x00, 0x5e, b & 0x7f, *c, *d],
@@ -46,7 +46,7 @@ impl LinkHeader {
     }
 
     #[inline]
-    fn to_v6(&self, packet: &[u8]) -> [u8; 6] {
+    fn station_v6(&self, packet: &[u8]) -> [u8; 6] {
         match (packet.get(24), packet.get(36..40)) {
             (Some(0xff), Some([a, b, c, d])) => [0x33, 0x33, *a, *b, *c, *d],
             _ => self.to,

@@ -72,7 +72,7 @@ fn ntbs_of_ip_datagrams_are_ntbs_of_their_frames() {
         for length in [20, 45, 46, 47, 1500, 333, 20] {
             let datagram = datagram(length);
             let slot = datagrams.place(Stream::Ips(0), 1500).unwrap();
-            assert!(slot.room >= 1500 && slot.offset % 4 == 0);
+            assert!(slot.room >= 1500 && slot.offset.is_multiple_of(4));
             ntb[slot.offset..][..length].copy_from_slice(&datagram);
             datagrams.commit(slot, length);
             let frame = frame(&datagram);
@@ -120,7 +120,7 @@ fn without_ntbs_each_frame_is_a_transfer() {
         let finished = builder.finish(&mut transfer);
         let frame = frame(&datagram);
         assert_eq!(transfer[..finished.length], frame);
-        assert_eq!(finished.zero_packet, frame.len() % 512 == 0, "{length}");
+        assert_eq!(finished.zero_packet, frame.len().is_multiple_of(512), "{length}");
         assert_eq!(received(&transfer[..finished.length], true), [frame]);
         assert!(builder.is_empty());
         builder.set_link(other);

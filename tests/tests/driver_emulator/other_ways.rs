@@ -148,8 +148,6 @@ fn a_pin_is_entered_and_a_wrong_one_once() {
         let failure = bench.failure();
         assert_eq!(failure.rung(), Some(Rung::Pin), "{failure}");
         assert!(failure.what.contains("wrong PIN, 2 attempts"), "{failure}");
-        let mut bench = Bench::start("sim=absent", way(mode));
-        assert_eq!(bench.failure().rung(), Some(Rung::Sim));
     }
 }
 

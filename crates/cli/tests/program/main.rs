@@ -31,3 +31,4 @@ mod through_up;
 mod up;
 mod usb_requests;
 mod userspace;
+mod ways;

@@ -26,7 +26,13 @@ type Said = Result<&'static str, Refusal>;
 
 /// A modem that answers each command line from a script, `ERROR` to others, and keeps what it was asked.
 #[derive(Clone, Default)]
-struct Script(Arc<Mutex<(HashMap<String, Said>, Vec<String>)>>);
+struct Script(Arc<Mutex<Dialogue>>);
+
+#[derive(Default)]
+struct Dialogue {
+    answers: HashMap<String, Said>,
+    asked: Vec<String>,
+}
 
 impl Script {
     fn new(lines: &[(&str, Said)]) -> Self {
@@ -38,12 +44,13 @@ impl Script {
     }
 
     fn says(&self, line: &str, said: Said) {
-        self.0.lock().unwrap().0.insert(line.to_owned(), said);
+        let mut dialogue = self.0.lock().unwrap();
+        dialogue.answers.insert(line.to_owned(), said);
     }
 
     /// Returns the command lines since the last call.
     fn asked(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap().1)
+        std::mem::take(&mut self.0.lock().unwrap().asked)
     }
 
     fn function(&self) -> Function {
@@ -55,11 +62,12 @@ impl Ask for Script {
     fn ask(&mut self, command: Command) -> Result<Answer, Failure> {
         let mut state = self.0.lock().unwrap();
         let line = command.line().to_owned();
-        state.1.push(match command.text() {
+        state.asked.push(match command.text() {
             Some(text) => format!("{line} {text}"),
             None => line.clone(),
         });
-        let said = state.0.get(&line).cloned().unwrap_or(Err(Refusal::Error));
+        let said = state.answers.get(&line).cloned();
+        let said = said.unwrap_or(Err(Refusal::Error));
         Ok(Answer {
             command: line,
             lines: said.as_ref().map_or_else(

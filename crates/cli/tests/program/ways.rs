@@ -1,0 +1,68 @@
+//! The modem's other ways, NCM and ECM: commands through a running `up` whose control session is answered
+//! by AT commands.
+
+use serde_json::Value;
+
+use crate::running::{Up, emulated, succeeds, text, uwwan};
+
+#[track_caller]
+fn value(up: &Up, arguments: &[&str]) -> Value {
+    let output = up.ask(&[arguments, &["--json"]].concat());
+    serde_json::from_str(&succeeds(&output)).unwrap()
+}
+
+#[test]
+fn commands_are_answered_by_at() {
+    for (mode, configuration, format) in [("ncm", 1, "32"), ("ecm", 2, "none")] {
+        let up = Up::online(&["--mode", mode]);
+        let status = up.status();
+        assert_eq!(status["configuration"]["after"], configuration, "{mode}");
+        assert_eq!(status["framing"]["format"], format, "{mode}");
+        assert_eq!(status["network"]["provider_id"], "24201", "{mode}");
+        let info = value(&up, &["info"]);
+        assert_eq!(info["hardware"], "ME906s-158", "{mode}: {info}");
+        assert_eq!(info["firmware"], "11.617.13.00.00", "{mode}");
+        assert_eq!(value(&up, &["operator"])["state"], "home", "{mode}");
+        let signal = value(&up, &["signal"]);
+        assert!(signal["rssi_dbm"].is_number(), "{mode}: {signal}");
+        assert_eq!(value(&up, &["sim"])["state"], "initialized", "{mode}");
+        let messages = value(&up, &["sms", "list"]);
+        assert!(messages.is_array(), "{mode}: {messages}");
+        // What cannot be done by AT says so.
+        let refused = up.ask(&["ussd", "*100#"]);
+        let told = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(7), "{mode}: {told}");
+        assert!(told.contains("no_device_support"), "{mode}: {told}");
+        // The AT port is shared with the driver, and the connection is not taken from it.
+        assert!(
+            succeeds(&up.ask(&["at", "ATI"])).contains("ME906s-158"),
+            "{mode}"
+        );
+        let taken = up.ask(&["at", "AT^NDISDUP=1,0"]);
+        assert!(!taken.status.success(), "{mode}");
+        let devices = up.inside(&["cat", "/proc/net/dev"]);
+        assert!(devices.contains("uwwan"), "{mode}: {devices}");
+        assert_eq!(up.status()["online"], true, "{mode}");
+        up.down();
+    }
+}
+
+#[test]
+fn what_a_modem_lacks_is_said() {
+    let base = tempfile::tempdir().unwrap();
+    let mut command = emulated(base.path());
+    let output = command
+        .args(["--mode", "ncm", "--function", "1"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    let list = uwwan(&["list", "--emulator", "--json"]).output().unwrap();
+    let list: Value = serde_json::from_str(&succeeds(&list)).unwrap();
+    let ways: Vec<_> = list[0]["dialled"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|way| (way["kind"].as_str().unwrap(), way["configuration"].as_u64()))
+        .collect();
+    assert_eq!(ways, [("huawei-ncm", Some(1)), ("ecm", Some(2))]);
+}
