@@ -13,6 +13,7 @@ use uwwan_mbim::services::basic_connect::{
 use uwwan_mbim::status::{NwError, Status};
 use zeroize::{Zeroize, Zeroizing};
 
+use super::call::State;
 use super::function::{Function, Refused};
 
 /// Pause before a modem that dials is asked again; it tells by itself as well.
@@ -24,70 +25,6 @@ const WATCH_PAUSE: Duration = Duration::from_secs(15);
 const FAMILY_GRACE: Duration = Duration::from_secs(2);
 /// Time that dialling may take.
 const DIAL_PATIENCE: Duration = Duration::from_secs(180);
-
-/// The connection that is dialled.
-#[derive(Debug, Default)]
-pub(super) struct Connection {
-    state: State,
-    /// Family that was asked for.
-    family: ContextIpType,
-    /// Families that the modem has told to be up: IPv4 and IPv6.
-    up: [bool; 2],
-    /// Time at which the modem is asked.
-    poll_at: Option<Instant>,
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum State {
-    #[default]
-    Down,
-    /// The modem dials since then; the second time is when the first family came up.
-    Dialling(Instant, Option<Instant>),
-    Up,
-}
-
-impl Connection {
-    pub(super) fn is_active(&self) -> bool {
-        self.state != State::Down
-    }
-
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.poll_at
-    }
-
-    /// Has the modem asked at once.
-    pub(super) fn look(&mut self, now: Instant) {
-        if self.is_active() {
-            self.poll_at = Some(now);
-        }
-    }
-
-    fn down(&mut self) {
-        *self = Self {
-            family: self.family,
-            ..Self::default()
-        };
-    }
-
-    /// Returns whether all families that were asked for are up.
-    fn is_whole(&self) -> bool {
-        match self.family {
-            ContextIpType::IPV6 => self.up[1],
-            ContextIpType::IPV4V6 => self.up[0] && self.up[1],
-            _ => self.up[0] || self.up[1],
-        }
-    }
-
-    /// Returns the families that are up, as MBIM names them.
-    fn kind(&self) -> ContextIpType {
-        match self.up {
-            [true, true] => ContextIpType::IPV4V6,
-            [true, false] => ContextIpType::IPV4,
-            [false, true] => ContextIpType::IPV6,
-            [false, false] => self.family,
-        }
-    }
-}
 
 impl Function {
     pub(super) fn connection_state(&mut self, info: &[u8]) -> Result<Vec<u8>, Refused> {

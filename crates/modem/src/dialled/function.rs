@@ -12,7 +12,7 @@ use uwwan_mbim::services::sms;
 use uwwan_mbim::status::{NwError, Status};
 use zeroize::Zeroizing;
 
-use super::connection::Connection;
+use super::call::Connection;
 use super::status;
 use crate::at_port::Answer;
 use crate::failure::{Failure, FailureKind};
