@@ -52,6 +52,8 @@ pub(super) struct Downlink {
     /// The smaller size that the control thread is asked for; `None` when none is.
     wanted: Option<Wanted>,
     delivery: Delivery,
+    /// Number of transfers handled in one round.
+    per_round: usize,
     /// Number of buffers to go on with once the cancelled transfers have completed; `None` unless
     /// the other direction needs memory.
     making_way: Option<usize>,
@@ -88,6 +90,8 @@ impl Downlink {
     const REST: Duration = Duration::from_micros(500);
     /// Number of NTBs handled in one round before the other direction gets its turn.
     const NTBS_PER_ROUND: usize = 8;
+    /// Number of transfers that are one frame handled in one round, which are as many bytes as a few NTBs.
+    const FRAMES_PER_ROUND: usize = 32;
 
     /// Makes the receive side with `depth` buffers; `refused_before` has the counts of earlier
     /// bring-ups.
@@ -116,6 +120,7 @@ impl Downlink {
             older: 0,
             wanted: None,
             delivery: Delivery::new(depth.clamp(1, Self::NTBS_PER_ROUND), limits.max_datagrams),
+            per_round: Self::NTBS_PER_ROUND,
             making_way: None,
             held: None,
             paused_until: None,
@@ -171,6 +176,9 @@ impl Downlink {
 
     /// Makes it expect Ethernet frames for a host that carries IP, without NTBs where they are `bare`.
     pub(super) fn strip_frames(&mut self, bare: bool) {
+        if bare {
+            self.per_round = Self::FRAMES_PER_ROUND;
+        }
         self.delivery.strip_frames(bare);
     }
 
@@ -245,9 +253,9 @@ impl Downlink {
         self.rest.take_if(|until| now >= *until);
         let mut ntbs = 0;
         let mut more = true;
-        while more && self.held.is_none() && ntbs < Self::NTBS_PER_ROUND {
+        while more && self.held.is_none() && ntbs < self.per_round {
             let together = if outlets.merge() {
-                (self.queue.pending() / 2).clamp(1, Self::NTBS_PER_ROUND - ntbs)
+                (self.queue.pending() / 2).clamp(1, self.per_round - ntbs)
             } else {
                 1
             };
