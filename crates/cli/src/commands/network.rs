@@ -2,7 +2,7 @@
 //! of them.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto, recv, sendto,
     socket_with,
 };
-use uwwan_netstack::Error;
+use uwwan_netstack::{Error, client};
 
 use uwwan_modem::host::Userspace;
 
@@ -45,9 +45,26 @@ pub trait Network {
 }
 
 /// A TCP connection.
-pub trait Stream: Read + Write {}
+pub trait Stream: Read + Write {
+    /// Tells the other end that nothing more is sent.
+    ///
+    /// # Errors
+    /// Fails when the connection is gone.
+    fn end(&mut self) -> io::Result<()>;
+}
 
-impl<T: Read + Write> Stream for T {}
+impl Stream for TcpStream {
+    fn end(&mut self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
+impl Stream for client::TcpStream {
+    fn end(&mut self) -> io::Result<()> {
+        self.shutdown_write();
+        Ok(())
+    }
+}
 
 /// The kernel's stack: its TCP, and raw sockets for ICMP, opened at the first request.
 #[derive(Debug, Default)]

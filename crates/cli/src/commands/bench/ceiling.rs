@@ -9,7 +9,8 @@ use uwwan_tun::{Configuration, namespace};
 use super::emulated::{far_address, plan};
 use super::far::{Far, Inside, refused};
 use super::link::{Amount, Link, Test, Way};
-use super::{loopback, near};
+use super::loopback;
+use super::near::{self, Near};
 use crate::failure::Failure;
 
 /// Name of the cable's end in the namespace of this process.
@@ -55,7 +56,7 @@ impl Cable {
 
 impl Link for Cable {
     fn stream(&mut self, way: Way, time: Duration) -> Result<Amount, Failure> {
-        near::stream(far_address(), way, time)
+        near::stream(&Near::Kernel, far_address(), way, time)
     }
 
     fn small(&mut self, way: Way, time: Duration) -> Result<Option<Amount>, Failure> {
@@ -67,7 +68,7 @@ impl Link for Cable {
         load: Option<Way>,
         time: Duration,
     ) -> Result<Option<Vec<Duration>>, Failure> {
-        near::ping(far_address(), load, time).map(Some)
+        near::ping(&Near::Kernel, far_address(), load, time).map(Some)
     }
 }
 

@@ -26,6 +26,12 @@ impl Contender {
         self.choices.is_empty()
     }
 
+    /// Returns whether the data session ends in the built-in stack.
+    pub fn is_userspace(&self) -> bool {
+        let mut choices = self.choices.iter();
+        choices.any(|(option, value)| *option == "net" && value == "userspace")
+    }
+
     /// Refuses a TUN interface of another mode than the one chosen, as a kernel without offload
     /// gives: its figures would stand under a name that is not theirs. `mode` has the form of
     /// [`Interface::mode`](uwwan_modem::status::Interface::mode).

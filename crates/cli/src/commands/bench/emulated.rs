@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
 use uwwan_emulator::{Emulator, FarSide, Knobs, far_side};
 use uwwan_figures::Kind;
 use uwwan_modem::capture::Capture;
-use uwwan_modem::host::TunProvider;
+use uwwan_modem::host::{HostProvider, TunProvider, Userspace};
 use uwwan_modem::{Event, Handle, Modem, Selector};
 use uwwan_tun::plan::Through;
 use uwwan_tun::{Address, Configuration, Plan, Tun, namespace};
@@ -17,7 +17,8 @@ use super::contenders::Contender;
 use super::cost::{self, Time};
 use super::far::{Far, Inside};
 use super::link::{Amount, Link, Way};
-use super::{near, outcome};
+use super::near::{self, Near};
+use super::outcome;
 use crate::capture;
 use crate::failure::{Failure, FailureKind};
 
@@ -68,6 +69,8 @@ pub fn plan(near: bool) -> Plan {
 /// An emulated modem that is online, with its driver and its far machine.
 pub struct Emulated {
     handle: Handle,
+    /// Stack at the near end.
+    near: Near,
     /// Capture of this visit alone.
     capture: Option<Capture>,
     emulator: Emulator,
@@ -116,11 +119,18 @@ impl Emulated {
             true => capture::observed(emulator.backend()),
             false => emulator.backend(),
         };
+        let (near, provider): (_, Box<dyn HostProvider>) = match contender.is_userspace() {
+            true => {
+                let stack = Userspace::default();
+                (Near::Userspace(stack.clone()), Box::new(stack))
+            }
+            false => (Near::Kernel, Box::new(TunProvider::default())),
+        };
         let handle = Modem::start(
             backend,
             Selector::Any,
             options,
-            Box::new(TunProvider::default()),
+            provider,
             Box::new(move |event| {
                 let _ = sender.send(event);
             }),
@@ -128,6 +138,7 @@ impl Emulated {
         let online = wait_online(&events);
         let link = Emulated {
             handle,
+            near,
             capture,
             emulator,
             far,
@@ -184,11 +195,15 @@ fn wait_online(events: &Receiver<Event>) -> Result<(), Failure> {
 
 impl Link for Emulated {
     fn stream(&mut self, way: Way, time: Duration) -> Result<Amount, Failure> {
-        near::stream(far_address(), way, time)
+        near::stream(&self.near, far_address(), way, time)
     }
 
     fn small(&mut self, way: Way, time: Duration) -> Result<Option<Amount>, Failure> {
-        near::small(far_address(), way, time).map(Some)
+        match self.near {
+            Near::Kernel => near::small(far_address(), way, time).map(Some),
+            // Nothing sends small packets through the proxies at such rates.
+            Near::Userspace(_) => Ok(None),
+        }
     }
 
     fn ping(
@@ -196,12 +211,14 @@ impl Link for Emulated {
         load: Option<Way>,
         time: Duration,
     ) -> Result<Option<Vec<Duration>>, Failure> {
-        near::ping(far_address(), load, time).map(Some)
+        near::ping(&self.near, far_address(), load, time).map(Some)
     }
 
     fn processor(&self) -> Time {
         let capture = |name: &str| name == "uwwan-capture";
-        let driver = |name: &str| matches!(name, "uwwan-data" | "uwwan-control") || capture(name);
+        let driver = |name: &str| {
+            matches!(name, "uwwan-data" | "uwwan-control" | "uwwan-netstack") || capture(name)
+        };
         let of = |counts: &dyn Fn(&str) -> bool| cost::of_threads(std::process::id(), counts);
         Time {
             driver: of(&driver),

@@ -45,6 +45,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::output::{note, plain, say, say_json};
 use crate::settings::Device;
 use crate::signals;
+use crate::userspace::options::Net;
 
 /// Greatest number of contenders.
 const MOST_CONTENDERS: usize = 24;
@@ -60,6 +61,7 @@ Examples:
   uwwan bench --test up --ack-filter true,false
   uwwan bench --mode mbim,ncm,ecm             the three ways of one modem
   uwwan bench --profile lte --test down,ping-down    at the rate and delay of LTE
+  uwwan bench --net kernel,userspace          the kernel's stack beside the built-in one
   uwwan bench --device loopback --ntb 16,32   NTBs alone: built, taken apart
   uwwan bench --server iperf.example.net      a real modem, through the `uwwan up` that runs
   uwwan bench --device 1-4.2 --server 192.0.2.9:5201 --usb libusb,nusb -- --apn internet
@@ -171,6 +173,10 @@ pub struct Arguments {
     /// How the modem carries packets; for the emulated modem and modems that have several ways
     #[arg(long, value_name = "MODE", value_delimiter = ',', value_parser = words(Mode::VALUES), help_heading = "To compare")]
     mode: Vec<Mode>,
+    /// With the emulated modem: where the data session ends, in a TUN interface (kernel) or in the built-in
+    /// stack (userspace), whose TCP is measured then
+    #[arg(long, value_name = "WHERE", value_delimiter = ',', value_parser = words(Net::VALUES), help_heading = "To compare")]
+    net: Vec<Net>,
     /// Whether superseded acknowledgements to this host are left out
     #[arg(
         long,
@@ -403,6 +409,12 @@ impl Arguments {
                 "a loopback has no modem",
             ),
             (
+                "net",
+                !self.net.is_empty(),
+                !emulated,
+                "only the emulated modem is driven by this process",
+            ),
+            (
                 "ack-filter",
                 !self.ack_filter.is_empty(),
                 loopback,
@@ -473,8 +485,15 @@ impl Arguments {
                 .find(|(_, value)| value == kind)
                 .map(|(name, _)| (*name).to_owned())
         });
+        let nets = self.net.iter().filter_map(|net| {
+            let mut named = Net::VALUES.iter();
+            named
+                .find(|(_, value)| value == net)
+                .map(|(name, _)| (*name).to_owned())
+        });
         let all = contenders::combine(&[
             ("usb", backends.collect()),
+            ("net", nets.collect()),
             ("tun-mode", texts(&self.tun_mode)),
             ("mode", texts(&self.mode)),
             ("ack-filter", texts(&self.ack_filter)),

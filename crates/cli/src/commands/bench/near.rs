@@ -1,12 +1,15 @@
-//! The near machine is the network namespace of this process, from which the far one is reached.
+//! The near machine, from which the far one is reached: the network namespace of this process, or the
+//! built-in stack.
 
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use super::far::{CHUNK, PORT, SINK_PORT, Wish};
 use super::link::{Amount, SMALL, Way};
-use crate::commands::network::{Kernel, Network, STALL};
+use uwwan_modem::host::Userspace;
+
+use crate::commands::network::{Kernel, Network, STALL, Stream};
 use crate::failure::{Failure, FailureKind};
 
 /// Longest time for an echo reply.
@@ -18,16 +21,32 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// Time after which a stream has taken up speed.
 const RAMP: Duration = Duration::from_millis(100);
 
-/// Connects to the far machine and sends a wish.
-fn wish(far: IpAddr, wish: Wish) -> io::Result<TcpStream> {
-    let mut stream = TcpStream::connect_timeout(&SocketAddr::new(far, PORT), STALL)?;
-    stream.set_read_timeout(Some(STALL))?;
-    stream.set_write_timeout(Some(STALL))?;
-    stream.write_all(&[wish as u8])?;
-    Ok(stream)
+/// The network stack at the near end.
+#[derive(Debug, Clone)]
+pub enum Near {
+    /// The kernel's, in the namespace of this process.
+    Kernel,
+    /// The built-in one.
+    Userspace(Userspace),
 }
 
-fn number(stream: &mut TcpStream) -> io::Result<u64> {
+impl Near {
+    fn network(&self) -> Box<dyn Network> {
+        match self {
+            Self::Kernel => Box::new(Kernel::default()),
+            Self::Userspace(stack) => Box::new(stack.clone()),
+        }
+    }
+
+    /// Connects to the far machine and sends a wish.
+    fn wish(&self, far: IpAddr, wish: Wish) -> io::Result<Box<dyn Stream>> {
+        let mut stream = self.network().connect(SocketAddr::new(far, PORT))?;
+        stream.write_all(&[wish as u8])?;
+        Ok(stream)
+    }
+}
+
+fn number(stream: &mut dyn Stream) -> io::Result<u64> {
     let mut bytes = [0; 8];
     stream.read_exact(&mut bytes)?;
     Ok(u64::from_be_bytes(bytes))
@@ -41,15 +60,20 @@ fn dead(what: &str) -> impl FnOnce(io::Error) -> Failure + '_ {
 ///
 /// # Errors
 /// Fails with [`FailureKind::NoTraffic`] when the connection fails.
-pub fn stream(far: IpAddr, way: Way, time: Duration) -> Result<Amount, Failure> {
+pub fn stream(near: &Near, far: IpAddr, way: Way, time: Duration) -> Result<Amount, Failure> {
     match way {
-        Way::Down => download(far, time, &mut || true).map_err(dead("download")),
-        Way::Up => upload(far, time, &mut || true).map_err(dead("upload")),
+        Way::Down => download(near, far, time, &mut || true).map_err(dead("download")),
+        Way::Up => upload(near, far, time, &mut || true).map_err(dead("upload")),
     }
 }
 
-fn download(far: IpAddr, time: Duration, go: &mut dyn FnMut() -> bool) -> io::Result<Amount> {
-    let mut stream = wish(far, Wish::Download)?;
+fn download(
+    near: &Near,
+    far: IpAddr,
+    time: Duration,
+    go: &mut dyn FnMut() -> bool,
+) -> io::Result<Amount> {
+    let mut stream = near.wish(far, Wish::Download)?;
     let mut chunk = vec![0; CHUNK];
     let (mut count, begun) = (0, Instant::now());
     while begun.elapsed() < time && go() {
@@ -66,22 +90,27 @@ fn download(far: IpAddr, time: Duration, go: &mut dyn FnMut() -> bool) -> io::Re
 
 /// Sends a stream for `time` or until `go` returns `false`. The bytes that arrived are counted, and
 /// the time until the far machine has told their number.
-fn upload(far: IpAddr, time: Duration, go: &mut dyn FnMut() -> bool) -> io::Result<Amount> {
-    let mut stream = wish(far, Wish::Upload)?;
+fn upload(
+    near: &Near,
+    far: IpAddr,
+    time: Duration,
+    go: &mut dyn FnMut() -> bool,
+) -> io::Result<Amount> {
+    let mut stream = near.wish(far, Wish::Upload)?;
     let chunk = vec![0x55; CHUNK];
     let begun = Instant::now();
     while begun.elapsed() < time && go() {
         stream.write_all(&chunk)?;
     }
-    stream.shutdown(Shutdown::Write)?;
-    let count = number(&mut stream)?;
+    stream.end()?;
+    let count = number(stream.as_mut())?;
     Ok(Amount {
         count,
         time: begun.elapsed(),
     })
 }
 
-/// Measures small UDP packets for `time`, and returns the number of those that arrived.
+/// Measures small UDP packets of the kernel's stack for `time`, and returns the number of those that arrived.
 ///
 /// # Errors
 /// Fails with [`FailureKind::NoTraffic`] when the far machine cannot be asked.
@@ -96,7 +125,7 @@ pub fn small(far: IpAddr, way: Way, time: Duration) -> Result<Amount, Failure> {
 fn packets_down(far: IpAddr, time: Duration) -> io::Result<Amount> {
     let socket = UdpSocket::bind(("0.0.0.0", 0))?;
     socket.set_read_timeout(Some(Duration::from_millis(50)))?;
-    let mut stream = wish(far, Wish::Packets)?;
+    let mut stream = Near::Kernel.wish(far, Wish::Packets)?;
     stream.write_all(&socket.local_addr()?.port().to_be_bytes())?;
     let mut buffer = [0; 2048];
     let (mut count, begun) = (0, Instant::now());
@@ -112,7 +141,7 @@ fn packets_down(far: IpAddr, time: Duration) -> io::Result<Amount> {
 }
 
 fn packets_up(far: IpAddr, time: Duration) -> io::Result<Amount> {
-    let arrived = || number(&mut wish(far, Wish::Count)?);
+    let arrived = || number(Near::Kernel.wish(far, Wish::Count)?.as_mut());
     let socket = UdpSocket::bind(("0.0.0.0", 0))?;
     socket.connect((far, SINK_PORT))?;
     let before = arrived()?;
@@ -136,9 +165,14 @@ fn packets_up(far: IpAddr, time: Duration) -> io::Result<Amount> {
 ///
 /// # Errors
 /// Fails when no request is answered, or when the stream beside them fails.
-pub fn ping(far: IpAddr, load: Option<Way>, time: Duration) -> Result<Vec<Duration>, Failure> {
+pub fn ping(
+    near: &Near,
+    far: IpAddr,
+    load: Option<Way>,
+    time: Duration,
+) -> Result<Vec<Duration>, Failure> {
     let Some(way) = load else {
-        return round_trips(far, time);
+        return round_trips(near, far, time);
     };
     let over = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -146,12 +180,12 @@ pub fn ping(far: IpAddr, load: Option<Way>, time: Duration) -> Result<Vec<Durati
             let mut go = || !over.load(std::sync::atomic::Ordering::Relaxed);
             let most = time + RAMP + STALL;
             match way {
-                Way::Down => download(far, most, &mut go).map_err(dead("download")),
-                Way::Up => upload(far, most, &mut go).map_err(dead("upload")),
+                Way::Down => download(near, far, most, &mut go).map_err(dead("download")),
+                Way::Up => upload(near, far, most, &mut go).map_err(dead("upload")),
             }
         });
         std::thread::sleep(RAMP);
-        let times = round_trips(far, time);
+        let times = round_trips(near, far, time);
         over.store(true, std::sync::atomic::Ordering::Relaxed);
         let load = loading.join();
         let times = times?;
@@ -165,15 +199,15 @@ pub fn ping(far: IpAddr, load: Option<Way>, time: Duration) -> Result<Vec<Durati
     })
 }
 
-fn round_trips(far: IpAddr, time: Duration) -> Result<Vec<Duration>, Failure> {
-    let mut kernel = Kernel::default();
+fn round_trips(near: &Near, far: IpAddr, time: Duration) -> Result<Vec<Duration>, Failure> {
+    let mut network = near.network();
     let (mut times, mut lost) = (Vec::new(), 0);
     let begun = Instant::now();
     for sequence in (0..=u16::MAX).cycle() {
         if begun.elapsed() >= time {
             break;
         }
-        match kernel.ping(far, sequence, PING_TIME) {
+        match network.ping(far, sequence, PING_TIME) {
             Ok(Some(trip)) => times.push(trip),
             Ok(None) => lost += 1,
             Err(error) => return Err(dead("echo request")(error)),
