@@ -25,7 +25,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::datagrams::Associations;
 use self::flow::Places;
@@ -40,6 +40,9 @@ use uwwan_modem::host::Userspace;
 
 /// Time in which a client of a proxy is to say what it wants.
 const TIME: Duration = Duration::from_secs(20);
+
+/// Least time between two lines in the log about clients that are sent away.
+const QUIET: Duration = Duration::from_secs(10);
 
 /// What is to listen.
 #[derive(Debug, Clone, Default)]
@@ -208,6 +211,7 @@ fn accept(
     let places = places.clone();
     let serve = Arc::new(serve);
     flow::spawn(name, move || {
+        let mut quiet: Option<Instant> = None;
         loop {
             let client = match listener.accept() {
                 Ok((client, _)) => client,
@@ -221,7 +225,11 @@ fn accept(
                 }
             };
             let Some(place) = places.take() else {
-                tracing::warn!("{name}: a client is sent away: {} are served", flow::MOST);
+                // Each of them costs its program nothing.
+                if quiet.is_none_or(|until| until <= Instant::now()) {
+                    quiet = Some(Instant::now() + QUIET);
+                    tracing::warn!("{name}: clients are sent away: {} are served", flow::MOST);
+                }
                 continue;
             };
             let serve = Arc::clone(&serve);
