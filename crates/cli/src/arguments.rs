@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    at, bench, capture, completions, config, demo, doctor, down, emulate, exec, ipv6, lab, list,
-    manual, mbim, modem, ntb, quirks, record, report, schema, status, up, usage, usb,
+    ask, at, bench, capture, completions, config, demo, doctor, down, emulate, exec, ipv6, lab,
+    list, manual, mbim, modem, ntb, quirks, record, report, schema, status, up, usage, usb,
 };
 
 const EXIT_STATUS: &str = "\
@@ -47,6 +47,10 @@ pub enum Command {
     Up(Box<up::Arguments>),
     /// Run a program whose only network is the modem, without touching the machine's
     Exec(Box<exec::Arguments>),
+    /// Send echo requests over the modem, without an interface of this machine
+    Ping(Box<ask::PingArguments>),
+    /// Look a name up by the name servers of the modem's network
+    Resolve(Box<ask::ResolveArguments>),
     /// Stop a running `up` cleanly
     Down(down::Arguments),
     /// Show the state of a running `up`
@@ -97,7 +101,7 @@ impl Command {
     /// output must never hold the modem up.
     pub fn keeps_running(&self) -> bool {
         match self {
-            Self::Up(_) | Self::Exec(_) => true,
+            Self::Up(_) | Self::Exec(_) | Self::Ping(_) | Self::Resolve(_) => true,
             Self::Emulate(arguments) => arguments.runs(),
             _ => false,
         }

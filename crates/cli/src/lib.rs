@@ -107,10 +107,12 @@ pub fn main() -> ExitCode {
         output_queue::start();
     }
     let result = match arguments.command {
-        // These three enter a network namespace, which must happen before any thread starts.
+        // These enter a network namespace or start a driver's process, which must happen before any thread starts.
         Command::Demo(arguments) => commands::demo::run(&arguments),
         Command::Bench(arguments) => commands::bench::run(&arguments),
         Command::Exec(given) => commands::exec::run(*given, arguments.verbose > 0),
+        Command::Ping(given) => commands::ask::ping(*given, arguments.verbose > 0),
+        Command::Resolve(given) => commands::ask::resolve(*given, arguments.verbose > 0),
         Command::List(arguments) => commands::list::run(&arguments),
         Command::Up(arguments) => commands::up::run(*arguments),
         Command::Down(arguments) => commands::down::run(&arguments),

@@ -53,6 +53,7 @@
 #![deny(unsafe_code)]
 
 mod addresses;
+pub mod asking;
 pub mod at_port;
 pub mod capture;
 pub mod client;

@@ -120,7 +120,11 @@ fn without_ntbs_each_frame_is_a_transfer() {
         let finished = builder.finish(&mut transfer);
         let frame = frame(&datagram);
         assert_eq!(transfer[..finished.length], frame);
-        assert_eq!(finished.zero_packet, frame.len().is_multiple_of(512), "{length}");
+        assert_eq!(
+            finished.zero_packet,
+            frame.len().is_multiple_of(512),
+            "{length}"
+        );
         assert_eq!(received(&transfer[..finished.length], true), [frame]);
         assert!(builder.is_empty());
         builder.set_link(other);

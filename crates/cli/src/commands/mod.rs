@@ -1,8 +1,10 @@
 //! The commands of the program, one file or folder each: arguments with their help and examples,
 //! and what they do. What several of them share stands beside them.
 
+pub mod ask;
 pub mod at;
 pub mod bench;
+mod beside;
 pub mod capture;
 pub mod completions;
 pub mod config;

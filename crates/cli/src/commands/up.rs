@@ -15,8 +15,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::unbounded;
+use crossbeam_channel::{Receiver, bounded, unbounded};
 use uwwan_emulator::Controls;
+use uwwan_modem::asking::{Answer, Question};
 use uwwan_modem::capture::{Capture, Destination};
 use uwwan_modem::host::{HostConfig, HostProvider, Userspace};
 use uwwan_modem::join::{JoinOptions, Joined};
@@ -62,7 +63,7 @@ use crate::sharing;
 use crate::signals;
 use crate::state;
 use crate::usage::{self, Usage};
-use crate::userspace::Servers;
+use crate::userspace::{self, Places, Servers};
 use crate::watchdog::Watchdog;
 
 /// Arguments of `up`.
@@ -395,6 +396,7 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
         };
         AfterUp::new(facts.device.clone(), start, tell)
     });
+    let asked = stack.as_ref().map(|(_, own)| own.clone());
     let handle = Modem::start(
         Arc::clone(&chosen.backend),
         chosen.selector.clone(),
@@ -444,6 +446,7 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
             Arc::clone(&manager),
             chosen.controls.clone(),
             metering.month(),
+            asked,
         ),
         json,
     );
@@ -554,7 +557,13 @@ fn share(
     directory: &RuntimeDir,
     device: &str,
     settings: &Settings,
-    (processes, manager, controls, month): (Vec<State>, Manager, Option<Controls>, Metered),
+    (processes, manager, controls, month, stack): (
+        Vec<State>,
+        Manager,
+        Option<Controls>,
+        Metered,
+        Option<Userspace>,
+    ),
     json: bool,
 ) -> Result<Changes, Failure> {
     let mbim = sharing::open(builder, handle, directory, settings, json)?;
@@ -565,6 +574,8 @@ fn share(
         manager,
         month,
         mbim,
+        stack,
+        asking: Places::default(),
         terminal: directory.at_terminal(),
     };
     let socket = directory.socket();
@@ -721,6 +732,10 @@ struct Answers {
     month: Metered,
     /// Entrances to the control session, if any are offered.
     mbim: Option<MbimEntrances>,
+    /// The built-in network stacks, if the data sessions end in them.
+    stack: Option<Userspace>,
+    /// Places of the questions that wait for an answer.
+    asking: Places,
     /// Path of the terminal that leads to the AT port.
     terminal: PathBuf,
 }
@@ -760,6 +775,39 @@ impl Responder for Answers {
         destination: Destination,
     ) -> Result<Capture, Failure> {
         capture::captures().start(options, destination)
+    }
+
+    fn ask(
+        &self,
+        question: Question,
+        waker: Waker,
+    ) -> Result<Receiver<Result<Answer, Failure>>, Failure> {
+        let refused =
+            |kind, why: &str| Failure::new(kind, "the running uwwan refused").because(why);
+        let Some(stack) = &self.stack else {
+            let status = self.handle.status();
+            let interface = status.interface().map(|one| one.name.clone());
+            let interface = interface.unwrap_or_else(|| "wwan0".to_owned());
+            let why =
+                "its data session ends in an interface of this machine, whose own programs ask";
+            return Err(refused(FailureKind::Usage, why).next(format!(
+                "ping -I {interface} HOST, or start it with uwwan up --net userspace"
+            )));
+        };
+        let client = stack.of_session(question.session).client();
+        let client = client.map_err(|error| {
+            refused(FailureKind::NotOpen, "the data session is not online").because(error)
+        })?;
+        let place = self.asking.take().ok_or_else(|| {
+            refused(FailureKind::Busy, "too many questions wait").next("ask again in a while")
+        })?;
+        let (sender, receiver) = bounded(1);
+        userspace::spawn("uwwan-ask", move || {
+            let _ = sender.send(question.ask(&client));
+            drop((sender, place));
+            waker.wake();
+        });
+        Ok(receiver)
     }
 
     fn join(

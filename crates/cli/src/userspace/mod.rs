@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::datagrams::Associations;
-use self::flow::Places;
+pub use self::flow::{Places, spawn};
 use self::http::Http;
 use self::login::Login;
 use self::options::{Forward, Listen, Protocol};

@@ -81,29 +81,15 @@ impl fmt::Display for Target {
 }
 
 impl Target {
-    /// Returns the addresses, IPv6 before IPv4 as a host with both prefers (RFC 6724). The name servers
+    /// Returns the addresses in the order of [`Client::lookup`]. The name servers
     /// are those of the modem's network, never this machine's.
     ///
     /// # Errors
-    /// Those of [`Client::resolve_v4`], and [`Error::Unreachable`] for an address of this machine.
+    /// Those of [`Client::lookup`], and [`Error::Unreachable`] for an address of this machine.
     pub fn addresses(&self, network: &Client) -> Result<Vec<SocketAddr>, Error> {
         let found = match &self.host {
             Host::Address(address) => vec![*address],
-            Host::Name(name) => {
-                let (six, four) = std::thread::scope(|scope| {
-                    let six = scope.spawn(|| network.resolve_v6(name, LOOKUP));
-                    let four = network.resolve_v4(name, LOOKUP);
-                    (six.join().unwrap_or(Err(Error::Stopped)), four)
-                });
-                match (six, four) {
-                    (Ok(mut six), Ok(four)) => {
-                        six.extend(four);
-                        six
-                    }
-                    (Ok(found), Err(_)) | (Err(_), Ok(found)) => found,
-                    (Err(_), Err(error)) => return Err(error),
-                }
-            }
+            Host::Name(name) => network.lookup(name, LOOKUP)?,
         };
         let first = found.first().copied();
         let found: Vec<_> = found

@@ -282,6 +282,104 @@ fn ports_are_forwarded() {
 }
 
 #[test]
+fn the_network_is_asked_through_a_running_up_and_without_one() {
+    let up = Userspace::start(&[
+        "--session",
+        "3:apn=b",
+        "--knob",
+        "ipv6=on",
+        "--ip-type",
+        "ipv4v6",
+    ]);
+    up.up.until("session 3", |status| {
+        status["sessions"][0]["online"] == true
+    });
+    let ask = |words: &[&str]| {
+        let output = up.up.ask(words);
+        (
+            output.status.code(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    };
+    let found = ask(&["resolve", "ipv4.test.uwwan"]);
+    assert_eq!(
+        (found.0, found.1.as_str()),
+        (Some(0), "198.51.100.1\n"),
+        "{}",
+        found.2
+    );
+    let found = ask(&["resolve", "--json", "ipv6.test.uwwan"]);
+    let value: serde_json::Value = serde_json::from_str(&found.1).unwrap();
+    let address = value["addresses"][0].as_str().unwrap();
+    assert!(address.contains(':'), "{value}");
+    let (status, _, told) = ask(&["resolve", "nowhere.test"]);
+    assert_eq!(status, Some(7), "{told}");
+    for words in [
+        &["ping", "--interval", "0.01", SERVER][..],
+        &["ping", "--interval", "0.01", "ipv4.test.uwwan"],
+        &["ping", "--interval", "0.01", "-6", "ipv6.test.uwwan"],
+        &["ping", "--interval", "0.01", "--over", "3", SERVER],
+    ] {
+        let (status, said, told) = ask(words);
+        assert_eq!(status, Some(0), "{words:?}: {told}");
+        assert!(said.contains("3 of 3 answered"), "{words:?}: {said}");
+    }
+    let (status, said, _) = ask(&["ping", "--json", "--count", "1", SERVER]);
+    let last: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (status, &last["received"]),
+        (Some(0), &serde_json::json!(1))
+    );
+    let (status, _, told) = ask(&["ping", "--over", "9", SERVER]);
+    assert_eq!(status, Some(7), "{told}");
+    up.up.down();
+
+    // Without one, a modem is brought up for it, and put back.
+    let base = tempfile::tempdir().unwrap();
+    let own = |words: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        alone(&mut command);
+        command
+            .args(words)
+            .args(["--device", "emulator", "--settle", "0.2"]);
+        command.env("UWWAN_RUNTIME_DIR", base.path());
+        command.env("UWWAN_STATE_DIR", base.path());
+        let output = command.output().unwrap();
+        (
+            output.status.code(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    };
+    let (status, said, told) = own(&["ping", "--interval", "0.01", SERVER]);
+    assert_eq!(status, Some(0), "{told}");
+    assert!(said.contains("3 of 3 answered"), "{said}");
+    let (status, said, told) = own(&["resolve", "ipv4.test.uwwan"]);
+    assert_eq!(
+        (status, said.as_str()),
+        (Some(0), "198.51.100.1\n"),
+        "{told}"
+    );
+    let (status, said, told) = own(&[
+        "resolve",
+        "test.uwwan",
+        "--knob",
+        "apn=right",
+        "--apn",
+        "wrong",
+    ]);
+    assert_eq!((status, said.as_str()), (Some(7), ""), "{told}");
+
+    // A running up with an interface says what to do instead.
+    let up = Up::online(&[]);
+    let output = up.ask(&["ping", SERVER]);
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("ping -I uwwan0"), "{told}");
+}
+
+#[test]
 fn each_data_session_has_its_own_listeners() {
     let tcp = format!("0={SERVER}:80@3");
     let up = Userspace::start(&[

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use super::socket::{self, Stranger};
+use crate::asking::{Answer, Question};
 use crate::failure::{Failure, FailureKind};
 use crate::join::{JoinNews, JoinOptions};
 use crate::raw::{self, Heard, To};
@@ -198,6 +199,19 @@ impl StatusClient {
             wait,
             ended: false,
         })
+    }
+
+    /// Asks the network behind the modem, and waits for the answer.
+    ///
+    /// # Errors
+    /// Those of [`StatusClient::reply`], and those of the question.
+    pub fn ask_network(&mut self, question: Question) -> Result<Answer, Failure> {
+        let wait = Duration::from_millis(question.wait_ms);
+        self.ask(Request::Ask(question))?;
+        let reply = self.reply(wait.saturating_add(PATIENCE))?;
+        reply
+            .and_then(|reply| reply.answer)
+            .ok_or_else(|| broken(&self.place, &"it has ended"))
     }
 
     /// Asks for a data session for the TUN interface with these descriptors, and returns what tells what

@@ -39,6 +39,8 @@ pub(crate) enum Order {
     Emulate,
     /// Send bytes as they are, past all that is known of messages and NTBs, and hear what comes.
     Raw,
+    /// Ask the network behind the modem.
+    Ask,
     /// Have a data session beside those of the running `up`, for an interface of one's own.
     Join,
     /// Stop cleanly.

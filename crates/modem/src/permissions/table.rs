@@ -24,6 +24,7 @@ pub(super) const UNLISTED: Rules = [Never, Never, Never, Free];
 /// The orders to a running `up`.
 pub(super) const ORDERS: &[(Order, Rules)] = &[
     (Order::Look, [Free, Free, Free, Free]),
+    (Order::Ask, [Never, Never, Free, Free]),
     (Order::Join, [Never, Never, Free, Free]),
     (Order::Force, [Never, Never, Never, Free]),
     (Order::Capture, [Never, Never, Never, Free]),

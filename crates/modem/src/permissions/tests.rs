@@ -275,6 +275,7 @@ fn the_owner_alone_ends_it() {
         assert!(may_order(caller, Order::Look));
         let owner = caller == Caller::Owner;
         assert_eq!(may_order(caller, Order::Stop), owner);
+        assert_eq!(may_order(caller, Order::Ask), caller >= Caller::Operator);
         assert_eq!(may_order(caller, Order::Join), caller >= Caller::Operator);
         assert_eq!(may_order(caller, Order::Force), owner);
         assert_eq!(may_order(caller, Order::Capture), owner);
@@ -425,6 +426,7 @@ fn markdown() -> String {
             Order::Capture => "order: capture",
             Order::Emulate => "order: emulate",
             Order::Raw => "order: bytes as they are (`uwwan mbim send --raw`, `uwwan ntb send`)",
+            Order::Ask => "order: ask the network (`uwwan ping`, `uwwan resolve`)",
             Order::Join => "order: a further data session (`uwwan exec`)",
             Order::Stop => "order: stop (`uwwan down`)",
         };

@@ -19,6 +19,9 @@
 //! and then with one for each [`Heard`](crate::raw::Heard), until the time to wait is over, or the client
 //! has closed its sending side.
 //!
+//! `{"command":"ask","session":0,"wait_ms":5000,"what":{"addresses":{"name":"example.com"}}}` (fields of
+//! [`Question`]) is answered with one line when the network has answered.
+//!
 //! `{"command":"join","carries":"packet"}` (fields of [`JoinOptions`]) comes with the descriptors of a TUN
 //! interface (`SCM_RIGHTS`). It is answered with one line, and then with one for each [`JoinNews`](crate::join::JoinNews), until
 //! the client closes its sending half, which ends the data session.
@@ -43,9 +46,12 @@ use messages::request;
 pub use messages::{Reply, Request};
 
 use super::listener::Listener;
+use crossbeam_channel::Receiver;
+
 use super::server::{Builder, too_many};
 use super::service::{ClientId, Entrance, Service};
 use super::stream;
+use crate::asking::{Answer, Question};
 use crate::capture::{self, Capture, Destination};
 use crate::failure::{Failure, FailureKind};
 use crate::join::{JoinOptions, Joined};
@@ -105,6 +111,20 @@ pub trait Responder: Send {
     ) -> Result<Joined, Failure> {
         let _ = (options, descriptors, waker);
         Err(refused(FailureKind::Missing, "it has no data sessions"))
+    }
+
+    /// Asks the network behind the modem. The answer comes over the channel, after which `waker` is to be
+    /// woken; no answer ever comes when the channel is closed.
+    ///
+    /// # Errors
+    /// Why it is not asked.
+    fn ask(
+        &self,
+        question: Question,
+        waker: Waker,
+    ) -> Result<Receiver<Result<Answer, Failure>>, Failure> {
+        let _ = (question, waker);
+        Err(refused(FailureKind::Missing, "it has no network"))
     }
 
     /// Sends bytes as they are. `waker` is to be woken whenever there is something to hear.
@@ -207,6 +227,7 @@ impl StatusService {
             stopped: None,
             heard: None,
             joined: None,
+            answer: None,
         }
     }
 
@@ -305,6 +326,7 @@ impl StatusService {
                     | Phase::Sending
                     | Phase::Hearing
                     | Phase::Joined
+                    | Phase::Answering
             )
         };
         let full = self.clients.values().filter(waiting).count() >= MOST_WATCHERS;
@@ -314,6 +336,7 @@ impl StatusService {
             Request::Stop {} => Order::Stop,
             Request::Capture(_) | Request::EndCaptures {} => Order::Capture,
             Request::Send(_) => Order::Raw,
+            Request::Ask(_) => Order::Ask,
             Request::Join(_) => Order::Join,
         };
         let caller = self.clients.get(&id).map(|client| client.caller);
@@ -324,7 +347,11 @@ impl StatusService {
         }
         let (reply, phase) = match request {
             Request::Status {} => (self.state(), Phase::Asking),
-            Request::Watch {} | Request::Capture(_) | Request::Send(_) | Request::Join(_)
+            Request::Watch {}
+            | Request::Capture(_)
+            | Request::Send(_)
+            | Request::Ask(_)
+            | Request::Join(_)
                 if full =>
             {
                 return self.refuse(now, id, too_many());
@@ -363,6 +390,17 @@ impl StatusService {
                 }
                 Err(failure) => return self.refuse(now, id, failure),
             },
+            Request::Ask(question) => {
+                let answer = match self.responder.ask(question, self.waker.clone()) {
+                    Ok(answer) => answer,
+                    Err(failure) => return self.refuse(now, id, failure),
+                };
+                if let Some(client) = self.clients.get_mut(&id) {
+                    client.answer = Some(answer);
+                    client.phase = Phase::Answering;
+                }
+                return;
+            }
             Request::Join(options) => {
                 let Some(client) = self.clients.get_mut(&id) else {
                     return;
@@ -405,6 +443,7 @@ impl StatusService {
         for client in self.clients.values_mut() {
             client.pass_on_heard(now, &reply);
             client.pass_on_joined(now, &reply);
+            client.pass_on_answer(now, &reply);
             let Some(running) = &client.capture else {
                 continue;
             };
@@ -455,6 +494,7 @@ impl Service for StatusService {
             capture: None,
             sending: None,
             listener: None,
+            answer: None,
             descriptors: Vec::new(),
             joined: None,
         };

@@ -34,6 +34,32 @@ impl Client {
         self.resolve(name, Family::V6, timeout)
     }
 
+    /// Looks up the addresses of a name in both families at once, and returns those of IPv6 before those of
+    /// IPv4, as a host with both prefers (RFC 6724).
+    ///
+    /// # Errors
+    /// As [`Client::resolve_v4`], when neither family has an address.
+    pub fn lookup(&self, name: &str, timeout: Duration) -> Result<Vec<IpAddr>, Error> {
+        let (six, four) = std::thread::scope(|scope| {
+            let other = std::thread::Builder::new();
+            let six = other.spawn_scoped(scope, || self.resolve_v6(name, timeout));
+            let four = self.resolve_v4(name, timeout);
+            let six = match six {
+                Ok(six) => six.join().unwrap_or(Err(Error::Stopped)),
+                Err(error) => Err(Error::system("start a thread")(error)),
+            };
+            (six, four)
+        });
+        match (six, four) {
+            (Ok(mut six), Ok(four)) => {
+                six.extend(four);
+                Ok(six)
+            }
+            (Ok(found), Err(_)) | (Err(_), Ok(found)) => Ok(found),
+            (Err(_), Err(error)) => Err(error),
+        }
+    }
+
     fn resolve(&self, name: &str, family: Family, timeout: Duration) -> Result<Vec<IpAddr>, Error> {
         if let Ok(address) = name.parse::<IpAddr>() {
             return if address.is_ipv4() == (family == Family::V4) {

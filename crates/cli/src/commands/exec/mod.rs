@@ -26,19 +26,19 @@ mod through;
 mod waiting;
 
 use std::ffi::OsString;
-use std::fs::OpenOptions;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::net::UnixStream;
 
-use rustix::process::{Pid, Signal, setsid};
+use rustix::process::setsid;
 use uwwan_modem::Selector;
 use uwwan_modem::host::HostConfig;
 use uwwan_modem::options::Dns;
 use uwwan_tun::namespace;
 use uwwan_tun::resolver::PrivateResolver;
 
-use self::program::{GO, Program};
+use self::program::Program;
 use self::waiting::Signals;
+use super::beside::{GO, begin, leave_streams};
 use super::up::{self, Around};
 use crate::checks::bad;
 use crate::choices::Over as _;
@@ -196,47 +196,6 @@ fn running(up: &up::Arguments, device: Option<&Device>) -> Result<Option<Entry>,
         Some(Device::Usb(_)) => return Ok(None),
     };
     Running::look(up.runtime_dir.as_deref(), name, Door::Status).only()
-}
-
-/// Makes this process the driver's, and waits until the front lets it begin.
-fn begin(front: Pid, told: bool, way: &UnixStream) {
-    let _ = setsid();
-    if let Err(error) = end_with(front) {
-        tracing::warn!("the end of uwwan exec is noticed late: {error}");
-    }
-    let _ = rustix::thread::set_name(c"uwwan-driver");
-    leave_streams(told);
-    let mut byte = [0];
-    let mut reader = way;
-    if !matches!(reader.read(&mut byte), Ok(1)) {
-        // The front has told why.
-        std::process::exit(1);
-    }
-}
-
-/// Leaves standard input and output to the program. What this process prints there goes to standard
-/// error, if it is to be `told`.
-fn leave_streams(told: bool) {
-    let null = OpenOptions::new().read(true).write(true).open("/dev/null");
-    let Ok(null) = null else {
-        let _ = rustix::stdio::dup2_stdout(rustix::stdio::stderr());
-        return;
-    };
-    let _ = rustix::stdio::dup2_stdin(&null);
-    let _ = match told {
-        true => rustix::stdio::dup2_stdout(rustix::stdio::stderr()),
-        false => rustix::stdio::dup2_stdout(&null),
-    };
-}
-
-/// Has this process ended when the front has ended.
-fn end_with(front: Pid) -> io::Result<()> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
-    if rustix::process::getppid() != Some(front) {
-        // It may have ended before it could be told.
-        std::process::exit(1);
-    }
-    Ok(())
 }
 
 /// Moves this process into the private namespaces.

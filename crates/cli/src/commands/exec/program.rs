@@ -9,13 +9,11 @@ use std::process::Command;
 use libc::{SIGCHLD, SIGCONT};
 use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, WaitStatus};
 
+use super::super::beside::GO;
 use super::waiting::{Came, Event, Signals};
 use crate::failure::{self, Failure, FailureKind};
 use crate::monitor;
 
-/// Byte with which the front lets the driver begin, and with which the driver tells that the modem is
-/// online.
-pub(super) const GO: u8 = 1;
 /// Exit status for a program that is there and cannot be run (POSIX, env).
 const CANNOT_RUN: i32 = 126;
 /// Exit status for a program that is not there.

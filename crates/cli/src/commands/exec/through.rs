@@ -14,7 +14,7 @@ use uwwan_modem::host::HostConfig;
 use uwwan_modem::join::{JoinNews, JoinOptions};
 use uwwan_modem::status::Addresses;
 
-use super::program::GO;
+use super::super::beside::GO;
 use crate::emulated::EmulatedModem;
 use crate::failure::{Failure, FailureKind};
 use crate::monitor::Provider;

@@ -338,6 +338,7 @@ mod tests {
             stopped: None,
             heard: None,
             joined: None,
+            answer: None,
         }
     }
 

@@ -3,8 +3,12 @@
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Receiver, TryRecvError};
+
 use super::messages::Reply;
+use crate::asking::Answer;
 use crate::capture::Capture;
+use crate::failure::{Failure, FailureKind};
 use crate::join::{JoinNews, Joined};
 use crate::permissions::Caller;
 use crate::raw;
@@ -34,6 +38,8 @@ pub(super) enum Phase {
     Sending,
     /// The client is told what comes of the bytes.
     Hearing,
+    /// The client waits for the network's answer.
+    Answering,
     /// The client has a data session and is told what becomes of it.
     Joined,
     /// The client waits for the end.
@@ -56,6 +62,8 @@ pub(super) struct Client {
     /// Order whose bytes are still to come.
     pub(super) sending: Option<Sending>,
     pub(super) listener: Option<raw::Listener>,
+    /// Where the network's answer comes.
+    pub(super) answer: Option<Receiver<Result<Answer, Failure>>>,
     /// Descriptors that came with its request.
     pub(super) descriptors: Vec<OwnedFd>,
     pub(super) joined: Option<Joined>,
@@ -113,6 +121,36 @@ impl Client {
         }
     }
 
+    /// Puts the network's answer into the output, once it is there, after which the client may ask again.
+    pub(super) fn pass_on_answer(&mut self, now: Instant, reply: &Reply) {
+        let Some(answer) = &self.answer else {
+            return;
+        };
+        let answer = match answer.try_recv() {
+            Err(TryRecvError::Empty) => return,
+            Err(TryRecvError::Disconnected) => {
+                Err(Failure::new(FailureKind::Host, "the question was lost").next("ask again"))
+            }
+            Ok(answer) => answer,
+        };
+        self.answer = None;
+        let reply = match answer {
+            Ok(answer) => Reply {
+                answer: Some(answer),
+                ..reply.clone()
+            },
+            Err(failure) => Reply {
+                ok: false,
+                error: Some(failure.why.join("; ")),
+                failure: Some(failure),
+                ..reply.clone()
+            },
+        };
+        self.send(now, &reply);
+        self.since = now;
+        self.phase = Phase::Asking;
+    }
+
     /// Puts what becomes of its data session into the output of a client that has taken what it got
     /// before.
     pub(super) fn pass_on_joined(&mut self, now: Instant, reply: &Reply) {
@@ -149,9 +187,12 @@ impl Client {
             Phase::Asking | Phase::Sending => Some(self.since + REQUEST_TIME),
             Phase::Watching { sent, seen } if seen == changes => Some(sent + WATCH_LATE),
             Phase::Watching { sent, .. } => Some(sent + WATCH_SOON),
-            Phase::Capturing | Phase::Hearing | Phase::Joined | Phase::Stopping | Phase::Done => {
-                None
-            }
+            Phase::Capturing
+            | Phase::Hearing
+            | Phase::Joined
+            | Phase::Answering
+            | Phase::Stopping
+            | Phase::Done => None,
         }
     }
 }

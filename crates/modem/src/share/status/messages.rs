@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::asking::{Answer, Question};
 use crate::capture;
 use crate::failure::{Failure, FailureKind};
 use crate::join::{JoinNews, JoinOptions};
@@ -29,6 +30,8 @@ pub enum Request {
         #[serde(default)]
         set: Vec<String>,
     },
+    /// Asks the network behind the modem.
+    Ask(Question),
     /// Asks for a data session for the TUN interface whose descriptors come with this line, until the
     /// client closes its sending half, and for what becomes of it.
     Join(JoinOptions),
@@ -60,6 +63,9 @@ pub struct Reply {
     /// What came of bytes that were sent as they are, after the first answer to `send`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heard: Option<Heard>,
+    /// The network's answer, in answer to `ask`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Answer>,
     /// What becomes of a data session, after the first answer to `join`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub joined: Option<JoinNews>,
@@ -91,7 +97,7 @@ impl Reply {
 pub(super) fn request(line: &[u8]) -> Result<Request, String> {
     let text = std::str::from_utf8(line).map_err(|_| "the request is not UTF-8".to_owned())?;
     serde_json::from_str(text).map_err(|error| {
-        format!("not a request: {error}; known commands are status, watch, capture, end_captures, emulate, join, send and stop")
+        format!("not a request: {error}; known commands are status, watch, capture, end_captures, emulate, ask, join, send and stop")
     })
 }
 

@@ -1,0 +1,52 @@
+//! A driver in a process beside a command: `up`, which brings the modem up as long as the command needs it.
+
+use std::fs::OpenOptions;
+use std::io::{self, Read as _};
+use std::os::unix::net::UnixStream;
+
+use rustix::process::{Pid, Signal, setsid};
+
+/// Byte with which the front lets the driver begin, and with which the driver tells that the modem is
+/// online.
+pub(super) const GO: u8 = 1;
+
+/// Makes this process the driver's, and waits until the front lets it begin.
+pub(super) fn begin(front: Pid, told: bool, way: &UnixStream) {
+    let _ = setsid();
+    if let Err(error) = end_with(front) {
+        tracing::warn!("the end of the command is noticed late: {error}");
+    }
+    let _ = rustix::thread::set_name(c"uwwan-driver");
+    leave_streams(told);
+    let mut byte = [0];
+    let mut reader = way;
+    if !matches!(reader.read(&mut byte), Ok(1)) {
+        // The front has told why.
+        std::process::exit(1);
+    }
+}
+
+/// Leaves standard input and output to the front. What this process prints there goes to standard
+/// error, if it is to be `told`.
+pub(super) fn leave_streams(told: bool) {
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null");
+    let Ok(null) = null else {
+        let _ = rustix::stdio::dup2_stdout(rustix::stdio::stderr());
+        return;
+    };
+    let _ = rustix::stdio::dup2_stdin(&null);
+    let _ = match told {
+        true => rustix::stdio::dup2_stdout(rustix::stdio::stderr()),
+        false => rustix::stdio::dup2_stdout(&null),
+    };
+}
+
+/// Has this process ended when the front has ended.
+fn end_with(front: Pid) -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+    if rustix::process::getppid() != Some(front) {
+        // It may have ended before it could be told.
+        std::process::exit(1);
+    }
+    Ok(())
+}
