@@ -5,6 +5,7 @@
 //! as they do for any other session. The interface itself is the program's affair: it is told which
 //! addresses the network has given ([`JoinNews::Addresses`]) and configures them.
 
+use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,7 +13,6 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 use serde::{Deserialize, Serialize};
 use uwwan_tun::handed;
 
-use crate::askers::Message;
 use crate::event::SessionChange;
 use crate::failure::{Failure, FailureKind};
 use crate::host::{Carries, HostConfig, HostControl, HostData, HostEnd, InterfaceKind};
@@ -57,11 +57,19 @@ pub enum JoinNews {
 }
 
 /// A data session of a program. Dropping it ends the session.
-#[derive(Debug)]
 pub struct Joined {
     number: u64,
     news: Receiver<JoinNews>,
-    outbox: Sender<Message>,
+    /// Ends the session with this number.
+    leave: Box<dyn Fn(u64) + Send>,
+}
+
+impl fmt::Debug for Joined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Joined")
+            .field("number", &self.number)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Joined {
@@ -84,7 +92,7 @@ impl Joined {
 
 impl Drop for Joined {
     fn drop(&mut self) {
-        let _ = self.outbox.send(Message::Leave(self.number));
+        (self.leave)(self.number);
     }
 }
 
@@ -95,7 +103,8 @@ pub(crate) struct Joining {
 }
 
 impl Joining {
-    /// Makes the order, and the handle of the program. `waker` is woken whenever there is news.
+    /// Makes the order, and the handle of the program. `waker` is woken whenever there is news, and
+    /// `leave` is called with the number of the session's program when that has left.
     ///
     /// # Errors
     /// [`FailureKind::Usage`] when the descriptors are not those of a TUN interface, and for options
@@ -104,7 +113,7 @@ impl Joining {
         options: JoinOptions,
         descriptors: Vec<OwnedFd>,
         waker: Option<Waker>,
-        outbox: Sender<Message>,
+        leave: Box<dyn Fn(u64) + Send>,
     ) -> Result<(Self, Joined), Failure> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let wrong = |why: &dyn std::fmt::Display| {
@@ -138,7 +147,7 @@ impl Joining {
         let joined = Joined {
             number,
             news,
-            outbox,
+            leave,
         };
         Ok((Self { options, guest }, joined))
     }

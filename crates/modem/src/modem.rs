@@ -280,7 +280,10 @@ impl Handle {
         waker: Option<Waker>,
     ) -> Result<Joined, Failure> {
         let outbox = self.shared.outbox.clone();
-        let (order, joined) = Joining::new(options, descriptors, waker, outbox)?;
+        let leave = move |guest| {
+            let _ = outbox.send(Message::Leave(guest));
+        };
+        let (order, joined) = Joining::new(options, descriptors, waker, Box::new(leave))?;
         // A control thread that has ended drops the order, which ends the news.
         let _ = self.shared.outbox.send(Message::Join(Box::new(order)));
         Ok(joined)

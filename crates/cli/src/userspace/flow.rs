@@ -18,6 +18,8 @@ pub const MOST: usize = 128;
 const PIECE: usize = 64 << 10;
 /// Size of a thread's stack in bytes, beside the piece that it moves.
 const STACK: usize = 256 << 10;
+/// Time in which a client of a proxy is to say what it wants.
+pub const TIME: Duration = Duration::from_secs(20);
 /// Time without a byte after which the kernel asks whether a client is still there.
 const SILENCE: Duration = Duration::from_secs(60);
 

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use httparse::Status;
 use uwwan_netstack::Error;
 
-use super::TIME;
 use super::flow;
 use super::login::Login;
 use super::target::{Host, Target};
@@ -57,7 +56,7 @@ impl Http {
     /// # Errors
     /// What ended it before its flow began.
     pub fn serve(&self, stream: &TcpStream) -> io::Result<()> {
-        let mut client = Client::new(stream, TIME);
+        let mut client = Client::new(stream, flow::TIME);
         let found = client.head(LONGEST, |bytes| self.read(bytes).transpose())?;
         let (wanted, rest) = match found {
             Some((Ok((wanted, length)), mut bytes)) => (wanted, bytes.split_off(length)),

@@ -38,9 +38,6 @@ use crate::failure::Failure;
 use crate::listening::open;
 use uwwan_modem::host::Userspace;
 
-/// Time in which a client of a proxy is to say what it wants.
-const TIME: Duration = Duration::from_secs(20);
-
 /// Least time between two lines in the log about clients that are sent away.
 const QUIET: Duration = Duration::from_secs(10);
 

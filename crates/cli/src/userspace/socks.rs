@@ -7,7 +7,6 @@ use std::sync::Arc;
 use uwwan_netstack::Error;
 use zeroize::Zeroizing;
 
-use super::TIME;
 use super::address::{self, kind};
 use super::datagrams::Associations;
 use super::flow;
@@ -73,7 +72,7 @@ impl Socks {
     /// # Errors
     /// What ended it before its flow began.
     pub fn serve(&self, stream: &TcpStream) -> io::Result<()> {
-        let mut client = Client::new(stream, TIME);
+        let mut client = Client::new(stream, flow::TIME);
         self.greet(&mut client)?;
         let [version, asked, _, kind] = client.exactly()?;
         if version != VERSION {
