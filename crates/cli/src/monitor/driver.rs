@@ -306,12 +306,26 @@ impl Drop for Guard {
     }
 }
 
+/// An interface that the monitor has opened, and what to move packets through it with.
+pub struct HandedOver {
+    /// The half of a host's end that configures it.
+    pub control: Box<dyn HostControl>,
+    /// What crosses it.
+    pub kind: InterfaceKind,
+    /// Descriptors of its queues.
+    pub descriptors: Vec<OwnedFd>,
+}
+
 /// Host ends whose interfaces the monitor opens and configures.
 pub struct Provider(pub Monitor);
 
 impl HostProvider for Provider {
     fn bring_up(&mut self, config: &HostConfig) -> Result<HostEnd, Failure> {
-        let (control, kind, descriptors) = self.open(config)?;
+        let HandedOver {
+            control,
+            kind,
+            descriptors,
+        } = self.open(config)?;
         let data = HostData::handed(&kind, descriptors).map_err(|error| {
             Failure::new(FailureKind::Host, "cannot use the interface").because(error)
         })?;
@@ -325,10 +339,7 @@ impl Provider {
     ///
     /// # Errors
     /// Those of [`HostProvider::bring_up`].
-    pub fn open(
-        &mut self,
-        config: &HostConfig,
-    ) -> Result<(Box<dyn HostControl>, InterfaceKind, Vec<OwnedFd>), Failure> {
+    pub fn open(&mut self, config: &HostConfig) -> Result<HandedOver, Failure> {
         let asked = HostConfig {
             addresses: status::Addresses::default(),
             ethernet: None,
@@ -353,7 +364,11 @@ impl Provider {
             changes: descriptors.pop().map(PipeReader::from),
             interface: reply.interface.unwrap_or_default(),
         });
-        Ok((control, opened.kind, descriptors))
+        Ok(HandedOver {
+            control,
+            kind: opened.kind,
+            descriptors,
+        })
     }
 }
 

@@ -76,10 +76,11 @@ pub(super) fn drive(
         mtu: MTU,
         ..Addresses::default()
     };
-    let (mut control, kind, descriptors) = provider.open(&config)?;
+    let opened = provider.open(&config)?;
+    let (mut control, descriptors) = (opened.control, opened.descriptors);
     let first = &settings.session_0;
     let options = JoinOptions {
-        carries: kind.carries,
+        carries: opened.kind.carries,
         apn: first.apn.clone(),
         ip_type: first.ip_type,
         mtu: first.mtu,
