@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_modem::Selector;
 use uwwan_modem::asking::{Answer, Asked, Question};
 use uwwan_modem::client::StatusClient;
@@ -23,7 +24,7 @@ use crate::emulated::EmulatedModem;
 use crate::failure::{Failure, FailureKind};
 use crate::monitor;
 use crate::notify::Notifier;
-use crate::output::{say, say_json};
+use crate::output::{rounded, say, say_json};
 use crate::reach::EMULATOR;
 use crate::running::{Door, Entry, Running};
 use crate::settings::{Device, Settings};
@@ -135,6 +136,43 @@ fn seconds(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "expected 0 to 60 seconds".to_owned())
 }
 
+/// An echo request or all of them, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Pinged {
+    /// One echo request.
+    Echo {
+        /// Address that was asked.
+        to: IpAddr,
+        /// Number of the request, from 1.
+        number: u32,
+        /// Time until its reply; null when none came.
+        seconds: Option<f64>,
+    },
+    /// All of them.
+    Summary {
+        /// Number of requests.
+        sent: u32,
+        /// Number of replies.
+        received: usize,
+        /// Shortest time; null without replies.
+        least_seconds: Option<f64>,
+        /// Mean of the times; null without replies.
+        mean_seconds: Option<f64>,
+        /// Longest time; null without replies.
+        most_seconds: Option<f64>,
+    },
+}
+
+/// Addresses of a name, as JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Resolved {
+    /// Name that was looked up.
+    name: String,
+    /// Its addresses.
+    addresses: Vec<IpAddr>,
+}
+
 /// Sends echo requests and prints what comes of each.
 ///
 /// # Errors
@@ -173,7 +211,11 @@ pub fn ping(arguments: PingArguments, told: bool) -> Result<(), Failure> {
             };
             replies.extend(time);
             match (as_json, time) {
-                (true, _) => say_json(&json!({"to": to, "number": number, "milliseconds": time}))?,
+                (true, _) => say_json(&Pinged::Echo {
+                    to,
+                    number,
+                    seconds: time.map(|time| rounded(time / 1000.0, 6)),
+                })?,
                 (false, Some(time)) => say(format!("{to}  {number}  {time:.3} ms"))?,
                 (false, None) => say(format!("{to}  {number}  no reply"))?,
             }
@@ -186,8 +228,14 @@ pub fn ping(arguments: PingArguments, told: bool) -> Result<(), Failure> {
         let mean = replies.iter().sum::<f64>() / replies.len().max(1) as f64;
         let received = replies.len();
         if as_json {
-            let mean = least.map(|_| mean);
-            say_json(&json!({"sent": count, "received": received, "least": least, "mean": mean, "most": most}))?;
+            let seconds = |time: Option<f64>| time.map(|time| rounded(time / 1000.0, 6));
+            say_json(&Pinged::Summary {
+                sent: count,
+                received,
+                least_seconds: seconds(least),
+                mean_seconds: seconds(least.map(|_| mean)),
+                most_seconds: seconds(most),
+            })?;
         } else if let (Some(least), Some(most)) = (least, most) {
             say(format!(
                 "{received} of {count} answered, {least:.3} / {mean:.3} / {most:.3} ms (least, mean, most)"
@@ -213,7 +261,10 @@ pub fn resolve(arguments: ResolveArguments, told: bool) -> Result<(), Failure> {
     over.reach(told, |client| {
         let found = addresses(client, session, &name)?;
         if as_json {
-            return say_json(&json!({"name": name, "addresses": found}));
+            return say_json(&Resolved {
+                name: name.clone(),
+                addresses: found,
+            });
         }
         found
             .iter()

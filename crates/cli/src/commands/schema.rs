@@ -6,9 +6,9 @@ use uwwan_modem::Event;
 use uwwan_modem::capture::scrub;
 
 use super::{
-    at, bench, config, contexts, demo, doctor, down, info, ip_filters, ipv6, lab, list, mbim, ntb,
-    operator, packet_service, phonebook, pin, quirks, radio, record, reset, services, sessions,
-    signal, sim, sms, stats, up, usage, usb, ussd,
+    ask, at, bench, config, contexts, demo, doctor, down, info, ip_filters, ipv6, lab, list, mbim,
+    ntb, operator, packet_service, phonebook, pin, quirks, radio, record, reset, services,
+    sessions, signal, sim, sms, stats, up, usage, usb, ussd,
 };
 use crate::failure::{ErrorReport, Failure, FailureKind};
 use crate::forms::{Done, Message};
@@ -28,7 +28,7 @@ enum Either<A, B> {
     Other(B),
 }
 
-const ALL: [Described; 68] = [
+const ALL: [Described; 70] = [
     ("at", schema::<at::Shown>),
     ("attach", schema::<packet_service::Shown>),
     ("bench", schema::<bench::outcome::Output>),
@@ -75,10 +75,12 @@ const ALL: [Described; 68] = [
     ("pin enter", schema::<pin::Shown>),
     ("pin status", schema::<pin::Output>),
     ("pin unblock", schema::<pin::Shown>),
+    ("ping", schema::<ask::Pinged>),
     ("quirks list", schema::<quirks::Output>),
     ("radio", schema::<Either<radio::Shown, radio::Unlocked>>),
     ("record", schema::<record::Output>),
     ("reset", schema::<reset::Output>),
+    ("resolve", schema::<ask::Resolved>),
     ("services", schema::<services::Output>),
     ("sessions", schema::<Vec<sessions::Shown>>),
     ("signal", schema::<signal::Shown>),

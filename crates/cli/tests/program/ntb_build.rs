@@ -218,10 +218,7 @@ fn a_modem_that_nobody_runs_is_brought_online_for_ntbs() {
             .args(more)
             .output()
             .unwrap();
-        let told: Vec<Value> = running::text(&output.stdout)
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect();
+        let told = forms::lines("ntb send", &output.stdout);
         (output, told)
     };
     let (output, told) = send(&["ffff"], &["--json", "--wait", "0"]);

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::forms;
 use crate::running::{PATIENCE, PROGRAM, Up, alone, succeeds, text};
 
 /// A host of the emulated modem's network, which serves HTTP.
@@ -310,7 +311,7 @@ fn the_network_is_asked_through_a_running_up_and_without_one() {
         found.2
     );
     let found = ask(&["resolve", "--json", "ipv6.test.uwwan"]);
-    let value: serde_json::Value = serde_json::from_str(&found.1).unwrap();
+    let value = forms::json("resolve", &found.1);
     let address = value["addresses"][0].as_str().unwrap();
     assert!(address.contains(':'), "{value}");
     let (status, _, told) = ask(&["resolve", "nowhere.test"]);
@@ -326,7 +327,8 @@ fn the_network_is_asked_through_a_running_up_and_without_one() {
         assert!(said.contains("3 of 3 answered"), "{words:?}: {said}");
     }
     let (status, said, _) = ask(&["ping", "--json", "--count", "1", SERVER]);
-    let last: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    let all = forms::lines("ping", &said);
+    let last = all.last().unwrap();
     assert_eq!(
         (status, &last["received"]),
         (Some(0), &serde_json::json!(1))

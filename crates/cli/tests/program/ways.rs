@@ -3,12 +3,13 @@
 
 use serde_json::Value;
 
+use crate::forms;
 use crate::running::{Up, emulated, succeeds, text, uwwan};
 
 #[track_caller]
 fn value(up: &Up, arguments: &[&str]) -> Value {
     let output = up.ask(&[arguments, &["--json"]].concat());
-    serde_json::from_str(&succeeds(&output)).unwrap()
+    forms::json(&forms::command_of(arguments), succeeds(&output))
 }
 
 #[test]
@@ -59,7 +60,7 @@ fn what_a_modem_lacks_is_said() {
         .unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
     let list = uwwan(&["list", "--emulator", "--json"]).output().unwrap();
-    let list: Value = serde_json::from_str(&succeeds(&list)).unwrap();
+    let list = forms::json("list", succeeds(&list));
     let ways: Vec<_> = list[0]["dialled"]
         .as_array()
         .unwrap()
