@@ -288,7 +288,7 @@ pub fn tell(controls: &Controls, set: &[String]) -> Result<serde_json::Value, Fa
         set: turned
             .map(|(name, effect)| Turn {
                 name: name.to_string(),
-                value: all.get(&*name).cloned(),
+                value: all.get(name).cloned(),
                 effect,
                 from: effect.words(),
             })

@@ -140,7 +140,7 @@ impl View<'_> {
         let sessions = self.fields.iter().filter(|(name, _)| is_session(name));
         lines.extend(sessions.map(|(name, text)| labelled(name, text, Style::new())));
         let mut seen: Vec<&str> = Vec::new();
-        for (name, text) in &self.fields[..] {
+        for (name, text) in self.fields {
             let again = seen.contains(&name.as_str());
             seen.push(name);
             let first = FIRST.contains(&name.as_str())
