@@ -31,8 +31,8 @@ pub fn share_one_arena() {
 
 /// Gives back to the system what the allocator keeps and nothing uses.
 ///
-/// What a busy hour has taken stays with the process otherwise, as long as anything small stands behind
-/// it. It takes the arena's lock for less than a millisecond for each few MiB.
+/// Memory that a busy hour has taken stays with the process otherwise, as long as anything small
+/// stands behind it. It takes the arena's lock for less than a millisecond for each few MiB.
 pub fn give_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim(3) takes a number, and gives back pages that hold no allocation, under the

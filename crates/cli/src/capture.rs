@@ -30,7 +30,7 @@ static CAPTURES: OnceLock<Arc<Captures>> = OnceLock::new();
 /// The capture that the command line asks for.
 static ASKED: Mutex<Option<(Capture, String)>> = Mutex::new(None);
 
-/// What to capture, and where to.
+/// The choice of what to capture, and where to.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Options {
     /// Write what passes between driver and modem into a pcapng file, which Wireshark dissects (- for

@@ -1,4 +1,4 @@
-//! What a shell offers for the word at which its user presses Tab.
+//! The words that a shell offers for the word at which its user presses Tab.
 //!
 //! The shell's script (`uwwan completions`) starts the program with the words of the line and with
 //! `UWWAN_COMPLETE` in its environment; clap finds the commands, options and words that fit. Values that

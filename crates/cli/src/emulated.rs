@@ -44,7 +44,7 @@ pub struct EmulatedModem {
 /// The emulated modem that is wanted.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
-    /// What it is made of.
+    /// The parts that it is made of.
     setup: Setup,
 }
 
@@ -52,7 +52,7 @@ pub struct Wanted {
 pub struct Started {
     /// The backend on which it is found. It keeps the modem running.
     pub backend: Arc<dyn Backend>,
-    /// How to tell it something while it runs.
+    /// Orders to it while it runs.
     pub controls: Controls,
 }
 

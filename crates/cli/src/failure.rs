@@ -83,7 +83,7 @@ pub fn report_as_json() {
     AS_JSON.store(true, Ordering::Relaxed);
 }
 
-/// What a command with `--json` writes to standard error, on one line, when it fails.
+/// The line that a command with `--json` writes to standard error when it fails.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ErrorReport {
     /// Version of the form.

@@ -1,4 +1,5 @@
-//! What the fuzz targets (`fuzz/fuzz_targets`) reach of this crate. It is built for them alone.
+//! The functions that fuzz targets (`fuzz/fuzz_targets`) reach of this crate. It is built for them
+//! alone.
 
 use std::path::Path;
 use std::time::Duration;

@@ -32,7 +32,7 @@ const LONGEST_LIMIT: u64 = 60;
 const MOST_ARGUMENTS: usize = 64;
 /// Pause between two looks whether a hook has ended.
 const LOOK: Duration = Duration::from_millis(20);
-/// Where a hook finds programs.
+/// The path on which a hook finds programs.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Whether a hook runs that nobody waits for. There is one at a time.
@@ -111,7 +111,7 @@ pub struct Hooks {
     file: PathBuf,
 }
 
-/// What a hook is told by its environment.
+/// The facts that a hook is told by its environment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
     /// Port of the device, or what was chosen in its place (`UWWAN_DEVICE`).
@@ -383,7 +383,7 @@ fn ours(file: &Path) -> Result<(), String> {
 /// Runs the hook `before-down` when it is dropped.
 pub struct BeforeDown {
     hooks: Arc<Hooks>,
-    /// What the hook is told.
+    /// The facts that the hook is told.
     pub facts: Facts,
 }
 
@@ -409,7 +409,7 @@ impl Drop for BeforeDown {
 pub struct AfterDown {
     /// The hooks.
     pub hooks: Arc<Hooks>,
-    /// What the hook is told.
+    /// The facts that the hook is told.
     pub facts: Facts,
 }
 
@@ -428,9 +428,9 @@ pub struct Provider {
     pub inner: Box<dyn HostProvider>,
     /// The hooks.
     pub hooks: Arc<Hooks>,
-    /// What was asked for session 0.
+    /// The host configuration asked for session 0.
     pub first: HostConfig,
-    /// What is told of the device.
+    /// The name of the device in facts.
     pub device: String,
 }
 

@@ -12,7 +12,7 @@ use crate::story::Story;
 /// Size of the longest input that is read, in bytes. The longest NTB of any device is 64 KiB.
 const LONGEST: u64 = 16 << 20;
 
-/// What a command decodes.
+/// The input that a command decodes.
 pub enum Input {
     /// A capture, which may be longer than memory.
     Capture(Box<Story<'static>>),

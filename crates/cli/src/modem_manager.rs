@@ -45,7 +45,7 @@ const NOBODY: [&str; 2] = [
 /// The error that says that it does not know the modem.
 const UNKNOWN: &str = "org.freedesktop.ModemManager1.Error.Core.NotFound";
 
-/// What ModemManager does with the modem.
+/// ModemManager's dealings with the modem.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum Standing {
@@ -54,7 +54,7 @@ pub enum Standing {
     Unasked,
     /// There is no system bus that could be asked.
     NoBus {
-        /// Why not.
+        /// The reason why not.
         why: String,
     },
     /// It does not run.
@@ -65,7 +65,7 @@ pub enum Standing {
     Inhibited,
     /// It was asked and did not say that it keeps away.
     Refused {
-        /// Why not.
+        /// The reason why not.
         why: String,
     },
 }
@@ -84,7 +84,7 @@ impl Standing {
 /// The way to learn what ModemManager does with the modem, whichever process keeps it away.
 pub type Manager = Arc<dyn Fn() -> Standing + Send + Sync>;
 
-/// What keeps ModemManager away. It does so until this process ends.
+/// Keeps ModemManager away. It does so until this process ends.
 #[derive(Debug, Clone)]
 pub struct Inhibitor(Arc<Shared>);
 
@@ -402,7 +402,8 @@ mod tests {
         assert_eq!(Standing::NotRunning.line(), None);
     }
 
-    /// What a bus that never answers costs: a listener that takes the connection, and says nothing.
+    /// Shows what a bus that never answers costs: a listener that takes the connection, and says
+    /// nothing.
     #[test]
     fn a_bus_that_says_nothing_is_waited_for_in_vain_once() {
         let folder = tempfile::tempdir().unwrap();

@@ -9,7 +9,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 /// Connection to the service manager, if there is one.
 pub struct Notifier(Option<Way>);
 
-/// How notifications get to the service manager.
+/// The way by which notifications get to the service manager.
 enum Way {
     /// From this process.
     Direct(UnixDatagram, SocketAddr),

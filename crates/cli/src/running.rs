@@ -55,13 +55,13 @@ pub enum Door {
     Any,
 }
 
-/// What a look for running modems has found.
+/// The result of a look for running modems.
 #[derive(Debug)]
 pub struct Running {
     /// Modems whose `up` answers, in the order of their names.
     pub alive: Vec<Entry>,
-    /// Why directories and sockets were passed over that are not for this user, or that another user
-    /// has made.
+    /// The reasons why directories and sockets were passed over that are not for this user, or that
+    /// another user has made.
     pub refused: Vec<Failure>,
 }
 

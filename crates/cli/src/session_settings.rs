@@ -25,7 +25,7 @@ use crate::failure::{Failure, of_options};
 use crate::secrets;
 
 choices! {
-    /// What can be chosen for a data session.
+    /// The options of a data session.
     #[derive(Debug, Clone, Default, PartialEq, clap::Args, Deserialize)]
     #[serde(rename_all = "kebab-case", default)]
     pub struct SessionSettings {

@@ -76,8 +76,8 @@ impl Usage {
 /// Adds to the file what a device has used just now, and returns its use in this month.
 ///
 /// # Errors
-/// Why it is not kept; nothing has been added then. One reason is that another run writes the file at
-/// this moment.
+/// The error says why it is not kept; nothing has been added then. One reason is that another run
+/// writes the file at this moment.
 pub fn keep(
     file: &mut StateFile<Usage>,
     device: &str,

@@ -1,4 +1,4 @@
-//! What can be told to a modem that runs, from any thread.
+//! Orders to a modem that runs, from any thread.
 
 use std::time::Duration;
 

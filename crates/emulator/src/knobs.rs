@@ -1,4 +1,4 @@
-//! What the firmware can be told to do, one knob a behaviour.
+//! The behaviours that the firmware can be told to have, one knob each.
 //!
 //! Each knob names the firmware, the report or the specification its behaviour was seen in.
 

@@ -29,11 +29,11 @@ pub const MOST_RULES: usize = 8192;
 /// A rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
-    /// What the rule waits for.
+    /// The event that the rule waits for.
     pub on: Trigger,
     /// Answer to the request that the rule waits for, if it is not the firmware's own.
     pub answer: Option<Answer>,
-    /// What the modem does besides.
+    /// The things that the modem does besides.
     pub actions: Vec<Action>,
     /// Time from the trigger to the answer and the actions.
     pub after: Duration,
@@ -41,7 +41,7 @@ pub struct Rule {
     pub times: Option<u64>,
 }
 
-/// What a rule waits for.
+/// The event that a rule waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trigger {
     /// A line on an AT port, with its `AT`; capitals and small letters are the same.
@@ -122,7 +122,7 @@ impl State {
 /// Answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// What an AT port says, line ends included.
+    /// The text that an AT port says, line ends included.
     At(String),
     /// COMMAND_DONE of an MBIM command.
     Mbim {
@@ -153,7 +153,7 @@ impl Answer {
     }
 }
 
-/// What the modem does of its own accord.
+/// The things that the modem does of its own accord.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Turn a knob, from `name=value`.

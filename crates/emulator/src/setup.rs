@@ -1,4 +1,4 @@
-//! What an emulated modem is made of.
+//! The parts that an emulated modem is made of.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use uwwan_usb::descriptors::Descriptors;
 use crate::knobs::Knobs;
 use crate::rules::Rule;
 
-/// What an emulated modem is made of: a well-behaved lt4132, where nothing else is said.
+/// The parts that an emulated modem is made of: a well-behaved lt4132, where nothing else is said.
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
-    /// What its firmware does.
+    /// The behaviour of its firmware.
     pub knobs: Knobs,
     /// The descriptors that it presents, if not those of the lt4132: its ids, configurations,
     /// interfaces and endpoints. Its MBIM or NCM function and its AT port are where they say.
@@ -18,6 +18,6 @@ pub struct Setup {
     pub descriptors: Option<Descriptors>,
     /// Its strings by their index, where they are not those of the lt4132 or invented.
     pub strings: BTreeMap<u8, String>,
-    /// What it does at things that happen.
+    /// The rules for what it does when something happens.
     pub rules: Vec<Rule>,
 }

@@ -6,7 +6,7 @@ use uwwan_mbim::services::basic_connect::IpConfiguration;
 
 use crate::status::{Addresses, Prefix4, Prefix6};
 
-/// What the network handed out, as decoded (MBIM 1.0 section 10.5.20).
+/// The addresses that the network handed out, as decoded (MBIM 1.0 section 10.5.20).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Given {
     /// IPv4 addresses with prefix lengths.
@@ -69,11 +69,11 @@ const USUAL_MTU: u32 = 1500;
 const LEAST_MTU6: u32 = 1280;
 const LEAST_MTU4: u32 = 576;
 
-/// What the host gets. IPv6 prefixes of 128 become 64: the network routes the whole prefix and a
-/// gateway outside it could not be reached. A link-local IPv6 address is taken only where there is
-/// no other: the host then makes a global one from router advertisements. A gateway of all zeros
-/// means that everything is on-link. Name servers of all zeros are left out, and each is listed
-/// once.
+/// Returns the addresses that the host gets. IPv6 prefixes of 128 become 64: the network routes the
+/// whole prefix and a gateway outside it could not be reached. A link-local IPv6 address is taken
+/// only where there is no other: the host then makes a global one from router advertisements. A
+/// gateway of all zeros means that everything is on-link. Name servers of all zeros are left out,
+/// and each is listed once.
 ///
 /// The MTU is the user's choice; else the smaller of the network's; else the operator's wish in
 /// the descriptor; else 1500. Segment and NTB size bound all of them.

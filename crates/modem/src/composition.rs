@@ -1,4 +1,4 @@
-//! How a modem without an MBIM function in its present composition is brought to offer one.
+//! Brings a modem without an MBIM function in its present composition to offer one.
 
 use uwwan_usb::descriptors::Descriptors;
 use uwwan_usb::functions;

@@ -101,7 +101,7 @@ pub(crate) struct Control {
 
     quirk: &'static Quirk,
     device: Option<device::Held>,
-    /// How the device was found first.
+    /// The state in which the device was found first.
     as_found: Option<found::AsFound>,
     control_session: ControlSession,
     asked: HashMap<TransactionId, Asker>,

@@ -238,7 +238,8 @@ pub struct Failure {
     pub kind: FailureKind,
     /// Code of a refusal, for a program to act on.
     pub code: Option<Code>,
-    /// What failed: "cannot read the PIN file". On a rung it is what was tried and how it ended.
+    /// The operation that failed: "cannot read the PIN file". On a rung it is what was tried and
+    /// how it ended.
     pub what: String,
     /// Place of the failure.
     pub place: Place,

@@ -31,7 +31,7 @@ pub(crate) struct Negotiated {
     pub(crate) sizes: Sizes,
     /// Longest frame both ways, in bytes; only of a function that carries Ethernet.
     pub(crate) frame: Option<u16>,
-    /// Where the device did not do as asked, in words.
+    /// The points at which the device did not do as asked, in words.
     pub(crate) notices: Vec<String>,
     /// End of NTBs to the device that fill their last packet.
     pub(crate) padding: Padding,
@@ -92,7 +92,7 @@ pub(crate) fn rest(device: &dyn Device, function: &Function, quirk: &Quirk) -> R
 /// that.
 ///
 /// # Errors
-/// What the alternate settings' selection said, and [`Error::Gone`] from any request.
+/// The error of the selection of alternate settings, and [`Error::Gone`] from any request.
 pub(crate) fn negotiate(
     device: &dyn Device,
     function: &Function,

@@ -1,5 +1,5 @@
-//! What the fuzz targets (`fuzz/fuzz_targets`) reach of this crate beside its API. It is built for them
-//! alone.
+//! The functions that fuzz targets (`fuzz/fuzz_targets`) reach beside this crate's API. It is built
+//! for them alone.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

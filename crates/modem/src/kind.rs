@@ -1,4 +1,4 @@
-//! What kind of network function a device is driven by.
+//! The kind of network function by which a device is driven.
 //!
 //! An MBIM function is a modem: a control session, and IP datagrams. An NCM function (class 02,
 //! subclass 0d) is a network device: no session, and Ethernet frames. Both carry their data in

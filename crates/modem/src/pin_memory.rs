@@ -35,7 +35,7 @@ pub struct PinMemory {
     entries: Vec<Entry>,
 }
 
-/// What stands for a PIN of a SIM in one memory: the PIN itself is not in it.
+/// The digest that stands for a PIN of a SIM in one memory: the PIN itself is not in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark(String);
 

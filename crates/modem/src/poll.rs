@@ -163,7 +163,7 @@ fn ppoll(entries: &mut [libc::pollfd], limit: Option<&libc::timespec>) -> io::Re
 mod miri {
     use super::*;
 
-    /// What the kernel would do: it reads and writes all entries, and reads the limit.
+    /// Does as the kernel would: reads and writes all entries, and reads the limit.
     #[unsafe(no_mangle)]
     extern "C" fn ppoll(
         entries: *mut libc::pollfd,

@@ -1,4 +1,4 @@
-//! What is known of each modem: a table in the program, and rows that users add in files.
+//! Facts about each modem: a table in the program, and rows that users add in files.
 //!
 //! A device gets the first row that names its vendor and product, else the first that names its
 //! vendor alone, else [`DEFAULT`], which is what the class specifications ask for. The rows of files

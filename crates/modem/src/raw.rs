@@ -36,7 +36,7 @@ pub enum To {
     Data,
 }
 
-/// What came of bytes that were sent as they are.
+/// The outcome of bytes that were sent as they are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Heard {

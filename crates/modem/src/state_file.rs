@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 /// Size of the longest file that is read, in bytes.
 pub const LONGEST_FILE: u64 = 64 * 1024;
 
-/// What keeps a content over runs in place of this process: another one, which may write the file.
+/// Keeps a content over runs in place of this process: another one, which may write the file.
 pub trait Keeper<T>: Send + Sync {
     /// Returns the content that earlier runs have kept.
     ///

@@ -1,4 +1,4 @@
-//! What to do after a failure or a loss: try again when, and from where, or give up.
+//! Decides after a failure or a loss: try again, when and from which rung, or give up.
 //!
 //! Before the modem has been online once, somebody waits for a first success: failures that
 //! repetition will not cure end it at once, others after a few tries. After that somebody relies

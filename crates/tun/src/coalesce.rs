@@ -42,10 +42,11 @@ use heapless::Vec as FixedVec;
 
 use crate::ack_filter::{Ack, Held, Memory};
 use crate::headers::{TCP, VNET_HEADER};
-use crate::offload::Offloads;
 
 use part::{Datagram, Key, Part, intact};
 use run::Run;
+
+pub use part::Merge;
 
 mod part;
 mod run;
@@ -59,27 +60,6 @@ const MOST: usize = 128;
 const MOST_UDP: usize = 64;
 /// Virtio header of a packet that is complete as it is.
 const PLAIN: [u8; VNET_HEADER] = [0; VNET_HEADER];
-
-/// Kinds of datagrams that may be merged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Merge {
-    /// Whether TCP segments are merged.
-    pub tcp: bool,
-    /// Whether UDP datagrams of equal size are merged.
-    pub udp: bool,
-}
-
-impl Merge {
-    /// Returns the kinds that the kernel takes merged from the writer of an interface with these
-    /// offloads. Every kernel takes TCP, whatever it sends itself.
-    #[must_use]
-    pub fn accepted_with(offloads: Offloads) -> Merge {
-        Merge {
-            tcp: true,
-            udp: offloads.contains(Offloads::UDP),
-        }
-    }
-}
 
 /// A packet for the kernel.
 #[derive(Debug, Clone, Copy)]

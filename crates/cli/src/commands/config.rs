@@ -45,7 +45,7 @@ struct CheckArguments {
     json: bool,
 }
 
-/// What `config check --json` prints of a file, on a line of its own.
+/// The output of `config check --json` for a file, on a line of its own.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Checked {
     /// Version of the form.
@@ -54,7 +54,7 @@ pub struct Checked {
     file: PathBuf,
     /// Whether `up` would take it.
     ok: bool,
-    /// What is wrong with it.
+    /// The failure that says what is wrong with it.
     failure: Option<Failure>,
 }
 

@@ -49,7 +49,7 @@ pub struct Arguments {
     json: bool,
 }
 
-/// What the modem tells. In place of what it does not tell stands the reason in words.
+/// The facts that the modem tells. In place of what it does not tell stands the reason in words.
 struct Facts {
     device: String,
     caps: DeviceCaps,

@@ -66,8 +66,8 @@ pub fn lines(event: &Event) -> Vec<String> {
     }
 }
 
-/// What a modem waits for, so that a wait of more than a second is told, and a file does not fill with
-/// it.
+/// The condition that a modem waits for, so that a wait of more than a second is told, and a file
+/// does not fill with it.
 #[derive(Default)]
 pub struct Waiting {
     current: Option<Wait>,

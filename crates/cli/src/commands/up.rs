@@ -144,11 +144,11 @@ pub fn run(mut arguments: Arguments) -> Result<(), Failure> {
     run_in(arguments, file, around)
 }
 
-/// What is around a run.
+/// The surroundings of a run.
 pub struct Around {
     /// Maker of the hosts' ends; `None` stands for interfaces of this process's network namespace.
     pub host: Option<Box<dyn HostProvider>>,
-    /// Who hears that the modem is online.
+    /// The service manager, which hears that the modem is online.
     pub notifier: Notifier,
 }
 
@@ -629,7 +629,7 @@ struct Chosen {
     port: Option<String>,
     /// Bus and device number, if the device is present and has them.
     numbers: Option<(u8, u8)>,
-    /// How to tell the emulated modem something.
+    /// Orders to the emulated modem.
     controls: Option<Controls>,
     /// The process to ask who else has the device open, where that takes its rights.
     monitor: Option<Monitor>,
@@ -723,12 +723,12 @@ fn choose(
 
 struct Answers {
     handle: Handle,
-    /// How to tell the emulated modem something, if the modem is that.
+    /// Orders to the emulated modem, if the modem is that.
     controls: Option<Controls>,
-    /// What each process of this run may still do.
+    /// The rights that each process of this run still has.
     processes: Vec<State>,
     manager: Manager,
-    /// How much data this month has used.
+    /// The amount of data that this month has used.
     month: Metered,
     /// Entrances to the control session, if any are offered.
     mbim: Option<MbimEntrances>,

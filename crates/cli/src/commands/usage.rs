@@ -34,7 +34,7 @@ pub struct Arguments {
     pub json: bool,
 }
 
-/// What `usage --json` prints.
+/// The output of `usage --json`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Output {
     /// Version of the form.

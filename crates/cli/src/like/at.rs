@@ -26,10 +26,10 @@ struct Asked {
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     answers: Answers<String>,
-    /// What the host has written of a line.
+    /// The part of a line that the host has written.
     written: Vec<u8>,
     asked: Option<Asked>,
-    /// What the modem has said of a line that answers nothing.
+    /// The part of a line that the modem has said and that answers nothing.
     unasked: Vec<u8>,
     /// Unsolicited result codes, with their times in nanoseconds.
     unsolicited: Vec<(u64, String)>,

@@ -9,7 +9,7 @@ const ENOUGH: u64 = 64;
 /// Number of NTBs with as many datagrams as any has, from which on that is taken for a limit.
 const OFTEN: u64 = 16;
 
-/// What is known of the NTBs of one direction.
+/// The facts about the NTBs of one direction.
 #[derive(Debug, Default)]
 struct Way {
     /// Number of NTBs whose NDP stands in front of the datagrams, and of those where it follows.
@@ -20,7 +20,7 @@ struct Way {
     most: (usize, u64),
 }
 
-/// What is known of the NTBs.
+/// The facts about the NTBs.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
     output: Way,

@@ -1,4 +1,4 @@
-//! What was seen of one device.
+//! The facts that were seen of one device.
 
 use uwwan_usb::functions;
 
@@ -10,7 +10,7 @@ use super::modem::Like;
 use super::requests::Requests;
 use crate::story::{Entry, What};
 
-/// What was seen of one device.
+/// The facts that were seen of one device.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
     enumeration: Enumeration,

@@ -37,7 +37,7 @@ struct Question {
     info: Option<Vec<u8>>,
 }
 
-/// What is known of the control session.
+/// The facts about the control session.
 #[derive(Debug, Default)]
 pub(super) struct Control {
     messages: usize,

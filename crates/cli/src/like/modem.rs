@@ -1,4 +1,4 @@
-//! What is known of a modem from a capture.
+//! The facts about a modem from a capture.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,8 @@ pub struct Like {
     pub strings: BTreeMap<u8, String>,
     /// Knobs as `name=value`.
     pub knobs: Vec<String>,
-    /// What it answers and does.
+    /// The rules for what it answers and does.
     pub rules: Vec<Rule>,
-    /// What was found, and what the capture does not hold, for people.
+    /// Notes for people about what was found and what the capture does not hold.
     pub notes: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! What the monitor holds against a request before it does anything.
+//! Checks of a request, made before the monitor does anything.
 
 use std::net::IpAddr;
 

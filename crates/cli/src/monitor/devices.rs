@@ -19,7 +19,7 @@ use crate::candidates;
 use crate::modem_manager::{Inhibitor, Standing};
 use crate::reach::EMULATOR;
 
-/// What became of a request over a USB device.
+/// The outcome of a request over a USB device.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct DeviceReply {
@@ -31,7 +31,7 @@ pub(super) struct DeviceReply {
     pub(super) holder: String,
     /// The programs that have a node open.
     pub(super) holders: Vec<String>,
-    /// What ModemManager does with the device.
+    /// ModemManager's dealings with the device.
     pub(super) manager: Standing,
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Devices {
     guards: BTreeMap<u8, PortGuard>,
     /// The node that goes with the next reply.
     opened: Option<File>,
-    /// What keeps ModemManager away from the device.
+    /// The inhibitor that keeps ModemManager away from the device.
     inhibitor: Option<Inhibitor>,
     /// The device as it was opened last.
     last: Option<Identity>,

@@ -36,7 +36,7 @@ use crate::usage::Entry;
 #[derive(Debug, Clone)]
 pub struct Monitor {
     channel: Arc<Mutex<Channel>>,
-    /// What was asked for at the start, a data session each.
+    /// The host configurations asked for at the start, a data session each.
     sessions: Arc<[HostConfig]>,
     /// Process id of the monitor.
     process: Pid,
@@ -149,7 +149,7 @@ impl Monitor {
     /// Has the hook after up run. The pipe tells how it ended, as [`crate::hooks::Hooks::start`] does.
     ///
     /// # Errors
-    /// Why it was not started.
+    /// The error says why it was not started.
     pub fn online(&self) -> io::Result<PipeReader> {
         let pipe = self.ask_for_one(&Request::Online);
         pipe.map(PipeReader::from).map_err(io::Error::other)
@@ -158,7 +158,7 @@ impl Monitor {
     /// Has bytes to and from the network added to the file of data use, and returns the month's use.
     ///
     /// # Errors
-    /// Why it is not kept.
+    /// The error says why it is not kept.
     pub fn keep_usage(&self, (uplink, downlink): (u64, u64)) -> Result<Entry, String> {
         let reply = self.ask(&Request::Use { uplink, downlink });
         let (reply, _) = reply.map_err(|failure| failure.what)?;
@@ -181,7 +181,7 @@ impl Monitor {
 /// process.
 pub(super) struct RemoteFile<T> {
     monitor: Monitor,
-    /// What earlier runs have kept, or the reason why it cannot be read.
+    /// The content that earlier runs have kept, or the reason why it cannot be read.
     loaded: Result<T, String>,
 }
 

@@ -32,11 +32,11 @@ struct End {
 
 /// The interfaces of the data sessions.
 pub(super) struct Ends {
-    /// What was asked for at the start, a data session each.
+    /// The host configurations asked for at the start, a data session each.
     sessions: Vec<HostConfig>,
     ends: BTreeMap<u8, End>,
     hooks: Arc<Hooks>,
-    /// What hooks are told of the device.
+    /// The name of the device in the facts for hooks.
     pub(super) device: String,
 }
 
@@ -67,7 +67,7 @@ impl Ends {
     /// Carries out a request over an interface; `None` is for any other.
     ///
     /// # Errors
-    /// Why it was not done, for the driver.
+    /// The error says why it was not done, for the driver.
     pub(super) fn answer(&mut self, request: &Request) -> Option<Result<Reply, Failure>> {
         let result = match request {
             Request::Open { session, network } => self.open(*session, network.clone()),

@@ -20,7 +20,7 @@ use crate::runtime::{self, RuntimeDir};
 use crate::sandbox::{Identity, acting_in};
 use crate::usage::{self, Entry, Usage};
 
-/// What was named at the start, and what has been opened of it.
+/// The files that were named at the start, and those of them that have been opened.
 #[derive(Debug)]
 pub(super) struct Files {
     /// The SIM's PIN.
@@ -41,7 +41,7 @@ pub(super) struct Files {
     pub(super) directory: Option<RuntimeDir>,
     /// Files of the capture that the command line asks for, and the number of the last one.
     pub(super) capture: Option<(capture::Files, u32)>,
-    /// What goes with the next reply.
+    /// The descriptor that goes with the next reply.
     pub(super) opened: Option<OwnedFd>,
 }
 

@@ -13,8 +13,8 @@
 //! did. Of a driver that was killed it lets the kernel's drivers have the device again. When the
 //! monitor ends, the kernel sends the driver SIGTERM.
 //!
-//! What each may still do, as `/proc/PID/status` tells it after a start by root, and as `status`
-//! shows:
+//! The rights that each still has, as `/proc/PID/status` tells it after a start by root, and as
+//! `status` shows:
 //!
 //! | | driver | monitor |
 //! | --- | --- | --- |
@@ -86,7 +86,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// line says nothing. Most of the quirk table's rows have no more.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// What the monitor is started with.
+/// The arguments that the monitor is started with.
 pub struct Start<'a> {
     /// The device, unless it is no USB device.
     pub device: Option<&'a Selector>,

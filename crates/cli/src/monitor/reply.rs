@@ -1,4 +1,4 @@
-//! What is said to a driver's requests, and the loop that says it.
+//! The replies to a driver's requests, and the loop that sends them.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -15,22 +15,22 @@ use crate::failure::{Failure, FailureKind};
 use crate::sandbox::State;
 use crate::usage::Entry;
 
-/// What the monitor says to a request.
+/// The monitor's reply to a request.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Reply {
-    /// Why it was not done.
+    /// The reason why it was not done.
     pub(super) failure: Option<Failure>,
     /// The interface that was opened. Its descriptors come beside the reply, and behind them the pipe
     /// that has a byte whenever the interface is to be looked after ([`Request::Attend`]).
     pub(super) opened: Option<Opened>,
     /// State of the interface that was opened or changed.
     pub(super) interface: Option<Interface>,
-    /// What has happened to what was set up for the interface.
+    /// Changes to what was set up for the interface.
     pub(super) news: Vec<HostNews>,
-    /// What became of a request over a USB device.
+    /// The outcome of a request over a USB device.
     pub(super) device: Option<DeviceReply>,
-    /// What the monitor may still do.
+    /// The rights that the monitor still has.
     pub(super) state: Option<State>,
     /// Data use of the device in this month.
     pub(super) usage: Option<Entry>,
@@ -41,7 +41,7 @@ pub(super) struct Reply {
 pub(super) struct Opened {
     /// Number by which later requests name it.
     pub(super) number: u8,
-    /// What the driver has to know to use the descriptors.
+    /// The kind of the interface, which the driver has to know to use the descriptors.
     pub(super) kind: InterfaceKind,
 }
 
@@ -50,7 +50,7 @@ pub(super) trait Answer {
     /// Carries out a request.
     ///
     /// # Errors
-    /// Why it was not done, for the driver.
+    /// The error says why it was not done, for the driver.
     fn answer(&mut self, request: Request) -> Result<Reply, Failure>;
 
     /// Has the descriptors that go with a reply sent by `send`, and returns what that returns.

@@ -1,4 +1,4 @@
-//! What the driver may ask of the monitor: values of a fixed size.
+//! The requests that the driver may make of the monitor: values of a fixed size.
 //!
 //! Every request is [`LENGTH`] bytes. The first says which it is; numbers are in network byte order;
 //! bytes behind the last field are zero. An address that is not there is all zeros with a prefix of
@@ -25,14 +25,14 @@ pub(super) enum Request {
     Open {
         /// Which of the sessions that were asked for at the start, from 0.
         session: u8,
-        /// What the network has given.
+        /// The addresses that the network has given.
         network: Network,
     },
     /// Give an interface other addresses.
     Change {
         /// Number of the interface, which the answer to [`Request::Open`] told.
         interface: u8,
-        /// What the network has given.
+        /// The addresses that the network has given.
         network: Network,
     },
     /// Tell an interface for Ethernet frames whether the device's link is up.
@@ -54,7 +54,7 @@ pub(super) enum Request {
     },
     /// Open the node of a USB device.
     OpenDevice {
-        /// Where it is.
+        /// The port at which it is.
         at: Port,
         /// Number of its bus.
         bus: u8,
@@ -171,7 +171,7 @@ impl<const LENGTH: usize> Text<LENGTH> {
     }
 }
 
-/// What the network has given.
+/// The addresses that the network has given.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Network {
     /// Addresses, gateways, name servers, MTU.

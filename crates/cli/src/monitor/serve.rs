@@ -16,13 +16,13 @@ use crate::notify::Notifier;
 use crate::resident;
 use crate::sandbox::State;
 
-/// What the monitor keeps for the driver.
+/// The state that the monitor keeps for the driver.
 pub(super) struct Server {
     ends: Ends,
     devices: Devices,
     files: Files,
     notifier: Notifier,
-    /// What the monitor may still do.
+    /// The rights that the monitor still has.
     state: State,
     /// The end of a pipe that goes with the next reply: how the hook after up ended.
     hooked: Option<PipeReader>,

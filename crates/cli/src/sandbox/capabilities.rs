@@ -9,9 +9,10 @@ use super::identity::Identity;
 /// Largest value of `RLIMIT_NICE`, which lets a thread have any nice value down to -20.
 const ANY_NICE: u64 = 40;
 
-/// What the monitor keeps of what it has: interfaces, routes and addresses; the nodes, secret files and
-/// directories of any user, and giving one to the driver; signals to the driver; the descriptors of
-/// other processes, to name who holds the device; and acting as the owner of a directory.
+/// The capabilities that the monitor keeps: interfaces, routes and addresses; the nodes, secret
+/// files and directories of any user, and giving one to the driver; signals to the driver; the
+/// descriptors of other processes, to name who holds the device; and acting as the owner of a
+/// directory.
 const MONITOR: CapabilitySet = CapabilitySet::NET_ADMIN
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::CHOWN)

@@ -1,4 +1,4 @@
-//! What a process that reads hostile bytes may still do.
+//! Restricts what a process that reads hostile bytes may still do.
 //!
 //! `up` reads what devices, the network and local programs send. Before it starts a thread, it gives
 //! away what it does not need: core dumps and its memory ([`Confinement::enter`]), new privileges
@@ -29,7 +29,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 pub use identity::{Identity, acting_in};
 pub use state::State;
 
-/// What this process goes on to need.
+/// The rights that this process goes on to need.
 #[derive(Debug, Default)]
 pub struct Confinement {
     /// Files and folders that it changes: the runtime directory, the state directory.
@@ -50,8 +50,8 @@ impl Confinement {
     /// Gives up the rest. The calling thread must be the only one: threads that it starts inherit
     /// the restrictions, others would not have them.
     ///
-    /// What the kernel lacks is told by [`State`]; the process goes on, because it is no less safe
-    /// than without.
+    /// A restriction that the kernel lacks is told by [`State`]; the process goes on, because it is
+    /// no less safe than without.
     ///
     /// Makes the system calls `prctl`, `prlimit64`, `landlock_*` and `seccomp`.
     pub fn enter(&self) -> State {

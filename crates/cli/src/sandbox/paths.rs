@@ -11,8 +11,9 @@ use landlock::{
 /// The newest rules that are known here. A kernel that knows fewer enforces those it knows.
 const RULES: ABI = ABI::V7;
 
-/// What is read: USB devices, this process's own state, the names of users. Which other processes have
-/// a device open cannot be read under Landlock, which keeps their descriptors hidden.
+/// The files that are read: USB devices, this process's own state, the names of users. Which other
+/// processes have a device open cannot be read under Landlock, which keeps their descriptors
+/// hidden.
 const READ: [&str; 5] = ["/sys", "/proc", "/etc/passwd", "/etc/group", "/dev/urandom"];
 /// Device nodes that are opened, or the folders they are in: terminals for other programs.
 const DEVICES: [&str; 3] = ["/dev/ptmx", "/dev/pts", "/dev/null"];

@@ -1,15 +1,16 @@
-//! What a process may still do, as the kernel tells it (`/proc/PID/status`, proc_pid_status(5)).
+//! The rights that a process still has, as the kernel tells it (`/proc/PID/status`,
+//! proc_pid_status(5)).
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What one process of a running `up` may still do.
+/// The rights that one process of a running `up` still has.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct State {
-    /// What the process does: `driver`, `monitor`, or `uwwan` where one does both.
+    /// The task of the process: `driver`, `monitor`, or `uwwan` where one does both.
     pub name: String,
     /// Process id.
     pub pid: u32,
@@ -21,7 +22,7 @@ pub struct State {
     pub no_new_privs: Option<bool>,
     /// Whether system calls are filtered; `None` where the kernel does not tell.
     pub seccomp: Option<bool>,
-    /// What the filter refuses, or why there is none.
+    /// The calls that the filter refuses, or the reason why there is none.
     pub calls: String,
     /// Version of Landlock that restricts the files it may open, or why nothing does.
     pub landlock: String,

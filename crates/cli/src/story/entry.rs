@@ -45,12 +45,12 @@ pub enum What {
     Control {
         /// Setup stage.
         setup: [u8; 8],
-        /// What was sent or received.
+        /// The bytes that were sent or received.
         bytes: Vec<u8>,
         /// 0, or a negative `errno` of Linux; `None` when the end was not captured.
         status: Option<i32>,
     },
-    /// What an interrupt endpoint brought.
+    /// A notification that an interrupt endpoint brought.
     Notification {
         /// The bytes.
         bytes: Vec<u8>,

@@ -19,7 +19,7 @@ const MOST_FRAGMENTS: usize = 64;
 /// Bus, device and whether to the device.
 type Stream = (u16, u8, bool);
 
-/// What is known of messages so far.
+/// The state of messages so far.
 #[derive(Debug, Default)]
 pub(super) struct Messages {
     streams: VecDeque<(Stream, Fragments)>,

@@ -1,7 +1,7 @@
-//! What a capture tells of a modem: MBIM messages put together, NTBs, AT lines, requests, each with its
-//! time, and answers with what they answer.
+//! The story that a capture tells of a modem: MBIM messages put together, NTBs, AT lines, requests,
+//! each with its time, and answers with what they answer.
 //!
-//! Who says what is decided by content alone (class requests, signatures), so that a capture without
+//! The speaker is decided by content alone (class requests, signatures), so that a capture without
 //! descriptors is understood as well. Everything held has a bound.
 
 mod entry;

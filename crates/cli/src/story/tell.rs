@@ -17,7 +17,7 @@ use crate::output::{plain, rounded, say, say_json};
 /// Number of bytes shown of what is not understood.
 const SHOWN: usize = 32;
 
-/// How entries are told.
+/// The form in which entries are told.
 #[derive(Debug, Clone, Copy)]
 pub struct Teller {
     /// Whether as JSON, one object a line.

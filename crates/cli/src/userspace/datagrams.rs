@@ -138,7 +138,7 @@ pub struct Associations {
 
 /// An association as the proxy's socket knows it.
 struct Entry {
-    /// Who has opened it.
+    /// The client that has opened it.
     client: IpAddr,
     /// The port it sends from, once that is known.
     port: Mutex<Option<u16>>,

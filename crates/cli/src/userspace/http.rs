@@ -39,11 +39,12 @@ pub struct Http {
     pub login: Option<Arc<Login>>,
 }
 
-/// What a client wants.
+/// The request of a client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
     target: Target,
-    /// What the server is sent first, or `None` where the client is to be told that it is connected.
+    /// The bytes that the server is sent first, or `None` where the client is to be told that it is
+    /// connected.
     head: Option<Vec<u8>>,
 }
 
@@ -54,7 +55,7 @@ impl Http {
     /// Serves a client to its end.
     ///
     /// # Errors
-    /// What ended it before its flow began.
+    /// The error says what ended it before its flow began.
     pub fn serve(&self, stream: &TcpStream) -> io::Result<()> {
         let mut client = Client::new(stream, flow::TIME);
         let found = client.head(LONGEST, |bytes| self.read(bytes).transpose())?;

@@ -41,7 +41,7 @@ use uwwan_modem::host::Userspace;
 /// Least time between two lines in the log about clients that are sent away.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// What is to listen.
+/// The listeners that are asked for.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted<'s> {
     pub socks: &'s [Listen],
@@ -69,7 +69,7 @@ pub struct Servers {
     socks: Vec<(u8, TcpListener, UdpSocket)>,
     http: Vec<(u8, TcpListener)>,
     forwards: Vec<(u8, Forwarded, Target)>,
-    /// What listens where, a line each.
+    /// The listeners and their addresses, a line each.
     told: Vec<(u8, String)>,
 }
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::target::Target;
 
-/// What the data session ends in.
+/// The host's end of the data session.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Net {
@@ -93,9 +93,9 @@ pub enum Protocol {
 pub struct Forward {
     /// Protocol, TCP unless it is told.
     pub protocol: Protocol,
-    /// Where this machine's programs reach it.
+    /// The address at which this machine's programs reach it.
     pub local: SocketAddr,
-    /// Where it leads.
+    /// The address to which it leads.
     pub remote: Target,
     /// MBIM session id.
     pub session: u8,

@@ -27,7 +27,7 @@ mod method {
     pub const UNACCEPTABLE: u8 = 0xff;
 }
 
-/// What is asked for (RFC 1928, 4).
+/// The commands of a request (RFC 1928, 4).
 mod command {
     pub const CONNECT: u8 = 1;
     pub const UDP_ASSOCIATE: u8 = 3;
@@ -70,7 +70,7 @@ impl Socks {
     /// Serves a client to its end.
     ///
     /// # Errors
-    /// What ended it before its flow began.
+    /// The error says what ended it before its flow began.
     pub fn serve(&self, stream: &TcpStream) -> io::Result<()> {
         let mut client = Client::new(stream, flow::TIME);
         self.greet(&mut client)?;

@@ -1,4 +1,5 @@
-//! What a program wants to reach beyond the modem: an address or a name, with a port.
+//! The destination that a program wants to reach beyond the modem: an address or a name, with a
+//! port.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

@@ -1,4 +1,4 @@
-//! What a knob is, for people and programs that show the list of knobs.
+//! The description of a knob, for people and programs that show the list of knobs.
 
 use schemars::JsonSchema;
 use serde::Serialize;

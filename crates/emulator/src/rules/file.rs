@@ -53,7 +53,7 @@ pub const LONGEST: usize = 1 << 20;
 /// Longest time that a rule may name, in milliseconds: a day.
 const LONGEST_TIME: u64 = 86_400_000;
 
-/// Why a text cannot be used.
+/// The reason why a text cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, column {column}: {what}")]
 pub struct FileError {

@@ -13,7 +13,7 @@ const MOST_WAITING: usize = 1024;
 /// Largest number of times that a rule of NTBs or of time is taken at one look.
 const MOST_AT_ONCE: u64 = 16;
 
-/// What has happened with the modem so far.
+/// The history of the modem so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Happened {
     /// Number of NTBs from the host.
@@ -86,7 +86,7 @@ pub(crate) struct Running {
     /// Rules of events, in their order.
     events: Vec<Armed>,
     started: Instant,
-    /// What had happened at the last look.
+    /// The history at the last look.
     before: Happened,
     /// Actions with the time at which they are due.
     waiting: Vec<(Instant, Action)>,

@@ -53,7 +53,7 @@ pub(super) struct Transport {
     out: Option<Box<dyn Queue>>,
     pub(super) incoming: Receiver<Incoming>,
     unwanted: Arc<AtomicBool>,
-    /// What ends the reader's wait.
+    /// The waker that ends the reader's wait.
     interrupter: Option<Interrupter>,
     reader: Option<JoinHandle<()>>,
 }

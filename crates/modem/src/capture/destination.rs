@@ -1,4 +1,4 @@
-//! Where a capture is written to.
+//! The destination that a capture is written to.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};

@@ -1,4 +1,4 @@
-//! What a reader of a capture has to know of a device: its descriptors and settings.
+//! The facts that a reader of a capture has to know of a device: its descriptors and settings.
 //!
 //! Wireshark learns from the enumeration which interface speaks MBIM and which endpoint carries
 //! NTBs. The enumeration is the kernel's, and mostly over when a capture begins, so that a capture

@@ -1,9 +1,9 @@
 //! One capture, seen by the threads whose transfers it records.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
 use uwwan_capture::transfer::{Kind, Phase, Transfer};
@@ -13,8 +13,8 @@ use uwwan_usb::observed::{Moment, Seen};
 use super::Options;
 use super::destination::Destination;
 use super::devices::DeviceState;
-use super::pile::{Event, Pile};
-use super::scribe::Scribe;
+use super::pile::Event;
+use super::scribe::{Scribe, Shared, nanoseconds};
 
 /// Time that a capture which nobody finishes gets for what is queued.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
@@ -35,16 +35,6 @@ pub(super) struct Recorder {
     ended: Receiver<()>,
     options: Options,
     shared: Arc<Shared>,
-}
-
-/// What the recorder shares with the thread that writes.
-#[derive(Default)]
-pub(super) struct Shared {
-    pub pile: Pile,
-    pub written: AtomicU64,
-    pub dropped: AtomicU64,
-    pub failed: AtomicBool,
-    pub failure: Mutex<Option<String>>,
 }
 
 impl Recorder {
@@ -147,10 +137,4 @@ impl Recorder {
             failure: failure.or(late),
         }
     }
-}
-
-/// Returns the time in nanoseconds since 1970.
-pub(super) fn nanoseconds() -> u64 {
-    let time = SystemTime::now().duration_since(UNIX_EPOCH);
-    time.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }

@@ -1,9 +1,9 @@
 //! The thread that writes a capture.
 
 use std::io::{self, BufWriter, Write};
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use uwwan_capture::LinkType;
 use uwwan_capture::transfer::{Kind, Transfer};
@@ -14,8 +14,7 @@ use uwwan_ncm::{DropCounters, Limits, Ntb, Stream};
 use super::Options;
 use super::destination::Destination;
 use super::devices::{DeviceState, MADE};
-use super::pile::{Entry, Event, Heap};
-use super::recorder::{Shared, nanoseconds};
+use super::pile::{Entry, Event, Heap, Pile};
 use super::secrets::Blanker;
 use super::snap::Store;
 
@@ -26,6 +25,16 @@ const BUFFER: usize = 256 << 10;
 const REST: Duration = Duration::from_millis(10);
 /// Length of an Ethernet header in bytes.
 const ETHERNET_HEADER: usize = 14;
+
+/// The state that the recorder shares with the thread that writes.
+#[derive(Default)]
+pub(super) struct Shared {
+    pub pile: Pile,
+    pub written: AtomicU64,
+    pub dropped: AtomicU64,
+    pub failed: AtomicBool,
+    pub failure: Mutex<Option<String>>,
+}
 
 /// The thread that writes.
 pub(super) struct Scribe {
@@ -302,4 +311,10 @@ impl Sheet {
         }
         Ok(())
     }
+}
+
+/// Returns the time in nanoseconds since 1970.
+pub(super) fn nanoseconds() -> u64 {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH);
+    time.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }

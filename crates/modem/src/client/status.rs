@@ -31,7 +31,7 @@ const LONGEST_REASON: usize = 400;
 pub struct StatusClient {
     stream: BufReader<UnixStream>,
     place: String,
-    /// Who is at the other end, if that is an ordinary user and this process is root's.
+    /// The user at the other end, if that is an ordinary user and this process is root's.
     stranger: Option<Stranger>,
 }
 
@@ -287,7 +287,7 @@ impl JoinedThrough {
     }
 }
 
-/// What a running `up` tells of bytes that were sent through it.
+/// The answer of a running `up` about bytes that were sent through it.
 struct Hearing {
     client: StatusClient,
     /// Time for which it is told.

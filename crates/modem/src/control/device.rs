@@ -47,7 +47,7 @@ impl Held {
     /// Opens the notification endpoint, if the function has one.
     ///
     /// # Errors
-    /// What the backend said.
+    /// The error is the backend's.
     pub(super) fn notification_queue(&self) -> Result<Option<Box<dyn Queue>>, UsbError> {
         let endpoint = self.function.interrupt_in;
         endpoint

@@ -1,4 +1,4 @@
-//! How the device was found, and the way back to that.
+//! The state in which the device was found, and the way back to it.
 //!
 //! Kernel drivers that were bound at the start are bound again at a clean end, in the configuration
 //! that was active. A device that was plugged in while it was waited for has no such state: what the

@@ -1,4 +1,4 @@
-//! What the control thread tells of the modem: events to the observer, and the status.
+//! The control thread tells of the modem: events to the observer, and the status.
 
 use std::time::{Duration, Instant};
 

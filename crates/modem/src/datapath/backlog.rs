@@ -1,4 +1,4 @@
-//! How much is in flight to the device, bounded by the time it takes.
+//! Bounds what is in flight to the device by the time it takes.
 //!
 //! A packet goes behind everything that is in flight when it is read, so what is in flight is what it
 //! waits for. The kernel's byte queue limits (lib/dynamic_queue_limits.c) look for the least number of

@@ -30,7 +30,7 @@ pub(super) struct Monitor {
     pub(super) asked: VecDeque<Probe>,
     /// Identities of those that were answered since this was last looked at.
     pub(super) answered: Vec<u16>,
-    /// Who sent other datagrams since then, as long as probes are out.
+    /// The hosts that sent other datagrams since then, as long as probes are out.
     pub(super) sources: Vec<IpAddr>,
     /// Families in which datagrams about the configuration of the link are kept for the control thread.
     pub(super) listen: LinkFamilies,

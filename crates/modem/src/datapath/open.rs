@@ -352,7 +352,7 @@ mod tests {
 
     use super::*;
 
-    /// What is asked of one layout, and what became of it.
+    /// The request for one layout, and its outcome.
     fn ntbs_of(ahead: usize, kept: usize, last: usize) -> (Vec<Option<Place>>, Vec<Finished>) {
         const LENGTH: usize = 1500;
         let choices = Choices {

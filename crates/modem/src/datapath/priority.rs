@@ -38,7 +38,7 @@ pub(super) fn go_first(wanted: Option<i32>) {
 mod tests {
     use super::*;
 
-    /// What the nice value is after these calls in a thread of its own.
+    /// Returns the nice value after these calls in a thread of its own.
     fn after<const N: usize>(wanted: [Option<i32>; N]) -> i32 {
         let thread = std::thread::spawn(move || {
             wanted.into_iter().for_each(go_first);

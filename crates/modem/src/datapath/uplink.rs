@@ -67,7 +67,7 @@ pub(super) struct Uplink {
     open: Open,
     /// Pace at which NTBs leave.
     pub(super) pace: Pace,
-    /// What is in flight, bounded by time.
+    /// The bytes in flight, bounded by time.
     backlog: Backlog,
     /// Time at which this round began.
     now: Instant,

@@ -50,7 +50,7 @@ pub(crate) enum Step {
     EndProbes,
 }
 
-/// What the NTB of a probe fills without padding.
+/// The number of bytes that the NTB of a probe fills without padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fills {
     /// Nothing: its last packet is short.
@@ -65,7 +65,8 @@ pub(crate) enum Fills {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Trial {
     layout: Layout,
-    /// What NTBs fill that are sent, too: on short ones the padding has no effect.
+    /// The number of bytes that further NTBs fill, which are sent too: on short ones the padding
+    /// has no effect.
     fills: Fills,
     patience: Duration,
 }

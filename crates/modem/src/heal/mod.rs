@@ -29,10 +29,11 @@
 //!
 //! The layout is the device's and not a session's. Session 0 is judged by, which every modem has.
 //!
-//! Where everything was tried in vain, it is tried again an hour later at the earliest, in a session that
-//! is silent from its beginning: each attempt takes new sessions.
+//! When everything was tried in vain, it is tried again an hour later at the earliest, in a session
+//! that is silent from its beginning: each attempt takes new sessions.
 //!
-//! What worked is [kept](memory) by vendor, product and firmware, and used at once the next time.
+//! The layout that worked is [kept](memory) by vendor, product and firmware, and used at once the
+//! next time.
 
 mod machine;
 pub mod memory;

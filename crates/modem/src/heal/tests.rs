@@ -25,7 +25,7 @@ const FIRST: Layout = Layout {
     ntb: Format::Ntb16,
 };
 
-/// What the firmware does not carry.
+/// The layouts that the firmware does not carry.
 #[derive(Debug, Clone, Copy, Default)]
 struct Hole {
     ndp: Option<Placement>,
@@ -74,7 +74,7 @@ impl Device {
     }
 }
 
-/// What came of it.
+/// The outcome.
 #[derive(Debug)]
 struct Outcome {
     layout: Layout,

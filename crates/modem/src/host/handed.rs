@@ -21,7 +21,7 @@ pub enum HostInterface {
     Tap(Arc<Tap>),
 }
 
-/// What the process that gets the descriptors has to know.
+/// The facts that the process that gets the descriptors has to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InterfaceKind {
     /// Name of the interface.
@@ -32,7 +32,7 @@ pub struct InterfaceKind {
     pub carries: Carries,
 }
 
-/// What crosses an interface in one call.
+/// The amount that crosses an interface in one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Carries {

@@ -8,11 +8,11 @@ use serde::Serialize;
 pub struct Operator {
     /// Country and network code: five or six digits.
     pub code: String,
-    /// How the length of the network code is known.
+    /// The source of the length of the network code.
     pub source: Source,
 }
 
-/// How the length of a network code is known.
+/// The source of the length of a network code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {

@@ -9,7 +9,7 @@ use uwwan_at::failure::Failure as Refusal;
 struct Modem {
     home: Option<String>,
     unlocked: Vec<String>,
-    /// What it allows until its restart.
+    /// The profiles that it allows until its restart.
     allows: bool,
     /// It takes the change and forgets it.
     stubborn: bool,

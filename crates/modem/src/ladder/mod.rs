@@ -286,7 +286,7 @@ const SWITCH_PATIENCE: Duration = Duration::from_secs(90);
 const REGISTRATION_PATIENCE: Duration = Duration::from_secs(120);
 /// Pause before the query of a rung that waits is repeated.
 const PAUSE: Duration = Duration::from_secs(1);
-/// What a rung waits for whose command was refused as busy or not initialised.
+/// The condition that a rung waits for whose command was refused as busy or not initialised.
 const STARTING: &str = "the firmware, which is busy or still starting";
 
 /// Returns whether what a status says may pass by itself.

@@ -1,4 +1,4 @@
-//! What local programs may do with a running modem: one table, which every service consults.
+//! The permissions of local programs with a running modem: one table, which every service consults.
 //!
 //! A program is one of four [`Caller`]s, by the credentials of its connection. What it asks for is
 //! an MBIM command, an AT command or an [`Order`] to the running `up`. The table has a row for each
@@ -42,7 +42,7 @@ pub(crate) enum Decision {
 /// Program that asks, and the state on which the rules depend.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Standing<'a> {
-    /// Who asks.
+    /// The one who asks.
     pub(crate) caller: Caller,
     /// Whether the owner forces its commands. It counts for no other caller.
     pub(crate) forced: bool,

@@ -1,6 +1,6 @@
 //! Words of the table: callers, rules and orders.
 
-/// Who asks. The order is that of the table's columns.
+/// The one who asks. The order is that of the table's columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Caller {
     /// Any user of the machine.

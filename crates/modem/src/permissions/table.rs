@@ -70,7 +70,7 @@ pub(super) struct MbimRow {
     pub(super) which: Which,
     pub(super) ends: Ends,
     pub(super) rules: Rules,
-    /// What the command would do.
+    /// The effect that the command would have.
     pub(super) effect: &'static str,
 }
 
@@ -188,7 +188,7 @@ pub(super) struct AtRow {
     pub(super) form: Form,
     pub(super) arguments: Arguments,
     pub(super) rules: Rules,
-    /// What the command would do.
+    /// The effect that the command would have.
     pub(super) effect: &'static str,
 }
 

@@ -9,8 +9,8 @@
 //! settle = 2.5            # seconds
 //! ```
 //!
-//! What a row leaves out is as in the row that applied without it, which depends on whether the device
-//! is driven as a modem or as a plain Ethernet device.
+//! A field that a row leaves out is as in the row that applied without it, which depends on whether
+//! the device is driven as a modem or as a plain Ethernet device.
 
 use std::fs::{self, File};
 use std::io::Read;

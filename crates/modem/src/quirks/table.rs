@@ -25,7 +25,7 @@ pub struct Quirk {
     pub settle: Duration,
     /// Place of the NDP in NTBs to the device.
     pub ndp: Placement,
-    /// How NTBs end whose length is a multiple of the packet size.
+    /// The end of NTBs whose length is a multiple of the packet size.
     pub padding: Padding,
     /// Size in bytes of the largest NTB to ask for from the device; `None` is the usual one.
     pub input_size: Option<u32>,
@@ -41,7 +41,7 @@ pub struct Quirk {
     /// Remainder of the offset of a datagram to the device in bytes, where what it announces
     /// (`wNdpOutPayloadRemainder`) does not do.
     pub remainder: Option<u16>,
-    /// How long MBIM_OPEN may take in all, repeats included.
+    /// The time that MBIM_OPEN may take in all, repeats included.
     pub open_budget: Duration,
     /// Pause between SET_NTB_FORMAT and the data endpoints.
     pub format_pause: Duration,
@@ -172,8 +172,8 @@ const FOXCONN: Quirk = Quirk {
     ..DEFAULT
 };
 
-/// What rows of modems by Sierra Wireless have in common. There is none for all of the vendor: a modem
-/// without a row is healed.
+/// The fields that rows of modems by Sierra Wireless have in common. There is none for all of the
+/// vendor: a modem without a row is healed.
 const SIERRA: Quirk = Quirk {
     vendor: Some(0x1199),
     name: "Sierra Wireless MBIM modem",

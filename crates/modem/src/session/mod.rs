@@ -166,7 +166,7 @@ pub(crate) struct DataSession {
     empty: u32,
     /// The only family that the network gives, where it has said so with the activation.
     only: Option<ContextIpType>,
-    /// What the modem has told, with the user's addresses in place of its own.
+    /// The addresses that the modem has told, with the user's addresses in place of its own.
     told: Given,
     /// Configuration of the link, where the modem tells no addresses or none of one family.
     link: Option<Link>,

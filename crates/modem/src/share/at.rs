@@ -114,7 +114,7 @@ struct Client {
 
 struct At {
     port: AtPort,
-    /// Who may send what others may not, in words.
+    /// The users who may send what others may not, in words.
     owners: String,
     held: Vec<u32>,
     guard: bool,

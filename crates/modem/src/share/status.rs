@@ -76,7 +76,7 @@ pub trait Responder: Send {
     /// Begins a capture.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The reason why there is none.
     fn capture(
         &self,
         options: capture::Options,
@@ -89,7 +89,7 @@ pub trait Responder: Send {
     /// turned and how all stand.
     ///
     /// # Errors
-    /// What is wrong with a knob, or that there is no emulated modem.
+    /// The error says what is wrong with a knob, or that there is no emulated modem.
     fn emulate(&self, set: &[String]) -> Result<serde_json::Value, Failure> {
         let _ = set;
         Err(refused(
@@ -102,7 +102,7 @@ pub trait Responder: Send {
     /// there is news of it.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The reason why there is none.
     fn join(
         &self,
         options: JoinOptions,
@@ -130,7 +130,7 @@ pub trait Responder: Send {
     /// Sends bytes as they are. `waker` is to be woken whenever there is something to hear.
     ///
     /// # Errors
-    /// Why nothing is sent.
+    /// The reason why nothing is sent.
     fn send(
         &self,
         to: To,
@@ -192,7 +192,7 @@ impl Builder {
 
 struct StatusService {
     device: String,
-    /// Who may stop the modem, in words.
+    /// The users who may stop the modem, in words.
     owners: String,
     responder: Box<dyn Responder>,
     changes: Arc<AtomicU64>,

@@ -1,13 +1,34 @@
 //! Datagrams as parts of runs: which may be merged, by which headers, and of which flow they are.
 
-use super::Merge;
 use crate::checksum::Sum;
 use crate::headers::{Network, TCP, TCP_HEADER, UDP, UDP_HEADER, flags};
+use crate::offload::Offloads;
 
 /// Length in bytes of the longest headers of a datagram that is merged.
 pub(super) const MAX_HEADER: usize = 160;
 /// TCP flags that end a run.
 pub(super) const LAST: u8 = flags::PSH | flags::FIN;
+
+/// Kinds of datagrams that may be merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Merge {
+    /// Whether TCP segments are merged.
+    pub tcp: bool,
+    /// Whether UDP datagrams of equal size are merged.
+    pub udp: bool,
+}
+
+impl Merge {
+    /// Returns the kinds that the kernel takes merged from the writer of an interface with these
+    /// offloads. Every kernel takes TCP, whatever it sends itself.
+    #[must_use]
+    pub fn accepted_with(offloads: Offloads) -> Merge {
+        Merge {
+            tcp: true,
+            udp: offloads.contains(Offloads::UDP),
+        }
+    }
+}
 
 /// Flow and headers of a datagram that can be part of a run.
 #[derive(Debug, Clone, Copy)]

@@ -57,8 +57,8 @@ struct Shared {
     open: Mutex<Vec<TcpStream>>,
 }
 
-/// What `furnish` makes in the namespace for [`Far::start`]: a part that is handed out, and a part
-/// that lives there as long as the far machine.
+/// The object that `furnish` makes in the namespace for [`Far::start`]: a part that is handed out,
+/// and a part that lives there as long as the far machine.
 pub struct Inside<T> {
     /// The part that [`Far::start`] returns.
     pub gift: T,

@@ -197,7 +197,7 @@ enum Command {
     Compare(compare::Arguments),
 }
 
-/// What a bench measures.
+/// The object that a bench measures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Subject {
     /// NTBs without a device.

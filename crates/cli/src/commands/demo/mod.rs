@@ -253,7 +253,7 @@ struct Demo {
     interrupts: Receiver<i32>,
     outcome: Outcome,
     diagnosis: Option<String>,
-    /// Why the bring-up has failed last, while it is tried again.
+    /// The failure of the last bring-up, while it is tried again.
     failed: Option<Failure>,
     /// Rung that is tried, and since when.
     trying: Option<(Rung, Instant)>,

@@ -1,9 +1,9 @@
-//! What a look at the machine has found.
+//! The findings of a look at the machine.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// How a finding is to be taken.
+/// The weight of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
@@ -15,16 +15,16 @@ pub enum Verdict {
     Bad,
 }
 
-/// What a look at one thing has found.
+/// The finding of a look at one thing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Finding {
-    /// What was looked at, in a word or two.
+    /// The thing that was looked at, in a word or two.
     pub(super) check: &'static str,
-    /// How it is to be taken.
+    /// The weight of the finding.
     pub(super) verdict: Verdict,
     /// State in which the thing was found.
     pub(super) found: String,
-    /// What to do about it.
+    /// The steps to take about it.
     pub(super) next: Vec<String>,
 }
 

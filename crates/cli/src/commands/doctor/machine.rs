@@ -1,4 +1,4 @@
-//! What of the machine concerns a modem, read from `/sys`, `/proc`, `/etc` and `/dev`.
+//! The facts of the machine that concern a modem, read from `/sys`, `/proc`, `/etc` and `/dev`.
 
 use std::fs;
 use std::path::PathBuf;

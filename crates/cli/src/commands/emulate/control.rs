@@ -20,7 +20,7 @@ impl Control {
     /// Opens the socket, of mode 0600, for this user alone.
     ///
     /// # Errors
-    /// Why there is none, as [`RuntimeDir::create`] tells.
+    /// The error says why there is none, as [`RuntimeDir::create`] tells.
     pub fn open(
         base: Option<&Path>,
         controls: Controls,

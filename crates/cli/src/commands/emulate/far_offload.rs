@@ -32,7 +32,8 @@ pub(super) struct OffloadNetwork {
     lengths: VecDeque<usize>,
     /// The packet that was read last.
     packet: Box<[u8]>,
-    /// How it is cut, and the index of the next datagram; `None` when all have been given.
+    /// The plan by which it is cut, and the index of the next datagram; `None` when all have been
+    /// given.
     cut: Option<(Plan, usize)>,
 }
 

@@ -28,7 +28,7 @@ pub(super) struct Came {
     pub(super) by_kernel: bool,
 }
 
-/// What has happened while the front waited.
+/// The event that has ended the front's wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
     /// A signal has come.
@@ -40,7 +40,7 @@ pub(super) enum Event {
 /// The signals that come to this process.
 pub(super) struct Signals {
     descriptor: OwnedFd,
-    /// What was blocked before.
+    /// The signals that were blocked before.
     before: Mask,
 }
 

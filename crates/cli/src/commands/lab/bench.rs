@@ -18,7 +18,7 @@ pub struct Bench {
     prober: Prober,
     /// Options beside those of the cells.
     base: Options,
-    /// Where what failed is captured.
+    /// The directory into which what failed is captured.
     failures: Option<Failures>,
     link: Option<Held>,
 }

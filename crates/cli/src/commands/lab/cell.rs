@@ -1,4 +1,5 @@
-//! What a sweep varies, and the cells that follow from it: every combination of the values.
+//! The dimensions that a sweep varies, and the cells that follow from it: every combination of the
+//! values.
 
 use std::fmt;
 use std::time::Duration;

@@ -10,7 +10,7 @@
 //! settle pause           the least after which MBIM_OPEN is answered
 //! ```
 //!
-//! What was found is a row of the quirk table, with the evidence.
+//! The result is a row of the quirk table, with the evidence.
 
 use uwwan_modem::status::FramingStatus;
 use uwwan_ncm::NtbParameters;

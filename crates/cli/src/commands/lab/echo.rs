@@ -29,7 +29,7 @@ pub struct Mark {
     pub number: u32,
 }
 
-/// What a datagram from the device is.
+/// The meaning of a datagram from the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
     /// The answer to this one, as it was sent.

@@ -175,7 +175,7 @@ pub fn read(path: &Path) -> Result<(Plan, Vec<Entry>, u64), Failure> {
 /// Parses a file of results. Returns its plan, its trials, and the number of bytes that are whole lines.
 ///
 /// # Errors
-/// What is wrong, with the number of the line.
+/// The error says what is wrong, with the number of the line.
 pub fn parse(mut lines: impl BufRead) -> Result<(Plan, Vec<Entry>, u64), String> {
     let mut plan: Option<Plan> = None;
     let mut entries: Vec<Entry> = Vec::new();

@@ -1,9 +1,9 @@
-//! What became of a trial.
+//! The outcome of a trial.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What became of a trial, the worst last.
+/// The outcome of a trial, the worst last.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -60,7 +60,7 @@ pub struct Result {
     pub rate_mbit_s: Option<f64>,
     /// Duration in seconds.
     pub seconds: f64,
-    /// What is to be told beside, for people; empty for nothing.
+    /// A remark for people; empty for none.
     pub detail: String,
     /// Path of the capture of a trial that failed; empty for none.
     #[serde(default, skip_serializing_if = "String::is_empty")]

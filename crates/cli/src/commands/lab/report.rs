@@ -39,7 +39,7 @@ pub struct Row {
     rtt_ms: Option<f64>,
     /// Median of the rates, in Mbit/s.
     rate_mbit_s: Option<f64>,
-    /// What the first trial that was not delivered told.
+    /// The remark of the first trial that was not delivered.
     #[serde(skip_serializing_if = "String::is_empty")]
     detail: String,
     /// Paths of the captures of the trials that failed.

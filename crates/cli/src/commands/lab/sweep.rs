@@ -398,7 +398,7 @@ impl Sweep<'_> {
     }
 }
 
-/// What is told while a sweep runs, on standard error.
+/// The progress that is told on standard error while a sweep runs.
 struct Progress {
     bar: ProgressBar,
     terminal: bool,

@@ -37,7 +37,7 @@ const BESIDE: usize = 12;
 /// Lengths among which the one is looked for that fills the last packet.
 const LENGTHS: std::ops::Range<usize> = 200..1240;
 
-/// What a trial sends.
+/// The NTBs that a trial sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// One short datagram alone, whose NTB has the same end with every padding.

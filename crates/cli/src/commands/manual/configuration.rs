@@ -7,7 +7,7 @@ use roff::{Roff, bold, italic, roman};
 use super::page::{see_also, title};
 use crate::settings::Settings;
 
-/// What a configuration file may look like. The test of this file reads it.
+/// An example of a configuration file. The test of this file reads it.
 const EXAMPLE: &str = r#"apn = "internet"
 ip-type = "ipv4v6"
 pin-file = "pin"

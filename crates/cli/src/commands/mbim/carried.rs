@@ -1,4 +1,4 @@
-//! What a tunnel or an APDU carries, and whether that is a PIN, a PUK or a password.
+//! The content that a tunnel or an APDU carries, and whether that is a PIN, a PUK or a password.
 //!
 //! The numbers are those of ETSI TS 102 221 (10.1.2, instructions of APDUs) and of libqmi
 //! (`data/qmi-service-dms.json`, `qmi-service-uim.json`, `qmi-service-wds.json`); those of the codes of

@@ -196,7 +196,7 @@ struct Dropped {
     count: u64,
 }
 
-/// What is in an NTB.
+/// The content of an NTB.
 pub struct Seen<'a> {
     bytes: &'a [u8],
     direction: Option<Direction>,
@@ -206,7 +206,7 @@ pub struct Seen<'a> {
     placement: &'static str,
     notes: Vec<String>,
     dropped: Vec<(&'static str, u64)>,
-    /// What the strictest firmware has against it.
+    /// The objection of the strictest firmware to it.
     strict: Option<String>,
 }
 

@@ -1,4 +1,5 @@
-//! What is built is what the description says: byte by byte, and as `ntb decode` sees it.
+//! Checks that what is built is what the description says: byte by byte, and as `ntb decode` sees
+//! it.
 
 use std::path::Path;
 

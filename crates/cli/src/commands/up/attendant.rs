@@ -1,5 +1,5 @@
-//! What `up` does while the modem runs: it tells the user, the service manager and other programs what
-//! happens, and heeds signals.
+//! `up` attends to the modem while it runs: it tells the user, the service manager and other
+//! programs what happens, and heeds signals.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -35,7 +35,7 @@ pub(super) struct Attendant {
     pub(super) watchdog: Option<Watchdog>,
     pub(super) changes: Changes,
     pub(super) manager: Manager,
-    /// What was told of ModemManager last.
+    /// The standing of ModemManager that was told last.
     pub(super) told_of_manager: Standing,
     pub(super) telling: Telling,
     pub(super) alarm: Alarm,

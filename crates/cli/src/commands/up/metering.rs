@@ -1,4 +1,4 @@
-//! How much data the modem has used: kept over runs, and held against the user's quota.
+//! The amount of data that the modem has used: kept over runs, and held against the user's quota.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +20,7 @@ const EARLY: u64 = 80;
 /// Function that adds bytes to and from the network to what is kept, and returns the month's use.
 pub(super) type Keep = Box<dyn FnMut((u64, u64)) -> Result<Entry, String>>;
 
-/// What a month has used, as `status` tells it.
+/// The use of a month, as `status` tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Month {
     /// Use of this device, in this run and in earlier ones.

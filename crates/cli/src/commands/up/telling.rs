@@ -1,4 +1,4 @@
-//! How `up` tells events on standard output or in the journal.
+//! `up` tells events on standard output or in the journal.
 
 use std::io::IsTerminal;
 use std::time::Instant;

@@ -61,7 +61,7 @@ impl Claim {
     /// Selects an alternate setting, until the claim ends.
     ///
     /// # Errors
-    /// What the device said.
+    /// The error is the device's.
     pub fn select(&mut self, alternate: u8) -> Result<(), Failure> {
         self.alternate = true;
         self.device

@@ -296,7 +296,7 @@ pub enum Told {
     },
 }
 
-/// How transfers are shown.
+/// The form in which transfers are shown.
 struct Shown {
     json: bool,
     start: Instant,

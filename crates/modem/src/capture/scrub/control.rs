@@ -34,7 +34,7 @@ const MULTICAST_FILTERS: u8 = 0x40;
 const GET_NET_ADDRESS: u8 = 0x81;
 const SET_NET_ADDRESS: u8 = 0x82;
 
-/// What the strings of the devices are.
+/// The strings of the devices.
 #[derive(Debug, Default)]
 pub struct Strings {
     devices: HashMap<(u16, u8), Roles>,

@@ -31,7 +31,7 @@ const MOST_EXTENSIONS: usize = 8;
 pub struct Scrubber<'a> {
     /// The identities that are replaced.
     pub identities: &'a mut Identities,
-    /// Where what was replaced is counted.
+    /// The account in which what was replaced is counted.
     pub report: &'a mut Report,
     /// Whether the payload stays.
     pub keep_payload: bool,

@@ -29,7 +29,7 @@ const MOST_STREAMS: usize = 64;
 /// Largest number of fragments that wait for others.
 const MOST_FRAGMENTS: usize = 1024;
 
-/// What the data of a packet becomes, by the packet's number.
+/// The data that replaces that of a packet, by the packet's number.
 pub type Changed = HashMap<u64, Vec<u8>>;
 
 /// Device, by bus and number.

@@ -14,7 +14,7 @@ use serde::Serialize;
 /// Largest number of identities that are told apart. All beyond get the same replacement.
 const MOST: usize = 65_536;
 
-/// What an identity, or anything else that is replaced, is.
+/// The kind of an identity, or of anything else that is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {

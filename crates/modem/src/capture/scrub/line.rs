@@ -19,7 +19,7 @@ const LONG_NUMBER: usize = 14;
 /// States of messages in text mode (3GPP TS 27.005, 3.1).
 const STATES: [&str; 5] = ["REC UNREAD", "REC READ", "STO UNSENT", "STO SENT", "ALL"];
 
-/// What scrubs the parts of a line, with the replacements and the account.
+/// Scrubs the parts of a line, with the replacements and the account.
 pub struct Scrub<'a> {
     pub identities: &'a mut Identities,
     pub report: &'a mut Report,

@@ -17,8 +17,8 @@
 //! - `report`: the account.
 //!
 //! Lengths, framing and times stay, so that Wireshark dissects the result as it dissects the original.
-//! What stays besides: access strings, names and numbers of operators, versions, models, signal, states,
-//! and when what was said. What is not understood is blanked.
+//! These stay besides: access strings, names and numbers of operators, versions, models, signal,
+//! states, and when what was said. What is not understood is blanked.
 
 mod block;
 mod control;
@@ -58,7 +58,7 @@ use sweep::Sweep;
 /// Name of the program that has written the result.
 const APPLICATION: &str = concat!("uwwan ", env!("CARGO_PKG_VERSION"));
 
-/// What becomes of a capture's content.
+/// The treatment of a capture's content.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Options {
     /// Whether the datagrams' payload stays. That of DNS and DHCP never does.

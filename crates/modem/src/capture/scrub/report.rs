@@ -1,4 +1,4 @@
-//! What was replaced, and what was not understood; or why nothing was.
+//! The account of what was replaced and what was not understood, or why nothing was.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -35,9 +35,9 @@ pub struct Report {
     pub packets: u64,
     /// Number of packets left out, because they are no record that can be read.
     pub left_out: u64,
-    /// What was replaced, by its kind.
+    /// The number of replacements, by kind.
     pub replaced: BTreeMap<Kind, Replaced>,
-    /// What was not understood and therefore blanked: what it is, and how often it came.
+    /// Content that was not understood and therefore blanked, with the number of times it came.
     pub blanked: BTreeMap<String, u64>,
     /// Number of datagrams whose checksum could not be computed anew, and is 0.
     pub without_checksum: u64,

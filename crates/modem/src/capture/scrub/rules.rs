@@ -1,8 +1,9 @@
-//! What the arguments and answers of AT commands are: which tell of people, and which may stay.
+//! The meaning of the arguments and answers of AT commands: which tell of people, and which may
+//! stay.
 //!
 //! A command that does not stand here is not understood, and what it says is blanked.
 
-/// What an argument is.
+/// The meaning of an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Argument {
     /// Says nothing of anybody. Addresses and long numbers in it are replaced all the same.
@@ -39,9 +40,9 @@ pub enum Argument {
 pub struct Rule {
     /// Names that the rule is for, in capitals.
     names: &'static [&'static str],
-    /// What the command's arguments are; the last one stands for all that follow.
+    /// The meaning of the command's arguments; the last one stands for all that follow.
     pub sent: &'static [Argument],
-    /// What the answers' and unsolicited result codes' arguments are.
+    /// The meaning of the arguments of answers and unsolicited result codes.
     pub answered: &'static [Argument],
     /// Whether lines without a name follow an answer that are a message.
     pub has_body: bool,

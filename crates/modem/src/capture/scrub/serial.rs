@@ -31,7 +31,7 @@ const RESULTS: [&str; 12] = [
 /// Device and endpoint.
 pub type Endpoint = (u16, u8, u8);
 
-/// Where a byte of a line came from.
+/// The origin of a byte of a line.
 type Place = (u64, usize);
 
 /// The dialogues of a capture.

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What a device that declares 1514 takes and sends.
+/// The frames that a device that declares 1514 takes and sends.
 const FRAME: usize = 1514;
 
 const ETHERNET: Stream = Stream::Ethernet { crc: false };

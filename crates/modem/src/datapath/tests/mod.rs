@@ -50,7 +50,7 @@ fn addresses_of(bytes: &[u8]) -> Range<usize> {
     range.start as usize..range.end as usize
 }
 
-/// What a scripted endpoint holds.
+/// The content of a scripted endpoint.
 #[derive(Default)]
 struct Endpoint {
     pending: VecDeque<Buffer>,
@@ -199,14 +199,14 @@ struct Script {
     broken: bool,
     /// Whether nothing follows the outgoing packets.
     closed: bool,
-    /// Where payload lay that was read and written.
+    /// The addresses of payload that was read and written.
     read: Vec<Range<usize>>,
     written: Vec<Range<usize>>,
     /// Datagrams in each write.
     writes: Vec<usize>,
 }
 
-/// How packets cross a host's end.
+/// The way in which packets cross a host's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Single,

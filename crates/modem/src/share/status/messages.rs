@@ -60,7 +60,7 @@ pub struct Reply {
     /// Whether everything is down, in the second answer to `stop`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<bool>,
-    /// What came of bytes that were sent as they are, after the first answer to `send`.
+    /// The outcome of bytes that were sent as they are, after the first answer to `send`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heard: Option<Heard>,
     /// The network's answer, in answer to `ask`.
