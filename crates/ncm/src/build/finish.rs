@@ -10,7 +10,7 @@ impl Builder {
     /// NTB. With nothing placed, nothing is written and the length is 0.
     ///
     /// # Panics
-    /// When `ntb` is shorter than the NTB became; [`Framing::max_ntb`] bytes always do.
+    /// When `ntb` is shorter than the NTB became; [`Framing::max_ntb`](crate::Framing::max_ntb) bytes always do.
     pub fn finish(&mut self, ntb: &mut [u8]) -> Finished {
         let datagrams = self.count;
         let sequence = self.sequence;
