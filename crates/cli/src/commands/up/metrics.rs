@@ -70,9 +70,9 @@ impl Metrics {
                 let served = self.accept().and_then(|connection| {
                     let exposition = Arc::clone(&exposition);
                     make_room(&mut serving, &connection);
-                    // Those that have given way may not have ended.
-                    if Arc::strong_count(&exposition) > 2 * MOST_CLIENTS {
-                        return Ok(());
+                    // Those that have given way end as soon as their threads notice.
+                    while Arc::strong_count(&exposition) > 2 * MOST_CLIENTS {
+                        std::thread::sleep(SHORTAGE / 10);
                     }
                     thread(move || {
                         let _ = answer(Client::new(&*connection, PATIENCE), &*exposition);
