@@ -232,6 +232,7 @@ impl Builder {
             _ => framing.max_ntb,
         };
         let usual = !framing.bare
+            && framing.link.is_none()
             && framing.placement == Placement::End
             && framing.ndp_size == NdpSize::Minimal
             && framing.divisor.is_power_of_two()
@@ -362,13 +363,11 @@ impl Builder {
     /// next.
     #[inline]
     pub fn place(&mut self, stream: Stream, want: usize) -> Result<Slot, Full> {
-        let stream = self.on_wire(stream);
-        let headroom = self.headroom;
-        let want = (want + headroom).max(self.framing.min_datagram_size);
-        if let Some((offset, room)) = self.fit_simply(stream, want) {
+        let least = want.max(self.framing.min_datagram_size);
+        if let Some((offset, room)) = self.fit_simply(stream, least) {
             return Ok(Slot {
-                offset: offset + headroom,
-                room: room - headroom,
+                offset,
+                room,
                 tail: self.tail,
                 stream,
                 trailer: stream.trailer(),
@@ -389,14 +388,13 @@ impl Builder {
     /// As [`Builder::place`].
     #[inline]
     pub fn put(&mut self, stream: Stream, want: usize, length: usize) -> Result<usize, Full> {
-        let stream = self.on_wire(stream);
-        let headroom = self.headroom;
-        let want = (want.max(length) + headroom).max(self.framing.min_datagram_size);
+        let want = want.max(length);
+        let least = want.max(self.framing.min_datagram_size);
         if length > 0
-            && let Some((offset, _)) = self.fit_simply(stream, want)
+            && let Some((offset, _)) = self.fit_simply(stream, least)
         {
-            self.append(self.tail, offset, length + headroom, stream.trailer(), 0);
-            return Ok(offset + headroom);
+            self.append(self.tail, offset, length, stream.trailer(), 0);
+            return Ok(offset);
         }
         self.put_slowly(stream, want, length)
     }
@@ -409,10 +407,13 @@ impl Builder {
         Ok(offset)
     }
 
-    /// Places a datagram of up to `want` bytes, header and padding included, in any case. Out of line, because
-    /// a loop over [`Builder::place`] would otherwise prepare for all cases with each datagram.
+    /// Places a datagram of up to `want` bytes in any case, behind its Ethernet header where there is one.
+    /// Out of line, because a loop over [`Builder::place`] would otherwise prepare for all cases with each
+    /// datagram.
     #[inline(never)]
     fn place_slowly(&mut self, stream: Stream, want: usize) -> Result<Slot, Full> {
+        let stream = self.on_wire(stream);
+        let want = (want + self.headroom).max(self.framing.min_datagram_size);
         let result = self.find(stream, want);
         if let Err(reason) = result
             && reason != Full::TooLong
