@@ -188,7 +188,7 @@ fn find_pieces(data: &[u8], snap: usize, pieces: &mut Vec<(u32, u32)>) -> Option
     let mut drops = DropCounters::default();
     for datagram in ntb.datagrams(&mut drops) {
         let range = datagram.range;
-        want(range.start..range.end.min(range.start + snap));
+        want(range.start..range.end.min(range.start.saturating_add(snap)));
     }
     for ndp in ntb.ndps(&mut drops) {
         want(ndp.range);
