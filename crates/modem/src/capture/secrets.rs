@@ -16,6 +16,8 @@ const BLANK: u8 = b'*';
 const MOST_MESSAGES: usize = 16;
 /// Length of the part of an AT line in which a command's name is looked for, in bytes.
 const LONGEST_NAME: usize = 32;
+/// Command that dials, and the number of its arguments in front of user and password.
+const DIAL: (&str, usize) = ("^NDISDUP", 3);
 /// Largest number of endpoints that are followed.
 const MOST_ENDPOINTS: usize = 64;
 
@@ -36,6 +38,8 @@ struct Line {
     tail: VecDeque<u8>,
     /// Whether the arguments that pass are secret.
     secret: bool,
+    /// Number of arguments that are still to pass in front of the secret ones.
+    open: usize,
 }
 
 impl Blanker {
@@ -103,6 +107,7 @@ impl Blanker {
                 endpoint,
                 tail: VecDeque::new(),
                 secret: false,
+                open: 0,
             });
             self.lines.len() - 1
         });
@@ -120,8 +125,13 @@ impl Line {
             return;
         }
         if self.secret {
-            if !matches!(*byte, b'"' | b',') {
-                *byte = BLANK;
+            match *byte {
+                b',' => self.open = self.open.saturating_sub(1),
+                b'"' => {}
+                // Another command may follow, whatever it holds.
+                b';' if self.open > 0 => self.open = 0,
+                _ if self.open == 0 => *byte = BLANK,
+                _ => {}
             }
             return;
         }
@@ -136,9 +146,13 @@ impl Line {
         if *byte == b'=' {
             let line: Vec<u8> = self.tail.iter().copied().collect();
             let name = &line[..line.len() - 1];
-            self.secret = PASSWORD_COMMANDS
-                .iter()
-                .any(|command| name.ends_with(command.as_bytes()));
+            let (dial, open) = DIAL;
+            let dials = name.ends_with(dial.as_bytes());
+            self.open = if dials { open } else { 0 };
+            self.secret = dials
+                || PASSWORD_COMMANDS
+                    .iter()
+                    .any(|command| name.ends_with(command.as_bytes()));
         }
     }
 }
@@ -249,6 +263,22 @@ mod tests {
                 seen.contains("AT+CMEE=1;+CLCK=\"**\",*,\"****\"\r"),
                 "{seen}"
             );
+        }
+    }
+
+    #[test]
+    fn the_login_of_a_call_goes_and_its_access_point_stays() {
+        for (sent, wanted) in [
+            (
+                "AT^NDISDUP=1,1,\"net\",\"me\",\"pass;word\",2\r",
+                "AT^NDISDUP=1,1,\"net\",\"**\",\"*********\",*\r",
+            ),
+            ("AT^NDISDUP=1,1,\"net\"\r", "AT^NDISDUP=1,1,\"net\"\r"),
+            ("AT^NDISDUP=1,0;+CPIN=1234\r", "AT^NDISDUP=1,0;**********\r"),
+        ] {
+            let mut bytes = sent.as_bytes().to_vec();
+            Blanker::default().serial((1, 2), 1, &mut bytes);
+            assert_eq!(String::from_utf8(bytes).unwrap(), wanted);
         }
     }
 }
