@@ -45,7 +45,18 @@ fn one(word: &str, plus: bool, identities: &mut Identities) -> String {
             return word.replacen(part, &new, 1);
         }
     }
-    let mut bytes = word.as_bytes().to_vec();
+    // An IPv4 address may have a port behind it, or a name in front.
+    let parts: Vec<String> = word
+        .split(':')
+        .map(|part| {
+            let core = part.trim_matches('.');
+            match address(core, identities) {
+                Some(new) => part.replacen(core, &new, 1),
+                None => part.to_owned(),
+            }
+        })
+        .collect();
+    let mut bytes = parts.join(":").into_bytes();
     let least = if plus { TELEPHONE } else { LONG_NUMBER };
     for run in bytes.chunk_by_mut(|a, b| a.is_ascii_digit() == b.is_ascii_digit()) {
         let differ = run.iter().any(|digit| Some(digit) != run.first());
@@ -103,6 +114,10 @@ mod tests {
             (
                 "address 10.169.198.77/30, DNS 193.213.112.4.",
                 &["10.169.198.77", "193.213"][..],
+            ),
+            (
+                "10.169.198.78:53 and dns:193.213.112.9",
+                &["10.169", "193.213"],
             ),
             ("2a02:2121:2c4:7105::7/64 on-link", &["2a02"]),
             ("link 0c:5b:8f:27:9a:64 up", &["8f:27"]),
