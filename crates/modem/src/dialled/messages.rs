@@ -158,7 +158,9 @@ fn hexadecimal(bytes: &[u8]) -> String {
 
 /// Returns the bytes that stand in an answer; `None` for text that is none.
 fn bytes(text: &str) -> Option<Vec<u8>> {
-    if text.is_empty() || !text.len().is_multiple_of(2) || !text.is_ascii() {
+    // A sign is none, although a number may have one.
+    let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if text.is_empty() || !text.len().is_multiple_of(2) || !digits {
         return None;
     }
     let pairs = text.as_bytes().chunks(2);

@@ -514,7 +514,7 @@ fn short_messages_are_read_sent_and_deleted() {
     script.says("AT+CMGF=0", Ok(""));
     script.says(
         "AT+CMGL=4",
-        Ok("+CMGL: 1,1,,23\n0791AB\n+CMGL: 4,0,,23\n0791CD\n+CMGL: 5,0,,1\nzz"),
+        Ok("+CMGL: 1,1,,23\n0791AB\n+CMGL: 4,0,,23\n0791CD\n+CMGL: 5,0,,1\nzz\n+CMGL: 6,0,,1\n+1"),
     );
     let query = sms::ReadQuery {
         format: sms::SmsFormat::PDU,
