@@ -53,7 +53,7 @@ impl Connection {
     pub(super) fn is_whole(&self) -> bool {
         match self.family {
             ContextIpType::IPV6 => self.up[1],
-            ContextIpType::IPV4V6 => self.up[0] && self.up[1],
+            ContextIpType::IPV4V6 | ContextIpType::IPV4_AND_IPV6 => self.up[0] && self.up[1],
             _ => self.up[0] || self.up[1],
         }
     }
