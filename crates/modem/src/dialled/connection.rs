@@ -163,7 +163,13 @@ impl Function {
         };
         let state = values.number::<u8>();
         let cause = values.number::<u32>().unwrap_or(0);
-        if state == Some(0) && cause != 0 && matches!(self.connection.state, State::Dialling(..)) {
+        // A network without IPv6 refuses it, and gives IPv4.
+        let beside_ipv4 = matches!(
+            self.connection.family,
+            ContextIpType::IPV4V6 | ContextIpType::IPV4_AND_IPV6
+        ) && values.nth(1).is_some_and(|family| family.text() == "IPV6");
+        let dials = matches!(self.connection.state, State::Dialling(..));
+        if state == Some(0) && cause != 0 && dials && !beside_ipv4 {
             return self.ended(NwError(cause));
         }
         // The other family may be up still: the query tells both.

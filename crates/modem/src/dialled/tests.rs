@@ -403,6 +403,30 @@ fn one_family_is_enough_after_a_moment() {
 }
 
 #[test]
+fn ipv6_that_the_network_refuses_leaves_ipv4() {
+    let script = me906s();
+    let mut function = script.function();
+    let now = Instant::now();
+    set(
+        &mut function,
+        bc::CONNECT,
+        &activation(ContextIpType::IPV4V6).encode(),
+    );
+    function.unsolicited(now, "^NDISSTAT: 0,50,,\"IPV6\"");
+    assert_eq!(function.next_indication(), None);
+    script.says(
+        "AT^NDISSTATQRY?",
+        Ok("^NDISSTATQRY: 1,,,\"IPV4\",0,,,\"IPV6\""),
+    );
+    assert_eq!(follow(&mut function, now), []);
+    let told = follow(&mut function, now + Duration::from_secs(3));
+    assert_eq!(
+        (told[0].activation_state, told[0].ip_type),
+        (ActivationState::ACTIVATED, ContextIpType::IPV4)
+    );
+}
+
+#[test]
 fn firmware_without_a_family_says_so_and_refusals_keep_their_cause() {
     let script = me906s();
     let mut function = script.function();
