@@ -8,7 +8,7 @@ use uwwan_mbim::session::{ReadError, Transmit};
 use super::Control;
 use crate::askers::Message;
 use crate::at_port::{self, AtPort};
-use crate::dialled::{Dialled, RESPONSE_AVAILABLE};
+use crate::dialled::{self, Dialled, RESPONSE_AVAILABLE};
 use crate::explain;
 use crate::failure::{Failure, Rung};
 
@@ -42,7 +42,10 @@ impl Control {
         at.attach(Arc::clone(&held.device), ports);
         held.at = Some(at.clone());
         let outbox = self.outbox.clone();
-        let told = move |fragment| outbox.send(Message::Dialled(fragment)).is_ok();
+        // A modem that tells of things faster than they are read is not worth the memory.
+        let told = move |fragment| {
+            outbox.len() >= dialled::MOST_WAITING || outbox.send(Message::Dialled(fragment)).is_ok()
+        };
         held.dialled = Some(Dialled::start(at, told).map_err(failed)?);
         Ok(())
     }

@@ -52,6 +52,9 @@ use function::{Ask, Function};
 pub(crate) const MAX_CONTROL_MESSAGE: u16 = 4096;
 /// The notification that a response is there (CDC 1.2, 6.3.2).
 pub(crate) const RESPONSE_AVAILABLE: [u8; 8] = [0xa1, 0x01, 0, 0, 0, 0, 0, 0];
+/// Largest number of fragments on their way to the control session, and of those that it has not read yet.
+/// Further ones are lost.
+pub(crate) const MOST_WAITING: usize = 1024;
 /// Time within which the AT port must answer when the control session is opened.
 const OPEN_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -112,7 +115,9 @@ impl Dialled {
 
     /// Keeps a fragment that the function has told, until it is read.
     pub(crate) fn keep(&mut self, fragment: Vec<u8>) {
-        self.waiting.push_back(fragment);
+        if self.waiting.len() < MOST_WAITING {
+            self.waiting.push_back(fragment);
+        }
     }
 
     /// Returns the next fragment to the host.
