@@ -39,10 +39,10 @@ pub use recorder::Outcome;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Options {
-    /// Number of bytes kept of each datagram; of a datagram's rest, zeros stand in the file. All is
-    /// kept with `None`.
+    /// Number of bytes kept of each datagram of an NTB; of a datagram's rest, zeros stand in the file. All
+    /// is kept with `None`, and of frames that come without NTBs (CDC ECM) always.
     pub snap: Option<usize>,
-    /// Whether datagrams stand in the file as IP packets too.
+    /// Whether datagrams of NTBs stand in the file as IP packets too.
     pub ip: bool,
     /// Whether PINs, PUKs and passwords are kept.
     pub secrets: bool,
