@@ -62,7 +62,7 @@ pub(crate) struct Modem {
     routes: Routes,
     /// [`Firmware::sessions_version`] when `routes` was last brought up to date.
     routed: u64,
-    /// What the stick is until it is told to switch, if it is a storage device first.
+    /// The drive that the stick is until it is told to switch, if it is a storage device first.
     storage: Option<Storage>,
     /// The stick has been told to switch, and leaves the bus to come back as a modem.
     switching: bool,

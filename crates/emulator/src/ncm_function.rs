@@ -2,8 +2,9 @@
 //! an ECM function.
 //!
 //! Theory of operation: an NTB from the host is checked and read where it lies in its transfer, and
-//! each datagram goes to the network from there. An NTB for the host is built where it will be read: packets come from the network straight to their place in the host's transfer, as many as
-//! wait there and fit. Nothing is allocated on the way of a packet.
+//! each datagram goes to the network from there. An NTB for the host is built where it will be read:
+//! packets come from the network straight to their place in the host's transfer, as many as wait there
+//! and fit. Nothing is allocated on the way of a packet.
 
 mod context;
 mod downlink;

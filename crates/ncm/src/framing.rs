@@ -192,8 +192,9 @@ pub struct Framing {
     /// them on demand ([`crate::Builder::finish_empty`]).
     pub empty_before: usize,
     /// Ethernet header that the builder puts in front of each datagram, where datagrams are IP and
-    /// frames are wanted, whatever stream they are placed in. [`Framing::max_datagram_size`] and [`Framing::min_datagram_size`] are then
-    /// lengths of frames, and the offset of a frame obeys the remainder.
+    /// frames are wanted, whatever stream they are placed in. [`Framing::max_datagram_size`] and
+    /// [`Framing::min_datagram_size`] are then lengths of frames, and the offset of a frame obeys the
+    /// remainder.
     pub link: Option<LinkHeader>,
     /// Whether there is no NTB at all: each transfer is one datagram (CDC ECM 1.2, 3.3.1).
     pub bare: bool,

@@ -312,7 +312,7 @@ impl IpConfigurationAnswer {
 }
 
 choice! {
-    /// Whether an Ethernet function carries nothing before `^NDISDUP` has dialled.
+    /// The Ethernet functions that carry nothing before `^NDISDUP` has dialled.
     Dialling {
         /// As the maker has it: Huawei's own NCM and the ECM of its modems want it, NCM of the class
         /// does not.
@@ -325,7 +325,7 @@ choice! {
 }
 
 choice! {
-    /// What becomes of a call that `^NDISDUP` dials.
+    /// The outcome of a call that `^NDISDUP` dials.
     DialOutcome {
         /// It comes up.
         Connects = "connects",
@@ -337,7 +337,7 @@ choice! {
 }
 
 choice! {
-    /// What `^DHCP?` and `^DHCPV6?` are answered with while a call is up.
+    /// The answer to `^DHCP?` and `^DHCPV6?` while a call is up.
     AddressAnswer {
         /// The addresses.
         Told = "told",
@@ -349,7 +349,7 @@ choice! {
 }
 
 choice! {
-    /// What the DHCP server of the link does.
+    /// The behaviour of the DHCP server of the link.
     DhcpManner {
         /// It leases the address of the data session.
         Right = "right",
@@ -363,7 +363,7 @@ choice! {
 }
 
 choice! {
-    /// How the modem resolves Ethernet addresses.
+    /// The way in which the modem resolves Ethernet addresses.
     ArpManner {
         /// It answers ARP and neighbour solicitations for every address but the host's own.
         Answers = "answers",

@@ -1,4 +1,4 @@
-//! What waits to be written, between the threads that drive the modem and the one that writes.
+//! The events that wait to be written, between the threads that drive the modem and the one that writes.
 //!
 //! There are two heaps of events. Those who drive the modem add to one, and the thread that writes takes
 //! it as a whole and gives its empty one for it, so that nobody waits for a write, and memory is used
@@ -30,7 +30,7 @@ pub(super) struct Event {
     pub setup: Option<[u8; 8]>,
     pub status: i32,
     pub length: u32,
-    /// What the heap's store has of its data.
+    /// The part of its data that the heap's store has.
     pub data: Kept,
 }
 

@@ -1,4 +1,4 @@
-//! The control thread tells of the modem: events to the observer, and the status.
+//! The news that the control thread tells of the modem: events to the observer, and the status.
 
 use std::time::{Duration, Instant};
 

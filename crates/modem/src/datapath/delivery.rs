@@ -74,7 +74,7 @@ impl Datagram {
     }
 }
 
-/// What a device sends.
+/// The content of a device's transfers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Carries {
     /// IP datagrams of any session.
@@ -87,9 +87,9 @@ enum Carries {
 
 /// NTBs in hand, and those of their datagrams that are not delivered.
 pub(super) struct Delivery {
-    /// What is expected of the device.
+    /// The content that is expected of the device's transfers.
     carries: Carries,
-    /// What was learnt of the link from frames whose hosts carry IP.
+    /// The facts learnt of the link from frames whose hosts carry IP.
     pub(super) seen: Seen,
     /// Buffers of the NTBs in hand.
     ntbs: Vec<Buffer>,

@@ -19,7 +19,7 @@ const REQUESTS: u32 = 5;
 /// Time between two requests.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// What was learnt of the link from the frames that came.
+/// The facts learnt of the link from the frames that came.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// Station that sent the last frame.
@@ -28,7 +28,7 @@ pub(super) struct Seen {
     arp: Vec<[u8; ARP]>,
 }
 
-/// What is in a frame.
+/// The content of a frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Stripped {
     /// IP datagram of this length in bytes behind the header.

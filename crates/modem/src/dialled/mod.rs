@@ -23,8 +23,7 @@
 //!
 //! - `function`: the answers, by service and CID; `status`: what a refusal means.
 //! - `card`: identity, SIM, PIN and radio. `network`: registration, packet service, signal.
-//!   `connection`: dialling and
-//!   addresses, with its state in `call`. `messages`: SMS.
+//!   `connection`: dialling and addresses, with its state in `call`. `messages`: SMS.
 
 mod call;
 mod card;

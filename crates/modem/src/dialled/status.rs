@@ -1,4 +1,4 @@
-//! What a refusal by an AT command means in MBIM's terms.
+//! The meaning of a refusal by an AT command in MBIM's terms.
 
 use uwwan_at::failure::{Cme, Cms, Code, Failure as Refusal};
 use uwwan_mbim::status::{NwError, Status};
