@@ -194,7 +194,7 @@ impl Control {
             status.addresses
         });
         let mtu = addresses.map_or(0, |addresses| usize::from(addresses.mtu));
-        let header = if self.is_ethernet() {
+        let header = if self.carries_frames() {
             ETHERNET_HEADER
         } else {
             0
