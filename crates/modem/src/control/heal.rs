@@ -184,7 +184,9 @@ impl Control {
         let scope = self.heal_scope()?;
         let negotiated = self.device.as_ref()?.negotiated.as_ref()?;
         let healing = &self.healing;
-        if healing.is_exhausted(Instant::now())
+        // Frames that come without NTBs have no layout.
+        if negotiated.framing.bare
+            || healing.is_exhausted(Instant::now())
             || (paddings_alone && healing.paddings_tried >= MOST_PADDINGS)
         {
             return None;
