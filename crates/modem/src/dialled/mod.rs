@@ -36,6 +36,7 @@ mod status;
 mod tests;
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, after, never, select, unbounded};
@@ -70,6 +71,8 @@ pub(crate) struct Dialled {
     orders: Sender<Order>,
     /// Fragments of messages that the control session has not read yet.
     waiting: VecDeque<Vec<u8>>,
+    /// Token by which the worker knows that there is a control session.
+    _host: Arc<()>,
 }
 
 impl Dialled {
@@ -84,7 +87,9 @@ impl Dialled {
     ) -> std::io::Result<Self> {
         let (orders, inbox) = unbounded();
         let lines = at.subscribe();
+        let host = Arc::new(());
         let worker = Worker {
+            host: Arc::downgrade(&host),
             function: Function::new(Box::new(Port(at.clone()))),
             at,
             inbox,
@@ -99,6 +104,7 @@ impl Dialled {
         Ok(Self {
             orders,
             waiting: VecDeque::new(),
+            _host: host,
         })
     }
 
@@ -138,6 +144,9 @@ impl Ask for Port {
 }
 
 struct Worker<F> {
+    /// Token of the control session. Without it no order is carried out, because the AT port may have
+    /// another device by then.
+    host: Weak<()>,
     at: AtPort,
     function: Function,
     inbox: Receiver<Order>,
@@ -155,6 +164,7 @@ impl<F: FnMut(Vec<u8>) -> bool> Worker<F> {
             });
             let goes_on = select! {
                 recv(self.inbox) -> order => match order {
+                    Ok(_) if self.host.strong_count() == 0 => false,
                     Ok(Order::Message(bytes)) => self.message(bytes),
                     Ok(Order::Link) => {
                         self.function.link_changed(Instant::now());
@@ -249,6 +259,7 @@ impl<F: FnMut(Vec<u8>) -> bool> Worker<F> {
 
     fn tell(&mut self, message: &Message) -> bool {
         let fragments = message.encode(MAX_CONTROL_MESSAGE.into());
-        fragments.into_iter().all(|fragment| (self.told)(fragment))
+        let mut fragments = fragments.into_iter();
+        fragments.all(|fragment| self.host.strong_count() > 0 && (self.told)(fragment))
     }
 }
