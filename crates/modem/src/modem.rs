@@ -271,14 +271,20 @@ impl Handle {
     /// the returned value is dropped. `waker` is woken whenever it has news.
     ///
     /// # Errors
-    /// [`FailureKind::Usage`] when the descriptors are not those of a TUN interface. That the modem has no
-    /// further session is told by [`JoinNews::Ended`](crate::join::JoinNews::Ended).
+    /// [`FailureKind::Usage`] when the descriptors are not those of a TUN interface, and for options that
+    /// make no sense. That the modem has no further session is told by
+    /// [`JoinNews::Ended`](crate::join::JoinNews::Ended).
     pub fn join(
         &self,
         options: JoinOptions,
         descriptors: Vec<OwnedFd>,
         waker: Option<Waker>,
     ) -> Result<Joined, Failure> {
+        check_session(&SessionOptions {
+            apn: options.apn.clone().unwrap_or_default(),
+            mtu: options.mtu,
+            ..SessionOptions::default()
+        })?;
         let outbox = self.shared.outbox.clone();
         let leave = move |guest| {
             let _ = outbox.send(Message::Leave(guest));
