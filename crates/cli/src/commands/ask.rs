@@ -300,7 +300,11 @@ impl Over {
         told: bool,
         ask: impl FnOnce(&mut StatusClient) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let name = match &self.settings.device {
+        let device = match (&self.settings.device, &self.config) {
+            (None, Some(path)) => Settings::from_file(path)?.device,
+            (device, _) => device.clone(),
+        };
+        let name = match &device {
             Some(Device::Emulator) => Some(EMULATOR.to_owned()),
             Some(Device::Usb(Selector::Port(port))) => Some(port.clone()),
             _ => None,
@@ -309,7 +313,7 @@ impl Over {
         let look = || Running::look(base.as_deref(), name.as_deref(), Door::Status);
         let before = look();
         // One that is chosen by its ids may be another than the one that runs.
-        let chosen = matches!(&self.settings.device, Some(Device::Usb(selector))
+        let chosen = matches!(&device, Some(Device::Usb(selector))
             if !matches!(selector, Selector::Any | Selector::Port(_)));
         if !chosen {
             let sockets: Vec<PathBuf> = paths(&before.alive);
