@@ -77,10 +77,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         ),
         Err(failure) if failure.kind == FailureKind::Cancelled => return Err(failure),
         Err(failure) => {
+            texts.push(format!("there is no recording: {failure}"));
             scrub_texts(&mut texts);
-            let mut told = [format!("there is no recording: {failure}")];
-            scrub_texts(&mut told);
-            told.concat()
+            texts.pop().unwrap_or_default()
         }
     };
     names.push("recording.txt");
