@@ -44,8 +44,11 @@ impl Control {
         let guests = self.sessions.iter().filter(|one| one.guest.is_some());
         let id = match free {
             Some(id) if guests.count() < MOST => id,
-            _ => {
+            free => {
                 let why = match most {
+                    _ if free.is_some() => {
+                        format!("other programs have {MOST} data sessions, the most there may be")
+                    }
                     1 => {
                         "the modem has one data session, and the running uwwan up has it".to_owned()
                     }
