@@ -129,6 +129,7 @@ fn a_modem_with_one_session_says_so_and_options_of_the_modem_are_refused() {
         &["--settle", "0.2"][..],
         &["--knob", "ipv6=on"],
         &["--session", "3:apn=b"],
+        &["--capture", "of-nothing.pcapng"],
         &["--apn", "a", "--auth", "chap", "--user", "me"],
     ] {
         let output = script(&up, options, "echo ran");

@@ -108,7 +108,7 @@ pub fn run(arguments: Arguments, told: bool) -> Result<(), Failure> {
     let settings = prepare(&mut up, &file)?;
     let running = running(&up, settings.device.as_ref())?;
     if running.is_some() {
-        through::refuse_options(&given, &up.emulated)?;
+        through::refuse_options(&given, &up.emulated, &up.capture)?;
     }
     let mut sessions = sessions(settings.clone())?;
     if running.is_some() {

@@ -15,6 +15,7 @@ use uwwan_modem::join::{JoinNews, JoinOptions};
 use uwwan_modem::status::Addresses;
 
 use super::super::beside::GO;
+use crate::capture;
 use crate::emulated::EmulatedModem;
 use crate::failure::{Failure, FailureKind};
 use crate::monitor::Provider;
@@ -32,7 +33,11 @@ const EVER: Duration = Duration::from_secs(86_400 * 365);
 ///
 /// # Errors
 /// [`FailureKind::Usage`].
-pub(super) fn refuse_options(given: &Settings, emulated: &EmulatedModem) -> Result<(), Failure> {
+pub(super) fn refuse_options(
+    given: &Settings,
+    emulated: &EmulatedModem,
+    capture: &capture::Options,
+) -> Result<(), Failure> {
     let first = &given.session_0;
     let taken = Settings {
         device: given.device.clone(),
@@ -50,7 +55,7 @@ pub(super) fn refuse_options(given: &Settings, emulated: &EmulatedModem) -> Resu
         },
         ..Settings::default()
     };
-    if *given == taken && emulated.refuse().is_ok() {
+    if *given == taken && emulated.refuse().is_ok() && capture.capture.is_none() {
         return Ok(());
     }
     let why = "uwwan up runs the modem, and its options are chosen there";
