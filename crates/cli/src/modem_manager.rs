@@ -95,7 +95,7 @@ struct Shared {
     patience: Patience,
 }
 
-/// How long an answer of ModemManager's is waited for.
+/// The times for which an answer of ModemManager's is waited for.
 #[derive(Debug)]
 struct Patience {
     /// By a device that is to be opened.
@@ -519,6 +519,15 @@ mod tests {
         (format!("unix:path={}", path.display()), answer, asked)
     }
 
+    /// Starts one, and waits until it has connected or failed to, however long that takes.
+    fn started(address: String, patience: Patience) -> Inhibitor {
+        let inhibitor = Inhibitor::start_at(Some(address), patience);
+        let connecting = |state: &mut State| !state.tried;
+        let state = inhibitor.0.lock();
+        drop(inhibitor.0.changed.wait_while(state, connecting).unwrap());
+        inhibitor
+    }
+
     /// Waits until ModemManager stands so.
     #[track_caller]
     fn comes_to(inhibitor: &Inhibitor, wanted: impl Fn(&Standing) -> bool) {
@@ -549,7 +558,7 @@ mod tests {
             device: SHORT,
             at_all: LONG,
         };
-        let inhibitor = Inhibitor::start_at(Some(address), patience);
+        let inhibitor = started(address, patience);
         inhibitor.keep_away_from("/sys/one".into());
         assert!(says(&inhibitor.standing(), "not answered yet"));
         assert_eq!(asked.recv().unwrap(), "/sys/one");
@@ -567,7 +576,7 @@ mod tests {
             device: SHORT,
             at_all: LONG,
         };
-        let inhibitor = Inhibitor::start_at(Some(address), patience);
+        let inhibitor = started(address, patience);
         inhibitor.keep_away_from("/sys/one".into());
         assert_eq!(asked.recv().unwrap(), "/sys/one");
         inhibitor.keep_away_from("/sys/two".into());
@@ -587,7 +596,7 @@ mod tests {
         let (inhibitor, answer) = loop {
             let _ = std::fs::remove_file(folder.path().join("bus"));
             let (address, answer, _) = slow(folder.path());
-            let inhibitor = Inhibitor::start_at(Some(address), patience());
+            let inhibitor = started(address, patience());
             if !matches!(inhibitor.standing(), Standing::NoBus { .. }) {
                 break (inhibitor, answer);
             }
