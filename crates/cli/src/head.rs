@@ -1,5 +1,5 @@
-//! What a client sends before it is served: read within a time that is bounded as a whole, and no further
-//! than it goes.
+//! The first bytes of a client, before it is served: they are read within a time that is bounded as a whole,
+//! and no further than they go.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;

@@ -23,11 +23,11 @@ pub struct Question {
     pub session: u8,
     /// Time in milliseconds after which there is no answer, 60000 at most.
     pub wait_ms: u64,
-    /// What is asked.
+    /// The question itself.
     pub what: Asked,
 }
 
-/// What is asked.
+/// The subject of a question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Asked {

@@ -20,10 +20,10 @@ use crate::options::IpType;
 use crate::poll::Waker;
 use crate::status::{Addresses, Interface};
 
-/// What failed when a session is not had.
+/// The operation that fails when no session is to be had.
 const REFUSED: &str = "there is no further data session";
 
-/// What a program wants of a data session.
+/// The options of a data session that a program asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JoinOptions {
@@ -40,7 +40,7 @@ pub struct JoinOptions {
     pub mtu: Option<u16>,
 }
 
-/// What becomes of a data session that was asked for.
+/// News of a data session that was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JoinNews {

@@ -1,4 +1,4 @@
-//! What is held against descriptors that another program says are those of a TUN interface.
+//! Checks of descriptors that another program says are those of a TUN interface.
 
 use std::os::fd::{AsFd, OwnedFd};
 

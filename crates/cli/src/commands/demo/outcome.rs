@@ -34,7 +34,7 @@ pub struct Outcome {
     pub tun_mode: String,
     /// Calls to the host's end, and payload bytes that were copied on the way.
     pub host_calls: HostCalls,
-    /// The failure that went wrong. The field is absent when nothing did.
+    /// Description of what went wrong. The field is absent when nothing did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }

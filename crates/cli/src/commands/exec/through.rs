@@ -68,7 +68,7 @@ pub(super) fn refuse_options(
 /// either ends. A byte on `way` tells that packets flow.
 ///
 /// # Errors
-/// Why there is no data session, or why it has ended.
+/// The error says why there is no data session, or why it has ended.
 pub(super) fn drive(
     socket: &Path,
     settings: &Settings,
