@@ -300,21 +300,25 @@ impl Over {
         told: bool,
         ask: impl FnOnce(&mut StatusClient) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let device = match (&self.settings.device, &self.config) {
-            (None, Some(path)) => Settings::from_file(path)?.device,
-            (device, _) => device.clone(),
+        let (device, stem) = match (&self.settings.device, &self.config) {
+            (None, Some(path)) => (Settings::from_file(path)?.device, path.file_stem()),
+            (device, _) => (device.clone(), None),
         };
         let name = match &device {
             Some(Device::Emulator) => Some(EMULATOR.to_owned()),
             Some(Device::Usb(Selector::Port(port))) => Some(port.clone()),
+            // An up with this file has its name.
+            Some(Device::Usb(selector)) if *selector != Selector::Any => {
+                stem.map(|stem| stem.to_string_lossy().into_owned())
+            }
             _ => None,
         };
         let base = self.runtime_dir.clone();
         let look = || Running::look(base.as_deref(), name.as_deref(), Door::Status);
         let before = look();
         // One that is chosen by its ids may be another than the one that runs.
-        let chosen = matches!(&device, Some(Device::Usb(selector))
-            if !matches!(selector, Selector::Any | Selector::Port(_)));
+        let chosen = name.is_none()
+            && matches!(&device, Some(Device::Usb(selector)) if *selector != Selector::Any);
         if !chosen {
             let sockets: Vec<PathBuf> = paths(&before.alive);
             if let Some(entry) = before.only()? {
@@ -349,6 +353,7 @@ impl Over {
         up.settings.net = Some(Net::Userspace);
         let mut file = up.file()?;
         file.hooks = None;
+        leave_host_aside(&mut file);
         let (ours, theirs) = UnixStream::pair().map_err(failed)?;
         let front = rustix::process::getpid();
         let Some(driver) = monitor::fork().map_err(failed)? else {
@@ -393,6 +398,26 @@ impl Over {
         drop(running);
         asked
     }
+}
+
+/// Takes out of a configuration file what is for an interface of this machine, and what other programs would
+/// reach: there is neither.
+fn leave_host_aside(file: &mut Settings) {
+    let further = file.session.iter_mut().flatten();
+    let further = further.map(|session| &mut session.settings);
+    for session in [&mut file.session_0].into_iter().chain(further) {
+        session.route = None;
+        session.route_metric = None;
+        session.tun_name = None;
+        session.tun_mode = None;
+        session.dns = None;
+    }
+    file.ack_filter = None;
+    file.socks = None;
+    file.http_proxy = None;
+    file.proxy_login_file = None;
+    file.forward = None;
+    file.metrics = None;
 }
 
 fn paths(entries: &[Entry]) -> Vec<PathBuf> {

@@ -363,6 +363,14 @@ fn the_network_is_asked_through_a_running_up_and_without_one() {
         (Some(0), "198.51.100.1\n"),
         "{told}"
     );
+    // A configuration for an interface of this machine does as well.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("modem.toml");
+    std::fs::write(&file, "route = \"default\"\nmetrics = \"127.0.0.1:0\"\n").unwrap();
+    let file = file.to_str().unwrap();
+    let (status, said, told) = own(&["ping", "--interval", "0.01", "--config", file, SERVER]);
+    assert_eq!(status, Some(0), "{told}");
+    assert!(said.contains("3 of 3 answered"), "{said}");
     let (status, said, told) = own(&[
         "resolve",
         "test.uwwan",
