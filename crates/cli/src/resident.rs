@@ -54,7 +54,8 @@ fn only_read(smaps: &str, own: usize) -> Vec<Range<usize>> {
             let copies = count.split_whitespace().next() != Some("0");
             ranges.extend(candidate.take().filter(|_| !copies));
         } else if let Some(mapping) = Mapping::read(line) {
-            candidate = (mapping.only_read && mapping.file == program.file).then_some(mapping.range);
+            candidate =
+                (mapping.only_read && mapping.file == program.file).then_some(mapping.range);
         }
     }
     ranges
