@@ -20,6 +20,9 @@ const BLOCK_HEADER: usize = 3;
 /// Length of content after which the next frame begins, in bytes. A reader that jumps about begins at a
 /// frame.
 const FRAME: usize = 4 << 20;
+/// Number of bytes that Wireshark reads at a time (`ZSTD_DStreamInSize`, from its wiretap/file_wrappers.c). Up to
+/// 4.0 at least it takes the first bytes of a frame for something else where they come in two of its reads.
+const READ: u64 = 131_075;
 /// Length of the shortest run of zeros that is a block of its own.
 const SHORTEST_RUN: usize = 16;
 /// Number of bytes that are handed on at a time.
@@ -108,6 +111,10 @@ impl<W: Write> Packer<W> {
     fn end_frame(&mut self) {
         self.close_block();
         if self.frame.take().is_some() {
+            let next = (self.written() + BLOCK_HEADER as u64) % READ;
+            if READ - next < MAGIC.len() as u64 {
+                self.held.extend(block_header(false, AS_IS, 0));
+            }
             self.held.extend(block_header(true, AS_IS, 0));
         }
     }
@@ -324,6 +331,24 @@ mod tests {
         // More than one frame.
         assert!(packed.windows(4).filter(|at| *at == MAGIC).count() > 1);
         assert!(unpacked(&packed).unwrap() == content);
+    }
+
+    #[test]
+    fn no_frame_begins_across_two_reads_of_wireshark() {
+        for shift in 0..12 {
+            let mut packer = Packer::new(Vec::new());
+            // With headers and the frame's last block it ends about where Wireshark reads on.
+            let content = vec![7; READ as usize - 18 + shift];
+            packer.write_all(&content).unwrap();
+            packer.flush().unwrap();
+            let at = packer.written();
+            packer.write_all(b"next").unwrap();
+            packer.flush().unwrap();
+            let packed = packer.into_inner();
+            assert_eq!(packed[at as usize..][..4], MAGIC, "{shift}");
+            assert_eq!(at / READ, (at + 3) / READ, "{shift}: {at}");
+            assert_eq!(unpacked(&packed).unwrap(), [&content[..], b"next"].concat());
+        }
     }
 
     /// The reference program takes what is written, where it is installed.
