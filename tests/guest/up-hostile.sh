@@ -67,7 +67,7 @@ for fault in truncated oversized empty; do
   plugged_in "$fault descriptors" --knob descriptors="$fault"
   for usb in libusb nusb; do
     says "$fault descriptors" 1 'has no MBIM function in any configuration
-its descriptors are broken'
+its descriptors are broken' --mode mbim
   done
   check "$fault descriptors: they can be looked at" "$program" usb descriptors
   pulled_out "$fault descriptors"

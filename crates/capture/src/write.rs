@@ -97,7 +97,7 @@ impl<W: Write> Writer<W> {
         Self::begin(Output::Plain(out, 0), application)
     }
 
-    /// Begins a file in which runs of zeros take next to no room: the same content in Zstandard frames
+    /// Begins a file in which runs of zeros take next to no room: the same content in a Zstandard frame
     /// (RFC 8878), of which a file's name tells by the ending `.zst`. Wireshark and
     /// [`Reader`](crate::read::Reader) read it as the plain one. It holds back what it is given until
     /// [`Writer::flush`].
@@ -282,6 +282,17 @@ impl<W: Write> Writer<W> {
         match &mut self.out {
             Output::Plain(out, _) => out.flush(),
             Output::Packed(packer) => packer.flush(),
+        }
+    }
+
+    /// Ends the file, and flushes it. A packed file that is not ended is read as far as it goes.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn end(&mut self) -> io::Result<()> {
+        match &mut self.out {
+            Output::Plain(out, _) => out.flush(),
+            Output::Packed(packer) => packer.end(),
         }
     }
 

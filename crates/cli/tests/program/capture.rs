@@ -107,7 +107,7 @@ fn what_is_shortened_is_still_understood() {
     for name in ["short.pcapng", "short.pcapng.zst"] {
         let file = folder.path().join(name);
         let options = ["--snap", "64", "--capture-ip", "--capture"];
-        let output = uwwan(&["demo", "--bytes", "300k"])
+        let output = uwwan(&["demo", "--bytes", "600k"])
             .args(options)
             .arg(&file)
             .output()

@@ -190,7 +190,7 @@ impl Scribe {
         sheet
             .writer
             .statistics(usb, now, written - before + dropped, dropped)?;
-        sheet.writer.flush()
+        sheet.writer.end()
     }
 
     fn counted(&self) -> (u64, u64) {

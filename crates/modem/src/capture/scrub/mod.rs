@@ -136,7 +136,7 @@ pub fn scrub_beside<R: Read + Send>(
     while let Ok(Some(packet)) = reader.next_packet() {
         second.packet(packet)?;
     }
-    second.writer.flush()?;
+    second.writer.end()?;
     for text in texts {
         *text = text::scrub(text, &second.sweep, second.identities);
     }
