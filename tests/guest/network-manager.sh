@@ -40,14 +40,14 @@ asks_as_uwwan() {
   [[ $said == *'No device found'* ]]
 }
 
-# is_small PROCESS…: of what the processes of 'up' together have resident (each page divided by the number of
-# processes that have it), no file backs more than 6 MiB. How much of the program is resident beside depends on
-# how it was built; that is told. The emulated modem is another file's program, and shares nothing of it.
+# is_small PROCESS…: the processes of 'up' together have at most 12 MiB resident (each page divided by the number
+# of processes that have it), of which no file backs more than 6 MiB. The program is a release build; one without
+# optimisation has more. The emulated modem is another file's program, and shares nothing of it.
 all='' own=''
 is_small() {
   read -r all own < <(cat "${@/%//smaps_rollup}" |
     awk '/^Pss:/ { all += $2 } /^Pss_Anon:/ { own += $2 } END { print all, own }')
-  ((own > 0 && own <= 6144))
+  ((own > 0 && own <= 6144 && all <= 12288))
 }
 
 # unmanaged INTERFACE: NetworkManager leaves it alone; looked_after INTERFACE: it does not.
