@@ -82,7 +82,7 @@ check 'status: online, address, layout, interface' stated \
   '.online and .rung == "online" and .configuration == {before: 2, after: 3} and .framing.ndp == "end"
     and .addresses.ipv4.address == "'"$host_address"'" and .addresses.gateway4 == "'"$gateway"'" and .interface.name == "'"$tun"'"'
 check 'list: in use, and by whom' listed \
-  '.[0] | .configuration.active == 3 and any(.obstacles[]; .what | contains("(process '"$(driver_of_up)"')"))'
+  '.[0] | .configuration.active == 3 and .driven_by.online and .driven_by.pid == '"$(driver_of_up)"
 check 'the TUN interface has the address' grep -q "inet $host_address/30" <(ip addr show dev "$tun")
 check 'the TUN interface has the MTU of the network' grep -q 'mtu 1500' <(ip link show dev "$tun")
 check 'the flows are spread over queues' test "$(compgen -G "/sys/class/net/$tun/queues/tx-*" | wc -l)" = 32

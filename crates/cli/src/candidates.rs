@@ -220,11 +220,14 @@ impl Candidate {
         let identity = &self.found.identity;
         self.quirk = quirks::find(identity.vendor, identity.product);
         if self.function.is_none() && self.dialled.is_none() {
-            return Err(
+            let mut failure =
                 Failure::new(FailureKind::Usage, format!("it has no way that is {mode}"))
                     .at(self.name())
-                    .next("uwwan list shows the ways it has"),
-            );
+                    .next("uwwan list shows the ways it has");
+            if let Some(fault) = self.found.descriptors.faults.first() {
+                failure = failure.because(format!("its descriptors are broken: {}", plain(fault)));
+            }
+            return Err(failure);
         }
         Ok(self)
     }
