@@ -57,7 +57,7 @@ looked_after() { [[ $(nmcli -g GENERAL.STATE device show "$1") == *connected* ]]
 # has_it NAME: NetworkManager is online, and packets flow.
 has_it() {
   check "$1: ModemManager offers the modem" wait_for 60 offered
-  check "$1: NetworkManager is online" wait_for 90 connected || {
+  check "$1: NetworkManager is online" wait_for 180 connected || {
     nmcli device
     journalctl --no-pager -u ModemManager -u NetworkManager | tail -n 30
   } >"$logs/trouble"
