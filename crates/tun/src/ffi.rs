@@ -16,7 +16,7 @@ pub(crate) fn descriptor(interface: tun_tap::Iface) -> OwnedFd {
 
 /// `struct ifreq` as `TUNSETIFF` uses it: the name, then a union of 24 bytes (16 on 32-bit
 /// machines) that begins with the flags.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 pub(crate) struct InterfaceRequest {
     /// Name of the interface, ended by a zero.
@@ -56,11 +56,7 @@ pub(crate) fn set_interface(
 
 /// Returns name and flags of the interface that a descriptor of the TUN driver belongs to.
 pub(crate) fn interface(queue: BorrowedFd<'_>) -> io::Result<InterfaceRequest> {
-    let mut request = InterfaceRequest {
-        name: [0; 16],
-        flags: 0,
-        rest: [0; 22],
-    };
+    let mut request = InterfaceRequest::default();
     // SAFETY: the kernel reads and writes a `struct ifreq` through the pointer, which is to at
     // least as many bytes of plain data, exclusively borrowed.
     unsafe {
@@ -92,9 +88,8 @@ pub(crate) fn set_offload(interface: BorrowedFd<'_>, offloads: u32) -> io::Resul
 /// Detaches this queue of an interface, so that the kernel puts no packet into it.
 pub(crate) fn detach_queue(queue: BorrowedFd<'_>) -> io::Result<()> {
     let request = InterfaceRequest {
-        name: [0; 16],
         flags: IFF_DETACH_QUEUE,
-        rest: [0; 22],
+        ..InterfaceRequest::default()
     };
     // SAFETY: the kernel reads a `struct ifreq` through the pointer, which is to at least as many
     // bytes of plain data.
@@ -115,11 +110,7 @@ pub(crate) fn set_carrier(interface: BorrowedFd<'_>, up: bool) -> io::Result<()>
 
 /// Returns the Ethernet address of this TAP interface.
 pub(crate) fn hardware_address(interface: BorrowedFd<'_>) -> io::Result<[u8; 6]> {
-    let mut request = InterfaceRequest {
-        name: [0; 16],
-        flags: 0,
-        rest: [0; 22],
-    };
+    let mut request = InterfaceRequest::default();
     // SAFETY: the kernel writes a `struct ifreq` through the pointer, which is to at least as many
     // bytes of plain data, exclusively borrowed.
     unsafe {
@@ -138,9 +129,9 @@ pub(crate) fn set_hardware_address(interface: BorrowedFd<'_>, address: [u8; 6]) 
     let mut rest = [0; 22];
     rest[..6].copy_from_slice(&address);
     let mut request = InterfaceRequest {
-        name: [0; 16],
         flags: ARPHRD_ETHER,
         rest,
+        ..InterfaceRequest::default()
     };
     // SAFETY: the kernel reads a `struct ifreq` through the pointer, which is to at least as many
     // bytes of plain data, exclusively borrowed, should it write, too.

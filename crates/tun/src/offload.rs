@@ -306,9 +306,8 @@ fn open_driver() -> Result<OwnedFd, Error> {
 /// returns the interface's name.
 fn attach(descriptor: &OwnedFd, name: &str, flags: u16) -> io::Result<String> {
     let mut request = InterfaceRequest {
-        name: [0; 16],
         flags,
-        rest: [0; 22],
+        ..InterfaceRequest::default()
     };
     // The name has at most 15 bytes, as has been checked.
     request.name[..name.len()].copy_from_slice(name.as_bytes());
