@@ -79,7 +79,7 @@ Examples:
   uwwan ping --device emulator --settle 0.2 192.0.2.77
       an emulated modem
 
-A running uwwan up with an interface answers to the machine's own ping: ping -I wwan0 192.0.2.1.
+A running uwwan up with an interface answers to the machine's own ping: ping -I uwwan0 192.0.2.1.
 The exit status is 8 when no reply came at all.")]
 #[group(skip)]
 pub struct PingArguments {
@@ -206,7 +206,7 @@ pub fn ping(arguments: PingArguments, told: bool) -> Result<(), Failure> {
                 what,
             })?;
             let time = match answer {
-                Answer::Echo(micros) => Some(micros as f64 / 1000.0),
+                Answer::Echo(micros) => Some(micros as f64 / 1e6),
                 Answer::Silence | Answer::Addresses(_) => None,
             };
             replies.extend(time);
@@ -214,9 +214,9 @@ pub fn ping(arguments: PingArguments, told: bool) -> Result<(), Failure> {
                 (true, _) => say_json(&Pinged::Echo {
                     to,
                     number,
-                    seconds: time.map(|time| rounded(time / 1000.0, 6)),
+                    seconds: time,
                 })?,
-                (false, Some(time)) => say(format!("{to}  {number}  {time:.3} ms"))?,
+                (false, Some(time)) => say(format!("{to}  {number}  {:.3} ms", time * 1e3))?,
                 (false, None) => say(format!("{to}  {number}  no reply"))?,
             }
             if number < count {
@@ -228,15 +228,15 @@ pub fn ping(arguments: PingArguments, told: bool) -> Result<(), Failure> {
         let mean = replies.iter().sum::<f64>() / replies.len().max(1) as f64;
         let received = replies.len();
         if as_json {
-            let seconds = |time: Option<f64>| time.map(|time| rounded(time / 1000.0, 6));
             say_json(&Pinged::Summary {
                 sent: count,
                 received,
-                least_seconds: seconds(least),
-                mean_seconds: seconds(least.map(|_| mean)),
-                most_seconds: seconds(most),
+                least_seconds: least,
+                mean_seconds: least.map(|_| rounded(mean, 6)),
+                most_seconds: most,
             })?;
         } else if let (Some(least), Some(most)) = (least, most) {
+            let [least, mean, most] = [least, mean, most].map(|time| time * 1e3);
             say(format!(
                 "{received} of {count} answered, {least:.3} / {mean:.3} / {most:.3} ms (least, mean, most)"
             ))?;
@@ -316,17 +316,13 @@ impl Over {
         let base = self.runtime_dir.clone();
         let look = || Running::look(base.as_deref(), name.as_deref(), Door::Status);
         let before = look();
+        let sockets = paths(&before.alive);
         // One that is chosen by its ids may be another than the one that runs.
         let chosen = name.is_none()
             && matches!(&device, Some(Device::Usb(selector)) if *selector != Selector::Any);
-        if !chosen {
-            let sockets: Vec<PathBuf> = paths(&before.alive);
-            if let Some(entry) = before.only()? {
-                return ask(&mut StatusClient::connect(&entry.socket)?);
-            }
-            return self.run_up(told, &sockets, look, ask);
+        if !chosen && let Some(entry) = before.only()? {
+            return ask(&mut StatusClient::connect(&entry.socket)?);
         }
-        let sockets = paths(&before.alive);
         self.run_up(told, &sockets, look, ask)
     }
 

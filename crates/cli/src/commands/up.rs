@@ -787,7 +787,7 @@ impl Responder for Answers {
         let Some(stack) = &self.stack else {
             let status = self.handle.status();
             let interface = status.interface().map(|one| one.name.clone());
-            let interface = interface.unwrap_or_else(|| "wwan0".to_owned());
+            let interface = interface.unwrap_or_else(|| "uwwan0".to_owned());
             let why =
                 "its data session ends in an interface of this machine, whose own programs ask";
             return Err(refused(FailureKind::Usage, why).next(format!(
