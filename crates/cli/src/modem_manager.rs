@@ -543,7 +543,11 @@ mod tests {
     }
 
     const LONG: Duration = Duration::from_secs(600);
-    const SHORT: Duration = Duration::from_millis(20);
+    /// A device that is to be opened waits next to nothing, and the thread that asks any time.
+    const IMPATIENT: Patience = Patience {
+        device: Duration::from_millis(20),
+        at_all: LONG,
+    };
 
     /// More answers than questions: of the threads that ask, each may come first.
     fn answer_all(answer: &Sender<()>) {
@@ -554,11 +558,7 @@ mod tests {
     fn an_answer_that_comes_late_counts() {
         let folder = tempfile::tempdir().unwrap();
         let (address, answer, asked) = slow(folder.path());
-        let patience = Patience {
-            device: SHORT,
-            at_all: LONG,
-        };
-        let inhibitor = started(address, patience);
+        let inhibitor = started(address, IMPATIENT);
         inhibitor.keep_away_from("/sys/one".into());
         assert!(says(&inhibitor.standing(), "not answered yet"));
         assert_eq!(asked.recv().unwrap(), "/sys/one");
@@ -572,11 +572,7 @@ mod tests {
     fn a_late_answer_about_another_device_is_not_taken_for_this_one() {
         let folder = tempfile::tempdir().unwrap();
         let (address, answer, asked) = slow(folder.path());
-        let patience = Patience {
-            device: SHORT,
-            at_all: LONG,
-        };
-        let inhibitor = started(address, patience);
+        let inhibitor = started(address, IMPATIENT);
         inhibitor.keep_away_from("/sys/one".into());
         assert_eq!(asked.recv().unwrap(), "/sys/one");
         inhibitor.keep_away_from("/sys/two".into());

@@ -172,18 +172,23 @@ fn commands_in_a_row_answer_in_order() {
 }
 
 impl Bench {
+    /// Has a change of the firmware told.
+    fn announce(&mut self, change: Change) {
+        let context = AtContext {
+            state: &mut self.state,
+            firmware: &mut self.firmware,
+            knobs: &self.knobs,
+            rules: &mut self.rules,
+            now: self.now,
+            commands: &mut self.commands,
+        };
+        announce(&mut self.ports, change, &context);
+    }
+
     /// Has the changes of the firmware told, and returns what PCUI of configuration 2 says.
     fn told(&mut self) -> String {
         for change in self.firmware.take_changes() {
-            let context = AtContext {
-                state: &mut self.state,
-                firmware: &mut self.firmware,
-                knobs: &self.knobs,
-                rules: &mut self.rules,
-                now: self.now,
-                commands: &mut self.commands,
-            };
-            announce(&mut self.ports, change, &context);
+            self.announce(change);
         }
         self.hear(2)
     }
@@ -334,15 +339,7 @@ fn short_messages_are_listed_read_sent_and_deleted() {
     assert_eq!(sent, "\r\n+CMGS: 1\r\n\r\nOK\r\n");
     let changes = bench.firmware.take_changes();
     assert!(changes.contains(&Change::Message(5)));
-    let context = AtContext {
-        state: &mut bench.state,
-        firmware: &mut bench.firmware,
-        knobs: &bench.knobs,
-        rules: &mut bench.rules,
-        now: bench.now,
-        commands: &mut bench.commands,
-    };
-    announce(&mut bench.ports, Change::Message(5), &context);
+    bench.announce(Change::Message(5));
     assert_eq!(bench.hear(0), "\r\n+CMTI: \"SM\",5\r\n");
     assert!(bench.ask("AT+CMGL=0").contains("+CMGL: 5,0,,"));
     // Another length than announced, nonsense, and one given up.

@@ -117,7 +117,7 @@ pub trait Responder: Send {
     /// woken; no answer ever comes when the channel is closed.
     ///
     /// # Errors
-    /// Why it is not asked.
+    /// The error says why it is not asked.
     fn ask(
         &self,
         question: Question,
@@ -221,13 +221,7 @@ impl StatusService {
             ok: true,
             pid: std::process::id(),
             device: self.device.clone(),
-            error: None,
-            failure: None,
-            status: None,
-            stopped: None,
-            heard: None,
-            joined: None,
-            answer: None,
+            ..Reply::default()
         }
     }
 

@@ -332,13 +332,7 @@ mod tests {
             ok: true,
             pid: 42,
             device: "1-4".into(),
-            error: None,
-            failure: None,
-            status: None,
-            stopped: None,
-            heard: None,
-            joined: None,
-            answer: None,
+            ..Reply::default()
         }
     }
 

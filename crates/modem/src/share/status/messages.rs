@@ -40,7 +40,7 @@ pub enum Request {
 }
 
 /// Reply of `up`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reply {
     /// Whether the request was understood and granted.
     pub ok: bool,
@@ -66,7 +66,7 @@ pub struct Reply {
     /// The network's answer, in answer to `ask`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,
-    /// What becomes of a data session, after the first answer to `join`.
+    /// The news of a data session, after the first answer to `join`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub joined: Option<JoinNews>,
 }
