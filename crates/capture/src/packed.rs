@@ -164,7 +164,7 @@ pub(crate) struct Unpacker<R> {
     input: R,
     /// Whether a frame is open.
     open: bool,
-    /// What is left of the block: bytes as they are, or times that a byte comes.
+    /// The rest of the block: the number of bytes as they are, or of times that a byte comes.
     left: usize,
     run: Option<u8>,
     last: bool,

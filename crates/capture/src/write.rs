@@ -28,7 +28,7 @@ pub struct Interface(u32);
 pub enum Part<'a> {
     /// The bytes themselves.
     Bytes(&'a [u8]),
-    /// So many zeros.
+    /// A run of this many zeros.
     Zeros(usize),
 }
 

@@ -39,7 +39,7 @@ pub struct Named {
     pub name: Option<&'static str>,
 }
 
-/// What came of a change that has nothing more to tell.
+/// The outcome of a change that has nothing more to tell.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Done {
     /// Whether it is done.
@@ -53,7 +53,7 @@ pub struct Sent {
     pub transfer: usize,
     /// Bytes that were sent.
     pub length: usize,
-    /// What went wrong; null when nothing did.
+    /// The failure; null when nothing went wrong.
     pub error: Option<String>,
 }
 

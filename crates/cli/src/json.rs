@@ -1,4 +1,4 @@
-//! What all forms in which commands print JSON have in common: a version, and a schema.
+//! The version and the schema that all forms in which commands print JSON have.
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};

@@ -1,4 +1,4 @@
-//! How much of the program's file stands in this process's memory.
+//! Keeps no more of the program's file in this process's memory than is needed.
 //!
 //! Bring-up runs through most of the program once: the command line, the quirk table, descriptors, every
 //! service of MBIM, netlink. The kernel keeps each page of it mapped that was touched, and fifteen beside

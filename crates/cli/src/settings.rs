@@ -105,7 +105,7 @@ choices! {
         #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true, help_heading = "Modem")]
         pub reattach: Option<bool>,
 
-        /// What is chosen for session 0.
+        /// The options of session 0.
         #[command(flatten)]
         #[serde(skip)]
         pub session_0: SessionSettings,

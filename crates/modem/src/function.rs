@@ -80,7 +80,7 @@ pub(crate) fn opens_first(function: &Function, options: &Options) -> bool {
 /// forgets what it was set to, and which ends a control session.
 ///
 /// # Errors
-/// What the selection said.
+/// The error is that of the selection.
 pub(crate) fn rest(device: &dyn Device, function: &Function, quirk: &Quirk) -> Result<(), Error> {
     if quirk.toggle {
         device.set_alternate_setting(function.data_interface, function.data_alternate)?;

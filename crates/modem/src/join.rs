@@ -27,7 +27,7 @@ const REFUSED: &str = "there is no further data session";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JoinOptions {
-    /// What crosses the interface in one call.
+    /// The amount that crosses the interface in one call.
     pub carries: Carries,
     /// Access point name. Without one the session has that of session 0, with its login.
     #[serde(default, skip_serializing_if = "Option::is_none")]

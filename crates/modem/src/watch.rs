@@ -6,8 +6,8 @@
 //! something comes in. So that an idle link is judged too, a [probe](crate::probe) is sent after
 //! going online: to the first name server the network gave, or to the gateway where it gave none.
 //!
-//! Where the layout of NTBs may be at fault, the rule is quicker ([`Watch::eager`]): its verdict is a
-//! doubt, which [`heal`](crate::heal) looks into with probes of its own.
+//! When the layout of NTBs may be at fault, the rule is quicker ([`Watch::eager`]): its verdict is
+//! a doubt, which [`heal`](crate::heal) looks into with probes of its own.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;

@@ -221,7 +221,7 @@ impl Facts {
     }
 }
 
-/// What a modem tells, as JSON.
+/// Facts that a modem tells, as JSON.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Shown {
     /// Vendor id, product id and port of the device, and its name.
@@ -260,7 +260,7 @@ pub(super) struct Shown {
     /// Copy of `framing`.
     #[schemars(extend("deprecated" = true))]
     blocks: Option<FramingStatus>,
-    /// What only AT tells; null where the port is not asked.
+    /// Facts that only AT tells; null where the port is not asked.
     at: Option<at_facts::Shown>,
     /// Names of the services; UUIDs of those without a name.
     services: Option<Vec<String>>,

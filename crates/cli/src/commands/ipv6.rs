@@ -161,7 +161,7 @@ fn home_provider(socket: &std::path::Path) -> Option<Operator> {
     })
 }
 
-/// What is found and changed, as JSON. What a command has nothing to say of is absent.
+/// Findings and changes, as JSON. A field of which a command has nothing to say is absent.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Shown {
     /// Device with its name.
@@ -172,18 +172,18 @@ pub(super) struct Shown {
     /// Whether anything was changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     changed: Option<bool>,
-    /// Why there is nothing to change, for people.
+    /// Reason why there is nothing to change, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
     /// Change that is made, or would be.
     #[serde(skip_serializing_if = "Option::is_none")]
     change: Option<Change>,
-    /// What the modem says.
+    /// The modem's own words.
     findings: Findings,
-    /// What that means, for people.
+    /// Meaning of that, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     explanation: Option<String>,
-    /// What the network gives, for people; null where nothing is known of it.
+    /// Families that the network gives, for people; null where nothing is known of it.
     network: Option<String>,
 }
 

@@ -49,7 +49,7 @@ struct Driven {
     pid: Option<u32>,
     /// Whether packets flow on session 0; null where this user may not ask it.
     online: Option<bool>,
-    /// Why it is in its state, for people; empty where this user may not ask it.
+    /// Reason for its state, for people; empty where this user may not ask it.
     why: String,
 }
 
@@ -343,13 +343,13 @@ pub(super) struct Shown {
     kind: &'static str,
     /// Drivers that are bound to its interfaces.
     kernel_drivers: Vec<BoundDriver>,
-    /// What `up` will use.
+    /// Facts of the quirk table that `up` will use.
     quirks: Quirks,
     /// Running `up` that drives it; null for none.
     driven_by: Option<Driven>,
     /// Whether nothing stops another `up`.
     ready: bool,
-    /// What stops or may stop `up`.
+    /// Obstacles that stop or may stop `up`.
     obstacles: Vec<Failure>,
 }
 
@@ -400,13 +400,13 @@ struct Dialled {
 /// A known way to a composition with MBIM.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Way {
-    /// What to do, for people.
+    /// Steps to take, for people.
     text: String,
-    /// Where that is from.
+    /// Source of that knowledge.
     source: String,
 }
 
-/// What `up` uses of the quirk table.
+/// Facts of the quirk table that `up` uses.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Quirks {
     /// Name of the row.
@@ -423,7 +423,7 @@ struct Quirks {
     source: &'static str,
     /// `bInterfaceNumber` of the AT port.
     at_port: Option<u8>,
-    /// How the FCC lock is lifted, if the modem may have one.
+    /// Way by which the FCC lock is lifted, if the modem may have one.
     fcc_unlock: Option<FccUnlock>,
     /// Whether the configuration is entered from configuration 0.
     via_zero: bool,
@@ -431,7 +431,7 @@ struct Quirks {
     settle_seconds: f64,
     /// Place of the NDP in NTBs to the device.
     ndp: Placement,
-    /// How NTBs end whose length is a multiple of the packet size.
+    /// End of NTBs whose length is a multiple of the packet size.
     padding: Padding,
     /// Whether the device enumerates anew after a suspend.
     disconnect_suspend: bool,

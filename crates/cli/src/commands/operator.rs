@@ -344,7 +344,7 @@ fn words(provider: &Provider) -> String {
 pub(super) struct Shown {
     #[serde(flatten)]
     operator: forms::Operator,
-    /// What the network is to the modem: `home`, `visible` and so on.
+    /// Relation of the network to the modem: `home`, `visible` and so on.
     state: Vec<String>,
     /// Family of the network: `gsm` or `cdma`.
     cellular_class: String,

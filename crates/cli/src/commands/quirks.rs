@@ -177,7 +177,7 @@ pub(super) fn words(quirk: &Quirk) -> Vec<String> {
     words
 }
 
-/// What is known of modems, as JSON.
+/// Facts about modems, as JSON.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Output<'a> {
     /// Layouts of NTBs that worked.
@@ -197,7 +197,7 @@ struct Row {
     name: &'static str,
     /// Place of the NDP in NTBs to the device.
     ndp: Placement,
-    /// How NTBs end whose length is a multiple of the packet size.
+    /// End of NTBs whose length is a multiple of the packet size.
     padding: Padding,
     /// Format of NTBs to the device; null for NTB16 where the device offers it.
     ntb: Option<Format>,

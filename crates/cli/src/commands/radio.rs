@@ -85,7 +85,7 @@ pub(super) fn is_on(state: &RadioState) -> (bool, bool) {
 pub(super) struct Unlocked {
     /// Whether the lock is lifted.
     unlocked: bool,
-    /// How it was lifted.
+    /// Way by which it was lifted.
     way: FccUnlock,
 }
 

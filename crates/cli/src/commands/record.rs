@@ -127,7 +127,7 @@ pub(super) struct Output {
     pub(super) at_commands: usize,
     /// Number of AT commands that were answered.
     at_answers: usize,
-    /// What was replaced.
+    /// Account of what was replaced.
     pub(super) scrubbed: Report,
 }
 

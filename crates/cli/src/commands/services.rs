@@ -28,7 +28,7 @@ pub struct Arguments {
     json: bool,
 }
 
-/// What the modem offers, as JSON.
+/// Services that the modem offers, as JSON.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Output {
     /// Largest number of device service streams at a time.

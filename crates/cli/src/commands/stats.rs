@@ -25,7 +25,7 @@ pub struct Arguments {
     json: bool,
 }
 
-/// What the modem counts, as JSON.
+/// Counters of the modem, as JSON.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Output {
     /// Traffic from network to host.
@@ -40,7 +40,7 @@ pub(super) struct Output {
     sent: Counted,
 }
 
-/// What the modem counts in one direction.
+/// Counters of the modem in one direction.
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 struct Counted {
     /// Number of packets.

@@ -133,7 +133,7 @@ fn show(answer: &Ussd) -> Result<(), Failure> {
 /// An answer of the network, as JSON.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Shown {
-    /// What the network expects.
+    /// Next step that the network expects.
     response: String,
     /// Whether the dialogue is new.
     session: String,

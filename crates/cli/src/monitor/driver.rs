@@ -310,7 +310,7 @@ impl Drop for Guard {
 pub struct HandedOver {
     /// The half of a host's end that configures it.
     pub control: Box<dyn HostControl>,
-    /// What crosses it.
+    /// Kind of the interface, which says what crosses it in one call.
     pub kind: InterfaceKind,
     /// Descriptors of its queues.
     pub descriptors: Vec<OwnedFd>,

@@ -45,7 +45,7 @@ pub enum Content {
         captured: usize,
         #[serde(flatten)]
         read: Option<Read>,
-        /// Why the NTB cannot be read. The field is absent when it can.
+        /// Reason why the NTB cannot be read. The field is absent when it can.
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
@@ -64,19 +64,19 @@ pub enum Content {
         request: String,
         /// Setup stage in hexadecimal.
         setup: String,
-        /// What was sent or received, in hexadecimal.
+        /// Bytes that were sent or received, in hexadecimal.
         data: String,
         /// 0, or a negative `errno` of Linux; null when the end was not captured.
         status: Option<i32>,
     },
-    /// What an interrupt endpoint brought.
+    /// Notification that an interrupt endpoint brought.
     Interrupt {
         /// The bytes in hexadecimal.
         data: String,
     },
 }
 
-/// What an NTB that can be read tells.
+/// Content of an NTB that can be read.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Read {
     /// Format: 16 or 32.

@@ -127,7 +127,7 @@ impl Firmware {
     /// Returns the data session that comes of an activation.
     ///
     /// # Errors
-    /// What the network or the module refuses.
+    /// The status of a refusal by the network or the module.
     fn admit(&self, apn: &str, wanted: ContextIpType, knobs: &Knobs) -> Result<Session, Refused> {
         if knobs.connect_status != 0 {
             return Err(Refused {
@@ -173,7 +173,7 @@ impl Firmware {
     /// a note.
     ///
     /// # Errors
-    /// What the module itself refuses.
+    /// The status of a refusal by the module itself.
     pub fn dial(
         &mut self,
         apn: &str,

@@ -1,8 +1,8 @@
 //! A stick that is a storage device first: it shows a drive with its drivers on it, and is a modem once
 //! its host has told it to switch (usb_modeswitch, HuaweiNewMode).
 //!
-//! What is behind the drive is not emulated: every other command fails (USB Mass Storage Bulk-Only
-//! Transport 1.0).
+//! The content behind the drive is not emulated: every other command fails (USB Mass Storage
+//! Bulk-Only Transport 1.0).
 
 use std::collections::VecDeque;
 

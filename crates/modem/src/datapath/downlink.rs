@@ -8,7 +8,7 @@
 //! When a host takes no more, the NTBs are held, further completions wait in the queue, and after
 //! [`Downlink::PATIENCE`] what is left of them is dropped.
 //!
-//! Where the kernel has no memory for a transfer, the control thread is asked to agree with the
+//! When the kernel has no memory for a transfer, the control thread is asked to agree with the
 //! device on smaller NTBs ([`Downlink::resize`]). Only at the least size are transfers given up, and
 //! tried again later ([`Allowance`]).
 

@@ -18,8 +18,8 @@
 //! USSD has no answer here: what a network answers comes by itself on the AT port, in an encoding that each
 //! firmware has its own.
 //!
-//! What no AT command says, or none that the modem knows, is answered with NO_DEVICE_SUPPORT, as an MBIM
-//! modem does that lacks it.
+//! A command that no AT command expresses, or none that the modem knows, is answered with
+//! NO_DEVICE_SUPPORT, as an MBIM modem does that lacks it.
 //!
 //! - `function`: the answers, by service and CID; `status`: what a refusal means.
 //! - `card`: identity, SIM, PIN and radio. `network`: registration, packet service, signal.

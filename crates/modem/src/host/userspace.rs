@@ -27,7 +27,7 @@ pub struct Userspace {
     clients: Arc<Mutex<BTreeMap<u8, Arc<Client>>>>,
     /// MBIM session id of the session whose stack is meant.
     session: u8,
-    /// What listens for other programs, a line each with the data session behind it.
+    /// The listeners for other programs, a line each with the data session behind it.
     told: Arc<[(u8, String)]>,
 }
 

@@ -199,7 +199,7 @@ pub struct Output<'a> {
 struct Failed<'a> {
     /// Name of the contender.
     contender: &'a str,
-    /// What went wrong.
+    /// The failure of the contender.
     failure: &'a Failure,
     /// Copy of `failure` in one line.
     #[schemars(extend("deprecated" = true))]

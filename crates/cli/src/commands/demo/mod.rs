@@ -40,9 +40,9 @@ use crate::userspace::options::Net;
 const ONLINE_TIME: Duration = Duration::from_secs(90);
 /// Time after which a modem that does not answer OPEN counts as mute.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// What such a modem does.
+/// Symptom of a modem that is mute.
 const MUTE: &str = "no answer to MBIM_OPEN, as after too short a pause in configuration 0";
-/// What helps it.
+/// Remedy for a modem that is mute.
 const LONGER: &str = "--settle SECONDS makes it longer (emulate knobs settle_ms)";
 /// Number of echo requests.
 const PINGS: u16 = 10;

@@ -1,5 +1,6 @@
-//! What a modem tells over AT beyond MBIM, while a running `up` has the AT port. A port that would
-//! have to be found first is not asked: where none answers, that takes most of half a minute.
+//! The facts that a modem tells over AT beyond MBIM, while a running `up` has the AT port. A port
+//! that would have to be found first is not asked: where none answers, that takes most of half a
+//! minute.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -153,7 +154,7 @@ fn signal_shown(signal: &Signal) -> SignalShown {
     }
 }
 
-/// What a modem tells over AT, as JSON.
+/// Facts that a modem tells over AT, as JSON.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Shown {
     /// Port that answers.

@@ -1,4 +1,4 @@
-//! What a discovery has found: the evidence, and the row of the quirk table.
+//! The findings of a discovery: the evidence, and the row of the quirk table.
 
 use std::fmt::Write;
 
@@ -26,9 +26,9 @@ pub struct Finding {
 pub struct Evidence {
     /// Value, for people.
     pub tried: String,
-    /// What became of the worst trial.
+    /// The outcome of the worst trial.
     pub outcome: Outcome,
-    /// What is to be told beside, for people; empty for nothing.
+    /// A remark for people; empty for none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub detail: String,
     /// Path of the capture of the worst trial, if it failed; empty for none.
@@ -47,7 +47,7 @@ impl Evidence {
     }
 }
 
-/// What was found out of a modem.
+/// The facts that were found out of a modem.
 #[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct Discovery {
     /// Findings in the order in which they were made.

@@ -23,7 +23,7 @@ use crate::reach::{Target, interrupts};
 /// Longest time until Ctrl-C is noticed.
 const TURN: Duration = Duration::from_millis(100);
 
-/// What came of bytes that were sent as they are, as JSON.
+/// Outcome of bytes that were sent as they are, as JSON.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Told {

@@ -136,7 +136,7 @@ fn show(
         .map_err(|failure| failure.at(input.to_owned()))
 }
 
-/// What is in an NTB, as JSON.
+/// Content of an NTB, as JSON.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Shown {
     /// Format: 16 or 32.
@@ -165,9 +165,9 @@ pub struct Shown {
     datagrams: Vec<Datagram>,
     /// Dropped datagrams, counted by reason.
     dropped: Vec<Dropped>,
-    /// What is odd, for people.
+    /// Oddities, for people.
     notes: Vec<String>,
-    /// What the strictest firmware has against the NTB; null for nothing.
+    /// Objection of the strictest firmware to the NTB; null for none.
     strict: Option<String>,
     /// Number of the packet in the capture. The field is absent where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -183,7 +183,7 @@ struct Datagram {
     offset: usize,
     /// Bytes of the datagram.
     length: usize,
-    /// What the datagram is, in a few words.
+    /// Description of the datagram in a few words.
     about: String,
 }
 

@@ -268,7 +268,7 @@ pub struct Patch {
 pub enum Value {
     /// This number.
     Exact(u32),
-    /// So much more than the right value.
+    /// The right value and this much more.
     By(i64),
     /// The offset of an NDP.
     Ndp(usize),

@@ -71,7 +71,7 @@ pub struct Arguments {
     up: Vec<String>,
 }
 
-/// What came of NTBs that were sent as they are, as JSON.
+/// Outcome of NTBs that were sent as they are, as JSON.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Told {
@@ -89,7 +89,7 @@ pub enum Told {
         ntb: usize,
         /// Bytes that were sent.
         length: usize,
-        /// What went wrong; null when nothing did.
+        /// The failure; null when nothing went wrong.
         error: Option<String>,
     },
     /// An NTB came.
@@ -103,9 +103,9 @@ pub enum Told {
         after_ms: f64,
         /// The transfer in hexadecimal, if it was asked for.
         hex: Option<String>,
-        /// What is in the NTB; null when it is none.
+        /// Content of the NTB; null when it is none.
         ntb: Option<Box<Shown>>,
-        /// Why it is none, for people.
+        /// Reason why it is none, for people.
         error: Option<String>,
     },
     /// NTBs came for which there was no room.
@@ -164,7 +164,7 @@ enum Way {
     Online(Link, Receiver<i32>),
 }
 
-/// What is heard of the NTBs, until Ctrl-C.
+/// Events of the NTBs, until Ctrl-C.
 struct Heeding {
     listener: Listener,
     interrupted: Receiver<i32>,

@@ -267,9 +267,9 @@ pub struct Shown {
     pub text: Option<String>,
     /// Content that is no text, in hexadecimal.
     pub data: Option<String>,
-    /// What a report says of the delivery.
+    /// State of the delivery in a report.
     pub report: Option<Report>,
-    /// Why the message cannot be read.
+    /// Reason why the message cannot be read.
     pub error: Option<String>,
 }
 

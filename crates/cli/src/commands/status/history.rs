@@ -11,7 +11,7 @@ pub const KEPT: Duration = Duration::from_secs(180);
 /// Least time between two samples: states that come closer together count as one.
 const PAUSE: Duration = Duration::from_millis(900);
 
-/// What was measured between two states.
+/// Measurement between two states.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sample {
     /// Time of the later state since the first.

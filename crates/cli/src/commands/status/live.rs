@@ -21,7 +21,7 @@ use crate::reach::interrupts;
 /// Longest pause between two states of a running `up`.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a key or the terminal asks for.
+/// Action that a key or the terminal asks for.
 enum Input {
     /// Draw again: the size has changed.
     Draw,
@@ -66,7 +66,7 @@ pub fn run(client: StatusClient) -> Result<(), Failure> {
     }
 }
 
-/// How watching ends.
+/// Reason for the end of watching.
 enum End {
     Asked,
     Stopped,

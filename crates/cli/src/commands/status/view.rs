@@ -24,7 +24,7 @@ const LEAST: u16 = 11;
 /// Strengths in dBm that the curve spans.
 const STRENGTHS: (f64, f64) = (-113.0, -51.0);
 
-/// What is shown.
+/// The content of the view.
 pub struct View<'a> {
     /// The state.
     pub status: &'a Status,

@@ -1,4 +1,4 @@
-//! What a running `up` tells of itself.
+//! The facts that a running `up` tells of itself.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use super::metering::Month;
 use crate::modem_manager::Standing;
 use crate::sandbox;
 
-/// What a running `up` tells of itself, as `status --json` prints it.
+/// Facts that a running `up` tells of itself, as `status --json` prints it.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Told {
     #[serde(flatten)]
@@ -19,9 +19,9 @@ pub struct Told {
     /// Entrances to the control session. The field is absent when none are offered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) proxy: Option<MbimStatus>,
-    /// What each process may still do.
+    /// Rights that each process still has.
     pub(super) processes: Vec<sandbox::State>,
-    /// What ModemManager does with the modem.
+    /// ModemManager's dealings with the modem.
     pub(super) modem_manager: Standing,
     /// Use of data in this month; null until it is known.
     pub(super) usage: Option<Month>,

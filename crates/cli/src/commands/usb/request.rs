@@ -97,7 +97,7 @@ pub struct Output {
     sent: usize,
     /// Bytes that came.
     length: usize,
-    /// What came, in hexadecimal.
+    /// Bytes that came, in hexadecimal.
     hex: String,
 }
 

@@ -270,7 +270,7 @@ pub enum Told {
         endpoint: u8,
         /// Bytes that were sent; null when that failed.
         sent: Option<usize>,
-        /// What went wrong; null when nothing did.
+        /// The failure; null when nothing went wrong.
         error: Option<String>,
         /// Seconds since the start.
         after_seconds: f64,
@@ -284,9 +284,9 @@ pub enum Told {
         endpoint: u8,
         /// Bytes that came.
         length: usize,
-        /// What came, in hexadecimal.
+        /// Bytes that came, in hexadecimal.
         hex: String,
-        /// What went wrong; null when nothing did.
+        /// The failure; null when nothing went wrong.
         error: Option<String>,
         /// Seconds since the start.
         after_seconds: f64,

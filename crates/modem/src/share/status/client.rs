@@ -62,7 +62,7 @@ pub(super) struct Client {
     /// Order whose bytes are still to come.
     pub(super) sending: Option<Sending>,
     pub(super) listener: Option<raw::Listener>,
-    /// Where the network's answer comes.
+    /// The channel on which the network's answer comes.
     pub(super) answer: Option<Receiver<Result<Answer, Failure>>>,
     /// Descriptors that came with its request.
     pub(super) descriptors: Vec<OwnedFd>,

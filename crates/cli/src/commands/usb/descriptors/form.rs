@@ -152,7 +152,7 @@ struct Port {
     class: String,
     /// Purpose.
     role: &'static str,
-    /// How likely it answers to AT commands.
+    /// Likelihood that it answers to AT commands.
     likelihood: &'static str,
 }
 
