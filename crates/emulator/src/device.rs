@@ -5,91 +5,20 @@
 //! alternate settings, halts, and that an IN endpoint with nothing to say answers NAK, that is,
 //! leaves the transfer pending.
 
+mod standard;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::behaviour::{Behaviour, InVerdict, OutVerdict};
 use crate::descriptors::{EndpointPlace, Layout, Presented};
 use crate::report::{Recorder, Rule};
-use crate::urb::standard::{
-    CLEAR_FEATURE, GET_CONFIGURATION, GET_DESCRIPTOR, GET_INTERFACE, GET_STATUS, SET_ADDRESS,
-    SET_CONFIGURATION, SET_FEATURE, SET_INTERFACE,
-};
 use crate::urb::{Completed, SetupPacket, Token, Urb, UrbStatus};
 use crate::wire::Wire;
 
 /// Transfers pending on one endpoint; further ones fail.
 const MAX_PENDING: usize = 1024;
-
-/// Feature selectors (USB 2.0, table 9-6).
-const FEATURE_ENDPOINT_HALT: u16 = 0;
-const FEATURE_REMOTE_WAKEUP: u16 = 1;
-
-/// Answer of a function to data from the host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OutVerdict {
-    /// The data is taken.
-    Accept,
-    /// There is no room: the transfer stays pending.
-    Nak,
-    /// The endpoint halts.
-    Stall,
-    /// The transfer fails on the bus.
-    Fault,
-}
-
-/// Answer of a function to an IN token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InVerdict {
-    /// There is nothing to send: the transfer stays pending.
-    Nak,
-    /// Data has been written into the room given.
-    Data {
-        /// Number of bytes written from the start of the room.
-        length: usize,
-        /// Whether the last packet was short or empty: the transfer ends even with room left.
-        short: bool,
-    },
-    /// More is to be sent than fits the room, which is no multiple of the packet size (babble).
-    Overflow,
-    /// The endpoint halts.
-    Stall,
-    /// The transfer fails on the bus.
-    Fault,
-}
-
-/// The functions behind the endpoints of a [`UsbDevice`].
-pub trait Behaviour {
-    /// Tells that a configuration was selected, 0 for none. It may be the one selected before.
-    fn configured(&mut self, from: u8, to: u8, now: Instant);
-
-    /// Tells that an alternate setting was selected. It may be the one selected before.
-    fn alternate_selected(&mut self, interface: u8, alternate: u8, now: Instant);
-
-    /// Executes a class or vendor request with data from the host or none. `false` is a STALL.
-    fn control_out(&mut self, setup: SetupPacket, data: &[u8], now: Instant) -> bool;
-
-    /// Answers a class or vendor request for data in `room` and returns the length. `None` is a STALL.
-    fn control_in(&mut self, setup: SetupPacket, room: &mut [u8], now: Instant) -> Option<usize>;
-
-    /// Returns the time that a class or vendor request waits before it is executed.
-    fn pause(&self, setup: SetupPacket) -> Duration {
-        let _ = setup;
-        Duration::ZERO
-    }
-
-    /// Returns the number of bytes a second that the bus carries; 0 is without bound.
-    fn bus_rate(&self) -> u64 {
-        0
-    }
-
-    /// Takes data for a bulk OUT endpoint, as one transfer of the host. `ended` says that its last
-    /// packet was short or empty, so that the device saw where it ends.
-    fn bulk_out(&mut self, endpoint: u8, data: &[u8], ended: bool, now: Instant) -> OutVerdict;
-
-    /// Answers IN tokens on a bulk or interrupt endpoint with `room` left in the host's buffer.
-    fn bulk_in(&mut self, endpoint: u8, room: &mut [u8], now: Instant) -> InVerdict;
-}
 
 /// A device on the bus.
 #[derive(Debug)]
@@ -417,91 +346,6 @@ impl UsbDevice {
     fn endpoint_exists(&self, address: u8) -> bool {
         address & 0x7f == 0 || (address & 0x70 == 0 && self.active[slot(address)].is_some())
     }
-
-    fn standard_in(&self, setup: SetupPacket) -> Option<Vec<u8>> {
-        let low = setup.index.to_le_bytes()[0];
-        match (setup.recipient(), setup.request) {
-            (0, GET_DESCRIPTOR) => self.presented.answer(setup),
-            (0, GET_CONFIGURATION) => Some(vec![self.configuration]),
-            (0, GET_STATUS) => Some(vec![u8::from(self.remote_wakeup) << 1, 0]),
-            (1, GET_STATUS) if self.addressable(setup) => Some(vec![0, 0]),
-            (1, GET_INTERFACE) if self.addressable(setup) => Some(vec![self.alternate(low)]),
-            (2, GET_STATUS) if self.endpoint_exists(low) => {
-                let halted = low & 0x7f != 0 && self.halted & 1 << slot(low) != 0;
-                Some(vec![u8::from(halted), 0])
-            }
-            _ => None,
-        }
-    }
-
-    fn standard_out(
-        &mut self,
-        setup: SetupPacket,
-        behaviour: &mut dyn Behaviour,
-        now: Instant,
-    ) -> bool {
-        let index = setup.index.to_le_bytes()[0];
-        let value = setup.value.to_le_bytes()[0];
-        match (setup.recipient(), setup.request) {
-            (0, SET_ADDRESS) => true,
-            (0, SET_CONFIGURATION) => {
-                let exists = value == 0 || self.presented.configuration(value).is_some();
-                if setup.value > 0xff || !exists {
-                    return false;
-                }
-                let from = self.configuration;
-                for slot in 0..32 {
-                    self.fail_pending(slot, UrbStatus::Cancelled);
-                }
-                self.select(value);
-                behaviour.configured(from, value, now);
-                true
-            }
-            (1, SET_INTERFACE) => {
-                let Some(layout) = self.layout() else {
-                    return false;
-                };
-                if setup.value > 0xff || !layout.has(index, value) {
-                    return false;
-                }
-                let places: Vec<u8> = layout
-                    .endpoints
-                    .iter()
-                    .filter(|place| place.interface == index)
-                    .map(|place| place.address)
-                    .collect();
-                for address in places {
-                    self.fail_pending(slot(address), UrbStatus::Cancelled);
-                    self.halted &= !(1 << slot(address));
-                }
-                self.alternates[usize::from(index)] = value;
-                self.refresh();
-                behaviour.alternate_selected(index, value, now);
-                true
-            }
-            (0, SET_FEATURE | CLEAR_FEATURE) if setup.value == FEATURE_REMOTE_WAKEUP => {
-                self.remote_wakeup = setup.request == SET_FEATURE;
-                true
-            }
-            (2, SET_FEATURE) if setup.value == FEATURE_ENDPOINT_HALT => {
-                if index & 0x7f == 0 || !self.endpoint_exists(index) {
-                    return false;
-                }
-                self.halt(index);
-                true
-            }
-            (2, CLEAR_FEATURE) if setup.value == FEATURE_ENDPOINT_HALT => {
-                if !self.endpoint_exists(index) {
-                    return false;
-                }
-                if index & 0x7f != 0 {
-                    self.halted &= !(1 << slot(index));
-                }
-                true
-            }
-            _ => false,
-        }
-    }
 }
 
 /// Empties the buffer of an IN transfer.
@@ -563,8 +407,10 @@ fn run_in(
 
 #[cfg(test)]
 mod tests {
+    use super::standard::FEATURE_ENDPOINT_HALT;
     use super::*;
     use crate::knobs::Knobs;
+    use crate::urb::standard::{CLEAR_FEATURE, SET_CONFIGURATION, SET_FEATURE, SET_INTERFACE};
     use uwwan_usb::buffer::Buffer;
 
     const MBIM: u8 = 3;

@@ -29,6 +29,7 @@
 
 mod air;
 mod at_port;
+mod behaviour;
 mod controls;
 mod descriptors;
 mod device;

@@ -13,8 +13,9 @@ use uwwan_mbim::registry::CidId;
 use uwwan_usb::descriptors::Descriptors;
 
 use crate::at_port::{self, AtContext, AtState, Port};
+use crate::behaviour::{Behaviour, InVerdict, OutVerdict};
 use crate::descriptors::{self, DataFunction, Functions, NetworkKind, Presented};
-use crate::device::{Behaviour, InVerdict, OutVerdict, UsbDevice};
+use crate::device::UsbDevice;
 use crate::far_side::Network;
 use crate::firmware::{Change, Firmware, Persistent};
 use crate::knobs::{DialOutcome, Knobs};

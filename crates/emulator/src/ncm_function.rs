@@ -18,8 +18,8 @@ use std::time::Instant;
 
 use uwwan_ncm::{Format, NtbParameters};
 
+use crate::behaviour::InVerdict;
 use crate::descriptors::{DataFunction, NetworkKind};
-use crate::device::InVerdict;
 use crate::knobs::Knobs;
 use crate::random::Random;
 use crate::report::{Recorder, Rule};

@@ -91,6 +91,7 @@
 
 mod allowance;
 mod backlog;
+mod data_path;
 mod delivery;
 mod downlink;
 mod fault;

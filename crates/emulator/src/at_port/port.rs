@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use uwwan_usb::functions::{AtLikelihood, SerialFunction, SerialRole};
 
-use crate::device::InVerdict;
+use crate::behaviour::InVerdict;
 
 /// Bytes waiting for the host before URCs are dropped.
 pub(super) const MAX_UNSOLICITED: usize = 16 << 10;

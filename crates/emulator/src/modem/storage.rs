@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::device::InVerdict;
+use crate::behaviour::InVerdict;
 
 /// Class requests (Bulk-Only Transport 1.0, 3).
 const RESET: u8 = 0xff;
