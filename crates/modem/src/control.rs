@@ -329,6 +329,16 @@ impl Control {
         }
     }
 
+    /// Takes a notification of the function, which speaks of its link or of the control session.
+    fn notification(&mut self, now: Instant, bytes: &[u8]) {
+        self.shared.notifications.fetch_sub(1, Ordering::Relaxed);
+        if self.carries_frames() {
+            self.link_notification(bytes);
+        } else {
+            self.notified(now, bytes);
+        }
+    }
+
     /// Passes a notification to the control session, and reports first whether any were dropped.
     fn notified(&mut self, now: Instant, bytes: &[u8]) {
         if self
@@ -345,12 +355,7 @@ impl Control {
         let now = Instant::now();
         match report {
             Report::Notification(bytes) => {
-                self.shared.notifications.fetch_sub(1, Ordering::Relaxed);
-                if self.carries_frames() {
-                    self.link_notification(&bytes);
-                } else {
-                    self.notified(now, &bytes);
-                }
+                self.notification(now, &bytes);
             }
             Report::Halted(endpoint) => self.clear_halt(endpoint),
             Report::ShortOfMemory => self.receive_less(),
@@ -416,7 +421,11 @@ impl Control {
                 self.input(Input::Usb(result));
             }
             Action::OpenSession { patience } => {
-                self.expect("the modem to answer OPEN", patience);
+                let what = match self.is_dialled() {
+                    true => "an interface of the modem to answer AT",
+                    false => "the modem to answer OPEN",
+                };
+                self.expect(what, patience);
                 self.open_session(patience);
             }
             Action::Command {
@@ -493,8 +502,14 @@ impl Control {
 
     /// Returns whether the device carries Ethernet frames.
     fn carries_frames(&self) -> bool {
-        let held = self.device.as_ref();
-        held.is_some_and(|held| held.function.is_ethernet() || held.function.dialled().is_some())
+        self.is_ethernet() || self.is_dialled()
+    }
+
+    /// Returns whether the device is dialled by AT commands.
+    fn is_dialled(&self) -> bool {
+        self.device
+            .as_ref()
+            .is_some_and(|held| held.function.dialled().is_some())
     }
 
     fn is_ethernet(&self) -> bool {

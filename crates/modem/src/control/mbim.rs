@@ -139,7 +139,10 @@ impl Control {
                     .opened(self.control_session.config().max_outstanding);
                 self.input(Input::Opened);
             }
-            ControlEvent::OpenFailed(OpenError::Silent { .. }) => self.input(Input::OpenMute),
+            ControlEvent::OpenFailed(OpenError::Silent { .. }) => {
+                let dialled = self.is_dialled();
+                self.input(Input::OpenMute { dialled });
+            }
             ControlEvent::OpenFailed(OpenError::Refused(status)) => {
                 self.input(Input::OpenRefused(status))
             }

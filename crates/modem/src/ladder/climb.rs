@@ -255,7 +255,9 @@ impl Ladder {
                 }
                 self.fail(now, failure, Rung::Found);
             }
-            Input::OpenMute if self.rung == Rung::Open => self.open_mute(now),
+            Input::OpenMute { dialled } if self.rung == Rung::Open => {
+                self.open_mute(now, dialled);
+            }
             Input::Answer(ask, outcome) => self.answer(now, ask, outcome),
             Input::Indication { id, info } => self.indication(now, id, &info),
             Input::Online => self.watch(now),
@@ -313,35 +315,51 @@ impl Ladder {
 
     /// Takes the news that OPEN was not answered: the configuration is entered anew, then the port
     /// is reset, then the rung has failed.
-    fn open_mute(&mut self, now: Instant) {
+    fn open_mute(&mut self, now: Instant, dialled: bool) {
         let waited = seconds(self.open_patience());
+        let asked = match dialled {
+            true => "AT",
+            false => "MBIM_OPEN",
+        };
         self.open_stage += 1;
         match self.open_stage {
             1 => {
                 let short = self.short_settle();
                 self.tell_notice(format!(
-                    "no answer to MBIM_OPEN in {waited} s{short}; leaving the configuration and entering it again \
+                    "no answer to {asked} in {waited} s{short}; leaving the configuration and entering it again \
                      through configuration 0"
                 ));
                 self.enter(now, Rung::Configuration);
             }
             2 => {
                 self.tell_notice(format!(
-                    "no answer to MBIM_OPEN in another {waited} s; resetting the port"
+                    "no answer to {asked} in another {waited} s; resetting the port"
                 ));
                 self.actions.push_back(Action::Usb(UsbStep::ResetPort));
             }
             _ => {
                 self.open_stage = 0;
+                let (why, next) = match dialled {
+                    true => (
+                        "the modem answers AT commands on no interface, or another program has taken it",
+                        "unplug the modem and plug it in again; uwwan usb descriptors shows the interfaces that \
+                         are tried, and at_port in a quirk file names one; where the modem offers MBIM, try \
+                         --mode mbim",
+                    ),
+                    false => (
+                        "the firmware's MBIM function is mute, as after a direct switch between configurations, \
+                         or it hangs",
+                        "unplug the modem and plug it in again; if that cures it, try a longer --settle",
+                    ),
+                };
                 let failure = explain::failure(
                     Rung::Open,
                     false,
                     format!(
-                        "MBIM_OPEN: no answer, neither after configuration 0 nor after a port reset ({waited} s)"
+                        "{asked}: no answer, neither after configuration 0 nor after a port reset ({waited} s)"
                     ),
-                    "the firmware's MBIM function is mute, as after a direct switch between configurations, or it \
-                     hangs",
-                    "unplug the modem and plug it in again; if that cures it, try a longer --settle",
+                    why,
+                    next,
                 );
                 self.fail(now, failure, Rung::Found);
             }

@@ -161,8 +161,11 @@ pub enum Input {
     Opened,
     /// The modem answered OPEN with a status other than success.
     OpenRefused(Status),
-    /// The modem did not answer OPEN.
-    OpenMute,
+    /// The modem did not answer OPEN; one that is dialled by AT commands answered on no AT port.
+    OpenMute {
+        /// Whether it is one that is dialled.
+        dialled: bool,
+    },
     /// A command ended.
     Answer(Ask, Outcome),
     /// An indication came.

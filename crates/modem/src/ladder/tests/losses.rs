@@ -164,7 +164,7 @@ proptest::proptest! {
             ][usize::from(which)];
             let input = match kind {
                 0 => Input::Opened,
-                1 => Input::OpenMute,
+                1 => MUTE,
                 2 => Input::Answer(ask, good(info)),
                 3 => Input::Answer(ask, status(Status(u32::from(byte)), info)),
                 4 => Input::Answer(ask, Outcome::NoAnswer),

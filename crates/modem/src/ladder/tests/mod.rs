@@ -18,6 +18,9 @@ mod lock;
 mod losses;
 mod transcripts;
 
+/// No answer to OPEN of an MBIM function.
+const MUTE: Input = Input::OpenMute { dialled: false };
+
 fn good(info: Vec<u8>) -> Outcome {
     Outcome::Done {
         status: Status::NONE,
@@ -215,7 +218,7 @@ impl Bench {
             Action::OpenSession { patience } => {
                 self.log.push(format!("open {} s", patience.as_secs()));
                 let input = self.opens.pop_front().unwrap_or(Input::Opened);
-                if input == Input::OpenMute {
+                if input == MUTE {
                     self.now += patience;
                 }
                 self.ladder.handle(self.now, input);

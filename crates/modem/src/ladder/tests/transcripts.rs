@@ -70,7 +70,7 @@ fn every_usb_step_may_fail() {
 #[test]
 fn a_mute_function_is_switched_again_then_reset() {
     let mut bench = Bench::new(Options::default());
-    bench.opens = [Input::OpenMute].into();
+    bench.opens = [MUTE].into();
     let bench = bench.climb();
     assert!(bench.ladder.is_online());
     assert!(
@@ -84,7 +84,7 @@ fn a_mute_function_is_switched_again_then_reset() {
         settle: Some(Duration::ZERO),
         ..Options::default()
     });
-    bench.opens = [Input::OpenMute].into();
+    bench.opens = [MUTE].into();
     let bench = bench.climb();
     assert!(
         bench.said("--settle 0 may be too short, its firmware is usually left 1 s"),
@@ -93,7 +93,7 @@ fn a_mute_function_is_switched_again_then_reset() {
     );
 
     let mut bench = Bench::new(Options::default());
-    bench.opens = [Input::OpenMute, Input::OpenMute].into();
+    bench.opens = [MUTE, MUTE].into();
     let bench = bench.climb();
     assert!(bench.ladder.is_online());
     let reset = bench
@@ -104,7 +104,7 @@ fn a_mute_function_is_switched_again_then_reset() {
     assert_eq!(bench.log[reset + 1], "usb Find");
 
     let mut bench = Bench::new(Options::default());
-    bench.opens = [Input::OpenMute, Input::OpenMute, Input::OpenMute].into();
+    bench.opens = [MUTE, MUTE, MUTE].into();
     let bench = bench.climb();
     let failure = bench.failure();
     assert_eq!(failure.rung(), Some(Rung::Open));
@@ -114,6 +114,26 @@ fn a_mute_function_is_switched_again_then_reset() {
     );
     // The three stages wait 40 s, 20 s and 60 s.
     assert_eq!((bench.now - bench.start).as_secs(), 120);
+}
+
+#[test]
+fn a_dialled_modem_without_an_at_port_is_told_as_such() {
+    let mut bench = Bench::new(Options::default());
+    let silent = || Input::OpenMute { dialled: true };
+    bench.opens = [silent(), silent(), silent()].into();
+    let bench = bench.climb();
+    assert!(bench.said("no answer to AT in 40 s"), "{:#?}", bench.log);
+    let failure = bench.failure();
+    assert_eq!(failure.rung(), Some(Rung::Open));
+    let told = failure.to_string();
+    assert!(
+        !failure.fatal && told.starts_with("AT: no answer"),
+        "{told}"
+    );
+    assert!(
+        told.contains("--mode mbim") && !told.contains("MBIM_OPEN"),
+        "{told}"
+    );
 }
 
 #[test]
