@@ -39,7 +39,10 @@ pub(crate) fn write(port: &mut Port, bytes: &[u8], context: &mut AtContext<'_>) 
         .now
         .saturating_duration_since(context.firmware.booted())
         < Duration::from_millis(context.knobs.at_boot_ms);
-    let dead = port.kind == Kind::Pipe && context.knobs.at_pipe_silent;
+    let dead = match port.kind {
+        Kind::Pipe => context.knobs.at_pipe_silent,
+        _ => context.knobs.at_ports_silent,
+    };
     if port.kind == Kind::Silent || dead || context.knobs.at_silent || booting {
         return;
     }

@@ -402,6 +402,8 @@ knobs! {
         ndisstat_short: bool = false, seen "ModemManager's tests of its Huawei plugin";
         /// What AT^DHCP? and AT^DHCPV6? are answered with while the call is up: told, zeros or refused.
         dhcp_command: AddressAnswer = AddressAnswer::Told;
+        /// Serial ports never answer AT commands. Encapsulated commands, which carry them as well, do.
+        at_ports_silent: bool = false;
         /// Encapsulated commands, which carry AT (the kernel's /dev/cdc-wdm0), are never answered.
         at_pipe_silent: bool = false,
             seen "Huawei E3372h-607, rules of ModemManager's Huawei plugin";

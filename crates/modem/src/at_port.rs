@@ -13,17 +13,20 @@
 //! result codes go to every listener.
 //!
 //! - [`AtPort`], in `owner`: the thread, probing, commands, subscriptions.
-//! - `transport`: the claimed interface, with its control lines raised and its bulk queues.
+//! - `channel`: the ways on which commands may go. `transport`: a claimed serial interface, with its
+//!   control lines raised and its bulk queues. `pipe`: the encapsulated commands of a network function.
 //! - [`open`]: the port of a device that no `up` runs.
 //! - `discipline`, `lines`: the two forms in which other programs use the port, a terminal and JSON
 //!   lines; the entrances they come in by are those of [`share`](crate::share).
 //!
 //! No command and no answer is ever logged: they may hold a PIN, an IMSI or a message.
 
+mod channel;
 pub(crate) mod discipline;
 pub(crate) mod lines;
 pub mod open;
 pub(crate) mod owner;
+mod pipe;
 pub(crate) mod protocol;
 mod transport;
 
@@ -34,11 +37,12 @@ use uwwan_at::dialogue::Command;
 use uwwan_at::failure::Failure as Refusal;
 use uwwan_usb::descriptors::Descriptors;
 use uwwan_usb::error::Error as UsbError;
-use uwwan_usb::functions::{self, SerialFunction, SerialRole};
+use uwwan_usb::functions::{self, SerialRole};
 
 use crate::failure::{Failure, FailureKind};
 use crate::quirks::Quirk;
 
+pub use channel::Candidate;
 pub use owner::{AtPort, Ticket};
 
 /// Answer to a command.
@@ -73,17 +77,27 @@ pub struct Port {
     /// `bInterfaceNumber` of the interface.
     pub interface: u8,
     /// Role of the interface.
-    pub role: SerialRole,
+    pub role: Role,
+}
+
+/// Role of an interface that takes AT commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Role of a serial function.
+    Serial(SerialRole),
+    /// A network function that takes them as encapsulated commands.
+    Pipe,
 }
 
 impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let role = match self.role {
-            SerialRole::Pcui => "PC UI port",
-            SerialRole::Modem => "modem port",
-            SerialRole::Gps => "GPS port",
-            SerialRole::At => "AT port",
-            _ => "port",
+            Role::Serial(SerialRole::Pcui) => "PC UI port",
+            Role::Serial(SerialRole::Modem) => "modem port",
+            Role::Serial(SerialRole::Gps) => "GPS port",
+            Role::Serial(SerialRole::At) => "AT port",
+            Role::Serial(_) => "port",
+            Role::Pipe => "encapsulated commands",
         };
         write!(
             f,
@@ -135,12 +149,14 @@ pub(crate) fn full() -> Failure {
 }
 
 /// Returns the interfaces of a configuration to try for AT commands, in order: the one that the
-/// quirk names, then by likelihood.
+/// quirk names, the serial ones by likelihood, then the pipe of a network function. `claimed` says
+/// whether the caller has that one's interface.
 pub(crate) fn candidates(
     descriptors: &Descriptors,
     configuration: u8,
     quirk: &Quirk,
-) -> Vec<SerialFunction> {
+    claimed: bool,
+) -> Vec<Candidate> {
     let mut candidates = functions::at_candidates(descriptors, configuration);
     if let Some(named) = quirk.at_port {
         let named = functions::serial(descriptors)
@@ -151,7 +167,12 @@ pub(crate) fn candidates(
             candidates.insert(0, named);
         }
     }
+    let pipe = functions::at_pipe(descriptors, configuration);
     candidates
+        .into_iter()
+        .map(Candidate::Serial)
+        .chain(pipe.map(|pipe| Candidate::Pipe { pipe, claimed }))
+        .collect()
 }
 
 /// Returns the failure that the device has no interface that could speak AT, with those that look
@@ -229,24 +250,28 @@ mod tests {
         let bytes = include_bytes!("../../usb/tests/vectors/descriptors/hp_lt4132_03f0_a31d.bin");
         let descriptors = Descriptors::from_sysfs(bytes);
         let tried = |quirk: &Quirk| -> Vec<u8> {
-            candidates(&descriptors, 1, quirk)
+            candidates(&descriptors, 1, quirk, false)
                 .iter()
-                .map(|port| port.interface)
+                .map(Candidate::interface)
                 .collect()
         };
         let usual = crate::quirks::DEFAULT;
-        assert_eq!(tried(&usual), [2, 0, 4]);
+        assert_eq!(
+            tried(&usual),
+            [2, 0, 4, 3],
+            "the pipe of the network function last"
+        );
         let named = |at_port| Quirk {
             at_port: Some(at_port),
             ..usual
         };
-        assert_eq!(tried(&named(4)), [4, 2, 0]);
+        assert_eq!(tried(&named(4)), [4, 2, 0, 3]);
         assert_eq!(
             tried(&named(5)),
-            [5, 2, 0, 4],
+            [5, 2, 0, 4, 3],
             "what its class speaks against"
         );
-        assert_eq!(tried(&named(9)), [2, 0, 4]);
+        assert_eq!(tried(&named(9)), [2, 0, 4, 3]);
     }
 
     #[test]

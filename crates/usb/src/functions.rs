@@ -19,7 +19,7 @@ use crate::descriptors::{
     TransferKind,
 };
 
-pub use dialled::{DialledFunction, DialledKind, dialled};
+pub use dialled::{AtPipe, DialledFunction, DialledKind, at_pipe, dialled};
 pub use network::{NetworkFunction, OtherNetwork, network, other_networks};
 pub use serial::{AtLikelihood, SerialFunction, SerialRole, at_candidates, serial};
 

@@ -1,4 +1,4 @@
-//! Parses the notifications of a network function about its link (CDC 1.2, 6.3).
+//! Parses the notifications of a network function about its link and its responses (CDC 1.2, 6.3).
 //!
 //! A notification is a header of 8 bytes with the layout of a control request, and data of the
 //! length that the header states. It may be longer than the packets of the endpoint, so that it
@@ -7,15 +7,16 @@
 /// `bmRequestType` of a class notification from an interface.
 const NOTIFICATION: u8 = 0xa1;
 const NETWORK_CONNECTION: u8 = 0x00;
+const RESPONSE_AVAILABLE: u8 = 0x01;
 const CONNECTION_SPEED_CHANGE: u8 = 0x2a;
 /// Length of the header in bytes.
 const HEADER: usize = 8;
 /// Length in bytes of the longest notification that is read; the two of interest have 8 and 16.
 const LONGEST: usize = 64;
 
-/// A change of an Ethernet function's link.
+/// A notification of an Ethernet function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Link {
+pub enum Notification {
     /// NETWORK_CONNECTION: the function is connected to its network, or not.
     Connected(bool),
     /// CONNECTION_SPEED_CHANGE: the link has these speeds.
@@ -25,6 +26,8 @@ pub enum Link {
         /// Speed towards the network in bit/s.
         uplink: u32,
     },
+    /// RESPONSE_AVAILABLE: the function has a response to an encapsulated command.
+    ResponseAvailable,
 }
 
 /// Puts the parts of notifications together. A reader holds 64 bytes at most.
@@ -34,15 +37,15 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Takes what one interrupt transfer brought and returns the changes it completes. Other
+    /// Takes what one interrupt transfer brought and returns the notifications it completes. Other
     /// notifications and bytes that are no notification are left out.
-    pub fn push(&mut self, transfer: &[u8]) -> Vec<Link> {
+    pub fn push(&mut self, transfer: &[u8]) -> Vec<Notification> {
         // Where the rest of a notification was due and another one begins, the rest will not come.
         let begins = matches!(
             transfer,
             [
                 NOTIFICATION,
-                NETWORK_CONNECTION | CONNECTION_SPEED_CHANGE,
+                NETWORK_CONNECTION | RESPONSE_AVAILABLE | CONNECTION_SPEED_CHANGE,
                 _,
                 _,
                 _,
@@ -60,7 +63,7 @@ impl Reader {
             return Vec::new();
         }
         self.parts.extend_from_slice(transfer);
-        let mut links = Vec::new();
+        let mut notifications = Vec::new();
         while self.parts.len() >= HEADER {
             if self.parts[0] != NOTIFICATION {
                 self.parts.clear();
@@ -76,16 +79,21 @@ impl Reader {
                 break;
             };
             match (self.parts[1], data) {
-                (NETWORK_CONNECTION, _) => links.push(Link::Connected(field(2) != 0)),
-                (CONNECTION_SPEED_CHANGE, [a, b, c, d, e, f, g, h]) => links.push(Link::Speed {
-                    downlink: u32::from_le_bytes([*a, *b, *c, *d]),
-                    uplink: u32::from_le_bytes([*e, *f, *g, *h]),
-                }),
+                (NETWORK_CONNECTION, _) => {
+                    notifications.push(Notification::Connected(field(2) != 0));
+                }
+                (RESPONSE_AVAILABLE, _) => notifications.push(Notification::ResponseAvailable),
+                (CONNECTION_SPEED_CHANGE, [a, b, c, d, e, f, g, h]) => {
+                    notifications.push(Notification::Speed {
+                        downlink: u32::from_le_bytes([*a, *b, *c, *d]),
+                        uplink: u32::from_le_bytes([*e, *f, *g, *h]),
+                    })
+                }
                 _ => {}
             }
             self.parts.drain(..length);
         }
-        links
+        notifications
     }
 }
 
@@ -103,11 +111,11 @@ mod tests {
     #[test]
     fn link_and_speed() {
         let mut reader = Reader::default();
-        assert_eq!(reader.push(&UP), [Link::Connected(true)]);
+        assert_eq!(reader.push(&UP), [Notification::Connected(true)]);
         let mut down = UP;
         down[2] = 0;
-        assert_eq!(reader.push(&down), [Link::Connected(false)]);
-        let speed = Link::Speed {
+        assert_eq!(reader.push(&down), [Notification::Connected(false)]);
+        let speed = Notification::Speed {
             downlink: RATE,
             uplink: RATE,
         };
@@ -117,7 +125,7 @@ mod tests {
         assert_eq!(reader.push(&SPEED[8..]), [speed]);
         assert_eq!(
             reader.push(&[&SPEED[..], &UP].concat()),
-            [speed, Link::Connected(true)]
+            [speed, Notification::Connected(true)]
         );
     }
 
@@ -127,19 +135,19 @@ mod tests {
         assert_eq!(reader.push(&[]), []);
         assert_eq!(reader.push(&[0xff; 64]), []);
         assert_eq!(reader.push(&[0xa1; 200]), []);
-        assert_eq!(reader.push(&UP), [Link::Connected(true)]);
+        assert_eq!(reader.push(&UP), [Notification::Connected(true)]);
         // A length that never comes: what follows is a new notification.
         assert_eq!(reader.push(&SPEED[..8]), []);
-        assert_eq!(reader.push(&UP), [Link::Connected(true)]);
+        assert_eq!(reader.push(&UP), [Notification::Connected(true)]);
         let mut endless = UP;
         endless[6..].copy_from_slice(&[0xff, 0xff]);
         assert_eq!(reader.push(&endless), []);
-        assert_eq!(reader.push(&UP), [Link::Connected(true)]);
+        assert_eq!(reader.push(&UP), [Notification::Connected(true)]);
         // Unknown, and speed of a wrong length.
-        assert_eq!(reader.push(&[0xa1, 0x01, 0, 0, 0, 0, 0, 0]), []);
+        assert_eq!(reader.push(&[0xa1, 0x0f, 0, 0, 0, 0, 0, 0]), []);
         assert_eq!(reader.push(&[0xa1, 0x2a, 0, 0, 0, 0, 0, 0]), []);
         assert_eq!(reader.push(&UP[..3]), []);
-        assert_eq!(reader.push(&UP), [Link::Connected(true)]);
+        assert_eq!(reader.push(&UP), [Notification::Connected(true)]);
     }
 
     proptest::proptest! {

@@ -15,11 +15,11 @@ use uwwan_at::dialogue::Command;
 use uwwan_emulator::{Emulator, FarSide};
 use uwwan_modem::FailureKind;
 use uwwan_modem::at_port::open::{Choice, open};
-use uwwan_modem::at_port::{AtPort, Line};
+use uwwan_modem::at_port::{AtPort, Candidate, Line, Role};
 use uwwan_modem::client::AtClient;
 use uwwan_modem::share::{AtOptions, Builder, Policy, Server};
-use uwwan_usb::device::Backend;
-use uwwan_usb::functions::{SerialRole, at_candidates};
+use uwwan_usb::device::{Backend, Device};
+use uwwan_usb::functions::{SerialRole, at_candidates, at_pipe};
 
 /// Long enough for any step on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,14 +33,22 @@ fn command(line: &str) -> Command {
     Command::new(line).unwrap()
 }
 
+/// The serial functions of a device in the configuration it is in.
+fn serial_ports(device: &dyn Device) -> Vec<Candidate> {
+    let active = device.active_configuration().unwrap();
+    at_candidates(device.descriptors(), active)
+        .into_iter()
+        .map(Candidate::Serial)
+        .collect()
+}
+
 /// A port on the device as it is, answering.
 fn attached(emulator: &Emulator) -> AtPort {
     let backend = emulator.backend();
     let found = backend.devices().unwrap().remove(0);
     let device = backend.open(&found).unwrap();
-    let candidates = at_candidates(device.descriptors(), device.active_configuration().unwrap());
     let at = AtPort::start().unwrap();
-    at.attach(device, candidates);
+    at.attach(Arc::clone(&device), serial_ports(&*device));
     at.wait_open(PATIENCE).unwrap();
     at
 }
@@ -73,7 +81,7 @@ fn a_port_is_found_in_every_configuration() {
             let opened = open(&*backend, &found, &Choice::default(), &mut |_| {}).unwrap();
             assert_eq!(
                 (opened.port.configuration, opened.port.role),
-                (configuration, role),
+                (configuration, Role::Serial(role)),
                 "from {start}"
             );
             assert_eq!(lines(&opened.at, "AT+CSQ"), ["+CSQ: 21,99"]);
@@ -93,6 +101,55 @@ fn a_port_is_found_in_every_configuration() {
 }
 
 #[test]
+fn encapsulated_commands_carry_at_where_no_port_answers() {
+    for drivers in ["bound", "none"] {
+        let emulator = emulator(&format!(
+            "start_configuration=1,at_ports_silent=on,host_drivers={drivers}"
+        ));
+        let backend = emulator.backend();
+        let found = backend.devices().unwrap().remove(0);
+        let choice = Choice {
+            patience: PATIENCE,
+            ..Choice::default()
+        };
+        let opened = open(&*backend, &found, &choice, &mut |_| {}).unwrap();
+        let port = &opened.port;
+        assert_eq!(
+            (port.configuration, port.interface, port.role),
+            (1, 3, Role::Pipe)
+        );
+        assert_eq!(lines(&opened.at, "AT+CSQ"), ["+CSQ: 21,99"]);
+        // Longer than a command and its answer are, in more than one response.
+        let contexts = lines(&opened.at, "AT+CGDCONT?");
+        assert!(contexts.iter().any(|line| line.starts_with("+CGDCONT: ")));
+        drop(opened);
+        let after = backend.devices().unwrap().remove(0);
+        assert_eq!(after.kernel_drivers, found.kernel_drivers, "given back");
+        no_violations(&emulator);
+    }
+}
+
+#[test]
+fn a_pipe_that_is_silent_is_tried_last_and_told() {
+    let emulator = emulator("start_configuration=1,at_silent=on");
+    let backend = emulator.backend();
+    let found = backend.devices().unwrap().remove(0);
+    let device = backend.open(&found).unwrap();
+    let pipe = at_pipe(device.descriptors(), 1).unwrap();
+    let at = AtPort::start().unwrap();
+    let pipe = Candidate::Pipe {
+        pipe,
+        claimed: false,
+    };
+    at.attach(device, vec![pipe]);
+    let error = at.wait_open(Duration::from_secs(4)).unwrap_err();
+    assert_eq!(error.kind, FailureKind::Timeout, "{error}");
+    assert!(error.to_string().contains("interface 3 "), "{error}");
+    at.detach();
+    no_violations(&emulator);
+}
+
+#[test]
 fn position_data_comes_on_its_own_port() {
     let emulator = emulator("");
     let backend = emulator.backend();
@@ -102,7 +159,7 @@ fn position_data_comes_on_its_own_port() {
         ..Choice::default()
     };
     let opened = open(&*backend, &found, &choice, &mut |_| {}).unwrap();
-    assert_eq!(opened.port.role, SerialRole::Gps);
+    assert_eq!(opened.port.role, Role::Serial(SerialRole::Gps));
     let heard = opened.at.subscribe();
     for line in uwwan_at::commands::gps::start(1).unwrap() {
         assert_eq!(opened.at.ask(line).unwrap().result, Ok(()));
@@ -197,8 +254,7 @@ fn unplugging_is_told_at_once_and_the_next_device_taken() {
     let backend = emulator.backend();
     let found = backend.devices().unwrap().remove(0);
     let device = backend.open(&found).unwrap();
-    let ports = at_candidates(device.descriptors(), device.active_configuration().unwrap());
-    at.attach(device, ports);
+    at.attach(Arc::clone(&device), serial_ports(&*device));
     at.wait_open(PATIENCE).unwrap();
     assert_eq!(lines(&at, "AT+CSQ"), ["+CSQ: 21,99"]);
     at.detach();
@@ -506,8 +562,9 @@ fn losses_are_told_and_the_places_stay() {
     let backend = served.emulator.backend();
     let found = backend.devices().unwrap().remove(0);
     let device = backend.open(&found).unwrap();
-    let ports = at_candidates(device.descriptors(), 3);
-    served.at.attach(device, ports);
+    served
+        .at
+        .attach(Arc::clone(&device), serial_ports(&*device));
     served.at.wait_open(PATIENCE).unwrap();
     terminal.say("AT\r");
     terminal.until("OK\r\n");

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use uwwan_modem::at_port::Role;
 use uwwan_modem::options::{Format, IpType, Mode, Secret, SessionOptions};
 use uwwan_modem::{Event, Options, Rung};
 
@@ -34,6 +35,24 @@ fn online_from_every_start_state() {
             bench.stop();
         }
     }
+}
+
+#[test]
+fn encapsulated_commands_are_dialled_by_where_no_port_answers() {
+    let mut bench = Bench::start("at_ports_silent=on", way(Mode::Ncm));
+    bench.online();
+    let port = bench.handle.at_port().and_then(|at| at.port());
+    assert_eq!(port.map(|port| port.role), Some(Role::Pipe));
+    bench.ping_through();
+    bench.stop();
+    // Without them there is nothing to dial by, and that is what is told.
+    let mut bench = Bench::start("at_ports_silent=on,at_pipe_silent=on", way(Mode::Ncm));
+    let what = "an interface of the modem to answer AT";
+    bench.until(
+        what,
+        |event| matches!(event, Event::Waiting { text, .. } if text == what),
+    );
+    bench.stop();
 }
 
 #[test]

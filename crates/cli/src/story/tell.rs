@@ -6,7 +6,7 @@ use uwwan_mbim::message::MessageType;
 use uwwan_mbim::print::{HIDDEN, Personal, hex};
 use uwwan_mbim::registry::Version;
 use uwwan_ncm::{DropCounters, Limits, Ntb};
-use uwwan_usb::notifications;
+use uwwan_usb::notifications::{self, Notification};
 
 use super::entry::{Entry, What};
 use super::form;
@@ -130,11 +130,12 @@ impl Teller {
                 format!("control  {} {}{ended}", request(*setup), start_of(bytes))
             }
             What::Notification { bytes } => {
-                let link = notifications::Reader::default().push(bytes);
-                match (bytes.get(1), link.first()) {
-                    (Some(1), _) => "interrupt an answer is ready".to_owned(),
-                    (_, Some(link)) => format!("interrupt {link:?}"),
-                    _ => format!("interrupt {}", start_of(bytes)),
+                match notifications::Reader::default().push(bytes).first() {
+                    Some(Notification::ResponseAvailable) => {
+                        "interrupt an answer is ready".to_owned()
+                    }
+                    Some(other) => format!("interrupt {other:?}"),
+                    None => format!("interrupt {}", start_of(bytes)),
                 }
             }
         }

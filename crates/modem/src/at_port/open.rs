@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use uwwan_usb::configuration::{self, Step, SwitchPlan, ViaZero};
 use uwwan_usb::device::{Backend, Device, Found};
-use uwwan_usb::functions::{self, SerialFunction, SerialRole};
+use uwwan_usb::functions::{self, SerialRole};
 
-use super::{AtPort, Port};
+use super::channel::Candidate;
+use super::{AtPort, Port, Role};
 use crate::failure::Failure;
 use crate::quirks::{self, Quirk};
 
@@ -61,14 +62,14 @@ pub fn open(
     let identity = device.identity();
     let quirk = quirks::find(identity.vendor, identity.product);
     let active = device.active_configuration().map_err(super::usb)?;
-    let mut candidates = super::candidates(device.descriptors(), active, quirk);
+    let mut candidates = super::candidates(device.descriptors(), active, quirk, false);
     if candidates.is_empty() {
         candidates = elsewhere(&*device, quirk)?;
-        let target = candidates[0].configuration;
+        let target = candidates[0].configuration();
         switch(&*device, target, None, observer)?;
     }
     if let Some(role) = choice.prefer {
-        candidates.sort_by_key(|candidate| candidate.role != role);
+        candidates.sort_by_key(|candidate| candidate.role() != Role::Serial(role));
     }
     let at = AtPort::start().map_err(|error| super::system(error.to_string()))?;
     at.attach(Arc::clone(&device), candidates);
@@ -108,7 +109,7 @@ pub fn switch(
     Ok(())
 }
 
-fn elsewhere(device: &dyn Device, quirk: &Quirk) -> Result<Vec<SerialFunction>, Failure> {
+fn elsewhere(device: &dyn Device, quirk: &Quirk) -> Result<Vec<Candidate>, Failure> {
     let descriptors = device.descriptors();
     let mbim = functions::mbim(descriptors)
         .first()
@@ -119,7 +120,7 @@ fn elsewhere(device: &dyn Device, quirk: &Quirk) -> Result<Vec<SerialFunction>, 
         .map(|configuration| configuration.value);
     mbim.into_iter()
         .chain(others)
-        .map(|value| super::candidates(descriptors, value, quirk))
+        .map(|value| super::candidates(descriptors, value, quirk, false))
         .find(|candidates| !candidates.is_empty())
         .ok_or_else(|| super::no_port(device.identity().to_string(), descriptors))
 }

@@ -14,9 +14,9 @@ use crossbeam_channel::{Receiver, Sender, bounded, never, select_biased, unbound
 use uwwan_at::dialogue::{Command, CommandId, Dialogue, Event};
 use uwwan_at::failure::Failure as Refusal;
 use uwwan_usb::device::Device;
-use uwwan_usb::functions::SerialFunction;
 
-use super::transport::{Incoming, Transport};
+use super::channel::{Candidate, Channel};
+use super::transport::Incoming;
 use super::{Answer, LONGEST_TIMEOUT, Line, Port};
 use crate::failure::{Failure, FailureKind};
 use crate::permissions;
@@ -44,7 +44,7 @@ pub(crate) type Listener = Box<dyn FnMut(&Line) -> bool + Send>;
 enum Order {
     Attach {
         device: Arc<dyn Device>,
-        candidates: Vec<SerialFunction>,
+        candidates: Vec<Candidate>,
     },
     Detach {
         done: Sender<()>,
@@ -55,6 +55,8 @@ enum Order {
         abandoned: Arc<AtomicBool>,
     },
     Listen(Listener),
+    /// The network function has a response to an encapsulated command.
+    ResponseAvailable,
 }
 
 /// State of the port as clients see it.
@@ -131,7 +133,7 @@ impl AtPort {
 
     /// Gives the port a device, in the configuration that `candidates` belong to. They are tried in
     /// their order until one answers. Returns at once.
-    pub fn attach(&self, device: Arc<dyn Device>, candidates: Vec<SerialFunction>) {
+    pub fn attach(&self, device: Arc<dyn Device>, candidates: Vec<Candidate>) {
         let _ = self.orders.send(Order::Attach { device, candidates });
     }
 
@@ -233,6 +235,11 @@ impl AtPort {
         lines
     }
 
+    /// Takes the news that the network function has a response to an encapsulated command.
+    pub(crate) fn response_available(&self) {
+        let _ = self.orders.send(Order::ResponseAvailable);
+    }
+
     pub(crate) fn listen(&self, listener: Listener) {
         let _ = self.orders.send(Order::Listen(listener));
     }
@@ -241,10 +248,10 @@ impl AtPort {
 /// Interface in use.
 struct Link {
     device: Arc<dyn Device>,
-    candidates: Vec<SerialFunction>,
+    candidates: Vec<Candidate>,
     /// Index of the interface among the candidates.
     index: usize,
-    transport: Transport,
+    channel: Channel,
 }
 
 enum Phase {
@@ -257,7 +264,7 @@ enum Phase {
     },
     Resting {
         device: Arc<dyn Device>,
-        candidates: Vec<SerialFunction>,
+        candidates: Vec<Candidate>,
         until: Instant,
         since: Instant,
     },
@@ -288,7 +295,7 @@ impl Owner {
             self.work();
             let timeout = self.timeout();
             let incoming = match &self.phase {
-                Phase::Trying { link, .. } | Phase::Open(link) => link.transport.incoming.clone(),
+                Phase::Trying { link, .. } | Phase::Open(link) => link.channel.incoming().clone(),
                 _ => never(),
             };
             // Orders come first, because the device may send without end.
@@ -341,6 +348,11 @@ impl Owner {
                 let _ = done.send(());
             }
             Order::Listen(listener) => self.listeners.push(listener),
+            Order::ResponseAvailable => {
+                if let Phase::Trying { link, .. } | Phase::Open(link) = &self.phase {
+                    link.channel.response_available();
+                }
+            }
             Order::Command {
                 command,
                 reply,
@@ -369,7 +381,7 @@ impl Owner {
             self.begin_next();
             while let Some(bytes) = self.dialogue.poll_transmit() {
                 let sent = match &mut self.phase {
-                    Phase::Trying { link, .. } | Phase::Open(link) => link.transport.send(&bytes),
+                    Phase::Trying { link, .. } | Phase::Open(link) => link.channel.send(&bytes),
                     _ => Ok(()),
                 };
                 if let Err(why) = sent {
@@ -465,7 +477,7 @@ impl Owner {
         self.listeners.retain_mut(|listener| listener(line));
     }
 
-    fn look(&mut self, device: Arc<dyn Device>, candidates: Vec<SerialFunction>, since: Instant) {
+    fn look(&mut self, device: Arc<dyn Device>, candidates: Vec<Candidate>, since: Instant) {
         if candidates.is_empty() {
             let why = format!("{} has no AT port in this configuration", device.identity());
             return self.board.show(View::Away(why));
@@ -479,19 +491,19 @@ impl Owner {
     fn attempt(
         &mut self,
         device: Arc<dyn Device>,
-        candidates: Vec<SerialFunction>,
+        candidates: Vec<Candidate>,
         from: usize,
         since: Instant,
         later: bool,
     ) {
         for index in from..candidates.len() {
-            let opened = Transport::open(&device, &candidates[index]).and_then(|mut transport| {
+            let opened = Channel::open(&device, &candidates[index]).and_then(|mut channel| {
                 // A carriage return ends a line that an earlier program may have left half written.
-                transport.send(b"\r").map_err(super::system)?;
-                Ok(transport)
+                channel.send(b"\r").map_err(super::system)?;
+                Ok(channel)
             });
-            let transport = match opened {
-                Ok(transport) => transport,
+            let channel = match opened {
+                Ok(channel) => channel,
                 Err(failure) if failure.kind == FailureKind::Gone => {
                     return self.away("the device is gone");
                 }
@@ -517,7 +529,7 @@ impl Owner {
                     device,
                     candidates,
                     index,
-                    transport,
+                    channel,
                 },
                 probe,
                 since,
@@ -532,7 +544,7 @@ impl Owner {
         };
         let names: Vec<String> = candidates
             .iter()
-            .map(|candidate| candidate.interface.to_string())
+            .map(|candidate| candidate.interface().to_string())
             .collect();
         let tried = busy.unwrap_or_else(|| {
             format!(
@@ -559,21 +571,21 @@ impl Owner {
                 device,
                 candidates,
                 index,
-                transport,
+                channel,
             } = link;
-            drop(transport);
+            drop(channel);
             self.attempt(device, candidates, index + 1, since, later);
         }
     }
 
     fn opened(&mut self) {
         if let Phase::Trying { link, .. } = std::mem::replace(&mut self.phase, Phase::Away) {
-            let function = &link.candidates[link.index];
+            let candidate = &link.candidates[link.index];
             let port = Port {
                 device: link.device.identity().to_string(),
-                configuration: function.configuration,
-                interface: function.interface,
-                role: function.role,
+                configuration: candidate.configuration(),
+                interface: candidate.interface(),
+                role: candidate.role(),
             };
             tracing::debug!("AT port: {port}");
             self.board.show(View::Open(port));

@@ -38,6 +38,7 @@ impl Control {
             held.device.descriptors(),
             held.function.configuration,
             self.quirk,
+            true,
         );
         at.attach(Arc::clone(&held.device), ports);
         held.at = Some(at.clone());

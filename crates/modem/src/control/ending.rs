@@ -77,8 +77,7 @@ impl Control {
                     return self.control_session.handle_lost("the device is gone");
                 }
                 Ok(Message::Report(Report::Notification(bytes))) => {
-                    self.shared.notifications.fetch_sub(1, Ordering::Relaxed);
-                    self.notified(Instant::now(), &bytes);
+                    self.notification(Instant::now(), &bytes);
                 }
                 Ok(Message::Dialled(fragment)) => self.dialled_told(fragment),
                 Ok(Message::Ask {

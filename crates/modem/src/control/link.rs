@@ -1,7 +1,7 @@
 //! Link state of a plain network device, and the carrier of the host's end that follows it.
 
 use uwwan_ncm::LinkHeader;
-use uwwan_usb::notifications;
+use uwwan_usb::notifications::Notification;
 use uwwan_usb::requests;
 
 use super::Control;
@@ -69,7 +69,7 @@ impl Control {
         }
     }
 
-    /// Takes a notification of a plain network device.
+    /// Takes a notification of a device that carries frames.
     pub(super) fn link_notification(&mut self, bytes: &[u8]) {
         let Some(held) = self.device.as_mut() else {
             return;
@@ -77,14 +77,19 @@ impl Control {
         let mut changed = None;
         for news in held.link.reader.push(bytes) {
             match news {
-                notifications::Link::Connected(connected) => {
+                Notification::Connected(connected) => {
                     if held.link.connected != Some(connected) {
                         held.link.connected = Some(connected);
                         changed = Some(connected);
                     }
                 }
-                notifications::Link::Speed { downlink, uplink } => {
+                Notification::Speed { downlink, uplink } => {
                     (held.link.downlink_bits, held.link.uplink_bits) = (downlink, uplink);
+                }
+                Notification::ResponseAvailable => {
+                    if let Some(at) = &held.at {
+                        at.response_available();
+                    }
                 }
             }
         }

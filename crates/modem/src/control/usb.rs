@@ -241,6 +241,7 @@ impl Control {
                 held.device.descriptors(),
                 held.function.configuration,
                 self.quirk,
+                false,
             );
             at.attach(Arc::clone(&held.device), ports);
             held.at = Some(at.clone());

@@ -47,6 +47,42 @@ pub struct DialledFunction {
     pub function: NcmFunction,
 }
 
+/// `bmNetworkCapabilities`: the function takes encapsulated commands (NCM 1.0, 5.2.1).
+const ENCAPSULATED: u8 = 1 << 1;
+/// Vendor id of Huawei.
+const HUAWEI: u16 = 0x12d1;
+
+/// A network function that takes AT commands as encapsulated commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AtPipe {
+    /// `bConfigurationValue` of the configuration that holds the function.
+    pub configuration: u8,
+    /// Number of the interface that takes the class requests.
+    pub interface: u8,
+}
+
+/// Returns the function of a configuration that takes AT commands as encapsulated commands: Huawei's own
+/// NCM, with which Linux `huawei_cdc_ncm.c` always makes a `/dev/cdc-wdm0`, or Huawei's NCM of the class
+/// where its capabilities say so.
+#[must_use]
+pub fn at_pipe(descriptors: &Descriptors, configuration: u8) -> Option<AtPipe> {
+    let all = dialled(descriptors);
+    let found = all.iter().find(|found| {
+        let takes = match found.kind {
+            DialledKind::HuaweiNcm => true,
+            DialledKind::Ncm => {
+                descriptors.vendor() == HUAWEI && found.function.capabilities & ENCAPSULATED != 0
+            }
+            DialledKind::Ecm => false,
+        };
+        takes && found.function.configuration == configuration
+    });
+    found.map(|found| AtPipe {
+        configuration,
+        interface: found.function.control_interface,
+    })
+}
+
 /// Returns whether a class is that of Huawei's NCM.
 pub(super) fn is_huawei_ncm(class: ClassTriple) -> bool {
     matches!(class, ClassTriple(0xff, 0x01..=0x06, 0x16 | 0x46 | 0x76))

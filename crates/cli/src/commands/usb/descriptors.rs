@@ -297,7 +297,15 @@ fn ports(descriptors: &Descriptors, configuration: &Configuration) -> Vec<String
     let ports = candidates
         .iter()
         .map(|port| format!("AT port {}; {}", place(port), names::certainty(port.at)));
+    let pipe = functions::at_pipe(descriptors, value).map(|pipe| {
+        format!(
+            "AT in configuration {value}: encapsulated commands of interface {}, which the kernel offers as \
+             /dev/cdc-wdm",
+            pipe.interface
+        )
+    });
     ports
+        .chain(pipe)
         .chain(others.map(|port| format!("no AT port {}", place(&port))))
         .collect()
 }

@@ -1,0 +1,291 @@
+//! The encapsulated commands of a network function as a stream of bytes (CDC 1.2, 6.2.1 and 6.2.2).
+//!
+//! Huawei's NCM takes AT commands this way, and the kernel's `huawei_cdc_ncm` offers them as
+//! `/dev/cdc-wdm0`. RESPONSE_AVAILABLE says when to fetch. The data thread reads the notifications of a
+//! modem that is driven, and passes this one on with [`Pipe::response_available`]. Until one has come the
+//! function is asked again and again, after ever longer pauses, since nobody may be listening and not
+//! every firmware notifies.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use uwwan_usb::device::Device;
+use uwwan_usb::error::{Error, Holder};
+use uwwan_usb::requests;
+use zeroize::Zeroize;
+
+use super::transport::Incoming;
+use crate::failure::Failure;
+
+/// Largest message in bytes, as in Linux `huawei_cdc_ncm.c`.
+const LARGEST: usize = 4096;
+/// First pause before the function is asked for an answer that it does not announce.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// Longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Time after a command in which its announcement may have been lost.
+const ANNOUNCED: Duration = Duration::from_secs(2);
+/// Number of errors in a row before the pipe counts as lost.
+const MOST_ERRORS: u32 = 3;
+
+/// Reason for the reader to do something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kick {
+    /// A command was sent.
+    Sent,
+    /// The function has notified that a response is available.
+    Available,
+}
+
+/// The pipe, with its reader.
+pub(super) struct Pipe {
+    device: Arc<dyn Device>,
+    interface: u8,
+    /// Whether the interface was claimed here, and is released at the end.
+    claimed: bool,
+    /// Whether a kernel driver was detached, which gets the interface back at the end.
+    reattach: bool,
+    kicks: Option<Sender<Kick>>,
+    pub(super) incoming: Receiver<Incoming>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Pipe {
+    /// Starts the reader. Unless `claimed` says that the device's driver has it, the interface is detached
+    /// from its kernel driver and claimed.
+    ///
+    /// # Errors
+    /// [`Failure`] for an error of the USB backend, and when there is no thread to be had.
+    pub(super) fn open(
+        device: &Arc<dyn Device>,
+        interface: u8,
+        claimed: bool,
+    ) -> Result<Self, Failure> {
+        let (kicks, kicked) = bounded(16);
+        let (sender, incoming) = bounded(16);
+        let mut pipe = Self {
+            device: Arc::clone(device),
+            interface,
+            claimed: false,
+            reattach: false,
+            kicks: Some(kicks),
+            incoming,
+            reader: None,
+        };
+        if !claimed {
+            let holder = device.holder(interface).map_err(super::usb)?;
+            if matches!(holder, Some(Holder::Driver(_))) {
+                device.detach_kernel_driver(interface).map_err(super::usb)?;
+                pipe.reattach = true;
+            }
+            device.claim(interface).map_err(super::usb)?;
+            pipe.claimed = true;
+        }
+        let reader = Reader {
+            device: Arc::clone(device),
+            interface,
+            kicked,
+            sender,
+        };
+        pipe.reader = Some(
+            std::thread::Builder::new()
+                .name("uwwan-at-read".into())
+                .stack_size(256 * 1024)
+                .spawn(move || reader.run())
+                .map_err(|error| super::system(format!("start the AT port's reader: {error}")))?,
+        );
+        Ok(pipe)
+    }
+
+    /// Sends bytes and waits until the device has taken them.
+    ///
+    /// # Errors
+    /// The reason in words, when the device is gone or refuses the request.
+    pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
+        for piece in bytes.chunks(LARGEST) {
+            requests::send_encapsulated(&*self.device, self.interface, piece)
+                .map_err(|error| error.to_string())?;
+        }
+        self.kick(Kick::Sent);
+        Ok(())
+    }
+
+    /// Takes the news that a response is available.
+    pub(super) fn response_available(&self) {
+        self.kick(Kick::Available);
+    }
+
+    /// Wakes the reader. Where kicks wait already, one more tells it nothing new.
+    fn kick(&self, kick: Kick) {
+        if let Some(kicks) = &self.kicks {
+            let _ = kicks.try_send(kick);
+        }
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        self.kicks = None;
+        // A reader that waits for room in the channel ends when it finds no receiver.
+        self.incoming = crossbeam_channel::never();
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+        if self.claimed
+            && let Err(error) = self.device.release(self.interface)
+        {
+            tracing::debug!("AT pipe: {error}");
+        }
+        if self.reattach
+            && let Err(error) = self.device.attach_kernel_driver(self.interface)
+        {
+            tracing::debug!("AT pipe: {error}");
+        }
+    }
+}
+
+/// When the function is to be asked next.
+#[derive(Debug)]
+struct Schedule {
+    due: Option<Instant>,
+    pause: Duration,
+    /// Whether the function has announced a response.
+    announces: bool,
+}
+
+impl Schedule {
+    fn new() -> Self {
+        Self {
+            due: None,
+            pause: FIRST_PAUSE,
+            announces: false,
+        }
+    }
+
+    /// Takes note that something was sent, or has come without being announced.
+    fn expect(&mut self, now: Instant) {
+        self.pause = FIRST_PAUSE;
+        self.due = Some(match self.announces {
+            true => now + ANNOUNCED,
+            false => now + self.pause,
+        });
+    }
+
+    /// Takes note of an announcement.
+    fn announced(&mut self) {
+        self.announces = true;
+        self.due = None;
+    }
+
+    /// Takes note that the function was asked and had something or nothing.
+    fn asked(&mut self, now: Instant, had_something: bool) {
+        if self.announces {
+            self.due = None;
+        } else if had_something {
+            self.expect(now);
+        } else {
+            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+            self.due = Some(now + self.pause);
+        }
+    }
+}
+
+struct Reader {
+    device: Arc<dyn Device>,
+    interface: u8,
+    kicked: Receiver<Kick>,
+    sender: Sender<Incoming>,
+}
+
+impl Reader {
+    fn run(self) {
+        let why = self.read();
+        let _ = self.sender.send(Incoming::Lost(why));
+    }
+
+    /// Reads until the pipe is closed or fails; returns the reason in words.
+    fn read(&self) -> String {
+        let mut schedule = Schedule::new();
+        let mut errors = 0;
+        let mut answer = vec![0; LARGEST];
+        loop {
+            let kick = match schedule.due {
+                Some(due) => self.kicked.recv_deadline(due),
+                None => self.kicked.recv().map_err(RecvTimeoutError::from),
+            };
+            match kick {
+                Ok(Kick::Sent) => {
+                    schedule.expect(Instant::now());
+                    continue;
+                }
+                Ok(Kick::Available) => schedule.announced(),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return "closed".into(),
+            }
+            let count = match requests::get_encapsulated(&*self.device, self.interface, &mut answer)
+            {
+                Ok(count) => count,
+                // A function that has nothing to say may say so in these ways.
+                Err(Error::Stall { .. } | Error::Timeout { .. }) => 0,
+                Err(error @ Error::Gone { .. }) => return error.to_string(),
+                Err(error) => {
+                    errors += 1;
+                    if errors >= MOST_ERRORS {
+                        return error.to_string();
+                    }
+                    schedule.asked(Instant::now(), false);
+                    continue;
+                }
+            };
+            errors = 0;
+            if count > 0 {
+                let bytes = answer.get(..count).unwrap_or_default().to_vec();
+                // An echo repeats the command, in which there may be a PIN.
+                answer.zeroize();
+                answer.resize(LARGEST, 0);
+                if self.sender.send(Incoming::Bytes(bytes)).is_err() {
+                    return "closed".into();
+                }
+            }
+            schedule.asked(Instant::now(), count > 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_that_announces_nothing_is_asked_ever_more_rarely() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new();
+        assert_eq!(schedule.due, None, "nothing was sent");
+        schedule.expect(start);
+        assert_eq!(schedule.due, Some(start + FIRST_PAUSE));
+        let mut now = start;
+        for _ in 0..20 {
+            now = schedule.due.unwrap();
+            schedule.asked(now, false);
+        }
+        assert_eq!(schedule.due, Some(now + LONGEST_PAUSE));
+        schedule.asked(now, true);
+        assert_eq!(schedule.due, Some(now + FIRST_PAUSE), "more may come");
+    }
+
+    #[test]
+    fn a_function_that_announces_is_asked_then_and_once_behind_a_command() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new();
+        schedule.announced();
+        assert_eq!(schedule.due, None);
+        schedule.asked(start, true);
+        assert_eq!(schedule.due, None);
+        schedule.expect(start);
+        assert_eq!(schedule.due, Some(start + ANNOUNCED));
+        schedule.asked(start + ANNOUNCED, false);
+        assert_eq!(schedule.due, None);
+    }
+}
