@@ -145,6 +145,9 @@ fn people_are_told_the_same() {
     ] {
         assert!(text.contains(part), "{part:?} is not in:\n{text}");
     }
+    let short = |line: &&str| line.contains(" µs  waiting for ");
+    let waits: Vec<&str> = text.lines().filter(short).collect();
+    assert!(waits.is_empty(), "short waits are told: {waits:?}");
     assert!(
         !text.contains('\u{1b}'),
         "colour or movement in a pipe: {text:?}"

@@ -25,7 +25,7 @@ use uwwan_netstack::server::{DEFAULT_V4, DEFAULT_V6};
 use self::outcome::{Outcome, Ping, RungTime, Switch, Transfer};
 use self::traffic::TransferError;
 use super::network::{Kernel, Network};
-use super::progress;
+use super::progress::{self, Waiting};
 use crate::capture;
 use crate::checks::{size, words};
 use crate::emulated::EmulatedModem;
@@ -188,6 +188,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         hinted: false,
         addresses: Addresses::default(),
         interface: String::new(),
+        waiting: Waiting::default(),
         bar: None,
     };
     match &host {
@@ -261,6 +262,7 @@ struct Demo {
     hinted: bool,
     addresses: Addresses,
     interface: String,
+    waiting: Waiting,
     bar: Option<ProgressBar>,
 }
 
@@ -343,6 +345,9 @@ impl Demo {
         let deadline = Instant::now() + ONLINE_TIME;
         loop {
             self.interrupted()?;
+            if let Some(event) = self.waiting.due(Instant::now(), false) {
+                self.print(&event)?;
+            }
             match events.recv_timeout(Duration::from_millis(100)) {
                 Ok(event) => {
                     self.take(&event)?;
@@ -393,7 +398,8 @@ impl Demo {
         self.tell(&format!("  {:<15}{MUTE}: {LONGER}", "note"))
     }
 
-    /// Records an event in the outcome, and prints the lines for it.
+    /// Records an event in the outcome, and prints the lines for it. A wait is printed by
+    /// [`Demo::wait_online`] when it has lasted.
     fn take(&mut self, event: &Event) -> Result<(), Failure> {
         match event {
             Event::RungDone { rung, seconds, .. } => self.outcome.rungs.push(RungTime {
@@ -421,6 +427,14 @@ impl Demo {
             Event::RungFailed { failure, .. } => self.failed = Some(failure.clone()),
             _ => {}
         }
+        match self.waiting.hear(event, Instant::now()) {
+            true => self.print(event),
+            false => Ok(()),
+        }
+    }
+
+    /// Prints the lines for an event.
+    fn print(&self, event: &Event) -> Result<(), Failure> {
         progress::lines(event)
             .iter()
             .try_for_each(|line| self.tell(line))
