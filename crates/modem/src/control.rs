@@ -483,6 +483,13 @@ impl Control {
             }
             Verdict::GiveUp => None,
         };
+        let failure = match absent && retry.is_none() && self.supervisor.is_away() {
+            true => failure.because(format!(
+                "it left during the bring-up, and was looked for for {} s",
+                Supervisor::RETURN.as_secs()
+            )),
+            false => failure,
+        };
         // Whether it is tried again is known here alone.
         let failure = failure.or_next(match retry {
             Some(_) => TRIED_AGAIN,

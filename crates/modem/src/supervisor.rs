@@ -32,6 +32,10 @@ pub struct Supervisor {
     ever_online: bool,
     /// Number of failures since the last success, those of an absent device not counted.
     failures: u32,
+    /// Whether the device was there and has left since the start.
+    left: bool,
+    /// Number of looks at which the device was absent, since it was last there.
+    looks: u32,
 }
 
 impl Supervisor {
@@ -41,6 +45,9 @@ impl Supervisor {
     const LONGEST_PAUSE: Duration = Duration::from_secs(60);
     /// Pause between looks for an absent device.
     pub const LOOK: Duration = Duration::from_millis(500);
+    /// Time for which a device that left before the first success is looked for: firmware that
+    /// resets itself is back after 20 s, and slower firmware after a minute.
+    pub const RETURN: Duration = Duration::from_secs(90);
 
     /// Makes a supervisor for these options.
     #[must_use]
@@ -56,6 +63,7 @@ impl Supervisor {
     pub fn online(&mut self) {
         self.ever_online = true;
         self.failures = 0;
+        self.looks = 0;
     }
 
     /// Decides after a rung failed; `from` is the rung the ladder would start from.
@@ -63,7 +71,9 @@ impl Supervisor {
         let patient = self.ever_online || self.persist;
         if absent {
             // A device that resets itself is absent for a while; that is no failure of its own.
-            return if patient || self.wait_for_device || self.failures > 0 {
+            self.looks = self.looks.saturating_add(1);
+            let returns = self.is_away() && Self::LOOK * self.looks < Self::RETURN;
+            return if patient || self.wait_for_device || returns {
                 Verdict::Retry {
                     after: Self::LOOK,
                     from: Rung::Found,
@@ -73,6 +83,7 @@ impl Supervisor {
             };
         }
         self.failures += 1;
+        self.looks = 0;
         if !patient && (failure.fatal || self.failures >= Self::FIRST_TRIES) {
             return Verdict::GiveUp;
         }
@@ -88,9 +99,17 @@ impl Supervisor {
         }
     }
 
-    /// Decides after the modem was lost while online.
+    /// Returns whether an absent device is one that was there since the start.
     #[must_use]
-    pub fn lost(&self, from: Rung) -> Verdict {
+    pub fn is_away(&self) -> bool {
+        self.left || self.failures > 0
+    }
+
+    /// Decides after the modem was lost, on its way up or while online.
+    #[must_use]
+    pub fn lost(&mut self, from: Rung) -> Verdict {
+        self.left |= from == Rung::Found;
+        self.looks = 0;
         let after = if from <= Rung::Open {
             Self::LOOK
         } else {
@@ -200,5 +219,30 @@ mod tests {
                 from: Rung::Found
             }
         );
+    }
+
+    #[test]
+    fn a_device_that_leaves_during_the_first_try_is_waited_for_and_not_for_ever() {
+        let mut supervisor = Supervisor::default();
+        let absent =
+            |supervisor: &mut Supervisor| supervisor.failed(&failure(false), Rung::Found, true);
+        assert_eq!(absent(&mut supervisor.clone()), Verdict::GiveUp);
+        for _ in 0..2 {
+            let _ = supervisor.lost(Rung::Found);
+            assert!(supervisor.is_away());
+            let mut waited = Duration::ZERO;
+            while let Verdict::Retry { after, from } = absent(&mut supervisor) {
+                assert_eq!(from, Rung::Found);
+                waited += after;
+                assert!(waited < Supervisor::RETURN);
+            }
+            assert_eq!(waited + Supervisor::LOOK, Supervisor::RETURN);
+        }
+        // Of one that was online there is always hope.
+        supervisor.online();
+        let _ = supervisor.lost(Rung::Found);
+        for _ in 0..1000 {
+            assert_ne!(absent(&mut supervisor), Verdict::GiveUp);
+        }
     }
 }
