@@ -397,7 +397,8 @@ impl Control {
         let text = format!("not online in {waited} s");
         let next = "give it more time with --timeout";
         let rung = rung.unwrap_or(Rung::Found);
-        self.finished = Some(Err(explain::failure(rung, false, text, &why, next)));
+        let failure = explain::failure(rung, false, text, &why, next);
+        self.finished = Some(Err(self.ladder.explained_by_lock(failure)));
     }
 
     /// Tells the ladder that what it stands on is gone, down to the rung `from`.

@@ -175,6 +175,20 @@ impl Ladder {
         self.wait(now, RADIO_PATIENCE, text, failure, Rung::Radio);
     }
 
+    /// Returns the failure of a bring-up that is ended on this rung, with what there is to do about an
+    /// FCC lock where one keeps it there.
+    pub(crate) fn explained_by_lock(&self, failure: Failure) -> Failure {
+        match self.lock {
+            _ if self.rung > Rung::Radio => failure,
+            Lock::Locked { .. } => {
+                let locked = self.locked_failure(&failure.what);
+                failure.why.into_iter().fold(locked, Failure::because)
+            }
+            Lock::Possible { .. } => self.maybe_locked(failure),
+            Lock::Unknown | Lock::None => failure,
+        }
+    }
+
     fn locked_failure(&self, what: &str) -> Failure {
         explain::fcc_locked(self.rung, what, self.quirk, self.unlock_tried)
     }

@@ -4,6 +4,7 @@ use uwwan_mbim::Layout;
 use uwwan_mbim::services::quectel;
 
 use super::*;
+use crate::explain;
 
 fn state(state: quectel::QuectelRadioSwitchState) -> Outcome {
     good(quectel::RadioState { radio_state: state }.encode_info())
@@ -238,4 +239,17 @@ fn a_lock_hides_the_sim() {
     assert_eq!(failure.rung(), Some(Rung::Sim));
     assert!(failure.why[0].contains("FCC lock"), "{failure}");
     assert!(failure.what.contains("waited 58 s"), "{failure}");
+    // A bring-up that is ended meanwhile tells the same.
+    let late = || explain::failure(Rung::Sim, false, "not online in 10 s".into(), "waiting", "");
+    let told = bench.ladder.explained_by_lock(late());
+    assert_eq!(told.what, "not online in 10 s");
+    let why = told.why.join("; ");
+    assert!(
+        why.contains("FCC lock") && why.contains("waiting"),
+        "{told}"
+    );
+    assert!(told.next.join("; ").contains("radio unlock"), "{told}");
+    // With the radio on there is no lock to tell of.
+    let bench = Bench::new(Options::default()).climb();
+    assert_eq!(bench.ladder.explained_by_lock(late()), late());
 }
