@@ -2,12 +2,9 @@
 //! carry packets in another way, which are named and not driven.
 
 use super::dialled::is_huawei_ncm;
-use super::{MbimFunction, NcmFunction, interrupt_in, mbim, ncm, serial::serial_pair};
+use super::serial::{QMI_VENDORS, serial_pair};
+use super::{MbimFunction, NcmFunction, interrupt_in, mbim, ncm};
 use crate::descriptors::{AlternateSetting, ClassTriple, Descriptors};
-
-/// Vendor ids of makers whose QMI function is a vendor-specific interface without a code of its own
-/// (Linux `qmi_wwan.c`): Sierra, Quectel, Dell, HP and Qualcomm.
-const QMI_VENDORS: [u16; 5] = [0x1199, 0x2c7c, 0x413c, 0x03f0, 0x05c6];
 
 /// A network function that can be driven.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,6 +14,10 @@ use crate::descriptors::{
 /// Vendor id of Huawei, whose older modems number their ports from 1.
 const HUAWEI: u16 = 0x12d1;
 
+/// Vendor ids of makers whose QMI function is a vendor-specific interface without a code of its own
+/// (Linux `qmi_wwan.c`): Sierra, Quectel, Dell, HP and Qualcomm.
+pub(super) const QMI_VENDORS: [u16; 5] = [0x1199, 0x2c7c, 0x413c, 0x03f0, 0x05c6];
+
 /// A serial function: a vendor-specific interface, or a CDC ACM function (PSTN 1.2, 3.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SerialFunction {
@@ -273,6 +277,10 @@ fn purpose(
         (0x00, 0x00) if has_interrupt => (Other, Likely),
         (0xff, 0xff) if !has_interrupt && beside(ClassTriple(0xff, 0x00, 0x00)) => {
             (Diagnostics, Never)
+        }
+        // With one it is QMI, where there are ports besides.
+        (0xff, 0xff) if QMI_VENDORS.contains(&vendor) && beside(ClassTriple(0xff, 0x00, 0x00)) => {
+            (Foreign, Never)
         }
         _ => (Other, Possible),
     }

@@ -339,6 +339,27 @@ fn the_at_ports_of_reported_modems_are_candidates() {
     }
 }
 
+/// The composition of a Sierra EM7455 with QMI: AT ports are ff/00/00, QMI is ff/ff/ff, both with an
+/// interrupt endpoint (Linux `qcserial.c` and `qmi_wwan.c`).
+#[test]
+fn qmi_beside_at_ports_is_never_tried() {
+    let (port, qmi) = (ports(1), ports(2));
+    let shapes = [
+        (ClassTriple(0xff, 0x00, 0x00), &port[..]),
+        (ClassTriple(0xff, 0xff, 0xff), &qmi[..]),
+    ];
+    for (vendor, tried) in [
+        (0x1199, &[0][..]),
+        (0x2c7c, &[0]),
+        (0x413c, &[0]),
+        (0x1bc7, &[0, 1]),
+    ] {
+        let found = at_candidates(&interfaces(vendor, &shapes), 1);
+        let found: Vec<u8> = found.iter().map(|s| s.interface).collect();
+        assert_eq!(found, tried, "{vendor:04x}");
+    }
+}
+
 #[test]
 fn an_unknown_code_is_tried_on_a_modem_only() {
     let (one, other) = (ports(1), ports(2));
