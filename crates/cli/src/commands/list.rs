@@ -15,6 +15,7 @@ use uwwan_usb::device::Backend;
 use uwwan_usb::functions::{self, DialledFunction, OtherNetwork};
 
 use super::quirks;
+use super::usb::descriptors::form::{OtherFunction, Way};
 use crate::candidates::{self, Candidate, mode};
 use crate::emulated::Wanted;
 use crate::failure::Failure;
@@ -373,17 +374,6 @@ struct Function {
     control: u8,
 }
 
-/// A network function that uwwan does not drive.
-#[derive(Debug, Serialize, JsonSchema)]
-struct OtherFunction {
-    /// Protocol of the function.
-    kind: String,
-    /// `bConfigurationValue` of its configuration.
-    configuration: u8,
-    /// `bInterfaceNumber` of its first interface.
-    interface: u8,
-}
-
 /// A network function that is dialled by AT commands.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Dialled {
@@ -395,15 +385,6 @@ struct Dialled {
     configuration: u8,
     /// `bInterfaceNumber` of its control interface.
     control: u8,
-}
-
-/// A known way to a composition with MBIM.
-#[derive(Debug, Serialize, JsonSchema)]
-struct Way {
-    /// Steps to take, for people.
-    text: String,
-    /// Source of that knowledge.
-    source: String,
 }
 
 /// Facts of the quirk table that `up` uses.
@@ -491,14 +472,7 @@ fn shown(modem: &Candidate, backend: &dyn Backend, driven_by: Option<Driven>) ->
                 control: function.control_interface(),
             })
             .collect(),
-        other_functions: others
-            .iter()
-            .map(|other| OtherFunction {
-                kind: other.name.to_string(),
-                configuration: other.configuration,
-                interface: other.interface,
-            })
-            .collect(),
+        other_functions: others.iter().map(OtherFunction::of).collect(),
         dialled: functions::dialled(&found.descriptors)
             .iter()
             .map(|way| Dialled {
@@ -508,10 +482,7 @@ fn shown(modem: &Candidate, backend: &dyn Backend, driven_by: Option<Driven>) ->
                 control: way.function.control_interface,
             })
             .collect(),
-        way_to_mbim: way_to_mbim(&found.descriptors).map(|way| Way {
-            text: way.text.to_string(),
-            source: way.source.to_string(),
-        }),
+        way_to_mbim: way_to_mbim(&found.descriptors).map(Way::of),
         kind: if modem.is_ethernet() {
             "ethernet"
         } else {

@@ -4,9 +4,12 @@ pub mod form;
 
 use std::path::PathBuf;
 
+use uwwan_modem::composition::{Way, way_to_mbim};
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::descriptors::{AlternateSetting, ClassTriple, Configuration, Descriptors};
-use uwwan_usb::functions::{self, AtLikelihood, DialledKind, NetworkFunction, SerialFunction};
+use uwwan_usb::functions::{
+    self, AtLikelihood, DialledKind, NetworkFunction, OtherNetwork, SerialFunction,
+};
 
 use super::{names, target};
 use crate::candidates::{self, mode};
@@ -249,6 +252,15 @@ fn missing(descriptors: &Descriptors) -> String {
     }
 }
 
+/// Returns the functions that carry packets in another way than MBIM and NCM of the class, and, where
+/// there are such and no MBIM function, the known way to one.
+fn other_ways(descriptors: &Descriptors) -> (Vec<OtherNetwork>, Option<Way>) {
+    let others = functions::other_networks(descriptors);
+    let wanted = !others.is_empty() && functions::mbim(descriptors).is_empty();
+    let way = wanted.then(|| way_to_mbim(descriptors)).flatten();
+    (others, way)
+}
+
 /// Describes what is found: functions, what `up` takes, ports and faults.
 fn found(descriptors: &Descriptors) -> Vec<String> {
     let all = functions::network(descriptors);
@@ -267,6 +279,14 @@ fn found(descriptors: &Descriptors) -> Vec<String> {
             mode(way.kind)
         )
     }));
+    let (others, way) = other_ways(descriptors);
+    lines.extend(others.iter().map(|other| {
+        format!(
+            "{} in configuration {}: interface {}",
+            other.name, other.configuration, other.interface
+        )
+    }));
+    lines.extend(way.map(|way| format!("way to MBIM: {} ({})", way.text, way.source)));
     for configuration in &descriptors.configurations {
         lines.extend(ports(descriptors, configuration));
     }
@@ -362,6 +382,54 @@ mod tests {
             text.contains("takes nothing: no interface has the class"),
             "{text}"
         );
+    }
+
+    /// A Quectel EC25 as it is sold: diagnostics, position data, two AT ports, QMI (Linux `option.c` and
+    /// `qmi_wwan.c`).
+    #[test]
+    fn what_up_does_not_drive_is_named_with_the_way_to_mbim() {
+        let port = |number: u8, class: [u8; 3], interrupt: bool| {
+            let [class, sub, protocol] = class;
+            let endpoints = 2 + u8::from(interrupt);
+            let mut bytes = vec![9, 4, number, 0, endpoints, class, sub, protocol, 0];
+            if interrupt {
+                bytes.extend([7, 5, 0x88 + number, 3, 16, 0, 9]);
+            }
+            bytes.extend([7, 5, 0x81 + number, 2, 0, 2, 0]);
+            bytes.extend([7, 5, 1 + number, 2, 0, 2, 0]);
+            bytes
+        };
+        let (at, any) = ([0xff, 0, 0], [0xff, 0xff, 0xff]);
+        let interfaces = [
+            port(0, any, false),
+            port(1, at, true),
+            port(2, at, true),
+            port(3, at, true),
+            port(4, any, true),
+        ]
+        .concat();
+        let length = u8::try_from(9 + interfaces.len()).unwrap();
+        let mut bytes = vec![
+            18, 1, 0, 2, 0, 0, 0, 64, 0x7c, 0x2c, 0x25, 1, 0, 1, 1, 2, 3, 1,
+        ];
+        bytes.extend([9, 2, length, 0, 5, 1, 0, 0xa0, 250]);
+        let ec25 = Descriptors::from_sysfs(&[bytes, interfaces].concat());
+        let text = found(&ec25).join("\n");
+        for part in [
+            "QMI in configuration 1: interface 4",
+            "way to MBIM: uwwan at 'AT+QCFG=\"usbnet\",2'",
+            "no AT port in configuration 1: interface 4",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+        let json = as_json(&ec25);
+        let qmi = json!([{"kind": "QMI", "configuration": 1, "interface": 4}]);
+        assert_eq!(json["other_functions"], qmi);
+        assert!(json["way_to_mbim"]["source"].is_string(), "{json}");
+        // What has MBIM needs no way to it.
+        let json = as_json(&of("hp_lt4132_03f0_a31d.bin"));
+        assert_eq!(json["other_functions"][1]["kind"], "ECM");
+        assert_eq!(json["way_to_mbim"], Value::Null);
     }
 
     #[test]

@@ -2,8 +2,11 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use uwwan_modem::composition;
 use uwwan_usb::descriptors::{Configuration, Descriptors};
-use uwwan_usb::functions::{self, AtLikelihood, DialledFunction, NetworkFunction, SerialFunction};
+use uwwan_usb::functions::{
+    self, AtLikelihood, DialledFunction, NetworkFunction, OtherNetwork, SerialFunction,
+};
 
 use crate::candidates::mode;
 use crate::commands::usb::names;
@@ -28,9 +31,13 @@ pub struct Shown {
     configurations: Vec<Configured>,
     /// Network functions.
     functions: Vec<Function>,
+    /// Network functions that carry packets in another way.
+    other_functions: Vec<OtherFunction>,
     /// Network functions that are dialled by AT commands.
     dialled: Vec<Dialled>,
-    /// Function that `up` takes; null for none.
+    /// Known way to MBIM, where a function in another way is there.
+    way_to_mbim: Option<Way>,
+    /// MBIM or NCM function that `up` takes; null where it takes none, or one that is dialled.
     taken: Option<Function>,
     /// Reason for that, for people.
     why: String,
@@ -109,6 +116,47 @@ struct Function {
     max_segment_size: u16,
 }
 
+/// A network function that is neither MBIM nor NCM of the class.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct OtherFunction {
+    /// Protocol of the function.
+    kind: &'static str,
+    /// `bConfigurationValue` of its configuration.
+    configuration: u8,
+    /// `bInterfaceNumber` of its first interface.
+    interface: u8,
+}
+
+impl OtherFunction {
+    /// Returns the form of a function.
+    pub fn of(other: &OtherNetwork) -> Self {
+        Self {
+            kind: other.name,
+            configuration: other.configuration,
+            interface: other.interface,
+        }
+    }
+}
+
+/// A known way to a composition with MBIM.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Way {
+    /// Steps to take, for people.
+    text: String,
+    /// Source of that knowledge.
+    source: &'static str,
+}
+
+impl Way {
+    /// Returns the form of a way.
+    pub fn of(way: composition::Way) -> Self {
+        Self {
+            text: way.text,
+            source: way.source,
+        }
+    }
+}
+
 /// A network function that is dialled by AT commands.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Dialled {
@@ -164,6 +212,7 @@ impl Shown {
         let at_ports = descriptors.configurations.iter();
         let serial = functions::serial(descriptors);
         let others = serial.iter().filter(|s| s.at == AtLikelihood::Never);
+        let ways = super::other_ways(descriptors);
         Self {
             id: format!("{vendor:04x}:{product:04x}"),
             vendor: format!("{vendor:04x}"),
@@ -172,6 +221,8 @@ impl Shown {
             class: descriptors.class().to_string(),
             configurations: descriptors.configurations.iter().map(configured).collect(),
             functions: all.iter().map(Function::of).collect(),
+            other_functions: ways.0.iter().map(OtherFunction::of).collect(),
+            way_to_mbim: ways.1.map(Way::of),
             dialled: functions::dialled(descriptors)
                 .iter()
                 .map(Dialled::of)
