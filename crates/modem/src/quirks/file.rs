@@ -20,6 +20,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde::Deserialize;
+use toml::Spanned;
 
 use super::table::{Origin, Quirk, built_in, built_in_ethernet};
 use crate::failure::{Failure, FailureKind};
@@ -31,8 +32,8 @@ const LONGEST_FILE: u64 = 64 * 1024;
 const MOST_FILES: usize = 64;
 /// Largest number of rows of all files together.
 const MOST_ROWS: usize = 1024;
-/// Sizes in bytes that a row may give for NTBs from the device (NCM 1.0, 6.2.7).
-const INPUT_SIZES: RangeInclusive<u32> = 2048..=1 << 20;
+/// Sizes in bytes that a row may give for NTBs (NCM 1.0, 6.2.7).
+const NTB_SIZES: RangeInclusive<u32> = 2048..=1 << 20;
 /// Longest pause that a row may ask for.
 const LONGEST_PAUSE: f64 = 600.0;
 
@@ -61,7 +62,7 @@ pub(super) fn ethernet_rows() -> &'static [Quirk] {
 #[serde(deny_unknown_fields)]
 struct Text {
     #[serde(default)]
-    modem: Vec<toml::Spanned<Row>>,
+    modem: Vec<Spanned<Row>>,
 }
 
 /// A row of a file. Its fields are those of [`Quirk`].
@@ -73,17 +74,17 @@ struct Row {
     name: Option<String>,
     via_zero: Option<bool>,
     recycle: Option<bool>,
-    settle: Option<f64>,
+    settle: Option<Spanned<f64>>,
     ndp: Option<Placement>,
     padding: Option<Padding>,
-    input_size: Option<u32>,
+    input_size: Option<Spanned<u32>>,
     ntb: Option<Format>,
-    block_size: Option<u32>,
-    max_datagrams: Option<u16>,
-    divisor: Option<u16>,
+    block_size: Option<Spanned<u32>>,
+    max_datagrams: Option<Spanned<u16>>,
+    divisor: Option<Spanned<u16>>,
     remainder: Option<u16>,
-    open_budget: Option<f64>,
-    format_pause: Option<f64>,
+    open_budget: Option<Spanned<f64>>,
+    format_pause: Option<Spanned<f64>>,
     toggle: Option<bool>,
     disconnect_suspend: Option<bool>,
     ipv6_by_plmn: Option<bool>,
@@ -93,46 +94,51 @@ struct Row {
     source: Option<String>,
 }
 
+/// Returns where a byte of the text stands: line and column, both from 1.
+fn place(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or_default();
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    (before.matches('\n').count() + 1, line.chars().count() + 1)
+}
+
 impl Row {
-    /// Returns the row as it applies to modems and to plain Ethernet functions.
-    fn quirks(self, path: &'static str, line: usize) -> Result<[Quirk; 2], String> {
-        let seconds = |name: &str, given: Option<f64>| match given {
+    /// Returns the row as it applies to modems and to plain Ethernet functions. The row stands in
+    /// `text`, and begins at `line`.
+    fn quirks(self, path: &'static str, text: &str, line: usize) -> Result<[Quirk; 2], String> {
+        let out = |name: &str, at: usize, bounds: &str| {
+            let (line, column) = place(text, at);
+            format!("line {line}, column {column}: {name} is not among {bounds}")
+        };
+        let seconds = |name: &str, given: Option<Spanned<f64>>| match given {
             None => Ok(None),
-            Some(seconds) if (0.0..=LONGEST_PAUSE).contains(&seconds) => {
-                Ok(Some(Duration::from_secs_f64(seconds)))
+            Some(given) if (0.0..=LONGEST_PAUSE).contains(given.get_ref()) => {
+                Ok(Some(Duration::from_secs_f64(given.into_inner())))
             }
-            Some(_) => Err(format!(
-                "line {line}: {name} is not among 0 to {LONGEST_PAUSE} seconds"
-            )),
+            Some(given) => {
+                let bounds = format!("0 to {LONGEST_PAUSE} seconds");
+                Err(out(name, given.span().start, &bounds))
+            }
+        };
+        let size = |name: &str, given: Option<Spanned<u32>>| match given {
+            Some(given) if !NTB_SIZES.contains(given.get_ref()) => {
+                let bounds = format!("{} to {} bytes", NTB_SIZES.start(), NTB_SIZES.end());
+                Err(out(name, given.span().start, &bounds))
+            }
+            given => Ok(given.map(Spanned::into_inner)),
+        };
+        let count = |name: &str, given: Option<Spanned<u16>>| match given {
+            Some(given) if *given.get_ref() == 0 => {
+                Err(out(name, given.span().start, "1 to 65535"))
+            }
+            given => Ok(given.map(Spanned::into_inner)),
         };
         let settle = seconds("settle", self.settle)?;
         let open_budget = seconds("open-budget", self.open_budget)?;
         let format_pause = seconds("format-pause", self.format_pause)?;
-        if let Some(size) = self.input_size
-            && !INPUT_SIZES.contains(&size)
-        {
-            return Err(format!(
-                "line {line}: input-size is not among {} to {} bytes",
-                INPUT_SIZES.start(),
-                INPUT_SIZES.end()
-            ));
-        }
-        if let Some(size) = self.block_size
-            && !(2_048..=1 << 20).contains(&size)
-        {
-            return Err(format!(
-                "line {line}: block-size is not among 2048 to {} bytes",
-                1 << 20
-            ));
-        }
-        if self.max_datagrams == Some(0) {
-            return Err(format!(
-                "line {line}: max-datagrams is not among 1 to 65535"
-            ));
-        }
-        if self.divisor == Some(0) {
-            return Err(format!("line {line}: divisor is not among 1 to 65535"));
-        }
+        let input_size = size("input-size", self.input_size)?;
+        let block_size = size("block-size", self.block_size)?;
+        let max_datagrams = count("max-datagrams", self.max_datagrams)?;
+        let divisor = count("divisor", self.divisor)?;
         // Rows are few, bounded, and kept until the program ends.
         let kept = |text: Option<String>| -> Option<&'static str> {
             text.map(|text| &*Box::leak(text.into_boxed_str()))
@@ -151,11 +157,11 @@ impl Row {
             settle: settle.unwrap_or(base.settle),
             ndp: self.ndp.unwrap_or(base.ndp),
             padding: self.padding.unwrap_or(base.padding),
-            input_size: self.input_size.or(base.input_size),
+            input_size: input_size.or(base.input_size),
             ntb: self.ntb.or(base.ntb),
-            block_size: self.block_size.or(base.block_size),
-            max_datagrams: self.max_datagrams.or(base.max_datagrams),
-            divisor: self.divisor.or(base.divisor),
+            block_size: block_size.or(base.block_size),
+            max_datagrams: max_datagrams.or(base.max_datagrams),
+            divisor: divisor.or(base.divisor),
             remainder: self.remainder.or(base.remainder),
             open_budget: open_budget.unwrap_or(base.open_budget),
             format_pause: format_pause.unwrap_or(base.format_pause),
@@ -243,15 +249,14 @@ fn read(path: &Path) -> Result<Vec<[Quirk; 2]>, Failure> {
 pub(crate) fn parse(path: &Path, text: &str) -> Result<Vec<[Quirk; 2]>, Failure> {
     let wrong = |why: &dyn std::fmt::Display| {
         wrong(path).because(why).next(
-            "its rows are [[modem]] with vendor, product and what differs; see CONTRIBUTING.md",
+            "its rows are [[modem]] with vendor, product and what differs; man uwwan-quirks tells the fields",
         )
     };
     let rows: Text = toml::from_str(text).map_err(|error| wrong(&error.to_string().trim_end()))?;
-    let place: &'static str = Box::leak(path.display().to_string().into_boxed_str());
+    let kept: &'static str = Box::leak(path.display().to_string().into_boxed_str());
     let rows = rows.modem.into_iter().map(|row| {
-        let before = text.get(..row.span().start).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
-        row.into_inner().quirks(place, line)
+        let (line, _) = place(text, row.span().start);
+        row.into_inner().quirks(kept, text, line)
     });
     rows.collect::<Result<_, _>>().map_err(|why| wrong(&why))
 }
@@ -343,21 +348,30 @@ mod tests {
             ("[[modem]]\nproduct = 1\n", "line 1, column"),
             ("modem = 3\n", "line 1, column"),
             ("[[modem]\n", "line 1, column"),
-            ("[[modem]]\nvendor = 1\nsettle = 1e9\n", "line 1: settle"),
-            ("[[modem]]\nvendor = 1\nsettle = nan\n", "line 1: settle"),
+            (
+                "[[modem]]\nvendor = 1\nsettle = 1e9\n",
+                "line 3, column 10: settle",
+            ),
+            (
+                "[[modem]]\nvendor = 1\nsettle = nan\n",
+                "line 3, column 10: settle",
+            ),
             (
                 "[[modem]]\nvendor = 1\ninput-size = 512\n",
-                "line 1: input-size",
+                "line 3, column 14: input-size",
             ),
             (
                 "[[modem]]\nvendor = 1\nblock-size = 7\n",
-                "line 1: block-size",
+                "line 3, column 14: block-size",
             ),
             (
                 "[[modem]]\nvendor = 1\nmax-datagrams = 0\n",
-                "line 1: max-datagrams",
+                "line 3, column 17: max-datagrams",
             ),
-            ("[[modem]]\nvendor = 1\ndivisor = 0\n", "line 1: divisor"),
+            (
+                "[[modem]]\nvendor = 1\ndivisor = 0\n",
+                "line 3, column 11: divisor",
+            ),
             ("[[modem]]\nvendor = 1\nntb = \"24\"\n", "line 3, column"),
         ] {
             fs::write(&path, text).unwrap();
