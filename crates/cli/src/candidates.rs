@@ -3,10 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use uwwan_modem::Selector;
 use uwwan_modem::composition::way_to_mbim;
 use uwwan_modem::options::Mode;
 use uwwan_modem::quirks::{self, Quirk};
+use uwwan_modem::{Selector, usual_mode};
 use uwwan_usb::device::{Backend, Found};
 use uwwan_usb::functions::{
     self, AtLikelihood, DialledFunction, DialledKind, MbimFunction, NcmFunction, NetworkFunction,
@@ -72,14 +72,18 @@ pub fn all(backend: &dyn Backend) -> Result<Vec<Candidate>, Failure> {
             // The vendors' default rows do not, because a keyboard of the same vendor would match.
             let known = function.is_some() || quirk.product.is_some() || is_dialled;
             let other = !functions::other_networks(&found.descriptors).is_empty();
-            (known || ethernet.is_some() || (other && way_to_mbim(&found.descriptors).is_some()))
-                .then_some(Candidate {
-                    found,
-                    quirk,
-                    function,
-                    ethernet,
-                    dialled,
-                })
+            let named = ethernet.is_some() || other && way_to_mbim(&found.descriptors).is_some();
+            let mut candidate = Candidate {
+                found,
+                quirk,
+                function,
+                ethernet,
+                dialled,
+            };
+            if let Some(mode) = usual_mode(&candidate.found.descriptors) {
+                candidate.take_mode(mode);
+            }
+            (known || named).then_some(candidate)
         })
         .collect();
     candidates.sort_by(|a, b| a.found.identity.port.cmp(&b.found.identity.port));
@@ -184,10 +188,12 @@ impl Candidate {
         match all.into_iter().nth(usize::from(number).wrapping_sub(1)) {
             Some(NetworkFunction::Mbim(mbim)) => {
                 self.ethernet = None;
+                self.dialled = None;
                 self.function = Some(mbim);
             }
             Some(NetworkFunction::Ncm(ncm)) => {
                 self.function = None;
+                self.dialled = None;
                 self.ethernet = Some(ncm);
             }
             None => {
@@ -209,16 +215,7 @@ impl Candidate {
     /// # Errors
     /// [`FailureKind::Usage`] when it has no such way.
     pub fn choose_mode(mut self, mode: Mode) -> Result<Self, Failure> {
-        let descriptors = &self.found.descriptors;
-        let mut dialled = functions::dialled(descriptors).into_iter();
-        (self.function, self.dialled) = match mode {
-            Mode::Mbim => (functions::mbim(descriptors).into_iter().next(), None),
-            Mode::Ncm => (None, dialled.find(|one| one.kind != DialledKind::Ecm)),
-            Mode::Ecm => (None, dialled.find(|one| one.kind == DialledKind::Ecm)),
-        };
-        self.ethernet = None;
-        let identity = &self.found.identity;
-        self.quirk = quirks::find(identity.vendor, identity.product);
+        self.take_mode(mode);
         if self.function.is_none() && self.dialled.is_none() {
             let mut failure =
                 Failure::new(FailureKind::Usage, format!("it has no way that is {mode}"))
@@ -230,6 +227,20 @@ impl Candidate {
             return Err(failure);
         }
         Ok(self)
+    }
+
+    /// Takes the function by which the device carries packets in a way, or none.
+    fn take_mode(&mut self, mode: Mode) {
+        let descriptors = &self.found.descriptors;
+        let mut dialled = functions::dialled(descriptors).into_iter();
+        (self.function, self.dialled) = match mode {
+            Mode::Mbim => (functions::mbim(descriptors).into_iter().next(), None),
+            Mode::Ncm => (None, dialled.find(|one| one.kind != DialledKind::Ecm)),
+            Mode::Ecm => (None, dialled.find(|one| one.kind == DialledKind::Ecm)),
+        };
+        self.ethernet = None;
+        let identity = &self.found.identity;
+        self.quirk = quirks::find(identity.vendor, identity.product);
     }
 
     /// Returns whether `up` would drive the device as a plain network device.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use uwwan_emulator::rules::MOST_RULES;
 use uwwan_emulator::rules::file::{Content, LONGEST, parse};
 use uwwan_emulator::{Controls, Emulator, FarSide, KnobError, Knobs, Setup};
-use uwwan_modem::Selector;
+use uwwan_modem::{Selector, usual_mode};
 use uwwan_usb::device::{Backend, Device, Found};
 use uwwan_usb::functions;
 
@@ -228,10 +228,12 @@ impl Wanted {
         }
     }
 
-    /// Returns whether it is a plain network device.
+    /// Returns whether it is a plain network device where no mode is chosen.
     pub fn is_ethernet(&self) -> bool {
         self.setup.descriptors.as_ref().is_some_and(|descriptors| {
-            functions::mbim(descriptors).is_empty() && !functions::ncm(descriptors).is_empty()
+            functions::mbim(descriptors).is_empty()
+                && !functions::ncm(descriptors).is_empty()
+                && usual_mode(descriptors).is_none()
         })
     }
 

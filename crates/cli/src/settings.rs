@@ -86,7 +86,7 @@ choices! {
         #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true, help_heading = "Modem")]
         pub persist: Option<bool>,
         /// How the modem carries packets: mbim; ncm or ecm, dialled by AT commands, on modems of Huawei and
-        /// others that have them [default: mbim where there is one]
+        /// others that have them [default: what a quirk row says, else mbim where there is one]
         #[arg(long, value_name = "MODE", value_parser = words(Mode::VALUES), conflicts_with = "function", help_heading = "Modem")]
         pub mode: Option<Mode>,
         /// Which of several network functions of the device, as uwwan list numbers them [default: 1]

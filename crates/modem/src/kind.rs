@@ -105,26 +105,27 @@ impl Choice {
     }
 }
 
+/// Returns the way in which a device carries packets by its row of the quirk table, if the row names one
+/// and the device has it.
+#[must_use]
+pub fn usual_mode(descriptors: &Descriptors) -> Option<Mode> {
+    let row = quirks::find(descriptors.vendor(), descriptors.product());
+    row.mode
+        .filter(|mode| Function::by_mode(descriptors, *mode).is_some())
+}
+
 impl Function {
-    /// Returns the function to drive a device by: the one of the chosen number or mode, or the first,
-    /// which is an MBIM function where there is one. A plain Ethernet function is returned only where that
-    /// is acceptable, and a dialled one without being chosen only where nothing else is there and its
-    /// class says that it is a modem's.
+    /// Returns the function to drive a device by: the one of the chosen number or mode, the one of the
+    /// [usual mode](usual_mode), or the first, which is an MBIM function where there is one. A plain
+    /// Ethernet function is returned only where that is acceptable, and a dialled one without being
+    /// chosen only where nothing else is there and its class says that it is a modem's.
     pub(crate) fn of(descriptors: &Descriptors, choice: Choice) -> Option<Self> {
-        if let Some(mode) = choice.mode {
-            let dialled = || functions::dialled(descriptors).into_iter();
-            return match mode {
-                Mode::Mbim => functions::mbim(descriptors)
-                    .into_iter()
-                    .next()
-                    .map(Into::into),
-                Mode::Ncm => dialled()
-                    .find(|found| found.kind != DialledKind::Ecm)
-                    .map(Into::into),
-                Mode::Ecm => dialled()
-                    .find(|found| found.kind == DialledKind::Ecm)
-                    .map(Into::into),
-            };
+        let usual = || match choice.number {
+            Some(_) => None,
+            None => usual_mode(descriptors),
+        };
+        if let Some(mode) = choice.mode.or_else(usual) {
+            return Self::by_mode(descriptors, mode);
         }
         let index = choice
             .number
@@ -136,6 +137,23 @@ impl Function {
             None => functions::dialled(descriptors)
                 .into_iter()
                 .find(|found| found.kind == DialledKind::HuaweiNcm)
+                .map(Into::into),
+        }
+    }
+
+    /// Returns the first function by which a device carries packets in a way.
+    fn by_mode(descriptors: &Descriptors, mode: Mode) -> Option<Self> {
+        let dialled = || functions::dialled(descriptors).into_iter();
+        match mode {
+            Mode::Mbim => functions::mbim(descriptors)
+                .into_iter()
+                .next()
+                .map(Into::into),
+            Mode::Ncm => dialled()
+                .find(|found| found.kind != DialledKind::Ecm)
+                .map(Into::into),
+            Mode::Ecm => dialled()
+                .find(|found| found.kind == DialledKind::Ecm)
                 .map(Into::into),
         }
     }

@@ -106,6 +106,7 @@ mod words;
 pub use event::Event;
 pub use failure::{Code, Failure, FailureKind, Place, Rung};
 pub use host::{HostConfig, HostControl, HostData, HostEnd, HostProvider};
+pub use kind::usual_mode;
 pub use modem::{Handle, Modem};
 pub use options::Options;
 pub use selector::Selector;

@@ -71,8 +71,9 @@ pub struct Options {
     /// Number of the network function to drive, from 1, in the order of
     /// [`network`](uwwan_usb::functions::network). `None` is the first.
     pub function: Option<u8>,
-    /// Way in which the modem carries packets. `None` is MBIM where the device has it, else a plain
-    /// network device that was selected, else a function that is dialled by AT commands.
+    /// Way in which the modem carries packets. `None` is what the modem's row of the quirk table names, if
+    /// the device has it; else MBIM where the device has that, else a plain network device that was
+    /// selected, else a function that is dialled by AT commands.
     pub mode: Option<Mode>,
     /// Whether the kernel's drivers have the device again after a clean end, if they had it at the
     /// start: in the configuration that was active then.

@@ -8,14 +8,15 @@ use uwwan_modem::client::StatusClient;
 use uwwan_modem::composition::way_to_mbim;
 use uwwan_modem::event::BoundDriver;
 use uwwan_modem::heal::memory::Entry;
-use uwwan_modem::options::{FccUnlock, Padding, Placement};
+use uwwan_modem::options::{FccUnlock, Mode, Padding, Placement};
 use uwwan_modem::quirks::Quirk;
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::device::Backend;
-use uwwan_usb::functions::{self, DialledFunction, OtherNetwork};
+use uwwan_usb::functions;
 
 use super::quirks;
 use super::usb::descriptors::form::{OtherFunction, Way};
+use super::usb::descriptors::is_among;
 use crate::candidates::{self, Candidate, mode};
 use crate::emulated::Wanted;
 use crate::failure::Failure;
@@ -153,15 +154,6 @@ fn learnt(modem: &Candidate) -> Option<Entry> {
     file.content
         .latest(identity.vendor, identity.product)
         .cloned()
-}
-
-/// Returns whether a function is one of those that are dialled.
-fn is_among(other: &OtherNetwork, dialled: &[DialledFunction]) -> bool {
-    let place = (other.configuration, other.interface);
-    dialled.iter().any(|way| {
-        let function = &way.function;
-        (function.configuration, function.control_interface) == place
-    })
 }
 
 fn describe(modem: &Candidate, backend: &dyn Backend, driven: Option<&Driven>) -> Vec<String> {
@@ -404,6 +396,8 @@ struct Quirks {
     source: &'static str,
     /// `bInterfaceNumber` of the AT port.
     at_port: Option<u8>,
+    /// Way in which the modem carries packets where none is chosen.
+    mode: Option<Mode>,
     /// Way by which the FCC lock is lifted, if the modem may have one.
     fcc_unlock: Option<FccUnlock>,
     /// Whether the configuration is entered from configuration 0.
@@ -429,6 +423,7 @@ impl Quirks {
             from: quirk.origin.to_string(),
             source: quirk.source,
             at_port: quirk.at_port,
+            mode: quirk.mode,
             fcc_unlock: quirk.fcc_unlock,
             via_zero: quirk.via_zero,
             settle_seconds: quirk.settle.as_secs_f64(),

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use uwwan_modem::Selector;
 use uwwan_modem::heal::memory::{Entry, LayoutMemory};
-use uwwan_modem::options::{Format, Padding, Placement};
+use uwwan_modem::options::{Format, Mode, Padding, Placement};
 use uwwan_modem::quirks::{Quirk, all};
 use uwwan_modem::state_file::StateFile;
 use uwwan_usb::backend::BackendKind;
@@ -165,6 +165,11 @@ pub(super) fn words(quirk: &Quirk) -> Vec<String> {
     if quirk.disconnect_suspend {
         words.push("re-enumerates after suspend".to_owned());
     }
+    if let Some(mode) = quirk.mode {
+        words.push(format!(
+            "carries packets by {mode}, unless --mode says another way"
+        ));
+    }
     if let Some(interface) = quirk.at_port {
         words.push(format!("AT port at interface {interface}"));
     }
@@ -209,6 +214,8 @@ struct Row {
     divisor: Option<u16>,
     /// Remainder of the offset of datagrams; null for what the device announces.
     remainder: Option<u16>,
+    /// Way in which it carries packets where none is chosen; null where the row names none.
+    mode: Option<Mode>,
     /// Place of the row.
     origin: String,
     /// Source of what the row says.
@@ -228,6 +235,7 @@ impl Row {
             max_datagrams: quirk.max_datagrams,
             divisor: quirk.divisor,
             remainder: quirk.remainder,
+            mode: quirk.mode,
             origin: quirk.origin.to_string(),
             source: quirk.source,
         }

@@ -69,3 +69,34 @@ fn what_a_modem_lacks_is_said() {
         .collect();
     assert_eq!(ways, [("huawei-ncm", Some(1)), ("ecm", Some(2))]);
 }
+
+/// Each way of the emulated modem in turn is the one that its row of a quirk file names.
+#[test]
+fn a_quirk_row_names_the_way() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("uwwan/quirks.d");
+    std::fs::create_dir_all(&folder).unwrap();
+    let row =
+        |mode: &str| format!("[[modem]]\nvendor = 0x03f0\nproduct = 0xa31d\nmode = \"{mode}\"\n");
+    let ask = |arguments: &[&str]| {
+        let output = uwwan(arguments)
+            .arg("--json")
+            .env("XDG_CONFIG_HOME", home.path())
+            .output()
+            .unwrap();
+        forms::json(&forms::command_of(arguments), succeeds(&output))
+    };
+    for (mode, configuration, hardware) in [
+        ("ncm", 1, "ME906s-158"),
+        ("ecm", 2, "ME906s-158"),
+        ("mbim", 3, "ML1ME906SM"),
+    ] {
+        std::fs::write(folder.join("a.toml"), row(mode)).unwrap();
+        let list = ask(&["list", "--emulator"]);
+        assert_eq!(list[0]["quirks"]["mode"], mode);
+        assert_eq!(list[0]["configuration"]["wanted"], configuration, "{mode}");
+        // The answer is MBIM's or that of AT+CGMM.
+        let info = ask(&["info", "--device", "emulator"]);
+        assert_eq!(info["hardware"], hardware, "{mode}: {info}");
+    }
+}

@@ -24,7 +24,7 @@ use toml::Spanned;
 
 use super::table::{Origin, Quirk, built_in, built_in_ethernet};
 use crate::failure::{Failure, FailureKind};
-use crate::options::{FccUnlock, Format, Padding, Placement};
+use crate::options::{FccUnlock, Format, Mode, Padding, Placement};
 
 /// Size of the longest file that is read, in bytes.
 const LONGEST_FILE: u64 = 64 * 1024;
@@ -90,6 +90,7 @@ struct Row {
     ipv6_by_plmn: Option<bool>,
     fcc_unlock: Option<FccUnlock>,
     at_port: Option<u8>,
+    mode: Option<Mode>,
     story: Option<String>,
     source: Option<String>,
 }
@@ -170,6 +171,7 @@ impl Row {
             ipv6_by_plmn: self.ipv6_by_plmn.unwrap_or(base.ipv6_by_plmn),
             fcc_unlock: self.fcc_unlock.or(base.fcc_unlock),
             at_port: self.at_port.or(base.at_port),
+            mode: self.mode.or(base.mode),
             story: story.unwrap_or(base.story),
             source: source.unwrap_or(base.source),
             origin: Origin::File { path, line },
@@ -280,7 +282,7 @@ mod tests {
         let path = folder.join("a.toml");
         let text = "# of the lab\n\n[[modem]]\nvendor = 0x2c7c\nproduct = 0x0801\nname = \"ours\"\n\
                     ndp = \"end\"\nsettle = 2.5\nat-port = 3\ninput-size = 16384\n\
-                    ntb = \"32\"\nblock-size = 4096\nmax-datagrams = 7\n\n[[modem]]\nvendor = 0xdead\n";
+                    ntb = \"32\"\nblock-size = 4096\nmax-datagrams = 7\nmode = \"ncm\"\n\n[[modem]]\nvendor = 0xdead\n";
         fs::write(&path, text).unwrap();
         let rows = read(&path).unwrap();
         let [[ours, _], [other, _]] = rows[..] else {
@@ -295,6 +297,7 @@ mod tests {
         assert_eq!((ours.at_port, ours.input_size), (Some(3), Some(16_384)));
         assert_eq!(ours.ntb, Some(Format::Ntb32));
         assert_eq!((ours.block_size, ours.max_datagrams), (Some(4096), Some(7)));
+        assert_eq!((ours.mode, other.mode), (Some(Mode::Ncm), None));
         // The rest is the built-in row's.
         assert_eq!(
             (ours.fcc_unlock, ours.source),
@@ -373,6 +376,7 @@ mod tests {
                 "line 3, column 11: divisor",
             ),
             ("[[modem]]\nvendor = 1\nntb = \"24\"\n", "line 3, column"),
+            ("[[modem]]\nvendor = 1\nmode = \"qmi\"\n", "line 3, column"),
         ] {
             fs::write(&path, text).unwrap();
             let failure = read(&path).unwrap_err();

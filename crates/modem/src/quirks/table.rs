@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::options::{FccUnlock, Format, Padding, Placement};
+use crate::options::{FccUnlock, Format, Mode, Padding, Placement};
 
 /// Row of the quirk table: the facts known of a modem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +57,9 @@ pub struct Quirk {
     pub fcc_unlock: Option<FccUnlock>,
     /// `bInterfaceNumber` of the interface that answers AT commands; it is tried first.
     pub at_port: Option<u8>,
+    /// Way in which the modem carries packets where the user chooses none. It counts where the device has
+    /// that way.
+    pub mode: Option<Mode>,
     /// Difficulty that users run into with the modem.
     pub story: &'static str,
     /// Source of what the row says.
@@ -113,6 +116,7 @@ pub const DEFAULT: Quirk = Quirk {
     ipv6_by_plmn: false,
     fcc_unlock: None,
     at_port: None,
+    mode: None,
     origin: Origin::BuiltIn,
     story: "",
     source: "NCM 1.0, MBIM 1.0; Linux cdc_mbim.c default entry (zero-length packets)",

@@ -5,10 +5,11 @@ pub mod form;
 use std::path::PathBuf;
 
 use uwwan_modem::composition::{Way, way_to_mbim};
+use uwwan_modem::usual_mode;
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::descriptors::{AlternateSetting, ClassTriple, Configuration, Descriptors};
 use uwwan_usb::functions::{
-    self, AtLikelihood, DialledKind, NetworkFunction, OtherNetwork, SerialFunction,
+    self, AtLikelihood, DialledFunction, DialledKind, NetworkFunction, OtherNetwork, SerialFunction,
 };
 
 use super::{names, target};
@@ -190,6 +191,11 @@ fn why(descriptors: &Descriptors) -> String {
 
 /// Says which function `up` takes, and why.
 fn taken(descriptors: &Descriptors, all: &[NetworkFunction]) -> String {
+    if let Some(usual) = usual_mode(descriptors) {
+        return format!(
+            "uwwan up takes the way that is {usual}: its row of the quirk table says so"
+        );
+    }
     match all {
         [NetworkFunction::Mbim(first), others @ ..] => {
             let why = match others.len() {
@@ -252,6 +258,15 @@ fn missing(descriptors: &Descriptors) -> String {
     }
 }
 
+/// Returns whether a function is one of those that are dialled.
+pub fn is_among(other: &OtherNetwork, dialled: &[DialledFunction]) -> bool {
+    let place = (other.configuration, other.interface);
+    dialled.iter().any(|way| {
+        let function = &way.function;
+        (function.configuration, function.control_interface) == place
+    })
+}
+
 /// Returns the functions that carry packets in another way than MBIM and NCM of the class, and, where
 /// there are such and no MBIM function, the known way to one.
 fn other_ways(descriptors: &Descriptors) -> (Vec<OtherNetwork>, Option<Way>) {
@@ -280,7 +295,9 @@ fn found(descriptors: &Descriptors) -> Vec<String> {
         )
     }));
     let (others, way) = other_ways(descriptors);
-    lines.extend(others.iter().map(|other| {
+    let dialled = functions::dialled(descriptors);
+    let others = others.iter().filter(|other| !is_among(other, &dialled));
+    lines.extend(others.map(|other| {
         format!(
             "{} in configuration {}: interface {}",
             other.name, other.configuration, other.interface

@@ -2,7 +2,8 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use uwwan_modem::composition;
+use uwwan_modem::options::Mode;
+use uwwan_modem::{composition, usual_mode};
 use uwwan_usb::descriptors::{Configuration, Descriptors};
 use uwwan_usb::functions::{
     self, AtLikelihood, DialledFunction, NetworkFunction, OtherNetwork, SerialFunction,
@@ -213,6 +214,7 @@ impl Shown {
         let serial = functions::serial(descriptors);
         let others = serial.iter().filter(|s| s.at == AtLikelihood::Never);
         let ways = super::other_ways(descriptors);
+        let of_the_class = usual_mode(descriptors).is_none_or(|mode| mode == Mode::Mbim);
         Self {
             id: format!("{vendor:04x}:{product:04x}"),
             vendor: format!("{vendor:04x}"),
@@ -227,7 +229,7 @@ impl Shown {
                 .iter()
                 .map(Dialled::of)
                 .collect(),
-            taken: all.first().map(Function::of),
+            taken: all.first().filter(|_| of_the_class).map(Function::of),
             why,
             at_ports: at_ports
                 .flat_map(|c| functions::at_candidates(descriptors, c.value))
