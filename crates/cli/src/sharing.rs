@@ -103,7 +103,6 @@ pub fn open(
         aliases: vec![directory.socket()],
         rules: Config {
             guard: guards(settings),
-            held: held(handle),
             ..Config::default()
         },
     };
@@ -127,11 +126,6 @@ pub fn open(
 /// force.
 pub fn guards(settings: &Settings) -> bool {
     settings.proxy_guard.unwrap_or_default() == Guard::On
-}
-
-/// Returns the MBIM session ids of the driver's data sessions.
-pub fn held(handle: &Handle) -> Vec<u32> {
-    handle.sessions().into_iter().map(u32::from).collect()
 }
 
 /// Returns a command for each entrance, which shows how to use it.

@@ -9,6 +9,7 @@
 
 mod device;
 mod dialled;
+mod elsewhere;
 mod ending;
 mod found;
 mod heal;
@@ -54,6 +55,7 @@ use crate::state_file::StateFile;
 use crate::supervisor::{Supervisor, Verdict};
 
 pub(crate) use device::{ethernet_acceptable, look};
+use elsewhere::Elsewhere;
 use healing::Healing;
 use held::HeldSession;
 use overhearing::Overhearing;
@@ -61,8 +63,16 @@ use overhearing::Overhearing;
 /// Origin of a command, which gets the answer.
 enum Asker {
     Ladder(Ask),
-    Session { id: u8, ask: SessionAsk },
-    Program { asker: u64, ticket: Ticket },
+    Session {
+        id: u8,
+        ask: SessionAsk,
+    },
+    Program {
+        asker: u64,
+        ticket: Ticket,
+        /// MBIM session id that the command may activate.
+        connects: Option<u32>,
+    },
 }
 
 /// Rung that is being climbed.
@@ -115,6 +125,8 @@ pub(crate) struct Control {
     overhearing: Overhearing,
     /// Data sessions, session 0 first, those of other programs last.
     sessions: Vec<HeldSession>,
+    /// Data sessions of programs that have activated them by commands of their own.
+    elsewhere: Elsewhere,
     healing: Healing,
     finished: Option<Result<(), Failure>>,
 }
@@ -168,6 +180,7 @@ impl Control {
             as_found: None,
             control_session: ControlSession::new(uwwan_mbim::session::Config::default()),
             asked: HashMap::new(),
+            elsewhere: Elsewhere::default(),
             askers: Askers::default(),
             control_buffer: Vec::new(),
             busy: false,
@@ -533,12 +546,20 @@ impl Control {
                 ticket,
                 command,
                 timeout,
-            } => match start(&mut self.control_session, command, timeout) {
-                Ok(id) => {
-                    self.asked.insert(id, Asker::Program { asker, ticket });
+            } => {
+                let connects = elsewhere::connects(&command);
+                match start(&mut self.control_session, command, timeout) {
+                    Ok(id) => {
+                        let program = Asker::Program {
+                            asker,
+                            ticket,
+                            connects,
+                        };
+                        self.asked.insert(id, program);
+                    }
+                    Err(error) => self.askers.answer(asker, ticket, Err(error)),
                 }
-                Err(error) => self.askers.answer(asker, ticket, Err(error)),
-            },
+            }
             Request::Withdraw(ticket) => self.withdraw(asker, ticket),
         }
     }

@@ -143,7 +143,13 @@ impl Default for Proxy {
         let (outbox, inbox) = unbounded();
         let asker = Asker::attached(outbox, None);
         let ours = Box::new(|path: &str| path == PATH);
-        let multiplexer = Multiplexer::new(Config::default(), ours, asker, Arc::default());
+        let multiplexer = Multiplexer::new(
+            Config::default(),
+            ours,
+            Box::new(|| vec![0]),
+            asker,
+            Arc::default(),
+        );
         Self {
             served: Served::new(Box::new(multiplexer)),
             inbox,

@@ -607,7 +607,6 @@ fn share_at(
     let options = AtOptions {
         socket: Some(directory.at_socket()),
         terminal: Some(terminal.clone()),
-        held: sharing::held(handle),
         guard: sharing::guards(settings),
     };
     match builder.at(port, &options) {

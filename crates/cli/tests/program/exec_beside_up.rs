@@ -10,6 +10,10 @@ use std::process::{Child, ChildStdout, Output, Stdio};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use uwwan_mbim::services::basic_connect::{ActivationCommand, CONNECT, ConnectSet, context_type};
+use uwwan_mbim::session::Command;
+use uwwan_mbim::status::Status;
+use uwwan_modem::client::Client;
 
 use crate::forms;
 use crate::running::{PATIENCE, Up, succeeds, text};
@@ -109,6 +113,43 @@ fn several_programs_have_a_session_each_and_one_that_vanishes_leaves_nothing() {
     one.child.kill().unwrap();
     one.child.wait().unwrap();
     up.until("the end of the other", alone);
+}
+
+#[test]
+fn a_program_and_a_client_of_the_proxy_keep_each_their_session() {
+    let up = Up::online(&[]);
+    let folder = up.base.path().join("emulator");
+    let mut client = Client::through(&folder.join("mbim")).unwrap();
+    let mut connect = |session_id, activation_command| {
+        let content = ConnectSet {
+            session_id,
+            activation_command,
+            access_string: "another".into(),
+            context_type: context_type::INTERNET,
+            ..ConnectSet::default()
+        };
+        let answer = client.command(Command::set(CONNECT, &content), PATIENCE);
+        answer.unwrap().status
+    };
+    assert_eq!(connect(7, ActivationCommand::ACTIVATE), Status::NONE);
+    let started = start(&up, "exec sleep 600");
+    let status = up.until("its session", |status| {
+        status["sessions"][0]["online"] == true
+    });
+    assert_eq!(status["sessions"][0]["session"], 6, "{status:#}");
+    let refused = Status::OPERATION_NOT_ALLOWED;
+    assert_eq!(connect(6, ActivationCommand::DEACTIVATE), refused);
+    assert_eq!(connect(6, ActivationCommand::ACTIVATE), refused);
+    let status = up.status();
+    assert_eq!(status["sessions"][0]["online"], true, "{status:#}");
+    drop(started);
+    up.until("the end of its session", alone);
+    // The other's is as it was, and an id that nobody has any more is there for the next.
+    assert_eq!(connect(7, ActivationCommand::DEACTIVATE), Status::NONE);
+    let _started = start(&up, "exec sleep 600");
+    up.until("a session with the id", |status| {
+        status["sessions"][0]["session"] == 7 && status["sessions"][0]["online"] == true
+    });
 }
 
 #[test]

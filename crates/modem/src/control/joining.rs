@@ -36,7 +36,12 @@ impl Control {
         let most = if told == 0 { USUAL } else { told };
         let taken = |id: u8| {
             let mut sessions = self.sessions.iter();
+            let mut asked = self.asked.values();
             sessions.any(|session| session.machine.id() == id)
+                || self.elsewhere.has(id)
+                || asked.any(|asker| {
+                    matches!(asker, Asker::Program { connects: Some(of), .. } if *of == u32::from(id))
+                })
         };
         // People and their programs count from below.
         let last = u8::try_from(most.saturating_sub(1)).unwrap_or(u8::MAX);

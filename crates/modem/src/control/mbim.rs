@@ -10,7 +10,7 @@ use uwwan_mbim::session::{
 };
 use uwwan_mbim::status::Status;
 
-use super::{Asker, Control};
+use super::{Asker, Control, Elsewhere};
 use crate::askers::Ticket;
 use crate::dialled;
 use crate::failure::Rung;
@@ -42,13 +42,14 @@ impl Control {
         });
         self.control_buffer = vec![0; size];
         self.drop_all_askers();
+        self.elsewhere = Elsewhere::default();
         self.control_session.open(Instant::now());
     }
 
     pub(super) fn drop_all_askers(&mut self) {
         for (_, asker) in self.asked.drain() {
             match asker {
-                Asker::Program { asker, ticket } => {
+                Asker::Program { asker, ticket, .. } => {
                     self.askers.answer(asker, ticket, Err(CommandError::Closed));
                 }
                 Asker::Ladder(_) | Asker::Session { .. } => {}
@@ -61,7 +62,9 @@ impl Control {
     /// Cancels a command that its asker has withdrawn.
     pub(super) fn withdraw(&mut self, by: u64, withdrawn: Ticket) {
         let id = self.asked.iter().find_map(|(id, asker)| match asker {
-            Asker::Program { asker, ticket } if (*asker, *ticket) == (by, withdrawn) => Some(*id),
+            Asker::Program { asker, ticket, .. } if (*asker, *ticket) == (by, withdrawn) => {
+                Some(*id)
+            }
             _ => None,
         });
         if let Some(id) = id {
@@ -97,8 +100,20 @@ impl Control {
         }
     }
 
+    /// Learns from what the modem says which data sessions other programs have activated.
+    fn hear_of_sessions(&mut self, id: CidId, info: &[u8]) {
+        let sessions = &self.sessions;
+        let ours = |id: u8| sessions.iter().any(|session| session.machine.id() == id);
+        self.elsewhere.heard(id, info, ours);
+    }
+
     /// Hands the answer of a transaction to whoever asked.
     fn answered(&mut self, id: TransactionId, result: Result<Response, CommandError>) {
+        if let Ok(response) = &result
+            && response.status.is_success()
+        {
+            self.hear_of_sessions(response.id, &response.info);
+        }
         match &result {
             Ok(response) => tracing::trace!(
                 "transaction {}: {} answered {}, {} bytes",
@@ -110,7 +125,7 @@ impl Control {
             Err(error) => tracing::trace!("transaction {}: {error}", id.0),
         }
         match self.asked.remove(&id) {
-            Some(Asker::Program { asker, ticket }) => {
+            Some(Asker::Program { asker, ticket, .. }) => {
                 let observed = observable(&result);
                 self.askers.answer(asker, ticket, result);
                 self.observe(observed);
@@ -156,6 +171,7 @@ impl Control {
             ControlEvent::Indication { id, info } => {
                 tracing::trace!("indicated: {id}, {} bytes", info.len());
                 self.hasten(id);
+                self.hear_of_sessions(id, &info);
                 self.askers.indication(id, &info);
                 self.session_indication(id, &info);
                 self.input(Input::Indication { id, info });

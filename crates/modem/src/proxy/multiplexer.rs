@@ -13,8 +13,8 @@
 //! - **Indications** go to the clients whose list has them. The modem is sent the union of all
 //!   lists whenever it changes; each client's set is answered with the list it sent. A list that the
 //!   modem refuses is taken back, and the modem gets what it had before or the driver's own list.
-//! - **Permissions.** Each command is judged by the table of `permissions`. A PIN operation that may
-//!   not cost the last attempt waits for the answer to a query of the PIN; there is one at a time.
+//! - **Permissions.** Each command is judged by the table of `permissions`, when it comes and again
+//!   when it is its turn, because sessions may have begun meanwhile. A PIN operation that may not cost the last attempt waits for the answer to a query of the PIN; there is one at a time.
 //! - **Loss of the modem.** Every unanswered command is answered at once with FUNCTION_ERROR "not
 //!   opened", because libmbim would wait for its timeout if the socket were just closed. The socket
 //!   is closed 2 s later.
@@ -46,8 +46,6 @@ use crate::share::service::ClientId;
 /// Options of the multiplexer.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// MBIM session ids of the driver's data sessions.
-    pub held: Vec<u32>,
     /// Whether the owner's clients have to ask for what the table of permissions has them force.
     pub guard: bool,
     /// Indications that the driver itself needs, as the information buffer of the set command it
@@ -62,7 +60,6 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            held: vec![0],
             guard: true,
             driver_list: crate::ladder::subscription(),
             open_patience: Duration::from_secs(25),
@@ -104,6 +101,8 @@ pub struct Multiplexer {
     config: Config,
     /// Returns whether a path that a client names means this modem.
     ours: Box<dyn Fn(&str) -> bool + Send>,
+    /// Returns the MBIM session ids of the data sessions that the driver holds at present.
+    held: Box<dyn Fn() -> Vec<u32> + Send>,
     clients: BTreeMap<ClientId, Peer>,
     owners: BTreeMap<Ticket, Owner>,
     /// Number of commands the modem takes at a time, while the control session is open.
@@ -132,11 +131,13 @@ pub struct Multiplexer {
 
 impl Multiplexer {
     /// Returns a multiplexer without clients, for a control session that is not open. `ours`
-    /// returns whether a path that a client names means this modem. The number of clients is kept in
+    /// returns whether a path that a client names means this modem, and `held` the MBIM session ids of
+    /// the data sessions that the driver holds when it is called. The number of clients is kept in
     /// `count`.
     pub(crate) fn new(
         config: Config,
         ours: Box<dyn Fn(&str) -> bool + Send>,
+        held: Box<dyn Fn() -> Vec<u32> + Send>,
         asker: Asker,
         count: Arc<AtomicUsize>,
     ) -> Self {
@@ -144,6 +145,7 @@ impl Multiplexer {
         Self {
             config,
             ours,
+            held,
             clients: BTreeMap::new(),
             owners: BTreeMap::new(),
             modem: None,

@@ -13,7 +13,7 @@ use uwwan_mbim::status::{ProtocolError, Status};
 
 use super::subscriptions::List;
 use crate::askers::Ticket;
-use crate::permissions::{self, Caller};
+use crate::permissions::{self, Caller, Standing};
 use crate::share::service::Entrance;
 use crate::stream::Stream;
 
@@ -120,6 +120,16 @@ impl Peer {
     /// Returns the number of unanswered commands.
     pub(super) fn pending(&self) -> usize {
         self.queue.len() + self.under_way.len() + self.subscribing.len()
+    }
+
+    /// Returns what the rules on the client's commands depend on. `guard` is whether the owner has to
+    /// force what the rules have it force, and `held` are the MBIM session ids of the driver's sessions.
+    pub(super) fn standing<'a>(&self, guard: bool, held: &'a [u32]) -> Standing<'a> {
+        Standing {
+            caller: self.caller,
+            forced: !guard || self.insists,
+            held,
+        }
     }
 
     /// Returns whether a command with this transaction id is unanswered.

@@ -26,6 +26,9 @@ use crate::poll::Waker;
 
 /// Largest number of clients at a time, of either kind.
 const MOST_CLIENTS: usize = 32;
+/// MBIM session ids that the rules on AT commands look at, of which it matters that there are any: the
+/// driver always has session 0.
+const HELD: &[u32] = &[0];
 /// Number of messages of the port's thread that may wait before unsolicited result codes are
 /// dropped.
 const MOST_NEWS: usize = 1024;
@@ -37,8 +40,6 @@ pub struct AtOptions {
     pub socket: Option<PathBuf>,
     /// Path of the symbolic link to a terminal.
     pub terminal: Option<PathBuf>,
-    /// MBIM session ids of the driver's data sessions.
-    pub held: Vec<u32>,
     /// Whether the owner's clients have to ask for what the table of permissions has them force.
     pub guard: bool,
 }
@@ -48,7 +49,6 @@ impl Default for AtOptions {
         Self {
             socket: None,
             terminal: None,
-            held: vec![0],
             guard: true,
         }
     }
@@ -74,7 +74,6 @@ impl Builder {
         let (terminals, socket) = (terminals.transpose()?, socket.transpose()?);
         let service = At {
             owners: self.policy().who(Caller::Owner),
-            held: options.held.clone(),
             guard: options.guard,
             ..At::new(port, self.waker())
         };
@@ -116,7 +115,6 @@ struct At {
     port: AtPort,
     /// The users who may send what others may not, in words.
     owners: String,
-    held: Vec<u32>,
     guard: bool,
     sender: Sender<News>,
     news: Receiver<News>,
@@ -141,7 +139,6 @@ impl At {
         Self {
             port,
             owners: String::new(),
-            held: Vec::new(),
             guard: true,
             sender,
             news,
@@ -170,7 +167,7 @@ impl At {
             let standing = Standing {
                 caller: client.caller,
                 forced: force || !self.guard,
-                held: &self.held,
+                held: HELD,
             };
             let decision = match permissions::spoils(&command) {
                 // The port itself refuses it, whoever asks.

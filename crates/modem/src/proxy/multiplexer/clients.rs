@@ -16,7 +16,7 @@ use uwwan_mbim::status::{ProtocolError, Status};
 
 use super::{Multiplexer, Owner, Subscription};
 use crate::askers::{Request, Ticket};
-use crate::permissions::{self, Caller, Decision, Order, Standing};
+use crate::permissions::{self, Caller, Decision, Order};
 use crate::proxy::INSIST;
 use crate::proxy::peer::{Peer, Queued};
 use crate::proxy::subscriptions::List;
@@ -279,11 +279,8 @@ impl Multiplexer {
         if peer.is_pending(transaction) {
             return peer.refuse(now, transaction, ProtocolError::DUPLICATED_TID);
         }
-        let standing = Standing {
-            caller: peer.caller,
-            forced: !self.config.guard || peer.insists,
-            held: &self.config.held,
-        };
+        let held = (self.held)();
+        let standing = peer.standing(self.config.guard, &held);
         let mut command = command;
         let then = match permissions::judge_mbim(&standing, &mut command) {
             Decision::Allow => None,
@@ -346,9 +343,21 @@ impl Multiplexer {
             let Some(peer) = self.clients.get_mut(&client) else {
                 return;
             };
-            let Some(queued) = peer.queue.pop_front() else {
+            let Some(mut queued) = peer.queue.pop_front() else {
                 return;
             };
+            // The session it would end may have begun while it waited.
+            let held = (self.held)();
+            let standing = peer.standing(self.config.guard, &held);
+            if let Decision::Refuse(effect) =
+                permissions::judge_mbim(&standing, &mut queued.command)
+            {
+                tracing::info!("a client's {} is refused: {effect}", queued.command.id);
+                let status = Status::OPERATION_NOT_ALLOWED;
+                peer.done(now, queued.transaction, &queued.command, status, Vec::new());
+                self.advance(now, client);
+                continue;
+            }
             peer.under_way.push((ticket, queued.transaction));
             let owner = Owner::Client {
                 client,

@@ -1,8 +1,8 @@
 //! Test bench: a multiplexer with a clock of its own, clients that send whole messages, and a modem
 //! whose answers the test gives.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, unbounded};
@@ -25,6 +25,8 @@ pub const PATH: &str = "/run/uwwan/1-4/mbim";
 pub struct Bench {
     pub mux: Multiplexer,
     count: Arc<AtomicUsize>,
+    /// MBIM session ids of the data sessions that the driver holds.
+    pub held: Arc<Mutex<Vec<u32>>>,
     /// Inbox in the place of the control thread's.
     inbox: Receiver<Message>,
     pub now: Instant,
@@ -40,9 +42,15 @@ impl Bench {
         let (outbox, inbox) = unbounded();
         let asker = Asker::attached(outbox, None);
         let count = Arc::default();
+        let held = Arc::new(Mutex::new(vec![0]));
+        let holds = {
+            let held = Arc::clone(&held);
+            Box::new(move || held.lock().unwrap().clone())
+        };
         let ours = Box::new(move |path: &str| path == ours);
         Self {
-            mux: Multiplexer::new(config, ours, asker, Arc::clone(&count)),
+            mux: Multiplexer::new(config, ours, holds, asker, Arc::clone(&count)),
+            held,
             count,
             inbox,
             now: Instant::now(),

@@ -424,6 +424,38 @@ fn what_the_driver_holds_is_not_for_clients_to_end() {
 }
 
 #[test]
+fn a_session_that_begins_while_a_command_waits_is_not_ended_by_it() {
+    let end = |session: u32| {
+        let words = [session, 0].map(u32::to_le_bytes);
+        set(bc::CONNECT, &words.concat())
+    };
+    let mut bench = Bench::open(1);
+    let client = bench.mbimcli();
+    bench.say(client, 5, query(bc::PIN));
+    let (ticket, command) = bench.order();
+    // It waits for its turn, and the driver does not have the session yet.
+    bench.say(client, 6, end(7));
+    bench.say(client, 7, end(6));
+    bench.held.lock().unwrap().push(7);
+    bench.answer(ticket, &command, Status::NONE, b"");
+    let heard = bench.heard(client);
+    assert_eq!(heard.len(), 2);
+    assert_eq!(heard[1].transaction, 6);
+    let refused = done(bc::CONNECT, Status::OPERATION_NOT_ALLOWED, b"");
+    assert_eq!(heard[1].body, refused);
+    let (ticket, command) = bench.order();
+    assert_eq!(command.info[0], 6);
+    bench.answer(ticket, &command, Status::NONE, b"");
+    bench.heard(client);
+    // One that has begun before is refused at once, and free again when it has ended.
+    bench.say(client, 8, end(7));
+    assert_eq!(bench.heard(client)[0].body, refused);
+    bench.held.lock().unwrap().pop();
+    bench.say(client, 9, end(7));
+    assert_eq!(bench.order().1.info[0], 7);
+}
+
+#[test]
 fn nobody_agrees_on_extensions_for_all() {
     let mut bench = Bench::open(1);
     let client = bench.mbimcli();

@@ -1,0 +1,106 @@
+//! Data sessions that programs beside the driver have activated by commands of their own.
+
+use std::collections::BTreeSet;
+
+use byteorder::{ByteOrder, LittleEndian};
+use uwwan_mbim::CommandKind;
+use uwwan_mbim::registry::CidId;
+use uwwan_mbim::services::basic_connect::{ActivationState, CONNECT};
+use uwwan_mbim::session::Command;
+
+/// MBIM session ids of data sessions that are active, or about to be, and are not the driver's.
+#[derive(Debug, Default)]
+pub(super) struct Elsewhere(BTreeSet<u8>);
+
+impl Elsewhere {
+    /// Takes the information buffer of an answer or indication (MBIM 1.0 section 10.5.12: session id and
+    /// activation state come first, both little-endian). `ours` returns whether the driver has the session
+    /// with an id.
+    pub(super) fn heard(&mut self, id: CidId, info: &[u8], ours: impl Fn(u8) -> bool) {
+        if id != CONNECT {
+            return;
+        }
+        let (Some(session), Some(state)) = (word(info, 0), word(info, 4)) else {
+            return;
+        };
+        // No id above is given to a program.
+        let Ok(session) = u8::try_from(session) else {
+            return;
+        };
+        match ActivationState(state) {
+            ActivationState::ACTIVATED | ActivationState::ACTIVATING if !ours(session) => {
+                self.0.insert(session);
+            }
+            ActivationState::DEACTIVATED => {
+                self.0.remove(&session);
+            }
+            _ => {}
+        }
+    }
+
+    /// Returns whether a session is active.
+    pub(super) fn has(&self, session: u8) -> bool {
+        self.0.contains(&session)
+    }
+}
+
+/// Returns the MBIM session id of the data session that a command activates or deactivates.
+pub(super) fn connects(command: &Command) -> Option<u32> {
+    // A device may take any kind but a query for a set.
+    let sets = command.id == CONNECT && command.kind != CommandKind::QUERY;
+    sets.then(|| word(&command.info, 0)).flatten()
+}
+
+fn word(info: &[u8], at: usize) -> Option<u32> {
+    info.get(at..at + 4).map(LittleEndian::read_u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uwwan_mbim::services::basic_connect::RADIO_STATE;
+
+    #[test]
+    fn what_others_have_active_is_known_until_it_is_deactivated() {
+        let told = |session: u32, state: ActivationState| {
+            [session.to_le_bytes(), state.0.to_le_bytes()].concat()
+        };
+        let mut elsewhere = Elsewhere::default();
+        let ours = |session| session == 2;
+        for (session, state, has) in [
+            (7, ActivationState::ACTIVATING, true),
+            (7, ActivationState::DEACTIVATING, true),
+            (7, ActivationState::UNKNOWN, true),
+            (7, ActivationState::DEACTIVATED, false),
+            (7, ActivationState::ACTIVATED, true),
+            (2, ActivationState::ACTIVATED, false),
+            (6, ActivationState::UNKNOWN, false),
+        ] {
+            elsewhere.heard(CONNECT, &told(session, state), ours);
+            let session = u8::try_from(session).unwrap();
+            assert_eq!(elsewhere.has(session), has, "{session} {state:?}");
+        }
+        elsewhere.heard(RADIO_STATE, &told(7, ActivationState::DEACTIVATED), ours);
+        elsewhere.heard(CONNECT, &told(263, ActivationState::DEACTIVATED), ours);
+        elsewhere.heard(CONNECT, &[7, 0, 0, 0, 3], ours);
+        assert!(elsewhere.has(7));
+    }
+
+    #[test]
+    fn commands_that_may_change_a_session_name_it() {
+        let command = |kind| Command {
+            id: CONNECT,
+            kind,
+            info: vec![3, 0, 0, 0, 1, 0, 0, 0],
+        };
+        assert_eq!(connects(&command(CommandKind::SET)), Some(3));
+        assert_eq!(connects(&command(CommandKind(7))), Some(3));
+        assert_eq!(connects(&command(CommandKind::QUERY)), None);
+        let id = RADIO_STATE;
+        let other = Command {
+            id,
+            ..command(CommandKind::SET)
+        };
+        assert_eq!(connects(&other), None);
+    }
+}
