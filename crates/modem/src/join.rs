@@ -103,8 +103,9 @@ pub(crate) struct Joining {
 }
 
 impl Joining {
-    /// Makes the order, and the handle of the program. `waker` is woken whenever there is news, and
-    /// `leave` is called with the number of the session's program when that has left.
+    /// Makes the order, and the handle of the program. A program that is not `trusted` may have only
+    /// what it cannot hold the other sessions up with. `waker` is woken whenever there is news, and `leave`
+    /// is called with the number of the session's program when that has left.
     ///
     /// # Errors
     /// [`FailureKind::Usage`] when the descriptors are not those of a TUN interface, and for options
@@ -112,6 +113,7 @@ impl Joining {
     pub(crate) fn new(
         options: JoinOptions,
         descriptors: Vec<OwnedFd>,
+        trusted: bool,
         waker: Option<Waker>,
         leave: Box<dyn Fn(u64) + Send>,
     ) -> Result<(Self, Joined), Failure> {
@@ -124,14 +126,15 @@ impl Joining {
             Carries::Large(_) => true,
             Carries::Frame => return Err(wrong(&"it carries Ethernet frames")),
         };
-        let name = handed::check(&descriptors, header).map_err(|error| wrong(&error))?;
+        let (name, waiting) =
+            handed::check(&descriptors, header, trusted).map_err(|error| wrong(&error))?;
         let kind = InterfaceKind {
             name: name.clone(),
             // That of a namespace in which nobody looks from here.
             index: 0,
             carries: options.carries,
         };
-        let data = HostData::handed(&kind, descriptors).map_err(|error| wrong(&error))?;
+        let data = HostData::handed(&kind, descriptors, waiting).map_err(|error| wrong(&error))?;
         let (sender, news) = unbounded();
         let teller = Teller { sender, waker };
         let number = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -268,7 +268,8 @@ impl Handle {
     }
 
     /// Adds a data session for a program that has handed over the descriptors of a TUN interface, until
-    /// the returned value is dropped. `waker` is woken whenever it has news.
+    /// the returned value is dropped. The program can hold up all sessions with them on Linux before 6.4;
+    /// one that is not `trusted` with that is refused there. `waker` is woken whenever it has news.
     ///
     /// # Errors
     /// [`FailureKind::Usage`] when the descriptors are not those of a TUN interface, and for options that
@@ -278,6 +279,7 @@ impl Handle {
         &self,
         options: JoinOptions,
         descriptors: Vec<OwnedFd>,
+        trusted: bool,
         waker: Option<Waker>,
     ) -> Result<Joined, Failure> {
         check_session(&SessionOptions {
@@ -289,7 +291,7 @@ impl Handle {
         let leave = move |guest| {
             let _ = outbox.send(Message::Leave(guest));
         };
-        let (order, joined) = Joining::new(options, descriptors, waker, Box::new(leave))?;
+        let (order, joined) = Joining::new(options, descriptors, trusted, waker, Box::new(leave))?;
         // A control thread that has ended drops the order, which ends the news.
         let _ = self.shared.outbox.send(Message::Join(Box::new(order)));
         Ok(joined)

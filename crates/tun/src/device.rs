@@ -4,7 +4,7 @@
 //! System calls: openat, ioctl (TUNSETIFF, TUNSETOFFLOAD, FIONBIO), read, write, close; with TAP
 //! also ioctl (SIOCGIFHWADDR, SIOCSIFHWADDR, TUNSETCARRIER).
 
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use netlink_packet_core::Nla as _;
 use netlink_packet_route::link::{InfoData, LinkAttribute, LinkInfo};
 
 use crate::error::{Error, ErrorKind};
+use crate::waiting::NoWait;
 use crate::{ffi, netlink::Netlink};
 
 /// Name template that the kernel fills with the first free number.
@@ -43,6 +44,7 @@ pub struct Tun {
     name: String,
     index: u32,
     attached: bool,
+    waiting: NoWait,
 }
 
 impl Tun {
@@ -91,6 +93,7 @@ impl Tun {
         let index = Netlink::open()?.index(&name)?;
         Ok(Tun {
             attached: before == Some(index),
+            waiting: NoWait::File,
             descriptor,
             name,
             index,
@@ -98,14 +101,15 @@ impl Tun {
     }
 
     /// Makes an interface of a descriptor that another process has opened and handed over. What that
-    /// process did to the interface is left to it.
+    /// process did to the interface is left to it. `waiting` is what keeps calls on it from waiting.
     #[must_use]
-    pub fn handed(descriptor: OwnedFd, name: String, index: u32) -> Tun {
+    pub fn handed(descriptor: OwnedFd, name: String, index: u32, waiting: NoWait) -> Tun {
         Tun {
             descriptor,
             name,
             index,
             attached: false,
+            waiting,
         }
     }
 
@@ -116,7 +120,8 @@ impl Tun {
     /// [`io::ErrorKind::WouldBlock`] when no packet waits; `EBADFD` (77) when the interface was
     /// deleted.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(rustix::io::read(&self.descriptor, buffer)?)
+        let buffers = &mut [IoSliceMut::new(buffer)];
+        Ok(self.waiting.readv(&self.descriptor, buffers)?)
     }
 
     /// Gives one packet to the kernel, straight from `packet`, and returns its length in bytes.
@@ -125,7 +130,8 @@ impl Tun {
     /// [`io::ErrorKind::InvalidInput`] for bytes that are no IP packet, `EIO` (5) while the interface is
     /// down, [`io::ErrorKind::WouldBlock`] when the kernel is behind.
     pub fn send(&self, packet: &[u8]) -> io::Result<usize> {
-        Ok(rustix::io::write(&self.descriptor, packet)?)
+        let buffers = [IoSlice::new(packet)];
+        Ok(self.waiting.writev(&self.descriptor, &buffers)?)
     }
 
     /// Returns the interface's name.
@@ -180,9 +186,9 @@ impl Tap {
 
     /// Makes an interface of a descriptor as [`Tun::handed`] does.
     #[must_use]
-    pub fn handed(descriptor: OwnedFd, name: String, index: u32) -> Tap {
+    pub fn handed(descriptor: OwnedFd, name: String, index: u32, waiting: NoWait) -> Tap {
         Tap {
-            tun: Tun::handed(descriptor, name, index),
+            tun: Tun::handed(descriptor, name, index, waiting),
             before: None,
         }
     }

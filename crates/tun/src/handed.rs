@@ -6,6 +6,7 @@ use crate::device::DRIVER;
 use crate::error::{Error, ErrorKind};
 use crate::ffi;
 use crate::queues::QUEUES;
+use crate::waiting::NoWait;
 
 /// The TUN driver's device number (`Documentation/admin-guide/devices.txt`).
 const NUMBER: (u32, u32) = (10, 200);
@@ -16,14 +17,21 @@ const IFF_VNET_HDR: u16 = 0x4000;
 
 /// Checks that descriptors of unknown origin are queues of one TUN interface, and makes them non-blocking.
 /// `header` tells whether a virtio header is to stand in front of each packet. Returns the interface's
-/// name, of which only printable ASCII is left.
+/// name, of which only printable ASCII is left, and what keeps calls on the descriptors from waiting.
+///
+/// The program that has handed them over has them, too, and may undo that. Where the kernel has no calls
+/// that do not wait by themselves, only a `trusted` program may therefore hand some over.
 ///
 /// Nothing else is done with a descriptor before it is known to be one of the TUN driver, whose calls
 /// wait for nobody.
 ///
 /// # Errors
 /// [`ErrorKind::Invalid`] for anything else.
-pub fn check(descriptors: &[OwnedFd], header: bool) -> Result<String, Error> {
+pub fn check(
+    descriptors: &[OwnedFd],
+    header: bool,
+    trusted: bool,
+) -> Result<(String, NoWait), Error> {
     let invalid = |why: &str| {
         Error::new(
             ErrorKind::Invalid,
@@ -58,12 +66,25 @@ pub fn check(descriptors: &[OwnedFd], header: bool) -> Result<String, Error> {
         }
         rustix::io::ioctl_fionbio(descriptor, true).map_err(|error| invalid(&error.to_string()))?;
     }
+    let waiting = match descriptors.first().is_some_and(NoWait::has_calls) {
+        true => NoWait::Call,
+        false if trusted => NoWait::File,
+        false => {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "take over an interface of another program",
+                "this kernel cannot keep the program from holding all data sessions up",
+                "ask the owner of the running uwwan to start it; Linux 6.4 and later can",
+            ));
+        }
+    };
     let name = first.unwrap_or_default();
     let name = name.iter().take_while(|byte| **byte != 0);
-    Ok(name
+    let name = name
         .filter(|byte| byte.is_ascii_graphic())
         .map(|byte| char::from(*byte))
-        .collect())
+        .collect();
+    Ok((name, waiting))
 }
 
 #[cfg(test)]
@@ -73,7 +94,7 @@ mod tests {
     #[test]
     fn what_is_no_interface_is_refused() {
         let refused = |descriptors: &[OwnedFd], part: &str| {
-            let error = check(descriptors, true).unwrap_err();
+            let error = check(descriptors, true, true).unwrap_err();
             assert_eq!(error.kind, ErrorKind::Invalid);
             assert!(error.to_string().contains(part), "{error}");
         };

@@ -53,6 +53,7 @@ pub mod scatter;
 pub mod segment;
 mod sysctl;
 pub mod veth;
+mod waiting;
 mod watch;
 
 pub use addresses::Configuration;
@@ -61,4 +62,5 @@ pub use error::{Error, ErrorKind};
 pub use observed::{Observed, observe};
 pub use offload::{Offload, Offloads};
 pub use plan::{Address, Plan, Prefix, Route};
+pub use waiting::NoWait;
 pub use watch::Watch;

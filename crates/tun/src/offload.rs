@@ -50,7 +50,8 @@
 //! ```
 //!
 //! System calls: openat, ioctl (TUNGETFEATURES, TUNSETIFF, TUNSETOFFLOAD, TUNSETVNETHDRSZ,
-//! TUNSETQUEUE), epoll_create, epoll_ctl, epoll_wait, readv, writev, close, and those of
+//! TUNSETQUEUE), epoll_create, epoll_ctl, epoll_wait, readv, writev, preadv2,
+//! pwritev2, close, and those of
 //! netlink.rs.
 
 use std::fmt;
@@ -68,6 +69,7 @@ use crate::ffi::{self, InterfaceRequest};
 use crate::headers::VNET_HEADER;
 use crate::netlink::Netlink;
 use crate::queues::{QUEUES, Queues};
+use crate::waiting::NoWait;
 
 /// Flags of TUNSETIFF (`linux/if_tun.h`).
 const IFF_TUN: u16 = 0x0001;
@@ -222,7 +224,8 @@ impl Offload {
     }
 
     /// Makes an interface of descriptors that another process has opened and handed over, in the order
-    /// of [`Offload::descriptors`]. What that process did to the interface is left to it.
+    /// of [`Offload::descriptors`]. What that process did to the interface is left to it. `waiting` is what
+    /// keeps calls on them from waiting.
     ///
     /// # Errors
     /// [`io::ErrorKind::InvalidInput`] without a descriptor, otherwise the errors of `epoll_create`
@@ -232,6 +235,7 @@ impl Offload {
         name: String,
         index: u32,
         offloads: Offloads,
+        waiting: NoWait,
     ) -> io::Result<Offload> {
         let last = descriptors.pop().ok_or(io::ErrorKind::InvalidInput)?;
         let queues = if descriptors.is_empty() {
@@ -240,7 +244,7 @@ impl Offload {
             Queues::several(descriptors, last)?
         };
         Ok(Offload {
-            queues,
+            queues: queues.kept_by(waiting),
             name,
             index,
             attached: false,

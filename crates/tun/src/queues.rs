@@ -24,6 +24,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{Timespec, epoll};
 
+use crate::waiting::NoWait;
+
 /// Number of queues to ask for. Two flows share a queue with a probability of one in this number.
 pub(crate) const QUEUES: usize = 32;
 /// Length in bytes above which a packet is large.
@@ -43,6 +45,7 @@ pub(crate) struct Queues {
     /// descriptor and a writer.
     readers: Vec<OwnedFd>,
     fair: Option<Fair>,
+    waiting: NoWait,
 }
 
 #[derive(Debug)]
@@ -60,6 +63,7 @@ impl Queues {
         Queues {
             readers: vec![descriptor],
             fair: None,
+            waiting: NoWait::File,
         }
     }
 
@@ -81,7 +85,13 @@ impl Queues {
                 writer,
                 turn: Turn::default(),
             }),
+            waiting: NoWait::File,
         })
+    }
+
+    /// Has calls kept from waiting in this way.
+    pub(crate) fn kept_by(self, waiting: NoWait) -> Queues {
+        Queues { waiting, ..self }
     }
 
     /// Returns the number of queues that are read.
@@ -117,14 +127,14 @@ impl Queues {
     /// [`io::ErrorKind::WouldBlock`] when no queue has a packet, or another queue is to be waited for;
     /// otherwise the errors of `readv` and `epoll_wait`.
     ///
-    /// Makes the system calls `readv` and `epoll_wait`.
+    /// Makes the system calls `readv`, or `preadv2`, and `epoll_wait`.
     #[inline]
     pub(crate) fn read(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let readers = &self.readers;
+        let (readers, waiting) = (&self.readers, self.waiting);
         let Some(Fair { epoll, turn, .. }) = &mut self.fair else {
-            return Ok(rustix::io::readv(&readers[0], buffers)?);
+            return Ok(waiting.readv(&readers[0], buffers)?);
         };
-        let read = |queue: u8| Ok(rustix::io::readv(&readers[usize::from(queue)], buffers)?);
+        let read = |queue: u8| Ok(waiting.readv(&readers[usize::from(queue)], buffers)?);
         turn.read(read, || look(epoll))
     }
 
@@ -134,7 +144,7 @@ impl Queues {
     /// Errors of `writev`.
     #[inline]
     pub(crate) fn write(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        Ok(rustix::io::writev(self.writable(), buffers)?)
+        Ok(self.waiting.writev(self.writable(), buffers)?)
     }
 }
 

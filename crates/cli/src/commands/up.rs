@@ -813,9 +813,10 @@ impl Responder for Answers {
         &self,
         options: JoinOptions,
         descriptors: Vec<OwnedFd>,
+        trusted: bool,
         waker: Waker,
     ) -> Result<Joined, Failure> {
-        self.handle.join(options, descriptors, Some(waker))
+        self.handle.join(options, descriptors, trusted, Some(waker))
     }
 
     fn send(

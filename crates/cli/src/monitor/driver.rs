@@ -16,6 +16,7 @@ use uwwan_modem::host::{
 use uwwan_modem::pin_memory::PinMemory;
 use uwwan_modem::state_file::{self, StateFile};
 use uwwan_modem::status;
+use uwwan_tun::NoWait;
 use uwwan_usb::access::Access;
 use uwwan_usb::device::{Identity, PortGuard};
 use uwwan_usb::error::Holder;
@@ -326,7 +327,7 @@ impl HostProvider for Provider {
             kind,
             descriptors,
         } = self.open(config)?;
-        let data = HostData::handed(&kind, descriptors).map_err(|error| {
+        let data = HostData::handed(&kind, descriptors, NoWait::File).map_err(|error| {
             Failure::new(FailureKind::Host, "cannot use the interface").because(error)
         })?;
         Ok(HostEnd { control, data })

@@ -26,6 +26,8 @@ const FREE: &[i64] = &[
     libc::SYS_write,
     libc::SYS_readv,
     libc::SYS_writev,
+    libc::SYS_preadv2,
+    libc::SYS_pwritev2,
     libc::SYS_pread64,
     libc::SYS_pwrite64,
     libc::SYS_lseek,

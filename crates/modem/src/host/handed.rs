@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use uwwan_tun::{Offload, Offloads, Tap, Tun};
+use uwwan_tun::{NoWait, Offload, Offloads, Tap, Tun};
 
 use super::data::HostData;
 use super::tun::HostTun;
@@ -83,16 +83,21 @@ impl HostInterface {
 }
 
 impl HostData {
-    /// Makes the half that moves packets of descriptors that were handed over.
+    /// Makes the half that moves packets of descriptors that were handed over. `waiting` is what keeps
+    /// calls on them from waiting.
     ///
     /// # Errors
     /// [`io::ErrorKind::InvalidData`] for a number of descriptors that does not fit the kind,
     /// otherwise those of [`Offload::handed`].
-    pub fn handed(kind: &InterfaceKind, mut descriptors: Vec<OwnedFd>) -> io::Result<Self> {
+    pub fn handed(
+        kind: &InterfaceKind,
+        mut descriptors: Vec<OwnedFd>,
+        waiting: NoWait,
+    ) -> io::Result<Self> {
         let name = kind.name.clone();
         if let Carries::Large(offloads) = kind.carries {
             let offloads = Offloads::from_bits_truncate(offloads);
-            let offload = Offload::handed(descriptors, name, kind.index, offloads)?;
+            let offload = Offload::handed(descriptors, name, kind.index, offloads, waiting)?;
             return Ok(Self::Large(Box::new(offload)));
         }
         let (Some(descriptor), true) = (descriptors.pop(), descriptors.is_empty()) else {
@@ -100,9 +105,9 @@ impl HostData {
         };
         Ok(match kind.carries {
             Carries::Frame => Self::Single(Box::new(Arc::new(Tap::handed(
-                descriptor, name, kind.index,
+                descriptor, name, kind.index, waiting,
             )))),
-            _ => Self::Single(Box::new(Tun::handed(descriptor, name, kind.index))),
+            _ => Self::Single(Box::new(Tun::handed(descriptor, name, kind.index, waiting))),
         })
     }
 }

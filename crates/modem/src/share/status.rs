@@ -98,8 +98,8 @@ pub trait Responder: Send {
         ))
     }
 
-    /// Adds a data session for the TUN interface with these descriptors. `waker` is to be woken whenever
-    /// there is news of it.
+    /// Adds a data session for the TUN interface with these descriptors, which come from a program that
+    /// may stop this one if it is `trusted`. `waker` is to be woken whenever there is news of it.
     ///
     /// # Errors
     /// The reason why there is none.
@@ -107,9 +107,10 @@ pub trait Responder: Send {
         &self,
         options: JoinOptions,
         descriptors: Vec<OwnedFd>,
+        trusted: bool,
         waker: Waker,
     ) -> Result<Joined, Failure> {
-        let _ = (options, descriptors, waker);
+        let _ = (options, descriptors, trusted, waker);
         Err(refused(FailureKind::Missing, "it has no data sessions"))
     }
 
@@ -401,7 +402,9 @@ impl StatusService {
                 };
                 let descriptors = std::mem::take(&mut client.descriptors);
                 let waker = self.waker.clone();
-                match self.responder.join(options, descriptors, waker) {
+                // Who may stop it need not hold it up.
+                let trusted = permissions::may_order(client.caller, Order::Stop);
+                match self.responder.join(options, descriptors, trusted, waker) {
                     Ok(joined) => client.joined = Some(joined),
                     Err(failure) => return self.refuse(now, id, failure),
                 }

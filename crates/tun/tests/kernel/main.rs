@@ -10,6 +10,7 @@ mod offload;
 mod packets;
 mod queues;
 mod router;
+mod shared;
 mod streams;
 mod tap;
 #[path = "../traffic/mod.rs"]
@@ -33,6 +34,10 @@ const CHECKS: &[(&str, fn())] = &[
     (
         "a_cable_leads_to_another_namespace",
         cable::a_cable_leads_to_another_namespace,
+    ),
+    (
+        "a_call_waits_for_nobody_whoever_clears_the_flag",
+        shared::a_call_waits_for_nobody_whoever_clears_the_flag,
     ),
     (
         "interfaces_get_the_name_asked_for",
