@@ -4,11 +4,10 @@
 //! Each is a fixed list of arguments without a shell. It gets a clean environment with facts that the
 //! kernel and the command line tell, and addresses that were checked. It runs as the user who has
 //! started `up` (of two processes it is the monitor that starts it), for a limited time, and only if
-//! nobody else may change it.
+//! nobody else may change it, or a directory on its way (see [`own_file`](crate::own_file)).
 
 use std::fmt;
 use std::io::{self, PipeReader, Write as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -23,6 +22,7 @@ use uwwan_modem::host::{HostConfig, HostControl, HostEnd, HostNews, HostProvider
 use uwwan_modem::status::{self, Addresses};
 
 use crate::failure::{Failure, FailureKind};
+use crate::own_file;
 
 /// Time that a hook gets unless the file says otherwise.
 const USUAL_LIMIT: Duration = Duration::from_secs(10);
@@ -214,7 +214,7 @@ impl Hooks {
         let Some(first) = some.next() else {
             return Ok(());
         };
-        ours(&self.file).map_err(|why| {
+        own_file::check(&self.file).map_err(|why| {
             wrong(first.name(), format!("the configuration file {why}")).next(format!(
                 "sudo chown root: {0} && sudo chmod go-w {0}",
                 self.file.display()
@@ -230,15 +230,15 @@ impl Hooks {
                 return Err(wrong(hook.name(), "an argument holds a NUL".into()));
             }
             let program = Path::new(&words[0]);
-            ours(program)
+            own_file::check(program)
                 .and_then(|()| {
                     rustix::fs::access(program, Access::EXEC_OK)
                         .map_err(|error| format!("cannot be run: {error}"))
                 })
                 .map_err(|why| {
                     wrong(hook.name(), format!("{} {why}", program.display())).next(format!(
-                        "its first word is a program that is yours or root's and that nobody else may change: \
-                         chmod go-w {}",
+                        "its first word is a program that is yours or root's, as is every directory on its way, and that \
+                         nobody else may change: chmod go-w {} or the directory",
                         program.display()
                     ))
                 })?;
@@ -266,7 +266,7 @@ impl Hooks {
                 .because(why)
         };
         // It may have changed hands since the start.
-        ours(Path::new(program)).map_err(failed)?;
+        own_file::check(Path::new(program)).map_err(failed)?;
         let mut child = Command::new(program)
             .args(arguments)
             .env_clear()
@@ -360,23 +360,6 @@ impl Hooks {
             ..self.clone()
         };
         without == Self::default()
-    }
-}
-
-/// Checks that a file is changed by nobody but this user and root. Returns why it may not be used, as
-/// the end of a sentence about it.
-fn ours(file: &Path) -> Result<(), String> {
-    let about = std::fs::metadata(file).map_err(|error| format!("cannot be read: {error}"))?;
-    if !about.is_file() {
-        return Err("is no regular file".into());
-    }
-    let me = rustix::process::geteuid().as_raw();
-    if ![0, me].contains(&about.uid()) {
-        return Err(format!("belongs to user {}", about.uid()));
-    }
-    match about.mode() & 0o022 {
-        0 => Ok(()),
-        _ => Err("may be changed by others".into()),
     }
 }
 

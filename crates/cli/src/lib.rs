@@ -39,6 +39,7 @@ mod monitor;
 mod notify;
 mod output;
 mod output_queue;
+mod own_file;
 mod page;
 mod prepared;
 mod prompt;

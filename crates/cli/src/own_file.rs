@@ -1,0 +1,211 @@
+//! Files that are changed by nobody but the user whose process this is and root: the file itself, and
+//! every directory and link on its way.
+//!
+//! A file that nobody else may write to can still be another tomorrow where its directory is open to
+//! others. Directories such as `/tmp` are (mode 1777): what belongs to somebody there stays, as long as it
+//! is there, so that they may be on the way, but a file directly in one may be removed, and then made by
+//! another.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Component, Path, PathBuf};
+
+/// Largest number of links that are followed, as by the kernel (path_resolution(7)).
+const MOST_LINKS: usize = 40;
+/// File of the kernel that says whose user id stands for those that have none here.
+const OVERFLOW: &str = "/proc/sys/kernel/overflowuid";
+/// File of the kernel that says which user ids there are here (user_namespaces(7)).
+const MAP: &str = "/proc/self/uid_map";
+
+/// Checks that a file is changed by nobody but this user and root. Returns why it may not be used, as
+/// the end of a sentence about it.
+///
+/// # Errors
+/// The reason, which names the directory or link if it is one.
+pub fn check(file: &Path) -> Result<(), String> {
+    let file = std::path::absolute(file).map_err(|error| format!("has no place: {error}"))?;
+    let about = std::fs::metadata(&file).map_err(|error| format!("cannot be read: {error}"))?;
+    if !about.is_file() {
+        return Err("is no regular file".into());
+    }
+    if ![0, me()].contains(&about.uid()) {
+        return Err(format!("belongs to user {}", about.uid()));
+    }
+    if about.mode() & 0o022 != 0 {
+        return Err("may be changed by others".into());
+    }
+    follow(&file)
+}
+
+fn me() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Follows the way to a file, link by link, and looks at each directory and link.
+fn follow(file: &Path) -> Result<(), String> {
+    let mut rest: VecDeque<OsString> = names(file).collect();
+    let mut at = PathBuf::from("/");
+    let mut links = 0;
+    let stranger = stranger();
+    while let Some(name) = rest.pop_front() {
+        if name == ".." {
+            at.pop();
+            continue;
+        }
+        let inside = |why: String| format!("stands in {}, which {why}", at.display());
+        let folder = look(&at)?;
+        owned(&folder, stranger).map_err(inside)?;
+        // The group of root is root's.
+        let group = folder.mode() & 0o020 != 0 && folder.gid() != 0;
+        let open = group || folder.mode() & 0o002 != 0;
+        let next = at.join(&name);
+        let about = look(&next)?;
+        // What others put into it beside, they may not take what is there away.
+        let kept = folder.mode() & 0o1000 != 0 && owned(&about, None).is_ok() && !rest.is_empty();
+        if open && !kept {
+            return Err(inside("others may change".into()));
+        }
+        if !about.is_symlink() {
+            at = next;
+            continue;
+        }
+        links += 1;
+        if links > MOST_LINKS {
+            return Err("is behind too many links".into());
+        }
+        owned(&about, stranger)
+            .map_err(|why| format!("is behind {}, which {why}", next.display()))?;
+        let target = std::fs::read_link(&next)
+            .map_err(|error| format!("is behind {}: {error}", next.display()))?;
+        if target.is_absolute() {
+            at = PathBuf::from("/");
+        }
+        for name in names(&target).collect::<Vec<_>>().into_iter().rev() {
+            rest.push_front(name);
+        }
+    }
+    Ok(())
+}
+
+fn look(path: &Path) -> Result<Metadata, String> {
+    std::fs::symlink_metadata(path)
+        .map_err(|error| format!("is behind {}: {error}", path.display()))
+}
+
+/// Returns the parts of a path, without those that lead nowhere.
+fn names(path: &Path) -> impl Iterator<Item = OsString> {
+    let parts = path.components();
+    parts.filter_map(|part| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    })
+}
+
+/// Checks that something belongs to this user, to root, or to `stranger`.
+fn owned(about: &Metadata, stranger: Option<u32>) -> Result<(), String> {
+    let owner = about.uid();
+    match owner == 0 || owner == me() || Some(owner) == stranger {
+        true => Ok(()),
+        false => Err(format!("belongs to user {owner}")),
+    }
+}
+
+/// Returns the user id that stands for root where the user ids here are not the machine's, as in a
+/// container of an ordinary user's.
+fn stranger() -> Option<u32> {
+    let map = std::fs::read_to_string(MAP).ok()?;
+    let numbers: Vec<&str> = map.split_whitespace().collect();
+    if numbers == ["0", "0", "4294967295"] {
+        return None;
+    }
+    let stranger = std::fs::read_to_string(OVERFLOW).ok()?;
+    stranger.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    fn mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn the_whole_way_is_looked_at() {
+        let base = tempfile::tempdir().unwrap();
+        let [above, folder] = ["above", "above/folder"].map(|name| base.path().join(name));
+        fs::create_dir(&above).unwrap();
+        fs::create_dir(&folder).unwrap();
+        let file = folder.join("hook");
+        fs::write(&file, "").unwrap();
+        mode(&file, 0o700);
+        let told = |path: &Path| check(path).unwrap_err();
+        check(&file).unwrap();
+        for open in [&above, &folder] {
+            for bits in [0o777, 0o702, 0o770] {
+                mode(open, bits);
+                let about = fs::metadata(open).unwrap();
+                if bits == 0o770 && about.gid() == 0 {
+                    check(&file).unwrap();
+                    continue;
+                }
+                let why = told(&file);
+                let name = format!("{}, which others may change", open.display());
+                assert!(why.contains(&name), "{bits:o}: {why}");
+            }
+            mode(open, 0o755);
+        }
+        // What is mine in a directory as /tmp is stays mine, and what is directly there may be gone.
+        mode(&above, 0o1777);
+        check(&file).unwrap();
+        mode(&above, 0o755);
+        mode(&folder, 0o1777);
+        assert!(told(&file).contains("others may change"));
+        mode(&folder, 0o755);
+        // A link is a way like any other.
+        let link = base.path().join("link");
+        symlink("above/../above/folder", &link).unwrap();
+        check(&link.join("hook")).unwrap();
+        mode(&above, 0o777);
+        assert!(told(&link.join("hook")).contains("others may change"));
+        mode(&above, 0o755);
+        let open = base.path().join("open");
+        fs::create_dir(&open).unwrap();
+        mode(&open, 0o777);
+        symlink(&file, open.join("hook")).unwrap();
+        assert!(told(&open.join("hook")).contains("open, which others may change"));
+        symlink("round", base.path().join("round")).unwrap();
+        assert!(told(&base.path().join("round")).contains("cannot be read"));
+        // And the file itself.
+        mode(&file, 0o722);
+        assert!(told(&file).contains("changed by others"));
+        assert!(told(&folder).contains("no regular file"));
+        assert!(told(&folder.join("missing")).contains("cannot be read"));
+    }
+
+    #[test]
+    fn what_belongs_to_others_is_refused() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = base.path().join("folder");
+        fs::create_dir(&folder).unwrap();
+        let file = folder.join("hook");
+        fs::write(&file, "").unwrap();
+        mode(&file, 0o700);
+        // Giving away takes root.
+        if std::os::unix::fs::chown(&folder, Some(12_345), None).is_ok() {
+            let why = check(&file).unwrap_err();
+            assert!(why.contains("folder, which belongs to user 12345"), "{why}");
+        }
+        if std::os::unix::fs::chown(&file, Some(12_345), None).is_ok() {
+            assert_eq!(check(&file).unwrap_err(), "belongs to user 12345");
+        }
+        if me() == 0 {
+            check(Path::new("/bin/sh")).unwrap();
+        }
+    }
+}
