@@ -13,11 +13,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{
     DirBuilderExt, FileTypeExt as _, MetadataExt, OpenOptionsExt, PermissionsExt,
 };
-use std::os::unix::net::UnixStream;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{Gid, Pid, Uid};
 use uwwan_modem::client::{LOCK, SYSTEM};
 
@@ -303,10 +304,11 @@ pub fn remove_unanswered(path: &Path) -> io::Result<()> {
     if !left {
         return Ok(());
     }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            std::fs::remove_file(path)
-        }
+    // One that listens and takes nobody in would hold up a connect that may wait.
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    match net::connect(&socket, &SocketAddrUnix::new(path)?) {
+        Err(Errno::CONNREFUSED) => std::fs::remove_file(path),
         _ => Err(io::ErrorKind::AddrInUse.into()),
     }
 }
@@ -563,6 +565,29 @@ mod tests {
         let failure = RuntimeDir::create(&deep, &long).unwrap_err();
         assert_eq!(failure.kind, FailureKind::Usage);
         assert_eq!(fs::read_dir(&deep).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_socket_is_removed_when_nobody_listens_and_no_listener_is_waited_for() {
+        use std::os::unix::net::{UnixListener, UnixStream};
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        // Whoever comes now would wait until it takes somebody in, which it never does.
+        rustix::net::listen(&listener, 0).unwrap();
+        let _waiting = UnixStream::connect(&path).unwrap();
+        let (done, result) = std::sync::mpsc::channel();
+        let asked = path.clone();
+        std::thread::spawn(move || done.send(remove_unanswered(&asked)));
+        let found = result.recv_timeout(Duration::from_secs(30)).unwrap();
+        assert_eq!(found.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(listener);
+        remove_unanswered(&path).unwrap();
+        assert!(!path.exists());
+        remove_unanswered(&path).unwrap();
+        fs::write(&path, "kept").unwrap();
+        remove_unanswered(&path).unwrap();
+        assert!(path.exists());
     }
 
     #[test]

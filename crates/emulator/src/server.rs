@@ -13,6 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
 use crate::presence::Presence;
 
 /// Pause after a connection could not be accepted, for want of descriptors say.
@@ -100,16 +103,26 @@ impl Listener {
 
 fn bind(path: &Path) -> std::io::Result<UnixListener> {
     match UnixListener::bind(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            match UnixStream::connect(path) {
-                Err(refused) if refused.kind() == std::io::ErrorKind::ConnectionRefused => {
-                    std::fs::remove_file(path)?;
-                    UnixListener::bind(path)
-                }
-                _ => Err(error),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => match listens(path) {
+            Ok(false) => {
+                std::fs::remove_file(path)?;
+                UnixListener::bind(path)
             }
-        }
+            _ => Err(error),
+        },
         result => result,
+    }
+}
+
+/// Returns whether somebody listens at a socket.
+fn listens(path: &Path) -> std::io::Result<bool> {
+    // One that takes nobody in would hold up a connect that may wait.
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    match net::connect(&socket, &SocketAddrUnix::new(path)?) {
+        Err(Errno::CONNREFUSED) => Ok(false),
+        Ok(()) | Err(Errno::AGAIN) => Ok(true),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -216,8 +229,12 @@ mod tests {
         drop(bind(&place).unwrap());
         assert!(place.exists());
         let listener = bind(&place).unwrap();
-        let error = bind(&place).unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+        // Of those that come, it takes nobody in.
+        net::listen(&listener, 0).unwrap();
+        for _ in 0..3 {
+            let error = bind(&place).unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+        }
         drop(listener);
         std::fs::remove_file(place).unwrap();
     }
