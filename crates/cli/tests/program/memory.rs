@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use crate::running::{Up, emulated};
+use crate::running::{Up, emulated, succeeds};
 
 /// Starts `up` on the emulated modem with a text on its standard input, which is a pipe.
 fn start_with(arguments: &[&str], input: &str) -> Up {
@@ -61,6 +61,7 @@ fn has_forgotten(up: &Up, secret: &str) {
 /// Looks for a text, as it is and in UTF-16LE, in all memory of a process that can be read. Returns
 /// what stands around it.
 fn found(pid: u64, text: &str) -> Vec<String> {
+    const PAGE: usize = 4096;
     let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let mut memory = std::fs::File::open(format!("/proc/{pid}/mem")).unwrap();
@@ -80,12 +81,14 @@ fn found(pid: u64, text: &str) -> Vec<String> {
         // Memory that goes away meanwhile is read as far as it goes.
         let _ = (&memory).take(end - start).read_to_end(&mut bytes);
         for pattern in [text.as_bytes(), &wide] {
-            // Most of it is zeros, over which comparing one byte is quick.
-            let firsts = bytes
-                .iter()
-                .enumerate()
-                .filter(|(_, byte)| **byte == pattern[0]);
-            let places = firsts.map(|(place, _)| place);
+            // Most of it is zeros, which are compared a page at a time.
+            let pages = bytes.chunks(PAGE).enumerate();
+            let pages = pages.filter(|(_, page)| **page != [0; PAGE][..page.len()]);
+            let places = pages.flat_map(|(number, page)| {
+                let first = |(_, byte): &(usize, &u8)| **byte == pattern[0];
+                let firsts = page.iter().enumerate().filter(first);
+                firsts.map(move |(place, _)| number * PAGE + place)
+            });
             for place in places.filter(|place| bytes[*place..].starts_with(pattern)) {
                 let around = &bytes[place.saturating_sub(24)..bytes.len().min(place + 48)];
                 found.push(format!("{rest}: {}", around.escape_ascii()));
@@ -250,4 +253,37 @@ fn a_puk_is_forgotten() {
     assert!(told.contains("the PUK was not accepted"), "{told}");
     has_forgotten(&up, "91827364");
     has_forgotten(&up, "61573948");
+}
+
+#[test]
+fn what_is_dialled_with_is_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let password = file(folder.path(), "password", "swordfish-7Q");
+    let pin = file(folder.path(), "pin", "83920174");
+    for mode in ["ncm", "ecm"] {
+        // The driver's own AT+CPIN.
+        let locked = ["--knob", "pin=4711", "--pin-file", &pin, "--persist"];
+        let mut up = Up::start(&[&["--mode", mode][..], &locked].concat());
+        let failure = &up.event("rung-failed")["failure"];
+        let what = failure["what"].as_str().unwrap();
+        assert!(what.contains("wrong PIN"), "{mode}: {failure}");
+        has_forgotten(&up, "83920174");
+        drop(up);
+
+        // The driver's own AT^NDISDUP.
+        let login = ["--auth", "chap", "--user", "me"];
+        let apn = ["--apn", "needle.example", "--password-file", &password];
+        let up = Up::online(&[&["--mode", mode][..], &apn, &login].concat());
+        let (name, driver) = processes(&up)[0].clone();
+        assert_eq!(name, "driver");
+        assert!(!found(driver, "needle.example").is_empty(), "{mode}");
+        has_forgotten(&up, "swordfish-7Q");
+
+        // Those of other programs.
+        let lines = "AT+CPIN=\"61573948\"\nAT^AUTHDATA=1,1,\"\",\"marlin-8Q\",\"me\"\nAT+CGMM\n";
+        let told = succeeds(&ask(&up, &["at", "--force"], lines));
+        assert!(told.contains("ME906s-158"), "{mode}: {told}");
+        has_forgotten(&up, "61573948");
+        has_forgotten(&up, "marlin-8Q");
+    }
 }
