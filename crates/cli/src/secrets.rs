@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use uwwan_modem::options::Secret;
+use uwwan_modem::state_file::regular;
 use zeroize::Zeroizing;
 
 use crate::failure::{Failure, FailureKind};
@@ -31,7 +32,15 @@ type Reading = fn(&Path) -> Result<Zeroizing<String>, Failure>;
 pub fn from_file(path: &Path, read: Reading) -> Result<Secret, Failure> {
     let text = read(path)?;
     if let Some(path) = readable_again(path) {
-        return Ok(Secret::asked_for(move || read(&path)));
+        return Ok(Secret::asked_for(move || {
+            // What has taken its place meanwhile is not waited for.
+            regular(&path).map_err(|error| {
+                Failure::new(FailureKind::Host, "a secret can no longer be read")
+                    .at(path.display().to_string())
+                    .because(error)
+            })?;
+            read(&path)
+        }));
     }
     let kept = Locked::new(text);
     Ok(Secret::asked_for(move || Ok(kept.text())))
@@ -194,6 +203,24 @@ pub fn read(path: &Path, subject: &str, option: &str) -> Result<Zeroizing<String
 mod tests {
     use super::*;
     use std::io::Write;
+
+    #[test]
+    fn a_pipe_in_the_place_of_the_file_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pin");
+        std::fs::write(&path, "1234\n").unwrap();
+        let secret = from_file(&path, pin).unwrap();
+        assert_eq!(secret.reveal().unwrap().as_str(), "1234");
+        std::fs::remove_file(&path).unwrap();
+        let (here, kind) = (rustix::fs::CWD, rustix::fs::FileType::Fifo);
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(here, &path, kind, mode, 0).unwrap();
+        let (done, result) = std::sync::mpsc::channel();
+        std::thread::spawn(move || done.send(secret.reveal().map(drop)));
+        let found = result.recv_timeout(std::time::Duration::from_secs(30));
+        let failure = found.unwrap().unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Host);
+    }
 
     fn file(content: &[u8]) -> tempfile::NamedTempFile {
         let mut file = tempfile::NamedTempFile::new().unwrap();

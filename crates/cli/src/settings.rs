@@ -4,6 +4,7 @@
 //! the flags' names without their dashes: `apn = "internet"`, `route = ["192.0.2.0/24"]`.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use clap::{Args as _, Parser as _};
 use serde::{Deserialize, Deserializer};
 use uwwan_modem::Options;
 use uwwan_modem::options::{Dns, Format, Heal, Mode, Padding, Placement, SessionOptions, Table};
+use uwwan_modem::state_file;
 use uwwan_usb::backend::BackendKind;
 
 use crate::checks::{bad, one_or_many, within, words};
@@ -306,16 +308,15 @@ impl Settings {
                 .at(format!("{} (--config)", path.display()))
                 .because(why)
         };
-        let meta = std::fs::metadata(path).map_err(|error| wrong(&error))?;
-        if !meta.is_file() {
-            return Err(wrong(&"it is not a regular file"));
-        }
-        if meta.len() > LONGEST_FILE {
+        let mut text = String::new();
+        state_file::regular(path)
+            .and_then(|file| file.take(LONGEST_FILE + 1).read_to_string(&mut text))
+            .map_err(|error| wrong(&error))?;
+        if text.len() as u64 > LONGEST_FILE {
             return Err(wrong(&format_args!(
                 "it is longer than {LONGEST_FILE} bytes"
             )));
         }
-        let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
         Self::parse(path, &text)
     }
 

@@ -149,28 +149,37 @@ impl<T: Default + Serialize + DeserializeOwned> StateFile<T> {
     }
 }
 
+/// Opens a file for reading.
+///
+/// # Errors
+/// Those of the system, and [`io::ErrorKind::InvalidInput`] for what is no regular file, such as a pipe or
+/// a device, which is never waited for.
+pub fn regular(path: &Path) -> io::Result<fs::File> {
+    // A pipe without a writer would hold up an open that may block.
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is no regular file",
+        )),
+    }
+}
+
 /// Reads a file; without a file the content is the default.
 ///
 /// # Errors
 /// Those of the system, and for a file of another form. A pipe or a device is refused and never waited
 /// for.
 fn load<T: Default + DeserializeOwned>(path: &Path) -> io::Result<T> {
-    // A pipe without a writer would hold up an open that may block.
-    let opened = OpenOptions::new()
-        .read(true)
-        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
-        .open(path);
-    let file = match opened {
+    let file = match regular(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(T::default()),
         Err(error) => return Err(error),
     };
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "it is no regular file",
-        ));
-    }
     let mut text = String::new();
     file.take(LONGEST_FILE).read_to_string(&mut text)?;
     Ok(serde_json::from_str(&text)?)

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use tempfile::NamedTempFile;
 use uwwan_modem::capture::scrub::scrub_texts;
+use uwwan_modem::state_file;
 
 use super::{doctor, record};
 use crate::capture::cannot_write;
@@ -55,6 +56,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if !arguments.force && file.exists() {
         return Err(failed(io::ErrorKind::AlreadyExists.into()));
     }
+    // One that is replaced, such as a device, would be gone.
+    let there = file.symlink_metadata();
+    if there.is_ok_and(|about| !about.is_file() && !about.is_symlink()) {
+        let error = io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file");
+        return Err(failed(error));
+    }
+    let log = arguments.log.as_deref().map(end_of).transpose()?;
     let findings = doctor::findings();
     let findings: Vec<String> = findings.iter().flat_map(doctor::lines).collect();
     let mut names = vec!["versions.txt", "doctor.txt", "status.json", "journal.txt"];
@@ -64,9 +72,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         status(&arguments.reach),
         journal(),
     ];
-    if let Some(log) = &arguments.log {
+    if let Some(log) = log {
         names.push("log.txt");
-        texts.push(end_of(log)?);
+        texts.push(log);
     }
     let folder = tempfile::tempdir().map_err(failed)?;
     let recording = folder.path().join("modem.pcapng");
@@ -172,7 +180,7 @@ fn end_of(path: &Path) -> Result<String, Failure> {
             .at(path.display().to_string())
             .because(error)
     };
-    let mut file = std::fs::File::open(path).map_err(failed)?;
+    let mut file = state_file::regular(path).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(MOST_LOG)))
         .map_err(failed)?;

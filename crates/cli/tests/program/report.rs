@@ -109,3 +109,25 @@ fn a_report_of_a_running_modem_has_its_state() {
     let status = text(&status.unwrap().1);
     assert!(status.contains("\"online\": true"), "{status}");
 }
+
+#[test]
+fn what_is_no_file_is_neither_waited_for_nor_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    let kind = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, mode, 0).unwrap();
+    let file = folder.path().join("r.tar");
+    let refused = |command: &mut Command| {
+        let output = command.output().unwrap();
+        let told = text(&output.stderr);
+        assert!(
+            !output.status.success() && told.contains("no regular file"),
+            "{told}"
+        );
+    };
+    refused(uwwan(&["report", "--log"]).arg(&pipe).arg(&file));
+    assert!(!file.exists());
+    refused(uwwan(&["report", "--force"]).arg(&pipe));
+    assert!(!pipe.metadata().unwrap().is_file());
+}

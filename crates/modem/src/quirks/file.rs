@@ -12,7 +12,7 @@
 //! A field that a row leaves out is as in the row that applied without it, which depends on whether
 //! the device is driven as a modem or as a plain Ethernet device.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -25,6 +25,7 @@ use toml::Spanned;
 use super::table::{Origin, Quirk, built_in, built_in_ethernet};
 use crate::failure::{Failure, FailureKind};
 use crate::options::{FccUnlock, Format, Mode, Padding, Placement};
+use crate::state_file;
 
 /// Size of the longest file that is read, in bytes.
 const LONGEST_FILE: u64 = 64 * 1024;
@@ -231,12 +232,8 @@ fn files(directories: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
 
 fn read(path: &Path) -> Result<Vec<[Quirk; 2]>, Failure> {
     let wrong = |why: &dyn std::fmt::Display| wrong(path).because(why);
-    let meta = fs::metadata(path).map_err(|error| wrong(&error))?;
-    if !meta.is_file() {
-        return Err(wrong(&"it is not a regular file"));
-    }
     let mut text = String::new();
-    File::open(path)
+    state_file::regular(path)
         .and_then(|file| file.take(LONGEST_FILE + 1).read_to_string(&mut text))
         .map_err(|error| wrong(&error))?;
     if text.len() as u64 > LONGEST_FILE {
