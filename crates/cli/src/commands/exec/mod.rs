@@ -76,8 +76,8 @@ program runs as the same user. Sockets in the file system still lead to the mach
 
 Where an uwwan up runs the modem, the program gets a data session of that one, with its access point
 unless --apn names another. That takes a modem with several sessions, and a user who may use it
-(uwwan up --operator). Options of the modem itself are refused then; those of a configuration file are
-left aside.
+(uwwan up --operator; before Linux 6.4 its owner alone). Options of the modem itself are refused then;
+those of a configuration file are left aside.
 
 The exit status is the program's; 127 when there is no such program, 126 when it cannot be run, and
 that of `uwwan up` when the modem does not come online. A program that a signal ends ends uwwan by the
