@@ -287,13 +287,9 @@ impl Client {
 }
 
 impl Service for At {
-    fn connect(&mut self, _: Instant, entrance: Entrance, caller: Caller) -> Option<ClientId> {
-        if !self.has_room() {
-            // A client without a request makes room, the oldest first.
-            let idle = self.clients.values_mut().find(|client| client.is_idle())?;
-            if let Dialect::Json(lines) = &mut idle.dialect {
-                lines.refuse(too_many());
-            }
+    fn connect(&mut self, now: Instant, entrance: Entrance, caller: Caller) -> Option<ClientId> {
+        if !self.has_room() && !self.make_room(now, &|_| true) {
+            return None;
         }
         self.next += 1;
         let id = ClientId(self.next);
@@ -310,6 +306,18 @@ impl Service for At {
         };
         self.clients.insert(id, client);
         Some(id)
+    }
+
+    fn make_room(&mut self, _: Instant, may_go: &dyn Fn(ClientId) -> bool) -> bool {
+        let mut clients = self.clients.iter_mut();
+        let idle = clients.find(|(id, client)| client.is_idle() && may_go(**id));
+        let Some((_, idle)) = idle else {
+            return false;
+        };
+        if let Dialect::Json(lines) = &mut idle.dialect {
+            lines.refuse(too_many());
+        }
+        true
     }
 
     fn has_room(&self) -> bool {

@@ -508,12 +508,14 @@ impl Serving {
                 take_leave(&stream, &service.turned_away(failure));
                 continue;
             };
-            let others = self
+            let others: Vec<ClientId> = self
                 .connections
                 .iter()
-                .filter(|other| other.service == socket.service && other.caller <= caller);
-            let crowded = most(caller).is_some_and(|most| others.count() >= most);
-            let client = match crowded {
+                .filter(|other| other.service == socket.service && other.caller <= caller)
+                .map(|other| other.client)
+                .collect();
+            let crowded = most(caller).is_some_and(|most| others.len() >= most);
+            let client = match crowded && !service.make_room(now, &|one| others.contains(&one)) {
                 true => None,
                 false => service.connect(now, socket.entrance, caller),
             };

@@ -26,6 +26,10 @@ pub(crate) trait Service: Send {
     /// Adds a client. Returns `None` to turn it away.
     fn connect(&mut self, now: Instant, entrance: Entrance, caller: Caller) -> Option<ClientId>;
 
+    /// Ends the client that came first of those that have not asked for anything and of which `may_go`
+    /// returns true. Returns `false` when there is none.
+    fn make_room(&mut self, now: Instant, may_go: &dyn Fn(ClientId) -> bool) -> bool;
+
     /// Returns whether another terminal is to be offered.
     fn has_room(&self) -> bool {
         true

@@ -471,12 +471,9 @@ impl Service for StatusService {
             .filter(|client| served(client))
             .count()
             >= MOST_CLIENTS
+            && !self.make_room(now, &|_| true)
         {
-            // A client that has not asked makes room, the oldest first.
-            let idle =
-                |client: &Client| client.phase == Phase::Asking && client.output().is_empty();
-            let (id, _) = self.clients.iter().find(|(_, client)| idle(client))?;
-            self.refuse(now, *id, too_many());
+            return None;
         }
         self.next += 1;
         let id = ClientId(self.next);
@@ -497,6 +494,17 @@ impl Service for StatusService {
         };
         self.clients.insert(id, client);
         Some(id)
+    }
+
+    fn make_room(&mut self, now: Instant, may_go: &dyn Fn(ClientId) -> bool) -> bool {
+        let idle = |client: &Client| client.phase == Phase::Asking && client.output().is_empty();
+        let mut clients = self.clients.iter();
+        let found = clients.find(|(id, client)| idle(client) && may_go(**id));
+        let Some((id, _)) = found else {
+            return false;
+        };
+        self.refuse(now, *id, too_many());
+        true
     }
 
     fn turned_away(&self, failure: Failure) -> Vec<u8> {

@@ -163,6 +163,19 @@ fn who_is_silent_or_leaves_or_watches_keeps_nobody_out() {
     assert!(order.reply().unwrap().ok);
 }
 
+/// Clients that say nothing keep out none of their own kind.
+#[test]
+fn whoever_says_nothing_makes_room_for_the_next() {
+    for pretended in [Caller::Everyone, Caller::Guest, Caller::Operator] {
+        let served = served_by(Policy {
+            pretended: Some(pretended),
+            ..Policy::default()
+        });
+        let _silent: Vec<Talk> = (0..128).map(|_| served.connect()).collect();
+        served.still_serves();
+    }
+}
+
 /// Of the places of each service, those who may do more find some whatever the others do.
 #[test]
 fn nobody_takes_the_places_of_those_who_may_do_more() {

@@ -27,11 +27,8 @@ impl Service for Multiplexer {
         if self.gone {
             return None;
         }
-        if self.clients.len() >= self.config.most_clients {
-            // A client that has not begun makes room.
-            let mut peers = self.clients.values_mut();
-            let idle = peers.find(|peer| peer.end.is_none() && peer.is_idle());
-            idle?.end = Some(now);
+        if self.clients.len() >= self.config.most_clients && !self.make_room(now, &|_| true) {
+            return None;
         }
         let id = ClientId(self.name());
         let patience = self.config.open_patience;
@@ -39,6 +36,12 @@ impl Service for Multiplexer {
         self.clients.insert(id, peer);
         self.count.store(self.clients.len(), Ordering::Relaxed);
         Some(id)
+    }
+
+    fn make_room(&mut self, now: Instant, may_go: &dyn Fn(ClientId) -> bool) -> bool {
+        let mut peers = self.clients.iter_mut();
+        let idle = peers.find(|(id, peer)| peer.end.is_none() && peer.is_idle() && may_go(**id));
+        idle.map(|(_, peer)| peer.end = Some(now)).is_some()
     }
 
     fn room(&self, client: ClientId) -> usize {
