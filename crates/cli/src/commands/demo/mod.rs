@@ -8,6 +8,7 @@
 pub(super) mod outcome;
 mod traffic;
 
+use std::io::IsTerminal as _;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -30,7 +31,7 @@ use crate::capture;
 use crate::checks::{size, words};
 use crate::emulated::EmulatedModem;
 use crate::failure::{Failure, FailureKind};
-use crate::output::{bytes, note, rounded, say, say_json, seconds};
+use crate::output::{bytes, count, note, rounded, say, say_json, seconds};
 use crate::session_settings::SessionSettings;
 use crate::settings::Settings;
 use crate::signals;
@@ -345,9 +346,7 @@ impl Demo {
         let deadline = Instant::now() + ONLINE_TIME;
         loop {
             self.interrupted()?;
-            if let Some(event) = self.waiting.due(Instant::now(), false) {
-                self.print(&event)?;
-            }
+            self.wait()?;
             match events.recv_timeout(Duration::from_millis(100)) {
                 Ok(event) => {
                     self.take(&event)?;
@@ -440,14 +439,25 @@ impl Demo {
             .try_for_each(|line| self.tell(line))
     }
 
+    /// Tells what the modem has waited for longer than a second.
+    fn wait(&mut self) -> Result<(), Failure> {
+        let counts = !self.json && std::io::stdout().is_terminal();
+        let Some(event) = self.waiting.due(Instant::now(), counts) else {
+            return Ok(());
+        };
+        match counts {
+            true => progress::lines(&event).iter().try_for_each(count),
+            false => self.print(&event),
+        }
+    }
+
     fn drain(&mut self, events: &Receiver<Event>) -> Result<(), Failure> {
         events.try_iter().try_for_each(|event| self.take(&event))
     }
 
     fn interrupted(&self) -> Result<(), Failure> {
         if self.interrupts.try_recv().is_ok() {
-            Err(Failure::new(FailureKind::Cancelled, "interrupted")
-                .next("the modem was stopped cleanly; nothing is left behind"))
+            Err(cancelled())
         } else {
             Ok(())
         }
@@ -582,7 +592,7 @@ impl Demo {
         self.bar = None;
         self.drain(events)?;
         let time = result.map_err(|error| match error {
-            TransferError::Interrupted => Failure::new(FailureKind::Other, "interrupted"),
+            TransferError::Interrupted => cancelled(),
             error => {
                 let failure = Failure::new(FailureKind::NoTraffic, format!("the {name} failed"))
                     .at(format!("{} from or to {target}", bytes(size)))
@@ -621,6 +631,11 @@ impl Demo {
         }
         Err(failure)
     }
+}
+
+fn cancelled() -> Failure {
+    Failure::new(FailureKind::Cancelled, "interrupted")
+        .next("the modem was stopped cleanly; nothing is left behind")
 }
 
 fn row(name: &str, time: Duration, text: &str) -> String {
