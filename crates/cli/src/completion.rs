@@ -2,14 +2,17 @@
 //!
 //! The shell's script (`uwwan completions`) starts the program with the words of the line and with
 //! `UWWAN_COMPLETE` in its environment; clap finds the commands, options and words that fit. Values that
-//! only the machine knows are looked up here: modems, running data sessions, knobs, services, commands.
+//! only the machine knows are looked up here: modems, running data sessions, configurations, knobs, services,
+//! commands.
 //! Nothing is opened but the control socket of a running `up`.
 
 use std::ffi::OsStr;
 
 use clap::builder::StyledStr;
 use clap_complete::CompleteEnv;
-use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
+use clap_complete::engine::{
+    ArgValueCandidates, ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter as _,
+};
 use clap_complete::env::Shells;
 use uwwan_emulator::Knobs;
 use uwwan_mbim::registry;
@@ -17,6 +20,7 @@ use uwwan_modem::client::StatusClient;
 use uwwan_usb::backend::BackendKind;
 
 use crate::candidates;
+use crate::configurations;
 use crate::reach::EMULATOR;
 use crate::running::{Door, Running};
 use crate::state;
@@ -36,12 +40,23 @@ pub fn answer(program: impl Fn() -> clap::Command) -> bool {
         .unwrap_or(true)
 }
 
+/// Words for bash, put together from the pieces into which it breaks them.
+const BASH: &[u8] = include_bytes!("completion/wrapper.bash");
+/// The script of zsh.
+const ZSH: &[u8] = include_bytes!("completion/uwwan.zsh");
+
 /// Returns the script that makes a shell ask.
 pub fn script(shell: &str) -> Vec<u8> {
     let mut script = Vec::new();
+    if shell == "zsh" {
+        return ZSH.to_vec();
+    }
     if let Some(shell) = Shells::builtins().completer(shell) {
         // Writing to memory does not fail.
         let _ = shell.write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut script);
+    }
+    if shell == "bash" {
+        script.extend_from_slice(BASH);
     }
     script
 }
@@ -49,10 +64,16 @@ pub fn script(shell: &str) -> Vec<u8> {
 /// Returns the command line with what each option's values may be.
 pub fn with_values(command: clap::Command) -> clap::Command {
     let command = command.mut_args(|argument| {
-        let takes_session = argument
-            .get_value_names()
-            .is_some_and(|names| names[0] == "N");
+        let takes = |name: &str| {
+            let names = argument.get_value_names();
+            names.is_some_and(|names| names.first().is_some_and(|one| one == name))
+        };
+        let takes_session = takes("N");
         match argument.get_id().as_str() {
+            _ if takes("FILE|NAME") => argument.add(ArgValueCompleter::new(files_and_names)),
+            "name" if takes("NAME") && argument.is_positional() => {
+                argument.add(ArgValueCandidates::new(configurations))
+            }
             "device" => argument.add(ArgValueCandidates::new(devices)),
             "session" if takes_session => argument.add(ArgValueCandidates::new(sessions)),
             "knobs" if argument.get_action().takes_values() => {
@@ -117,6 +138,31 @@ fn sessions() -> Vec<CompletionCandidate> {
         .collect()
 }
 
+/// The names of configurations, as `uwwan up NAME` takes them.
+fn configurations() -> Vec<CompletionCandidate> {
+    let files = configurations::all();
+    let mut all: Vec<CompletionCandidate> = Vec::new();
+    for file in files {
+        let Some(name) = file.file_stem() else {
+            continue;
+        };
+        // The user's own comes first, and hides the machine's of the same name.
+        if !all.iter().any(|one| one.get_value() == name) {
+            all.push(candidate(name, &file.display().to_string()));
+        }
+    }
+    all
+}
+
+/// The names of configurations that fit, and files.
+fn files_and_names(current: &OsStr) -> Vec<CompletionCandidate> {
+    let begun = current.to_string_lossy();
+    let mut all = configurations();
+    all.retain(|one| one.get_value().to_string_lossy().starts_with(&*begun));
+    all.extend(PathCompleter::any().complete(current));
+    all
+}
+
 /// The knobs of the emulated modem; after `=`, the words of one.
 fn knobs(current: &OsStr) -> Vec<CompletionCandidate> {
     let current = current.to_string_lossy();
@@ -132,6 +178,7 @@ fn knobs(current: &OsStr) -> Vec<CompletionCandidate> {
         return Vec::new();
     };
     let words = match knob.default.as_str() {
+        _ if !knob.choices.is_empty() => knob.choices.iter().map(|&word| word.to_owned()).collect(),
         "on" | "off" => vec!["on".to_owned(), "off".to_owned()],
         _ => vec![knob.default],
     };

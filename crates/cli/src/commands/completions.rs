@@ -14,8 +14,8 @@ Examples:
       where fpath holds ~/.zfunc before compinit runs
   uwwan completions fish > ~/.config/fish/completions/uwwan.fish
 
-The script asks the program at each Tab, so that it knows the modems present, the sessions of a running
-uwwan up, the knobs of the emulated modem, MBIM services and their commands.")]
+The script asks the program at each Tab, so that it knows the modems present, configurations, the sessions of
+a running uwwan up, the knobs of the emulated modem, MBIM services and their commands.")]
 pub struct Arguments {
     /// The shell
     #[arg(value_name = "SHELL", value_parser = ["bash", "zsh", "fish"])]

@@ -1,4 +1,4 @@
-//! Manual pages and the completion of command lines, as packages and shells get them.
+//! Manual pages, as packages get them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -77,55 +77,5 @@ fn the_page_of_quirk_files_has_the_fields_and_words_that_are_read() {
             let word = word.replace('-', "\\-");
             assert!(QUIRKS.contains(&word), "{field}: {word}");
         }
-    }
-}
-
-/// What bash offers for the last of the words.
-fn offered(words: &[&str]) -> Vec<String> {
-    let script = r#"
-        PATH=$(dirname "$1"):$PATH; shift
-        source <(uwwan completions bash)
-        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_TYPE=9
-        "$(complete -p uwwan | sed -E 's/.* -F ([^ ]+).*/\1/')" uwwan "${@: -1}" "${@: -2:1}"
-        printf '%s\n' "${COMPREPLY[@]}"
-    "#;
-    let output = Command::new("bash")
-        .args(["-c", script, "bash", PROGRAM, "uwwan"])
-        .args(words)
-        .env_remove("UWWAN_RUNTIME_DIR")
-        .output()
-        .expect("bash runs");
-    text(&output).lines().map(str::to_owned).collect()
-}
-
-#[test]
-fn bash_offers_what_fits() {
-    assert_eq!(offered(&["stat"]), ["status", "stats"]);
-    assert_eq!(offered(&["up", "--ndp", "f"]), ["front"]);
-    assert!(offered(&["info", "--device", ""]).contains(&"emulator".to_owned()));
-    assert!(offered(&["demo", "--knob", "settle_"]).contains(&"settle_ms=".to_owned()));
-    assert_eq!(offered(&["mbim", "send", "--service", "sms"]), ["sms"]);
-    let cids = offered(&[
-        "mbim",
-        "send",
-        "--service",
-        "basic_connect",
-        "--cid",
-        "device_c",
-    ]);
-    assert_eq!(cids, ["device_caps"]);
-}
-
-#[test]
-fn every_shell_gets_a_script() {
-    for (shell, begins) in [
-        ("bash", "_clap"),
-        ("zsh", "#compdef uwwan"),
-        ("fish", "complete"),
-    ] {
-        let output = Command::new(PROGRAM).args(["completions", shell]).output();
-        let script = text(&output.unwrap());
-        assert!(script.trim_start().starts_with(begins), "{shell}: {script}");
-        assert!(script.contains("UWWAN_COMPLETE"), "{shell}: {script}");
     }
 }

@@ -1,88 +1,17 @@
-//! `uwwan status --watch` on a terminal, made by script(1) of util-linux.
+//! `uwwan status --watch` on a terminal.
 
-use std::io::{BufReader, Read, Write};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Instant;
+use crate::running::{PROGRAM, Up};
+use crate::terminal::{Screen, Terminal};
 
-use crate::running::{PATIENCE, PROGRAM, Up, alone};
-
-/// A live view on a terminal of its own.
-struct Watch {
-    child: Child,
-    bytes: Receiver<Vec<u8>>,
-    seen: String,
-}
-
-impl Watch {
-    fn start(up: &Up, environment: &[(&str, &str)]) -> Self {
-        let mut command = Command::new("script");
-        let line = format!("stty rows 12 cols 60; exec {PROGRAM} status --watch");
-        command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
-        alone(&mut command);
+/// Starts a live view.
+fn watching(up: &Up, environment: &[(&str, &str)]) -> Terminal {
+    Terminal::start(&format!("exec {PROGRAM} status --watch"), |command| {
         command
             .env("UWWAN_RUNTIME_DIR", up.base.path())
             .env("TERM", "xterm-256color")
             .env_remove("NO_COLOR")
-            .envs(environment.iter().copied())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
-        let mut child = command.spawn().expect("script (util-linux) runs");
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let (sender, bytes) = channel();
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(count) = out.read(&mut buffer) {
-                if count == 0 || sender.send(buffer[..count].to_vec()).is_err() {
-                    return;
-                }
-            }
-        });
-        Self {
-            child,
-            bytes,
-            seen: String::new(),
-        }
-    }
-
-    /// Waits until the terminal was sent a text, and returns all that it was sent.
-    #[track_caller]
-    fn until(&mut self, text: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        while !self.seen.contains(text) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.bytes.recv_timeout(left) {
-                Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
-                Err(error) => panic!("{text:?} does not come: {error}\n{:?}", self.seen),
-            }
-        }
-        self.seen.clone()
-    }
-
-    fn press(&mut self, keys: &[u8]) {
-        let stdin = self.child.stdin.as_mut().unwrap();
-        stdin.write_all(keys).unwrap();
-        stdin.flush().unwrap();
-    }
-
-    #[track_caller]
-    fn end(&mut self) -> Option<i32> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
-            }
-            assert!(Instant::now() < deadline, "it does not end");
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+            .envs(environment.iter().copied());
+    })
 }
 
 /// What leaves the alternate screen (xterm's control sequences, mode 1049).
@@ -94,7 +23,7 @@ const COLOURS: [&str; 2] = ["\u{1b}[38;5;", "\u{1b}[3"];
 fn the_live_view_is_drawn_and_left() {
     let up = Up::online(&[]);
     for keys in [&b"q"[..], b"\x03"] {
-        let mut watch = Watch::start(&up, &[]);
+        let mut watch = watching(&up, &[]);
         let seen = watch.until("q ends");
         assert!(seen.contains("\u{1b}[?1049h"), "an own screen: {seen:?}");
         assert!(
@@ -106,11 +35,39 @@ fn the_live_view_is_drawn_and_left() {
         watch.until(LEAVES);
         assert_eq!(watch.end(), Some(0));
     }
-    let mut watch = Watch::start(&up, &[("NO_COLOR", "1")]);
+    let mut watch = watching(&up, &[("NO_COLOR", "1")]);
     let seen = watch.until("q ends");
     assert!(!seen.contains("\u{1b}[38"), "no colour: {seen:?}");
     // The end of `up` ends it as well, and is told on the terminal as it was.
     up.down();
     watch.until("uwwan has stopped");
+    assert_eq!(watch.end(), Some(0));
+}
+
+/// The size that it must fit into shows its first and its last line; more room is used, and less is survived.
+#[test]
+fn the_live_view_follows_the_size_of_its_terminal() {
+    let up = Up::online(&[]);
+    let mut watch = watching(&up, &[("NO_COLOR", "1")]);
+    let whole = |screen: &Screen| {
+        let last = screen.rows.len() - 1;
+        screen.line(0).contains("HP lt4132") && screen.line(last).contains("q ends")
+    };
+    watch.until_screen("12 lines of 60", whole);
+    assert!(watch.screen.shows("NTBs"), "{:?}", watch.seen);
+    watch.resize(40, 120);
+    watch.until_screen("40 lines of 120", |screen| {
+        whole(screen) && (13..39).any(|row| !screen.line(row).trim().is_empty())
+    });
+    watch.resize(5, 30);
+    watch.until_screen("5 lines of 30", |screen| {
+        screen.line(0).trim_start().starts_with("03f0:a31d")
+    });
+    watch.resize(1, 1);
+    watch.resize(12, 60);
+    watch.until_screen("12 lines of 60 again", whole);
+    assert!(!watch.seen.contains("panicked"), "{:?}", watch.seen);
+    watch.press(b"q");
+    watch.until(LEAVES);
     assert_eq!(watch.end(), Some(0));
 }
