@@ -13,6 +13,7 @@ Exit status:
   1  it failed        4  several modems: choose one    7  refused by modem, SIM or network
   2  wrong usage      5  not permitted                 8  online, but nothing comes through
                                                      130  interrupted
+  What goes on until Ctrl-C (up, emulate, --watch on a terminal) ends by it with 0.
   With --json an error is one line of JSON on standard error (uwwan schema error).
 
 Environment:

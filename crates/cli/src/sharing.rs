@@ -16,7 +16,7 @@ use crate::runtime::RuntimeDir;
 use crate::settings::Settings;
 
 /// Group whose members may use a modem that serves the whole machine, where no `--operator` is given.
-const OPERATORS: &str = "uwwan";
+pub const OPERATORS: &str = "uwwan";
 
 /// Returns the policy of who may use the running `up`. One that serves the whole machine, as root's
 /// does unless told otherwise, may be looked at by everyone, and used by the members of the group
@@ -70,7 +70,7 @@ fn allow(option: &str, given: &[String]) -> Result<Allow, Failure> {
 }
 
 /// Returns the number of a name in a file such as `/etc/passwd`, whose lines are `name:…:number:…`.
-fn id_of(file: &Path, name: &str) -> Option<u32> {
+pub fn id_of(file: &Path, name: &str) -> Option<u32> {
     let text = std::fs::read_to_string(file).ok()?;
     text.lines().find_map(|line| {
         let mut fields = line.split(':');

@@ -54,6 +54,8 @@ status! {
         pub trying: Option<Rung>,
         /// Seconds since the state last changed.
         pub since_seconds: f64,
+        /// State of the modem and of session 0, for programs.
+        pub state: State,
         /// Reason why the modem is in this state, for people.
         pub why: String,
         /// Last failure, if there was one since the last success.
@@ -116,6 +118,29 @@ impl Status {
     pub fn interface(&self) -> Option<&Interface> {
         self.session(0)?.interface.as_ref()
     }
+}
+
+/// State of a modem or of a data session, as a program compares it.
+///
+/// What a modem tries or waits for is the rung [`Status::trying`], and what has failed is [`Status::failure`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Nothing was tried yet.
+    #[default]
+    Starting,
+    /// A rung of the bring-up is being tried.
+    Trying,
+    /// The rung waits for what may pass by itself; a session beside session 0 waits for the modem.
+    Waiting,
+    /// The last attempt has failed. It is repeated, unless `up` ends.
+    Failed,
+    /// Packets flow.
+    Online,
+    /// The modem, its network or session 0 was lost, and is brought up again.
+    Lost,
+    /// The modem was left.
+    Stopped,
 }
 
 /// Form in which a [`Status`] is written as JSON, with session 0 apart from the others.
@@ -183,6 +208,7 @@ impl<'de> Deserialize<'de> for Status {
         let mut status = form.status;
         let session_0 = SessionStatus {
             online: status.online,
+            state: status.state,
             why: status.why.clone(),
             addresses: form.addresses,
             interface: form.interface,
@@ -220,6 +246,8 @@ pub struct SessionStatus {
     pub apn: String,
     /// Whether packets flow on the session.
     pub online: bool,
+    /// State of the session, for programs.
+    pub state: State,
     /// Reason why the session is in this state, for people.
     pub why: String,
     /// Addresses of the session; those of session 0 are kept while it is lost.
@@ -243,6 +271,8 @@ struct SessionForm {
     apn: String,
     /// Whether packets flow on the session.
     online: bool,
+    /// State of the session, for programs.
+    state: State,
     /// Reason why the session is in this state, for people.
     why: String,
     /// Addresses of the session.
@@ -264,6 +294,7 @@ impl From<SessionStatus> for SessionForm {
             session: status.session,
             apn: status.apn,
             online: status.online,
+            state: status.state,
             why: status.why,
             ip: status.addresses.clone(),
             addresses: status.addresses,
@@ -565,6 +596,7 @@ mod tests {
         let named = |session, name: &str| SessionStatus {
             session,
             online: true,
+            state: State::Online,
             why: "online".into(),
             interface: Some(Interface {
                 name: name.into(),
@@ -574,12 +606,15 @@ mod tests {
         };
         let mut status = Status {
             online: true,
+            state: State::Online,
             why: "online".into(),
             sessions: vec![named(0, "wwan0"), named(3, "wwan3")],
             ..Status::default()
         };
         let json = serde_json::to_value(&status).unwrap();
         assert_eq!(json["interface"]["name"], "wwan0");
+        assert_eq!(json["state"], "online");
+        assert_eq!(json["sessions"][0]["state"], "online");
         assert!(json["addresses"].is_null());
         assert_eq!(json["sessions"][0]["session"], 3);
         assert_eq!(json["sessions"].as_array().unwrap().len(), 1);

@@ -49,6 +49,7 @@ pub mod plan;
 mod queues;
 mod resolved;
 pub mod resolver;
+pub mod rules;
 pub mod scatter;
 pub mod segment;
 mod sysctl;

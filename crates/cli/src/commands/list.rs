@@ -10,6 +10,7 @@ use uwwan_modem::event::BoundDriver;
 use uwwan_modem::heal::memory::Entry;
 use uwwan_modem::options::{FccUnlock, Mode, Padding, Placement};
 use uwwan_modem::quirks::Quirk;
+use uwwan_modem::status::State;
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::device::Backend;
 use uwwan_usb::functions;
@@ -51,6 +52,8 @@ struct Driven {
     pid: Option<u32>,
     /// Whether packets flow on session 0; null where this user may not ask it.
     online: Option<bool>,
+    /// State of its modem; null where this user may not ask it.
+    state: Option<State>,
     /// Reason for its state, for people; empty where this user may not ask it.
     why: String,
 }
@@ -66,6 +69,7 @@ impl Driven {
         Some(Self {
             pid: reply.as_ref().map(|reply| reply.pid),
             online: status.as_ref().map(|status| status.online),
+            state: status.as_ref().map(|status| status.state),
             why: status.map(|status| status.why).unwrap_or_default(),
         })
     }

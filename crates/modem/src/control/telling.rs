@@ -7,7 +7,7 @@ use crate::event::{Event, SessionChange, SessionEvent};
 use crate::failure::Rung;
 use crate::heal::HealStep;
 use crate::ladder::Input;
-use crate::status::{ConfigurationChange, RungTime};
+use crate::status::{ConfigurationChange, RungTime, State};
 
 impl Control {
     pub(super) fn diagnose(&mut self, text: String) {
@@ -82,6 +82,7 @@ impl Control {
         self.shared.change(|status| match &event {
             Event::RungStarted { rung } => {
                 status.trying = Some(*rung);
+                status.state = State::Trying;
                 status.why = format!("trying {rung}");
             }
             Event::RungDone { rung, seconds, .. } => {
@@ -93,11 +94,15 @@ impl Control {
                 });
             }
             Event::RungFailed { failure, .. } => {
+                status.state = State::Failed;
                 status.why = failure.headline();
                 status.failure = Some(failure.clone());
                 status.online = false;
             }
-            Event::Waiting { text, .. } => status.why = format!("waiting for {text}"),
+            Event::Waiting { text, .. } => {
+                status.state = State::Waiting;
+                status.why = format!("waiting for {text}");
+            }
             Event::Configuration { before, after } => {
                 status.configuration = Some(ConfigurationChange {
                     before: *before,
@@ -108,6 +113,7 @@ impl Control {
                 status.online = true;
                 status.trying = None;
                 status.failure = None;
+                status.state = State::Online;
                 status.why = "online".into();
             }
             Event::Notice { .. } | Event::GivenBack { .. } | Event::Session(_) => {}
@@ -122,12 +128,14 @@ impl Control {
                 status.online = false;
                 status.trying = Some(*rung);
                 status.rung = Rung::ALL.iter().copied().rev().find(|below| below < rung);
+                status.state = State::Lost;
                 status.why = why.clone();
             }
             Event::Stopped { failure } => {
                 status.online = false;
                 status.trying = None;
                 status.rung = None;
+                status.state = State::Stopped;
                 status.why = match failure {
                     Some(failure) => failure.headline(),
                     None => "stopped".into(),

@@ -43,7 +43,7 @@ use crate::host::{Ethernet, HostConfig};
 use crate::ladder::{Input, Outcome};
 use crate::options::SessionOptions;
 use crate::quirks::Quirk;
-use crate::status::{Addresses, Interface, SessionStatus};
+use crate::status::{self, Addresses, Interface, SessionStatus};
 use crate::watch::Verdict;
 
 pub(crate) use command::SessionAsk;
@@ -366,6 +366,12 @@ impl DataSession {
             session: self.options.id,
             apn: self.options.apn.clone(),
             online: self.state == State::Up,
+            state: match self.state {
+                State::Down => status::State::Waiting,
+                State::Resting => status::State::Failed,
+                State::Up => status::State::Online,
+                _ => status::State::Trying,
+            },
             why: self.why.clone(),
             addresses: self.addresses.clone(),
             interface: self.interface.clone(),

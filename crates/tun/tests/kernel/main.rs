@@ -10,6 +10,7 @@ mod offload;
 mod packets;
 mod queues;
 mod router;
+mod rules;
 mod shared;
 mod streams;
 mod tap;
@@ -87,6 +88,10 @@ const CHECKS: &[(&str, fn())] = &[
     (
         "a_rival_default_route_is_told",
         watching::a_rival_default_route_is_told,
+    ),
+    (
+        "rules_with_marks_are_read",
+        rules::rules_with_marks_are_read,
     ),
     (
         "one_flow_keeps_no_other_waiting",

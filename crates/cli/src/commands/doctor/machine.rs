@@ -3,7 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::finding::{Finding, Verdict};
+use uwwan_tun::rules::{self, MarkRule};
+
+use super::finding::{Finding, Kind, Verdict};
+use crate::sharing::{OPERATORS, id_of};
 
 /// Name of the udev rule.
 const RULE: &str = "70-uwwan.rules";
@@ -35,11 +38,18 @@ const OTHERS: [(&str, &str); 4] = [
     ("wvdial", "it may hold the AT port"),
 ];
 
+/// Group to which the udev rule gives modems.
+const OWNERS: &str = "plugdev";
+
 /// The machine, or a folder that looks like one.
 pub(super) struct Machine {
-    root: PathBuf,
+    pub(super) root: PathBuf,
     /// Whether its user is root.
-    is_root: bool,
+    pub(super) is_root: bool,
+    /// Numbers of the groups of its user.
+    pub(super) groups: Vec<u32>,
+    /// Rules of routing that look at firewall marks, or why they cannot be read.
+    pub(super) marks: Result<Vec<MarkRule>, String>,
 }
 
 impl Machine {
@@ -48,6 +58,24 @@ impl Machine {
         Self {
             root: PathBuf::from("/"),
             is_root: rustix::process::geteuid().is_root(),
+            groups: rustix::process::getgroups()
+                .unwrap_or_default()
+                .into_iter()
+                .chain([rustix::process::getegid()])
+                .map(rustix::process::Gid::as_raw)
+                .collect(),
+            marks: rules::mark_rules().map_err(|error| error.to_string()),
+        }
+    }
+
+    /// Returns a machine whose files stand below a folder, with a user in group 46.
+    #[cfg(test)]
+    pub(super) fn at(root: &std::path::Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            is_root: false,
+            groups: vec![46],
+            marks: Ok(Vec::new()),
         }
     }
 
@@ -55,6 +83,7 @@ impl Machine {
     pub(super) fn findings(&self, may_configure: bool) -> Vec<Finding> {
         let mut findings = vec![
             self.rule(),
+            self.groups(),
             self.tun(),
             self.capability(may_configure),
             self.drivers(),
@@ -65,6 +94,7 @@ impl Machine {
         findings.extend(self.rfkill());
         findings.extend(self.autosuspend());
         findings.extend(self.filters());
+        findings.extend(self.marks());
         findings
     }
 
@@ -73,7 +103,7 @@ impl Machine {
     }
 
     /// Content of a file without the white space at its ends, if it can be read.
-    fn read(&self, path: &str) -> Option<String> {
+    pub(super) fn read(&self, path: &str) -> Option<String> {
         let text = fs::read(self.path(path)).ok()?;
         Some(String::from_utf8_lossy(&text).trim().to_owned())
     }
@@ -96,15 +126,74 @@ impl Machine {
             .iter()
             .map(|directory| self.path(directory).join(RULE));
         match rule.into_iter().find(|file| file.exists()) {
-            Some(file) => Finding::new(check, Verdict::Good, file.display().to_string()),
+            Some(file) => Finding::new(
+                check,
+                Kind::RuleInstalled,
+                Verdict::Good,
+                file.display().to_string(),
+            ),
             None if self.is_root => {
                 let found = format!("{RULE} is not installed; root needs none");
-                Finding::new(check, Verdict::Note, found)
+                Finding::new(check, Kind::RuleMissing, Verdict::Note, found)
             }
-            None => Finding::new(check, Verdict::Bad, format!("{RULE} is not installed")).next(
+            None => Finding::new(
+                check,
+                Kind::RuleMissing,
+                Verdict::Bad,
+                format!("{RULE} is not installed"),
+            )
+            .next(
                 "install the package, or packaging/70-uwwan.rules in /etc/udev/rules.d, and plug the modem in again",
             ),
         }
+    }
+
+    /// The groups of this user: the one that has modems by the udev rule, and the one of operators.
+    fn groups(&self) -> Finding {
+        let check = "groups";
+        if self.is_root {
+            return Finding::new(check, Kind::GroupsEnough, Verdict::Good, "root needs none");
+        }
+        let file = self.path("etc/group");
+        let mut lacking = Vec::new();
+        let mut advice = Vec::new();
+        for (name, gives) in [
+            (
+                OWNERS,
+                "modems, by the udev rule, to whom does not sit at the machine",
+            ),
+            (
+                OPERATORS,
+                "the use of a modem that a service or root's `up` runs",
+            ),
+        ] {
+            match id_of(&file, name) {
+                Some(id) if self.groups.contains(&id) => {}
+                Some(_) => {
+                    lacking.push(format!("not a member of {name}, which gives {gives}"));
+                    advice.push(format!(
+                        "usermod --append --groups {name} USER (as root), and a new login"
+                    ));
+                }
+                None => {
+                    lacking.push(format!("there is no group {name}, which gives {gives}"));
+                    advice.push(format!(
+                        "groupadd --system {name} (as root), which the package does"
+                    ));
+                }
+            }
+        }
+        if lacking.is_empty() {
+            let found = format!("a member of {OWNERS} and {OPERATORS}");
+            return Finding::new(check, Kind::GroupsEnough, Verdict::Good, found);
+        }
+        let finding = Finding::new(
+            check,
+            Kind::GroupsLacking,
+            Verdict::Note,
+            lacking.join("; "),
+        );
+        advice.into_iter().fold(finding, Finding::next)
     }
 
     fn tun(&self) -> Finding {
@@ -112,13 +201,22 @@ impl Machine {
         let check = "TUN device";
         let node = self.path("dev/net/tun");
         if !node.exists() {
-            return Finding::new(check, Verdict::Bad, "/dev/net/tun is not there")
+            let found = "/dev/net/tun is not there";
+            return Finding::new(check, Kind::TunMissing, Verdict::Bad, found)
                 .next("modprobe tun (as root); a container needs the device passed in");
         }
         match rustix::fs::access(&node, Access::READ_OK | Access::WRITE_OK) {
-            Ok(()) => Finding::new(check, Verdict::Good, "/dev/net/tun can be opened"),
-            Err(errno) => Finding::new(check, Verdict::Bad, format!("/dev/net/tun: {errno}"))
-                .next("chmod 666 /dev/net/tun (as root), which is what udev gives it"),
+            Ok(()) => {
+                let found = "/dev/net/tun can be opened";
+                Finding::new(check, Kind::TunReady, Verdict::Good, found)
+            }
+            Err(errno) => Finding::new(
+                check,
+                Kind::TunForbidden,
+                Verdict::Bad,
+                format!("/dev/net/tun: {errno}"),
+            )
+            .next("chmod 666 /dev/net/tun (as root), which is what udev gives it"),
         }
     }
 
@@ -127,12 +225,13 @@ impl Machine {
         if may_configure {
             return Finding::new(
                 check,
+                Kind::InterfacesAllowed,
                 Verdict::Good,
                 "interfaces and routes may be configured",
             );
         }
         let found = "this user may not configure interfaces";
-        Finding::new(check, Verdict::Note, found)
+        Finding::new(check, Kind::InterfacesForbidden, Verdict::Note, found)
             .next("use the service: systemctl enable --now uwwan@NAME (as root)")
             .next("or prepare an interface: ip tuntap add mode tun multi_queue name wwan0 user USER (as root)")
     }
@@ -148,14 +247,20 @@ impl Machine {
         .into_iter()
         .filter(|name| self.path("sys/module").join(name).exists())
         .collect();
-        let found = match &loaded[..] {
-            [] => "none of the kernel's modem drivers is loaded".to_owned(),
-            _ => format!(
-                "{} loaded; `up` takes the modem from them",
-                loaded.join(", ")
+        let (kind, found) = match &loaded[..] {
+            [] => (
+                Kind::DriversAbsent,
+                "none of the kernel's modem drivers is loaded".to_owned(),
+            ),
+            _ => (
+                Kind::DriversLoaded,
+                format!(
+                    "{} loaded; `up` takes the modem from them",
+                    loaded.join(", ")
+                ),
             ),
         };
-        Finding::new("kernel drivers", Verdict::Good, found)
+        Finding::new("kernel drivers", kind, Verdict::Good, found)
     }
 
     fn memory(&self) -> Finding {
@@ -163,16 +268,16 @@ impl Machine {
         let file = "sys/module/usbcore/parameters/usbfs_memory_mb";
         let Some(size) = self.read(file).and_then(|text| text.parse::<u64>().ok()) else {
             let found = "the kernel does not tell how much USB transfers may have";
-            return Finding::new(check, Verdict::Note, found);
+            return Finding::new(check, Kind::MemoryUnknown, Verdict::Note, found);
         };
         let found = match size {
             0 => "USB transfers may have any amount of memory".to_owned(),
             _ => format!("USB transfers of all programs may have {size} MiB"),
         };
         if size == 0 || size >= LEAST_MEMORY {
-            return Finding::new(check, Verdict::Good, found);
+            return Finding::new(check, Kind::MemoryEnough, Verdict::Good, found);
         }
-        Finding::new(check, Verdict::Bad, found)
+        Finding::new(check, Kind::MemoryScarce, Verdict::Bad, found)
             .next(format!("echo 16 > /{file} (as root)"))
             .next("or fewer transfers: uwwan up --in-flight 4")
     }
@@ -181,7 +286,7 @@ impl Machine {
         let check = "name servers";
         if self.path("run/systemd/resolve/stub-resolv.conf").exists() {
             let found = "systemd-resolved runs: --dns resolved hands it the network's";
-            return Finding::new(check, Verdict::Good, found);
+            return Finding::new(check, Kind::ResolvedRuns, Verdict::Good, found);
         }
         let programs = [
             "usr/sbin/resolvconf",
@@ -190,10 +295,10 @@ impl Machine {
         ];
         if programs.iter().any(|program| self.path(program).exists()) {
             let found = "resolvconf is installed: --dns resolvconf hands it the network's";
-            return Finding::new(check, Verdict::Good, found);
+            return Finding::new(check, Kind::ResolvconfInstalled, Verdict::Good, found);
         }
         let found = "neither systemd-resolved nor resolvconf is there to take the network's";
-        Finding::new(check, Verdict::Note, found)
+        Finding::new(check, Kind::ResolverMissing, Verdict::Note, found)
             .next("write /etc/resolv.conf by hand; `uwwan status` shows the addresses")
     }
 
@@ -213,6 +318,7 @@ impl Machine {
             .map(|(name, about)| {
                 Finding::new(
                     "other program",
+                    Kind::OtherProgram,
                     Verdict::Note,
                     format!("{name} runs: {about}"),
                 )
@@ -229,23 +335,15 @@ impl Machine {
             }
             let name = of("name").unwrap_or(entry.clone());
             let blocked = |file: &str| of(file).as_deref() == Some("1");
-            let check = "rfkill";
+            let finding = |kind, verdict, state: &str| {
+                Finding::new("rfkill", kind, verdict, format!("{name}: the radio{state}"))
+            };
             findings.push(match (blocked("hard"), blocked("soft")) {
-                (true, _) => Finding::new(
-                    check,
-                    Verdict::Bad,
-                    format!("{name}: the radio's switch is off"),
-                )
-                .next("turn the switch or key of the machine, or allow it in the BIOS"),
-                (_, true) => {
-                    Finding::new(check, Verdict::Bad, format!("{name}: the radio is blocked"))
-                        .next("rfkill unblock wwan (as root)")
-                }
-                _ => Finding::new(
-                    check,
-                    Verdict::Good,
-                    format!("{name}: the radio is not blocked"),
-                ),
+                (true, _) => finding(Kind::RadioOff, Verdict::Bad, "'s switch is off")
+                    .next("turn the switch or key of the machine, or allow it in the BIOS"),
+                (_, true) => finding(Kind::RadioBlocked, Verdict::Bad, " is blocked")
+                    .next("rfkill unblock wwan (as root)"),
+                _ => finding(Kind::RadioFree, Verdict::Good, " is not blocked"),
             });
         }
         findings
@@ -258,32 +356,15 @@ impl Machine {
                 let found = format!(
                     "idle USB devices may be suspended after {seconds} s; a device that `up` has open is not"
                 );
-                vec![Finding::new("autosuspend", Verdict::Good, found)]
+                vec![Finding::new(
+                    "autosuspend",
+                    Kind::AutosuspendOn,
+                    Verdict::Good,
+                    found,
+                )]
             }
             _ => Vec::new(),
         }
-    }
-
-    /// Settings of the kernel that drop or forbid packets.
-    fn filters(&self) -> Vec<Finding> {
-        let set = |path: &str, value: &str| self.read(path).as_deref() == Some(value);
-        let mut findings = Vec::new();
-        if set("proc/sys/net/ipv4/conf/all/rp_filter", "1") {
-            let found = "answers over the modem are dropped while the route back leads elsewhere (rp_filter is strict)";
-            findings.push(
-                Finding::new("packet filter", Verdict::Note, found)
-                    .next("sysctl net.ipv4.conf.all.rp_filter=2 (as root), where the modem is not the default route"),
-            );
-        }
-        if set("proc/sys/net/ipv6/conf/all/disable_ipv6", "1") {
-            let found =
-                "the kernel has IPv6 switched off: the modem's IPv6 addresses cannot be set";
-            findings.push(
-                Finding::new("IPv6", Verdict::Note, found)
-                    .next("sysctl net.ipv6.conf.all.disable_ipv6=0 (as root), or --ip-type ipv4"),
-            );
-        }
-        findings
     }
 }
 
@@ -301,10 +382,15 @@ mod tests {
 
     fn findings(root: &Path, is_root: bool) -> Vec<Finding> {
         let machine = Machine {
-            root: root.to_owned(),
             is_root,
+            ..Machine::at(root)
         };
         machine.findings(false)
+    }
+
+    fn kinds(findings: &[Finding], check: &str) -> Vec<Kind> {
+        let of = findings.iter().filter(|one| one.check == check);
+        of.map(|one| one.kind).collect()
     }
 
     fn verdict(findings: &[Finding], check: &str) -> Vec<Verdict> {
@@ -358,11 +444,41 @@ mod tests {
         assert_eq!(verdict(&all, "other program"), [Verdict::Note]);
         assert_eq!(verdict(&all, "packet filter"), [Verdict::Note]);
         assert_eq!(verdict(&all, "rfkill"), [Verdict::Bad, Verdict::Bad]);
+        assert_eq!(kinds(&all, "rfkill"), [Kind::RadioBlocked, Kind::RadioOff]);
         put(root, "sys/module/usbcore/parameters/usbfs_memory_mb", "0\n");
         assert_eq!(
             verdict(&findings(root, false), "USB memory"),
             [Verdict::Good]
         );
+    }
+
+    #[test]
+    fn a_missing_group_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let of = |file: &str| {
+            put(root, "etc/group", file);
+            let all = findings(root, false);
+            let finding = all.iter().find(|one| one.check == "groups");
+            finding.cloned().unwrap()
+        };
+        let finding = of("root:x:0:\nplugdev:x:46:me\nuwwan:x:990:\n");
+        assert_eq!(finding.kind, Kind::GroupsLacking);
+        assert!(
+            finding.found.starts_with("not a member of uwwan"),
+            "{finding:?}"
+        );
+        assert!(!finding.found.contains("plugdev"), "{finding:?}");
+        assert!(finding.next[0].contains("--groups uwwan"), "{finding:?}");
+        let finding = of("plugdev:x:46:me\n");
+        assert!(
+            finding.found.contains("there is no group uwwan"),
+            "{finding:?}"
+        );
+        let finding = of("plugdev:x:46:me\nuwwan:x:46:me\n");
+        assert_eq!(finding.kind, Kind::GroupsEnough);
+        let all = findings(root, true);
+        assert_eq!(kinds(&all, "groups"), [Kind::GroupsEnough]);
     }
 
     #[test]

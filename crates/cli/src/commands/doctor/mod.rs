@@ -2,11 +2,12 @@
 
 mod finding;
 mod machine;
+mod packets;
 
 use uwwan_usb::backend::BackendKind;
 
 pub use self::finding::Finding;
-use self::finding::Verdict;
+use self::finding::{Kind, Verdict};
 use self::machine::Machine;
 use crate::candidates;
 use crate::failure::{Failure, FailureKind};
@@ -18,10 +19,11 @@ use crate::prepared;
 #[command(after_help = "\
 Examples:
   uwwan doctor                                      what stands in the way, and what to do about it
-  uwwan doctor --json | jq '.[] | select(.verdict == \"bad\")'
+  uwwan doctor --json | jq '.[] | select(.verdict == \"bad\").kind'
 
-It looks and changes nothing: modems, permissions, the udev rule, the TUN device, capabilities, kernel
-modules, other programs, rfkill, memory for USB transfers, name servers and filters of the kernel. Run it as
+It looks and changes nothing: modems, permissions, the udev rule, groups, the TUN device, capabilities, kernel
+modules, other programs, rfkill, memory for USB transfers, name servers, firewall marks and filters of the
+kernel. Run it as
 the user who is to run `uwwan up`; what only root may see is told to be so.
 
 The exit status is 0 when nothing stands in the way, and 1 otherwise.")]
@@ -86,20 +88,31 @@ pub(super) fn lines(finding: &Finding) -> Vec<String> {
 fn modems() -> Vec<Finding> {
     let all = match candidates::all(BackendKind::default().start().as_ref()) {
         Ok(all) => all,
-        Err(failure) => return vec![of_failure("modem", &failure)],
+        Err(failure) => return vec![of_failure(Kind::ModemUnreachable, &failure)],
     };
     let mut findings: Vec<Finding> = Vec::new();
     for modem in all.iter().filter(|modem| !modem.is_ethernet()) {
-        findings.push(Finding::new("modem", Verdict::Good, modem.name()));
-        findings.extend(modem.obstacles().iter().map(|one| of_failure("modem", one)));
+        let present = Finding::new("modem", Kind::ModemPresent, Verdict::Good, modem.name());
+        findings.push(present);
+        findings.extend(modem.obstacles().iter().map(of_obstacle));
     }
     if findings.is_empty() {
-        findings.push(of_failure("modem", &candidates::none_present()));
+        findings.push(of_failure(Kind::ModemMissing, &candidates::none_present()));
     }
     findings
 }
 
-fn of_failure(check: &'static str, failure: &Failure) -> Finding {
+fn of_obstacle(failure: &Failure) -> Finding {
+    let kind = match failure.kind {
+        FailureKind::Permission => Kind::ModemForbidden,
+        FailureKind::Busy => Kind::ModemBusy,
+        FailureKind::Host => Kind::ModemUnreachable,
+        _ => Kind::ModemUnsupported,
+    };
+    of_failure(kind, failure)
+}
+
+fn of_failure(kind: Kind, failure: &Failure) -> Finding {
     let verdict = if failure.fatal {
         Verdict::Bad
     } else {
@@ -111,6 +124,6 @@ fn of_failure(check: &'static str, failure: &Failure) -> Finding {
     }
     Finding {
         next: failure.next.clone(),
-        ..Finding::new(check, verdict, found)
+        ..Finding::new("modem", kind, verdict, found)
     }
 }
