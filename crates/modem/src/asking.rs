@@ -93,6 +93,11 @@ fn explained(what: &str, error: &Error) -> Failure {
             FailureKind::Refused,
             "ask for an address of a family that uwwan status shows",
         ),
+        Error::NoAddress(_) => (
+            FailureKind::Refused,
+            "the name may be that of a domain; look at how it is written",
+        ),
+        Error::NameServerFailed(..) => (FailureKind::Refused, "try again, or take an address"),
         Error::NoNameServer => (
             FailureKind::Refused,
             "the network has given no name server; take an address",

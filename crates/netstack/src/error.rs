@@ -41,9 +41,15 @@ pub enum Error {
     /// The payload does not fit one packet of the link.
     #[error("{0} bytes do not fit one packet of this link (at most {1})")]
     TooLarge(usize, usize),
-    /// The name has no address of the wanted family, or does not exist.
-    #[error("the name server knows no address for {0}")]
+    /// The name does not exist (NXDOMAIN, RFC 1035 section 4.1.1).
+    #[error("there is no name {0}, its name server says")]
     NoSuchName(String),
+    /// The name exists, and has no address of the families that were asked for.
+    #[error("the name {0} has no such address, its name server says")]
+    NoAddress(String),
+    /// The name servers cannot answer, by the code of one of them.
+    #[error("the name servers cannot tell the addresses of {0}: {1}")]
+    NameServerFailed(String, String),
     /// No name server is configured.
     #[error("no name server is configured: give one, or use an address instead of a name")]
     NoNameServer,
@@ -76,7 +82,7 @@ impl From<Error> for io::Error {
             Error::Refused(_) => io::ErrorKind::ConnectionRefused,
             Error::Stopped => io::ErrorKind::NotConnected,
             Error::Unreachable(_) => io::ErrorKind::NetworkUnreachable,
-            Error::NoSuchName(_) => io::ErrorKind::NotFound,
+            Error::NoSuchName(_) | Error::NoAddress(_) => io::ErrorKind::NotFound,
             Error::System { source, .. } => source.kind(),
             _ => io::ErrorKind::InvalidInput,
         };

@@ -264,12 +264,18 @@ fn names_resolve_by_family_and_unknown_ones_do_not() {
         client.resolve_v6("TEST.uwwan.", PATIENCE).expect("found"),
         [IpAddr::from(DEFAULT_V6)]
     );
-    for name in ["ipv6.test.uwwan", "nothing.example"] {
-        assert!(
-            matches!(client.resolve_v4(name, PATIENCE), Err(Error::NoSuchName(_))),
-            "{name}"
-        );
+    for answer in [
+        client.resolve_v4("nothing.example", PATIENCE),
+        client.lookup("nothing.example", PATIENCE),
+    ] {
+        assert!(matches!(answer, Err(Error::NoSuchName(_))), "{answer:?}");
     }
+    let answer = client.resolve_v4("ipv6.test.uwwan", PATIENCE);
+    assert!(matches!(answer, Err(Error::NoAddress(_))), "{answer:?}");
+    let both = client.lookup("test.uwwan", PATIENCE).expect("found");
+    assert_eq!(both, [IpAddr::from(DEFAULT_V6), IpAddr::from(DEFAULT_V4)]);
+    let one = client.lookup("ipv6.test.uwwan", PATIENCE).expect("found");
+    assert!(one.iter().all(IpAddr::is_ipv6), "{one:?}");
     assert!(matches!(
         client.resolve_v4("a..b", PATIENCE),
         Err(Error::BadName(_))

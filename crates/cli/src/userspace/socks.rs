@@ -53,7 +53,11 @@ impl From<&Error> for Reply {
             Error::Refused(_) => Self::ConnectionRefused,
             Error::Timeout { .. } => Self::TimeToLiveExpired,
             Error::Unreachable(_) | Error::Stopped => Self::NetworkUnreachable,
-            Error::NoSuchName(_) | Error::BadName(_) | Error::NoNameServer => Self::HostUnreachable,
+            Error::NoSuchName(_)
+            | Error::NoAddress(_)
+            | Error::NameServerFailed(..)
+            | Error::BadName(_)
+            | Error::NoNameServer => Self::HostUnreachable,
             _ => Self::GeneralFailure,
         }
     }

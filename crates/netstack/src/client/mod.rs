@@ -2,7 +2,8 @@
 //!
 //! One thread moves packets; everything else is blocking calls on handles that any thread may
 //! make. A handle that reads or writes lets the stack send at once, on its own thread, and only
-//! wakes the packet thread when its deadline moved.
+//! wakes the packet thread when its deadline moved. After each poll the packet thread wakes the threads
+//! whose socket has something for them, and no others.
 //!
 //! ```no_run
 //! # use std::{io::{Read, Write}, time::Duration};
@@ -21,14 +22,17 @@
 //! # Ok(()) }
 //! ```
 
+mod answer;
+mod flight;
 mod lookup;
 mod ping;
 mod tcp;
 mod udp;
 
+use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use smoltcp::iface::SocketHandle;
@@ -39,6 +43,7 @@ use crate::error::Error;
 use crate::link::{Gone, PacketLink, Wait};
 use crate::port::LinkCounters;
 
+use flight::{Drains, Flight};
 pub use tcp::TcpStream;
 pub use udp::UdpSocket;
 
@@ -49,7 +54,7 @@ const LINGER: Duration = Duration::from_secs(60);
 /// Number of sockets other than TCP that there may be.
 const MAX_OTHER_SOCKETS: usize = 256;
 /// Number of name servers that the stack holds.
-const MAX_NAME_SERVERS: usize = smoltcp::config::DNS_MAX_SERVER_COUNT;
+const MAX_NAME_SERVERS: usize = 4;
 
 /// The configuration of a host.
 #[derive(Debug, Clone, Default)]
@@ -71,23 +76,48 @@ pub struct Client {
 
 pub(crate) struct Shared {
     state: Mutex<State>,
-    /// Notified after every poll while a thread waits.
-    changed: Condvar,
     waiter: Arc<dyn Wait>,
+}
+
+/// What a thread waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// Something to receive of a stream, or its end.
+    Read(SocketHandle),
+    /// Room in a stream, or its end.
+    Write(SocketHandle),
+    /// The outcome of opening a stream.
+    Open(SocketHandle),
+    /// A datagram.
+    Receive(SocketHandle),
+    /// Room for a datagram.
+    Send(SocketHandle),
+    /// A reply to an echo request.
+    Reply(SocketHandle),
+}
+
+/// A thread that waits.
+struct Waiting {
+    number: u64,
+    wanted: Wanted,
+    thread: Thread,
 }
 
 struct State {
     core: Core<Box<dyn PacketLink>>,
-    /// The number of threads that wait for `changed`.
-    waiting: usize,
+    waiting: Vec<Waiting>,
+    /// Number of the next thread that waits.
+    next_waiting: u64,
+    /// What each stream may have in flight.
+    flights: HashMap<SocketHandle, Flight>,
+    drains: Drains,
     /// Until when the packet thread sleeps unless it is woken: `None` while it does not sleep,
     /// `Some(None)` when it sleeps for ever.
     asleep: Option<Option<Instant>>,
     /// TCP sockets whose handle was dropped, each with the time at which it is reset if its last data
     /// is not through by then.
     orphans: Vec<(SocketHandle, Instant)>,
-    resolver: SocketHandle,
-    has_name_servers: bool,
+    name_servers: Vec<IpAddr>,
     next_port: u16,
     next_ident: u16,
     stopped: bool,
@@ -105,15 +135,16 @@ impl Client {
         stack.addresses = config.addresses;
         let seed = stack.seed;
         let link: Box<dyn PacketLink> = Box::new(link);
-        let mut core = Core::new(stack, link, Instant::now())?;
-        let resolver = core.sockets.add(socket::dns::Socket::new(&[], Vec::new()));
+        let core = Core::new(stack, link, Instant::now())?;
         let mut state = State {
             core,
-            waiting: 0,
+            waiting: Vec::new(),
+            next_waiting: 0,
+            flights: HashMap::new(),
+            drains: Drains::new(Instant::now()),
             asleep: None,
             orphans: Vec::new(),
-            resolver,
-            has_name_servers: false,
+            name_servers: Vec::new(),
             next_port: FIRST_DYNAMIC_PORT + (seed % 16_000) as u16,
             next_ident: (seed >> 32) as u16,
             stopped: false,
@@ -121,7 +152,6 @@ impl Client {
         state.set_name_servers(&config.name_servers);
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
-            changed: Condvar::new(),
             waiter,
         });
         let inside = Arc::clone(&shared);
@@ -149,6 +179,8 @@ impl Client {
         state.core.set_addresses(addresses)?;
         state.set_name_servers(name_servers);
         state.act(&self.shared);
+        // It has closed the streams whose address is gone.
+        wake(state);
         Ok(())
     }
 
@@ -168,7 +200,7 @@ impl Drop for Client {
         {
             tracing::error!("the stack's thread panicked");
         }
-        self.shared.changed.notify_all();
+        wake(self.shared.lock());
     }
 }
 
@@ -192,34 +224,33 @@ impl Shared {
             if state.core.port.link.closed() {
                 state.stopped = true;
             }
-            if state.waiting > 0 {
-                self.changed.notify_all();
-            }
             if state.stopped {
                 // Handles may keep the stack for long; the other end learns of the stop now.
                 state.core.port.link = Box::new(Gone);
+                wake(state);
                 return;
             }
             if deadline.is_some_and(|deadline| deadline <= now) {
-                drop(state);
+                wake(state);
                 // Handles get the lock in between.
                 std::thread::yield_now();
                 continue;
             }
             state.asleep = Some(deadline);
-            drop(state);
+            wake(state);
             self.waiter
                 .wait(deadline.map(|at| at.saturating_duration_since(now)));
         }
     }
 
-    /// Tries `attempt` at once and after every change until it has a result. Returns `None` when the
-    /// time is over before.
+    /// Tries `attempt` at once and whenever there is what is wanted, until it has a result. Returns `None`
+    /// when the time is over before.
     ///
     /// # Errors
     /// [`Error::Stopped`] when the stack stops before.
     fn wait_for<R>(
         &self,
+        wanted: Wanted,
         timeout: Option<Duration>,
         mut attempt: impl FnMut(&mut State) -> Option<R>,
     ) -> Result<Option<R>, Error> {
@@ -233,26 +264,35 @@ impl Shared {
             if state.stopped {
                 return Err(Error::Stopped);
             }
-            state.waiting += 1;
-            state = match deadline {
-                None => self
-                    .changed
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        state.waiting -= 1;
-                        return Ok(None);
-                    }
-                    self.changed
-                        .wait_timeout(state, left)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
-                }
-            };
-            state.waiting -= 1;
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(None);
+            }
+            let number = state.next_waiting;
+            state.next_waiting += 1;
+            let thread = std::thread::current();
+            state.waiting.push(Waiting {
+                number,
+                wanted,
+                thread,
+            });
+            drop(state);
+            match left {
+                None => std::thread::park(),
+                Some(left) => std::thread::park_timeout(left),
+            }
+            state = self.lock();
+            state.waiting.retain(|waiting| waiting.number != number);
         }
+    }
+}
+
+/// Wakes the threads that have something to wake for, after the stack is theirs again.
+fn wake(mut state: MutexGuard<'_, State>) {
+    let woken = state.due();
+    drop(state);
+    for thread in woken {
+        thread.unpark();
     }
 }
 
@@ -269,6 +309,52 @@ impl State {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         }
+    }
+
+    /// Takes the threads out of the waiting ones that are to be woken.
+    fn due(&mut self) -> Vec<Thread> {
+        let mut due = Vec::new();
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.retain(|one| {
+            let is_due = self.stopped || self.is_due(one.wanted);
+            if is_due {
+                due.push(one.thread.clone());
+            }
+            !is_due
+        });
+        self.waiting = waiting;
+        due
+    }
+
+    fn is_due(&mut self, wanted: Wanted) -> bool {
+        // Who waits holds the socket.
+        let sockets = &self.core.sockets;
+        match wanted {
+            Wanted::Read(handle) => {
+                let socket = sockets.get::<socket::tcp::Socket<'_>>(handle);
+                socket.can_recv() || !socket.may_recv()
+            }
+            Wanted::Write(handle) => {
+                let socket = sockets.get::<socket::tcp::Socket<'_>>(handle);
+                !socket.may_send() || self.room(handle) > 0
+            }
+            Wanted::Open(handle) => {
+                !tcp::is_opening(sockets.get::<socket::tcp::Socket<'_>>(handle))
+            }
+            Wanted::Receive(handle) => sockets.get::<socket::udp::Socket<'_>>(handle).can_recv(),
+            Wanted::Send(handle) => sockets.get::<socket::udp::Socket<'_>>(handle).can_send(),
+            Wanted::Reply(handle) => sockets.get::<socket::icmp::Socket<'_>>(handle).can_recv(),
+        }
+    }
+
+    /// Returns how many bytes a stream may write.
+    fn room(&mut self, handle: SocketHandle) -> usize {
+        let socket = self.core.sockets.get::<socket::tcp::Socket<'_>>(handle);
+        let (queued, most) = (socket.send_queue(), socket.send_capacity());
+        let flight = self.flights.get_mut(&handle);
+        let now = Instant::now();
+        let room = flight.map_or(most, |flight| flight.room(queued, now, &mut self.drains));
+        room.min(most.saturating_sub(queued))
     }
 
     /// Removes the orphans that are done. Returns when the time of the next one is over.
@@ -313,18 +399,9 @@ impl State {
     }
 
     fn set_name_servers(&mut self, servers: &[IpAddr]) {
-        let servers: Vec<_> = servers
-            .iter()
-            .filter(|server| !server.is_unspecified() && !server.is_multicast())
-            .take(MAX_NAME_SERVERS)
-            .map(|&server| server.into())
-            .collect();
-        self.has_name_servers = !servers.is_empty();
-        let resolver = self
-            .core
-            .sockets
-            .get_mut::<socket::dns::Socket<'_>>(self.resolver);
-        resolver.update_servers(&servers);
+        let usable = |server: &&IpAddr| !server.is_unspecified() && !server.is_multicast();
+        let servers = servers.iter().filter(usable).take(MAX_NAME_SERVERS);
+        self.name_servers = servers.copied().collect();
     }
 
     /// Checks that there may be one more TCP socket, or one more of the others. Orphans that only wait
@@ -399,18 +476,22 @@ impl State {
 
     /// Returns a local port that no socket of the stack uses, `None` when all are in use.
     fn free_port(&mut self) -> Option<u16> {
-        for _ in FIRST_DYNAMIC_PORT..=u16::MAX {
-            let port = self.next_port;
-            self.next_port = port.checked_add(1).unwrap_or(FIRST_DYNAMIC_PORT);
-            let used = self.core.sockets.iter().any(|(_, socket)| match socket {
-                Socket::Tcp(socket) => socket.local_endpoint().is_some_and(|own| own.port == port),
-                Socket::Udp(socket) => socket.endpoint().port == port,
+        let port = self.free_port_from(self.next_port)?;
+        self.next_port = port.checked_add(1).unwrap_or(FIRST_DYNAMIC_PORT);
+        Some(port)
+    }
+
+    /// Returns the first local port from one on that no socket of the stack uses, `None` when all are in
+    /// use.
+    fn free_port_from(&self, first: u16) -> Option<u16> {
+        let from_first = (first..=u16::MAX).chain(FIRST_DYNAMIC_PORT..first);
+        from_first.into_iter().find(|port| {
+            let used = |socket: &Socket<'_>| match socket {
+                Socket::Tcp(socket) => socket.local_endpoint().is_some_and(|own| own.port == *port),
+                Socket::Udp(socket) => socket.endpoint().port == *port,
                 _ => false,
-            });
-            if !used {
-                return Some(port);
-            }
-        }
-        None
+            };
+            !self.core.sockets.iter().any(|(_, socket)| used(socket))
+        })
     }
 }

@@ -7,7 +7,7 @@ use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::socket::icmp::{Endpoint, PacketBuffer, PacketMetadata, SendError, Socket};
 use smoltcp::wire::Ipv6Address;
 
-use super::{Client, State};
+use super::{Client, State, Wanted};
 use crate::echo::{self, HEADER};
 use crate::error::Error;
 use crate::pattern;
@@ -60,15 +60,17 @@ impl Client {
         let sent = Instant::now();
         state.act(&self.shared);
         drop(state);
-        let outcome = self.shared.wait_for(Some(timeout), |state: &mut State| {
-            let socket = state.core.sockets.get_mut::<Socket<'_>>(handle);
-            while let Ok((reply, from)) = socket.recv() {
-                if IpAddr::from(from) == to && is_reply(reply, to, ident, &data) {
-                    return Some(sent.elapsed());
-                }
-            }
-            None
-        });
+        let outcome =
+            self.shared
+                .wait_for(Wanted::Reply(handle), Some(timeout), |state: &mut State| {
+                    let socket = state.core.sockets.get_mut::<Socket<'_>>(handle);
+                    while let Ok((reply, from)) = socket.recv() {
+                        if IpAddr::from(from) == to && is_reply(reply, to, ident, &data) {
+                            return Some(sent.elapsed());
+                        }
+                    }
+                    None
+                });
         self.shared.lock().core.sockets.remove(handle);
         outcome?.ok_or(Error::Timeout {
             peer: to.to_string(),

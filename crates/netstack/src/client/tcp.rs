@@ -9,7 +9,7 @@ use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::{RecvError, Socket, State as TcpState};
 use smoltcp::wire::IpEndpoint;
 
-use super::{Client, LINGER, Shared, State};
+use super::{Client, Flight, LINGER, Shared, State, Wanted, wake};
 use crate::error::Error;
 
 impl Client {
@@ -35,6 +35,7 @@ impl Client {
             return Err(Error::Unreachable(to.ip()));
         }
         let handle = state.core.sockets.add(socket);
+        let begun = Instant::now();
         state.act(&self.shared);
         drop(state);
         let stream = TcpStream {
@@ -44,13 +45,20 @@ impl Client {
             read_timeout: None,
             write_timeout: None,
         };
-        let outcome = self.shared.wait_for(Some(timeout), |state| {
+        let wanted = Wanted::Open(handle);
+        let outcome = self.shared.wait_for(wanted, Some(timeout), |state| {
             let socket = state.core.sockets.get_mut::<Socket<'_>>(handle);
-            match socket.state() {
-                TcpState::SynSent | TcpState::SynReceived => None,
-                TcpState::Closed => Some(Err(Error::Refused(to))),
-                _ => Some(Ok(())),
+            if is_opening(socket) {
+                return None;
             }
+            if socket.state() == TcpState::Closed {
+                return Some(Err(Error::Refused(to)));
+            }
+            let (most, now) = (socket.send_capacity(), Instant::now());
+            let trip = now.saturating_duration_since(begun);
+            let flight = Flight::new(most, trip, now, &mut state.drains);
+            state.flights.insert(handle, flight);
+            Some(Ok(()))
         });
         match outcome {
             Ok(Some(Ok(()))) => Ok(stream),
@@ -69,6 +77,11 @@ impl Client {
             }
         }
     }
+}
+
+/// Returns whether a connection is neither open nor refused.
+pub(super) fn is_opening(socket: &Socket<'_>) -> bool {
+    matches!(socket.state(), TcpState::SynSent | TcpState::SynReceived)
 }
 
 /// A TCP connection. Reads and writes block; they work on shared references too, so one thread
@@ -99,6 +112,7 @@ impl TcpStream {
         let mut state = self.shared.lock();
         self.socket(&mut state).close();
         state.act(&self.shared);
+        wake(state);
     }
 
     /// Resets the connection: what was written and not sent is lost, and reads and writes fail.
@@ -106,8 +120,7 @@ impl TcpStream {
         let mut state = self.shared.lock();
         self.socket(&mut state).abort();
         state.act(&self.shared);
-        drop(state);
-        self.shared.changed.notify_all();
+        wake(state);
     }
 
     fn socket<'s>(&self, state: &'s mut State) -> &'s mut Socket<'static> {
@@ -116,10 +129,11 @@ impl TcpStream {
 
     fn timed<R>(
         &self,
+        wanted: Wanted,
         timeout: Option<Duration>,
         attempt: impl FnMut(&mut State) -> Option<io::Result<R>>,
     ) -> io::Result<R> {
-        match self.shared.wait_for(timeout, attempt)? {
+        match self.shared.wait_for(wanted, timeout, attempt)? {
             Some(result) => result,
             None => {
                 let waited = timeout.unwrap_or_default();
@@ -139,7 +153,7 @@ impl Read for &TcpStream {
         if buffer.is_empty() {
             return Ok(0);
         }
-        self.timed(self.read_timeout, |state| {
+        self.timed(Wanted::Read(self.handle), self.read_timeout, |state| {
             let socket = self.socket(state);
             match socket.recv_slice(buffer) {
                 Ok(0) => None,
@@ -157,14 +171,25 @@ impl Write for &TcpStream {
         if buffer.is_empty() {
             return Ok(0);
         }
-        self.timed(self.write_timeout, |state| {
+        self.timed(Wanted::Write(self.handle), self.write_timeout, |state| {
+            let room = state.room(self.handle);
             let socket = self.socket(state);
-            match socket.send_slice(buffer) {
-                Ok(0) => None,
-                Ok(length) => Some(Ok(length)),
-                Err(_) if socket.is_active() => Some(Err(io::ErrorKind::BrokenPipe.into())),
-                Err(_) => Some(Err(io::ErrorKind::ConnectionReset.into())),
+            if !socket.may_send() {
+                return Some(Err(match socket.is_active() {
+                    true => io::ErrorKind::BrokenPipe.into(),
+                    false => io::ErrorKind::ConnectionReset.into(),
+                }));
             }
+            let piece = &buffer[..buffer.len().min(room)];
+            // A socket that may send takes what it has room for.
+            let length = socket.send_slice(piece).unwrap_or(0);
+            if length == 0 {
+                return None;
+            }
+            if let Some(flight) = state.flights.get_mut(&self.handle) {
+                flight.wrote(length, Instant::now());
+            }
+            Some(Ok(length))
         })
     }
 
@@ -203,6 +228,7 @@ impl Drop for TcpStream {
         socket.set_timeout(Some(LINGER.into()));
         let until = Instant::now() + LINGER;
         state.orphans.push((self.handle, until));
+        state.flights.remove(&self.handle);
         // The packet thread learns of the new orphan's time.
         state.asleep = None;
         state.core.send(Instant::now());

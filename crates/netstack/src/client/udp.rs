@@ -8,11 +8,13 @@ use smoltcp::iface::SocketHandle;
 use smoltcp::socket::udp::{PacketBuffer, PacketMetadata, RecvError, SendError, Socket};
 use smoltcp::wire::IpEndpoint;
 
-use super::{Client, Shared};
+use super::{Client, FIRST_DYNAMIC_PORT, Shared, Wanted};
 use crate::error::Error;
 
 /// Number of datagrams and number of bytes that are queued each way.
 const QUEUE: (usize, usize) = (256, 512 << 10);
+/// The same where a few small ones are expected.
+const SMALL_QUEUE: (usize, usize) = (16, 16 << 10);
 
 impl Client {
     /// Makes a UDP socket at a free port.
@@ -20,13 +22,28 @@ impl Client {
     /// # Errors
     /// [`Error::TooManySockets`], [`Error::Stopped`].
     pub fn udp(&self) -> Result<UdpSocket, Error> {
+        self.udp_from(None, QUEUE)
+    }
+
+    /// Makes a UDP socket at a port that `random` chooses, with small queues.
+    ///
+    /// # Errors
+    /// As [`Client::udp`].
+    pub(super) fn udp_at(&self, random: u64) -> Result<UdpSocket, Error> {
+        let port = FIRST_DYNAMIC_PORT + (random % 16_384) as u16;
+        self.udp_from(Some(port), SMALL_QUEUE)
+    }
+
+    fn udp_from(&self, first: Option<u16>, queue: (usize, usize)) -> Result<UdpSocket, Error> {
         let mut state = self.shared.lock();
         state.check_running()?;
         state.check_room(false)?;
-        let port = state
-            .free_port()
-            .ok_or(Error::TooManySockets(super::MAX_OTHER_SOCKETS))?;
-        let queue = || PacketBuffer::new(vec![PacketMetadata::EMPTY; QUEUE.0], vec![0; QUEUE.1]);
+        let port = match first {
+            Some(first) => state.free_port_from(first),
+            None => state.free_port(),
+        };
+        let port = port.ok_or(Error::TooManySockets(super::MAX_OTHER_SOCKETS))?;
+        let queue = || PacketBuffer::new(vec![PacketMetadata::EMPTY; queue.0], vec![0; queue.1]);
         let mut socket = Socket::new(queue(), queue());
         // Only a port of 0 or a second bind is refused.
         if socket.bind(port).is_err() {
@@ -62,24 +79,26 @@ impl UdpSocket {
     /// [`Error::TooLarge`] for more than one IPv6 packet of the link (or one IPv4 datagram) holds,
     /// [`Error::Unreachable`], [`Error::Stopped`].
     pub fn send_to(&self, data: &[u8], to: SocketAddr) -> Result<(), Error> {
-        let sent = self.shared.wait_for(None, |state| {
-            if let Err(error) = state.check_source(to.ip()) {
-                return Some(Err(error));
-            }
-            let most = match to {
-                SocketAddr::V4(_) => 65_535 - 28,
-                SocketAddr::V6(_) => state.core.config.mtu - 48,
-            };
-            if data.len() > most {
-                return Some(Err(Error::TooLarge(data.len(), most)));
-            }
-            let socket = state.core.sockets.get_mut::<Socket<'_>>(self.handle);
-            match socket.send_slice(data, IpEndpoint::from(to)) {
-                Ok(()) => Some(Ok(())),
-                Err(SendError::BufferFull) => None,
-                Err(SendError::Unaddressable) => Some(Err(Error::Unreachable(to.ip()))),
-            }
-        })?;
+        let sent = self
+            .shared
+            .wait_for(Wanted::Send(self.handle), None, |state| {
+                if let Err(error) = state.check_source(to.ip()) {
+                    return Some(Err(error));
+                }
+                let most = match to {
+                    SocketAddr::V4(_) => 65_535 - 28,
+                    SocketAddr::V6(_) => state.core.config.mtu - 48,
+                };
+                if data.len() > most {
+                    return Some(Err(Error::TooLarge(data.len(), most)));
+                }
+                let socket = state.core.sockets.get_mut::<Socket<'_>>(self.handle);
+                match socket.send_slice(data, IpEndpoint::from(to)) {
+                    Ok(()) => Some(Ok(())),
+                    Err(SendError::BufferFull) => None,
+                    Err(SendError::Unaddressable) => Some(Err(Error::Unreachable(to.ip()))),
+                }
+            })?;
         // Without a timeout there is always a result.
         sent.unwrap_or(Err(Error::Stopped))
     }
@@ -94,18 +113,20 @@ impl UdpSocket {
         buffer: &mut [u8],
         timeout: Duration,
     ) -> Result<(usize, SocketAddr), Error> {
-        let received = self.shared.wait_for(Some(timeout), |state| {
-            let socket = state.core.sockets.get_mut::<Socket<'_>>(self.handle);
-            match socket.recv() {
-                Ok((data, from)) => {
-                    let length = data.len().min(buffer.len());
-                    buffer[..length].copy_from_slice(&data[..length]);
-                    let IpEndpoint { addr, port } = from.endpoint;
-                    Some((length, SocketAddr::new(IpAddr::from(addr), port)))
-                }
-                Err(RecvError::Exhausted | RecvError::Truncated) => None,
-            }
-        })?;
+        let received =
+            self.shared
+                .wait_for(Wanted::Receive(self.handle), Some(timeout), |state| {
+                    let socket = state.core.sockets.get_mut::<Socket<'_>>(self.handle);
+                    match socket.recv() {
+                        Ok((data, from)) => {
+                            let length = data.len().min(buffer.len());
+                            buffer[..length].copy_from_slice(&data[..length]);
+                            let IpEndpoint { addr, port } = from.endpoint;
+                            Some((length, SocketAddr::new(IpAddr::from(addr), port)))
+                        }
+                        Err(RecvError::Exhausted | RecvError::Truncated) => None,
+                    }
+                })?;
         received.ok_or_else(|| Error::Timeout {
             peer: format!("the peers of UDP port {}", self.port),
             waited: timeout,
