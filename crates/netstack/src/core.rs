@@ -72,13 +72,16 @@ pub struct StackConfig {
     pub tcp_buffer: usize,
     /// The number of TCP sockets there may be at a time.
     pub max_tcp_sockets: usize,
+    /// Time of silence after which a client's stream asks whether its peer is still there. One that says
+    /// nothing for five times as long has vanished.
+    pub silence: std::time::Duration,
     /// The seed of initial sequence numbers and ports, which is no secret.
     pub seed: u64,
 }
 
 impl Default for StackConfig {
-    /// Returns an MTU of 1500, buffers of 1 MiB, 256 TCP sockets, CUBIC, full checksums and a random
-    /// seed, without addresses.
+    /// Returns an MTU of 1500, buffers of 1 MiB, 256 TCP sockets, CUBIC, full checksums, a minute of silence
+    /// and a random seed, without addresses.
     fn default() -> StackConfig {
         use std::hash::{BuildHasher, RandomState};
         StackConfig {
@@ -88,6 +91,7 @@ impl Default for StackConfig {
             congestion: CongestionControl::Cubic,
             tcp_buffer: 1 << 20,
             max_tcp_sockets: 256,
+            silence: std::time::Duration::from_secs(60),
             seed: RandomState::new().hash_one(0_u8),
         }
     }

@@ -79,6 +79,7 @@ Examples:
   uwwan ping --device emulator --settle 0.2 192.0.2.77
       an emulated modem
 
+Options of the session, such as --apn, are for a modem that is brought up; a running one refuses them.
 A running uwwan up with an interface answers to the machine's own ping: ping -I uwwan0 192.0.2.1.
 The exit status is 8 when no reply came at all.")]
 #[group(skip)]
@@ -118,7 +119,8 @@ Examples:
   uwwan resolve --device emulator --settle 0.2 test.uwwan
       an emulated modem
 
-It goes through the running uwwan up --net userspace, or through a modem that is brought up for that.")]
+It goes through the running uwwan up --net userspace, or through a modem that is brought up for that. Options
+of the session, such as --apn, are for the latter; a running one refuses them.")]
 #[group(skip)]
 pub struct ResolveArguments {
     /// Name to look up
@@ -321,9 +323,27 @@ impl Over {
         let chosen = name.is_none()
             && matches!(&device, Some(Device::Usb(selector)) if *selector != Selector::Any);
         if !chosen && let Some(entry) = before.only()? {
+            self.refuse_options()?;
             return ask(&mut StatusClient::connect(&entry.socket)?);
         }
         self.run_up(told, &sockets, look, ask)
+    }
+
+    /// Refuses options with which a modem is brought up, where one is up.
+    ///
+    /// # Errors
+    /// [`FailureKind::Usage`].
+    fn refuse_options(&self) -> Result<(), Failure> {
+        let taken = Settings {
+            device: self.settings.device.clone(),
+            ..Settings::default()
+        };
+        if self.settings == taken && self.emulated.refuse().is_ok() {
+            return Ok(());
+        }
+        Err(Failure::new(FailureKind::Usage, "an option makes no sense")
+            .because("uwwan up runs the modem, and its options are chosen there")
+            .next("leave out all but --device, --config and --over, or end it with uwwan down"))
     }
 
     fn run_up(

@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket as Local};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -30,8 +30,9 @@ const MOST: usize = 64;
 const IDLE: Duration = Duration::from_secs(120);
 /// Time after which a thread looks whether its program is still there.
 const LOOK: Duration = Duration::from_secs(2);
-/// Number of datagrams of a program that wait for a name.
+/// Number of datagrams of a program that wait for a name, and of their bytes.
 const QUEUE: usize = 64;
+const QUEUE_BYTES: usize = 256 << 10;
 /// Number of names whose addresses an association remembers.
 const NAMES: usize = 64;
 /// Bytes before the address in a SOCKS datagram: two reserved ones and the number of the fragment.
@@ -56,33 +57,86 @@ fn receive(local: &Local, mut each: impl FnMut(&[u8], SocketAddr)) {
     }
 }
 
+/// Makes a queue for the datagrams of a program.
+fn queue() -> (Outbox, Waiting) {
+    let (sender, receiver) = sync_channel(QUEUE);
+    let bytes = Arc::new(AtomicUsize::new(0));
+    let outbox = Outbox {
+        sender,
+        bytes: Arc::clone(&bytes),
+    };
+    (outbox, Waiting { receiver, bytes })
+}
+
+/// The end of a queue where datagrams are put. What there is no room for is dropped.
+struct Outbox {
+    sender: SyncSender<Vec<u8>>,
+    /// Bytes in the queue.
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Outbox {
+    fn put(&self, datagram: &[u8]) {
+        let length = datagram.len();
+        let before = self.bytes.fetch_add(length, Ordering::AcqRel);
+        let fits = before + length <= QUEUE_BYTES;
+        if !fits || self.sender.try_send(datagram.to_vec()).is_err() {
+            self.bytes.fetch_sub(length, Ordering::AcqRel);
+        }
+    }
+}
+
+/// The end of a queue where datagrams are taken.
+struct Waiting {
+    receiver: Receiver<Vec<u8>>,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Waiting {
+    /// Returns the next datagram, or `None` when there is none for a while.
+    fn next(&self) -> Option<Vec<u8>> {
+        let datagram = self.receiver.recv_timeout(LOOK).ok()?;
+        self.bytes.fetch_sub(datagram.len(), Ordering::AcqRel);
+        Some(datagram)
+    }
+}
+
 // --- a forwarded port ---
 
 /// A program that uses a forwarded port.
 struct Peer {
-    remote: Arc<Remote>,
-    to: SocketAddr,
+    outbox: Outbox,
+    state: Arc<PeerState>,
+}
+
+struct PeerState {
     /// When a datagram passed last.
-    used: Arc<Mutex<Instant>>,
+    used: Mutex<Instant>,
+    /// Whether it has no way to its host any more.
+    ended: AtomicBool,
+}
+
+impl PeerState {
+    fn lives(&self) -> bool {
+        !self.ended.load(Ordering::Acquire) && held(&self.used).elapsed() < IDLE
+    }
+
+    fn is_used(&self) {
+        *held(&self.used) = Instant::now();
+    }
 }
 
 /// Forwards what comes at a socket to a host, and back.
 pub fn forward(local: &Arc<Local>, to: &Target, network: &Userspace) {
     let mut peers: HashMap<SocketAddr, Peer> = HashMap::new();
     receive(local, |datagram, from| {
-        peers.retain(|_, peer| held(&peer.used).elapsed() < IDLE);
+        peers.retain(|_, peer| peer.state.lives());
         if !peers.contains_key(&from) && peers.len() < MOST {
-            match begin(local, to, network, from) {
-                Ok(peer) => drop(peers.insert(from, peer)),
-                Err(error) => tracing::debug!("UDP to {to}: {error}"),
-            }
+            peers.insert(from, begin(local, to, network, from));
         }
         if let Some(peer) = peers.get(&from) {
-            *held(&peer.used) = Instant::now();
-            if let Err(error) = peer.remote.send_to(datagram, peer.to) {
-                tracing::debug!("UDP to {to}: {error}");
-                peers.remove(&from);
-            }
+            peer.state.is_used();
+            peer.outbox.put(datagram);
         }
     });
 }
@@ -91,40 +145,60 @@ fn held<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn begin(
+/// Begins to serve a program, in a thread: its host's name may take a while to look up.
+fn begin(local: &Arc<Local>, to: &Target, network: &Userspace, from: SocketAddr) -> Peer {
+    let (outbox, waiting) = queue();
+    let state = Arc::new(PeerState {
+        used: Mutex::new(Instant::now()),
+        ended: AtomicBool::new(false),
+    });
+    let peer = Peer {
+        outbox,
+        state: Arc::clone(&state),
+    };
+    let (local, to, network) = (Arc::clone(local), to.clone(), network.clone());
+    flow::spawn("uwwan-udp-out", move || {
+        if let Err(error) = send_on(&local, &to, &network, from, &waiting, &state) {
+            tracing::debug!("UDP to {to}: {error}");
+        }
+        state.ended.store(true, Ordering::Release);
+    });
+    peer
+}
+
+/// Sends what a program sends to its host, as long as it does.
+fn send_on(
     local: &Arc<Local>,
     target: &Target,
     network: &Userspace,
     from: SocketAddr,
-) -> io::Result<Peer> {
+    waiting: &Waiting,
+    state: &Arc<PeerState>,
+) -> io::Result<()> {
     let network = network.client()?;
     let to = target.addresses(&network)?;
     let to = *to.first().ok_or(io::ErrorKind::NotFound)?;
-    let peer = Peer {
-        remote: Arc::new(network.udp()?),
-        to,
-        used: Arc::new(Mutex::new(Instant::now())),
-    };
-    let (local, remote, used) = (
-        Arc::clone(local),
-        Arc::clone(&peer.remote),
-        Arc::clone(&peer.used),
-    );
-    flow::spawn("uwwan-udp", move || {
+    let remote = Arc::new(network.udp()?);
+    let (back, local, theirs) = (Arc::clone(&remote), Arc::clone(local), Arc::clone(state));
+    flow::spawn("uwwan-udp-back", move || {
         let mut buffer = vec![0; LARGEST];
-        while held(&used).elapsed() < IDLE {
-            match remote.receive_from(&mut buffer, LOOK) {
+        while theirs.lives() {
+            match back.receive_from(&mut buffer, LOOK) {
                 Ok((length, who)) if who == to => {
-                    *held(&used) = Instant::now();
+                    theirs.is_used();
                     let _ = local.send_to(buffer.get(..length).unwrap_or_default(), from);
                 }
-                Ok(_) => {}
-                Err(Error::Timeout { .. }) => {}
+                Ok(_) | Err(Error::Timeout { .. }) => {}
                 Err(_) => return,
             }
         }
     });
-    Ok(peer)
+    while state.lives() {
+        if let Some(datagram) = waiting.next() {
+            remote.send_to(&datagram, to)?;
+        }
+    }
+    Ok(())
 }
 
 // --- SOCKS ---
@@ -142,7 +216,7 @@ struct Entry {
     client: IpAddr,
     /// The port it sends from, once that is known.
     port: Mutex<Option<u16>>,
-    queue: SyncSender<Vec<u8>>,
+    outbox: Outbox,
     closed: AtomicBool,
 }
 
@@ -193,11 +267,11 @@ impl Associations {
         port: Option<u16>,
     ) -> Result<Association, Error> {
         let remote = Arc::new(network.udp()?);
-        let (queue, waiting) = sync_channel(QUEUE);
+        let (outbox, waiting) = queue();
         let entry = Arc::new(Entry {
             client,
             port: Mutex::new(port),
-            queue,
+            outbox,
             closed: AtomicBool::new(false),
         });
         {
@@ -233,7 +307,7 @@ impl Associations {
             Some(new)
         });
         if let Some(entry) = entry {
-            let _ = entry.queue.try_send(datagram.to_vec());
+            entry.outbox.put(datagram);
         }
     }
 
@@ -267,10 +341,10 @@ impl Associations {
 }
 
 /// Sends what waits for an association until that has ended. A name's first address is remembered.
-fn send_out(entry: &Entry, waiting: &Receiver<Vec<u8>>, remote: &Remote, network: &Client) {
+fn send_out(entry: &Entry, waiting: &Waiting, remote: &Remote, network: &Client) {
     let mut names: HashMap<String, IpAddr> = HashMap::new();
     while !entry.closed.load(Ordering::Acquire) {
-        let Ok(datagram) = waiting.recv_timeout(LOOK) else {
+        let Some(datagram) = waiting.next() else {
             continue;
         };
         // A fragment, which nobody sends, is dropped (RFC 1928, 7).

@@ -3,11 +3,11 @@
 //! Each has two threads, one a direction, and ends when both ends have closed. What either end does
 //! reaches the other as it is: a half-closed flow goes on the other way, and a reset is a reset.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream as Local};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::net::sockopt;
 use uwwan_netstack::client::TcpStream as Remote;
@@ -20,31 +20,91 @@ const PIECE: usize = 64 << 10;
 const STACK: usize = 256 << 10;
 /// Time in which a client of a proxy is to say what it wants.
 pub const TIME: Duration = Duration::from_secs(20);
+/// Time that a client has its place for certain, before it has said what it wants.
+const GRACE: Duration = Duration::from_secs(1);
 /// Time without a byte after which the kernel asks whether a client is still there.
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// The places for flows. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Places(Arc<AtomicUsize>);
+pub struct Places(Arc<Mutex<Taken>>);
+
+#[derive(Debug, Default)]
+struct Taken {
+    next: u64,
+    /// The places that are taken in the order of that, with the clients that have not said what they want.
+    places: BTreeMap<u64, Option<Silent>>,
+}
+
+/// A client that has not said what it wants.
+#[derive(Debug)]
+struct Silent {
+    since: Instant,
+    client: Arc<Local>,
+}
 
 /// A place that is taken, until it is dropped.
 #[derive(Debug)]
-pub struct Place(Arc<AtomicUsize>);
+pub struct Place {
+    all: Places,
+    number: u64,
+}
 
 impl Places {
-    /// Takes a place, if one is left.
+    /// Takes a place to keep, if one is left.
     pub fn take(&self) -> Option<Place> {
-        let more = |taken: usize| (taken < MOST).then_some(taken + 1);
-        let taken = self
-            .0
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
-        taken.is_ok().then(|| Place(Arc::clone(&self.0)))
+        self.enter(self.lock(), None)
+    }
+
+    /// Takes a place for a client, if one is left. When all are taken, the client that has been silent
+    /// longest loses its own, unless it came within the last second.
+    pub fn take_for(&self, client: &Arc<Local>) -> Option<Place> {
+        let mut taken = self.lock();
+        if taken.places.len() >= MOST {
+            let late = |silent: &Silent| silent.since.elapsed() >= GRACE;
+            let mut places = taken.places.iter();
+            let oldest = places.find(|(_, silent)| silent.as_ref().is_some_and(late));
+            let number = oldest.map(|(number, _)| *number)?;
+            if let Some(Some(silent)) = taken.places.remove(&number) {
+                // Its thread reads the end, and ends.
+                let _ = silent.client.shutdown(Shutdown::Both);
+            }
+        }
+        let silent = Silent {
+            since: Instant::now(),
+            client: Arc::clone(client),
+        };
+        self.enter(taken, Some(silent))
+    }
+
+    fn enter(&self, mut taken: MutexGuard<'_, Taken>, silent: Option<Silent>) -> Option<Place> {
+        if taken.places.len() >= MOST {
+            return None;
+        }
+        let number = taken.next;
+        taken.next += 1;
+        taken.places.insert(number, silent);
+        let all = self.clone();
+        Some(Place { all, number })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// Keeps the place, whoever else comes: its client has said what it wants.
+    pub fn keep(&self) {
+        if let Some(place) = self.all.lock().places.get_mut(&self.number) {
+            *place = None;
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.all.lock().places.remove(&self.number);
     }
 }
 
@@ -119,15 +179,51 @@ fn moved(mut from: impl Read, mut to: impl Write) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
+
+    /// A client as the listener has it, and its own end.
+    fn client(listener: &TcpListener) -> (Arc<Local>, Local) {
+        let own = Local::connect(listener.local_addr().unwrap()).unwrap();
+        (Arc::new(listener.accept().unwrap().0), own)
+    }
 
     #[test]
     fn places_run_out_and_come_back() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (one, _own) = client(&listener);
         let places = Places::default();
-        let mut taken: Vec<Place> = (0..MOST).map_while(|_| places.take()).collect();
+        let mut taken: Vec<Place> = (0..MOST).map_while(|_| places.take_for(&one)).collect();
         assert_eq!(taken.len(), MOST);
-        assert!(places.take().is_none());
+        assert!(places.take_for(&one).is_none(), "all have come just now");
         taken.pop();
-        assert!(places.take().is_some());
+        assert!(places.take_for(&one).is_some());
+    }
+
+    #[test]
+    fn who_has_been_silent_longest_makes_way_and_who_has_a_flow_does_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let places = Places::default();
+        let (kept, mut kept_own) = client(&listener);
+        let owner = places.take_for(&kept).unwrap();
+        owner.keep();
+        let (silent, mut silent_own) = client(&listener);
+        let silent_place = places.take_for(&silent).unwrap();
+        let (other, _own) = client(&listener);
+        let _taken: Vec<Place> = (2..MOST).map_while(|_| places.take_for(&other)).collect();
+        assert!(places.take_for(&other).is_none());
+        std::thread::sleep(GRACE);
+        let new = places.take_for(&other).unwrap();
+        assert!(matches!(silent_own.read(&mut [0]), Ok(0)), "it is told");
+        kept_own.set_nonblocking(true).unwrap();
+        let error = kept_own.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        // The place that was lost is not given back a second time.
+        drop(silent_place);
+        assert_eq!(places.lock().places.len(), MOST);
+        drop(new);
+        drop(owner);
+        assert_eq!(places.lock().places.len(), MOST - 2);
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use httparse::Status;
 use uwwan_netstack::Error;
 
-use super::flow;
+use super::flow::{self, Place};
 use super::login::Login;
 use super::target::{Host, Target};
 use crate::head::Client;
@@ -56,7 +56,7 @@ impl Http {
     ///
     /// # Errors
     /// The error says what ended it before its flow began.
-    pub fn serve(&self, stream: &TcpStream) -> io::Result<()> {
+    pub fn serve(&self, stream: &TcpStream, place: &Place) -> io::Result<()> {
         let mut client = Client::new(stream, flow::TIME);
         let found = client.head(LONGEST, |bytes| self.read(bytes).transpose())?;
         let (wanted, rest) = match found {
@@ -68,6 +68,7 @@ impl Http {
                 return refuse(&mut client, (status, ""), why);
             }
         };
+        place.keep();
         let Ok(network) = self.network.client() else {
             return refuse(
                 &mut client,

@@ -10,7 +10,8 @@
 //! All sockets of this machine are opened by [`Servers::bind`], before the process confines itself:
 //! later it can have none. [`Servers::start`] gives each a thread. A client has a thread until its flow
 //! begins and two from then on, all with blocking calls, and one of a bounded number of places
-//! ([`flow::MOST`]). What ends a client ends nobody else.
+//! ([`flow::MOST`]). Where all are taken, who has not said what it wants makes way for who comes. What ends a
+//! client ends nobody else.
 
 mod address;
 mod datagrams;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::datagrams::Associations;
+use self::flow::Place;
 pub use self::flow::{Places, spawn};
 use self::http::Http;
 use self::login::Login;
@@ -157,8 +159,8 @@ impl Servers {
                 login: self.login.clone(),
                 associations: Associations::start(udp)?,
             };
-            accept("uwwan-socks", tcp, &places, move |client| {
-                socks.serve(client)
+            accept("uwwan-socks", tcp, &places, move |client, place| {
+                socks.serve(client, place)
             });
         }
         for (session, tcp) in self.http {
@@ -166,15 +168,20 @@ impl Servers {
                 network: network.of_session(session),
                 login: self.login.clone(),
             };
-            accept("uwwan-http", tcp, &places, move |client| http.serve(client));
+            accept("uwwan-http", tcp, &places, move |client, place| {
+                http.serve(client, place)
+            });
         }
         for (session, forwarded, to) in self.forwards {
             let network = network.of_session(session);
             match forwarded {
-                Forwarded::Tcp(tcp) => accept("uwwan-forward", tcp, &places, move |client| {
-                    let remote = to.connect(&*network.client()?)?;
-                    flow::relay(client, remote)
-                }),
+                Forwarded::Tcp(tcp) => {
+                    accept("uwwan-forward", tcp, &places, move |client, place| {
+                        place.keep();
+                        let remote = to.connect(&*network.client()?)?;
+                        flow::relay(client, remote)
+                    })
+                }
                 Forwarded::Udp(udp) => {
                     let local = Arc::new(udp);
                     flow::spawn("uwwan-forward", move || {
@@ -203,7 +210,7 @@ fn accept(
     name: &'static str,
     listener: TcpListener,
     places: &Places,
-    serve: impl Fn(&TcpStream) -> io::Result<()> + Send + Sync + 'static,
+    serve: impl Fn(&TcpStream, &Place) -> io::Result<()> + Send + Sync + 'static,
 ) {
     let places = places.clone();
     let serve = Arc::new(serve);
@@ -211,7 +218,7 @@ fn accept(
         let mut quiet: Option<Instant> = None;
         loop {
             let client = match listener.accept() {
-                Ok((client, _)) => client,
+                Ok((client, _)) => Arc::new(client),
                 // One that has gone again.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
                 Err(error) => {
@@ -221,7 +228,7 @@ fn accept(
                     continue;
                 }
             };
-            let Some(place) = places.take() else {
+            let Some(place) = places.take_for(&client) else {
                 // Each of them costs its program nothing.
                 if quiet.is_none_or(|until| until <= Instant::now()) {
                     quiet = Some(Instant::now() + QUIET);
@@ -231,7 +238,7 @@ fn accept(
             };
             let serve = Arc::clone(&serve);
             flow::spawn(name, move || {
-                if let Err(error) = serve(&client) {
+                if let Err(error) = serve(&client, &place) {
                     tracing::debug!("{name}: {error}");
                 }
                 drop(place);

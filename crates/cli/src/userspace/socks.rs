@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::address::{self, kind};
 use super::datagrams::Associations;
-use super::flow;
+use super::flow::{self, Place};
 use super::login::Login;
 use super::target::{Host, Target};
 use crate::head::Client;
@@ -75,7 +75,7 @@ impl Socks {
     ///
     /// # Errors
     /// The error says what ended it before its flow began.
-    pub fn serve(&self, stream: &TcpStream) -> io::Result<()> {
+    pub fn serve(&self, stream: &TcpStream, place: &Place) -> io::Result<()> {
         let mut client = Client::new(stream, flow::TIME);
         self.greet(&mut client)?;
         let [version, asked, _, kind] = client.exactly()?;
@@ -85,6 +85,7 @@ impl Socks {
         let Some(target) = target(&mut client, kind)? else {
             return refuse(&mut client, Reply::AddressTypeNotSupported);
         };
+        place.keep();
         match asked {
             command::CONNECT => self.connect(stream, client, &target),
             command::UDP_ASSOCIATE => self.associate(stream, client, &target),

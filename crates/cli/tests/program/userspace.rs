@@ -335,6 +335,16 @@ fn the_network_is_asked_through_a_running_up_and_without_one() {
     );
     let (status, _, told) = ask(&["ping", "--over", "9", SERVER]);
     assert_eq!(status, Some(7), "{told}");
+    // What a running one has chosen otherwise is not passed over in silence.
+    for words in [
+        &["ping", "--apn", "other", SERVER][..],
+        &["resolve", "--ip-type", "ipv4", "test.uwwan"],
+        &["ping", "--knob", "ipv6=off", SERVER],
+    ] {
+        let (status, said, told) = ask(words);
+        assert_eq!((status, said.as_str()), (Some(2), ""), "{words:?}: {told}");
+        assert!(told.contains("uwwan up runs the modem"), "{told}");
+    }
     up.up.down();
 
     // Without one, a modem is brought up for it, and put back.

@@ -12,6 +12,9 @@ use smoltcp::wire::IpEndpoint;
 use super::{Client, Flight, LINGER, Shared, State, Wanted, wake};
 use crate::error::Error;
 
+/// Number of spans of silence, asked about, after which a peer has vanished.
+const VANISHED: u32 = 5;
+
 impl Client {
     /// Opens a TCP connection.
     ///
@@ -26,6 +29,10 @@ impl Client {
         let limit = state.core.config.max_tcp_sockets;
         let port = state.free_port().ok_or(Error::TooManySockets(limit))?;
         let mut socket = state.core.tcp_socket();
+        // A peer that has vanished is not waited for without end, even if nothing is sent to it.
+        let silence = state.core.config.silence;
+        socket.set_keep_alive(Some(silence.into()));
+        socket.set_timeout(Some((silence * VANISHED).into()));
         let remote = IpEndpoint::from(to);
         // A port of 0 is the one thing left that smoltcp refuses.
         if socket

@@ -13,7 +13,9 @@ use crate::error::Error;
 
 /// Number of datagrams and number of bytes that are queued each way.
 const QUEUE: (usize, usize) = (256, 512 << 10);
-/// The same where a few small ones are expected.
+/// Longest time that a datagram waits for room in the queue.
+const FULL: Duration = Duration::from_secs(2);
+/// The same as [`QUEUE`] where a few small ones are expected.
 const SMALL_QUEUE: (usize, usize) = (16, 16 << 10);
 
 impl Client {
@@ -73,15 +75,15 @@ impl UdpSocket {
         self.port
     }
 
-    /// Sends one datagram, and waits while the queue is full.
+    /// Sends one datagram, and waits up to two seconds while the queue is full.
     ///
     /// # Errors
     /// [`Error::TooLarge`] for more than one IPv6 packet of the link (or one IPv4 datagram) holds,
-    /// [`Error::Unreachable`], [`Error::Stopped`].
+    /// [`Error::Unreachable`], [`Error::Timeout`], [`Error::Stopped`].
     pub fn send_to(&self, data: &[u8], to: SocketAddr) -> Result<(), Error> {
         let sent = self
             .shared
-            .wait_for(Wanted::Send(self.handle), None, |state| {
+            .wait_for(Wanted::Send(self.handle), Some(FULL), |state| {
                 if let Err(error) = state.check_source(to.ip()) {
                     return Some(Err(error));
                 }
@@ -99,8 +101,12 @@ impl UdpSocket {
                     Err(SendError::Unaddressable) => Some(Err(Error::Unreachable(to.ip()))),
                 }
             })?;
-        // Without a timeout there is always a result.
-        sent.unwrap_or(Err(Error::Stopped))
+        sent.unwrap_or_else(|| {
+            Err(Error::Timeout {
+                peer: to.to_string(),
+                waited: FULL,
+            })
+        })
     }
 
     /// Takes one datagram into `buffer`, cut if that is shorter. Returns its length in bytes and
