@@ -2,9 +2,10 @@
 
 mod support;
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use support::{PATIENCE, address, connected, host};
@@ -411,6 +412,91 @@ fn the_end_of_either_side_reaches_everybody() {
         .expect("a connection");
     drop(client);
     assert!(stream.read(&mut [0]).is_err());
+}
+
+#[test]
+fn a_peer_that_has_vanished_ends_its_stream_and_a_silent_one_does_not() {
+    let (far, near) = memory::pair(memory::Capacity::default());
+    let _server = Server::spawn(ServerConfig::default(), far).expect("a server");
+    let dead = Arc::new(AtomicBool::new(false));
+    let is_dead = Arc::clone(&dead);
+    let link = Without(near, move |_: &[u8]| is_dead.load(Ordering::Relaxed));
+    let mut config = host();
+    config.stack.silence = Duration::from_millis(100);
+    let client = Client::start(config, link).expect("a client");
+    let to = SocketAddr::new(DEFAULT_V4.into(), 80);
+    let mut stream = client.connect(to, PATIENCE).expect("a connection");
+    // Longer than a peer that has vanished has.
+    stream.set_read_timeout(Some(Duration::from_secs(1)));
+    let error = stream.read(&mut [0]).expect_err("nothing was asked for");
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    dead.store(true, Ordering::Relaxed);
+    stream.set_read_timeout(Some(PATIENCE));
+    let error = stream.read(&mut [0]).expect_err("it has vanished");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+/// Returns whether a packet asks a name server at that address, or any, for AAAA records.
+fn asks(packet: &[u8], at: Option<&str>, aaaa: bool) -> bool {
+    let to = IpAddr::from(<[u8; 4]>::try_from(&packet[16..20]).expect("four bytes"));
+    let (protocol, port) = (packet[9], &packet[22..24]);
+    packet[0] == 0x45
+        && protocol == 17
+        && port == [0, 53]
+        && at.is_none_or(|at| address(at) == to)
+        && (!aaaa || packet.ends_with(&[0, 28, 0, 1]))
+}
+
+#[test]
+fn a_silent_name_server_costs_time_only() {
+    let (far, near) = memory::pair(memory::Capacity::default());
+    let _server = Server::spawn(ServerConfig::default(), far).expect("a server");
+    let link = Without(near, |packet: &[u8]| {
+        asks(packet, Some("192.0.2.53"), false)
+    });
+    let mut config = host();
+    config.name_servers = vec![address("192.0.2.53"), DEFAULT_V4.into()];
+    let client = Client::start(config, link).expect("a client");
+    let both = client.lookup("test.uwwan", PATIENCE).expect("found");
+    assert_eq!(both, [IpAddr::from(DEFAULT_V6), IpAddr::from(DEFAULT_V4)]);
+}
+
+#[test]
+fn a_family_that_is_not_answered_is_no_name_that_does_not_exist() {
+    let (far, near) = memory::pair(memory::Capacity::default());
+    let _server = Server::spawn(ServerConfig::default(), far).expect("a server");
+    let link = Without(near, |packet: &[u8]| asks(packet, None, true));
+    let mut config = host();
+    config.name_servers = vec![DEFAULT_V4.into()];
+    let client = Client::start(config, link).expect("a client");
+    let four = client.lookup("test.uwwan", PATIENCE).expect("found");
+    assert_eq!(four, [IpAddr::from(DEFAULT_V4)]);
+    let soon = Duration::from_millis(200);
+    let answer = client.lookup("ipv6.test.uwwan", soon);
+    assert!(matches!(answer, Err(Error::Timeout { .. })), "{answer:?}");
+    let answer = client.lookup("nothing.example", soon);
+    assert!(matches!(answer, Err(Error::NoSuchName(_))), "{answer:?}");
+}
+
+/// Loses the packets to the network of which the function says so.
+struct Without<L, F>(L, F);
+
+impl<L: PacketLink, F: Fn(&[u8]) -> bool + Send> PacketLink for Without<L, F> {
+    fn receive(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        self.0.receive(buffer)
+    }
+    fn ready(&mut self) -> bool {
+        self.0.ready()
+    }
+    fn send(&mut self, packet: &[u8]) -> bool {
+        (self.1)(packet) || self.0.send(packet)
+    }
+    fn closed(&self) -> bool {
+        self.0.closed()
+    }
+    fn waiter(&self) -> Arc<dyn Wait> {
+        self.0.waiter()
+    }
 }
 
 /// Loses one packet of `one_in` in each direction, by a fixed pseudo-random sequence.

@@ -448,31 +448,105 @@ fn each_data_session_has_its_own_listeners() {
     behind.up.down();
 }
 
-#[test]
-fn idle_clients_take_their_places_and_no_more() {
-    let up = Userspace::start(&["--socks", "0"]);
-    let idle: Vec<TcpStream> = (0..150).map(|_| connect(up.socks())).collect();
-    // As many as there are places wait to be served, the others are sent away.
-    let sent_away = |mut stream: &TcpStream| {
-        stream
-            .set_read_timeout(Some(Duration::from_millis(200)))
-            .unwrap();
-        matches!(stream.read(&mut [0]), Ok(0))
+/// Number of clients that can be served at a time (`userspace::flow::MOST`).
+const PLACES: usize = 128;
+
+/// Returns the most memory that an `up` and the processes it has started have held so far, in bytes.
+fn most_memory(up: &Up) -> usize {
+    let number = |status: &str, field: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let word = line.and_then(|line| line.split_whitespace().next());
+        word.and_then(|word| word.parse::<usize>().ok())
     };
-    let deadline = Instant::now() + PATIENCE;
-    while idle.iter().rev().take(22).any(|stream| !sent_away(stream)) {
-        assert!(Instant::now() < deadline, "150 clients are served");
+    let mut family = vec![up.child.id() as usize];
+    let mut kib = 0;
+    let mut all: Vec<String> = std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| std::fs::read_to_string(entry.ok()?.path().join("status")).ok())
+        .collect();
+    // A process has a higher number than the one that has started it, unless the numbers have wrapped.
+    all.sort_by_key(|status| number(status, "Pid:"));
+    for status in &all {
+        let (own, parent) = (number(status, "Pid:"), number(status, "PPid:"));
+        let (Some(own), Some(parent)) = (own, parent) else {
+            continue;
+        };
+        if family.contains(&parent) || family.contains(&own) {
+            family.push(own);
+            kib += number(status, "VmHWM:").unwrap_or_default();
+        }
     }
-    assert!(!sent_away(&idle[0]));
-    drop(idle);
-    // Their places come back.
-    let served = || {
-        let mut stream = connect(up.socks());
-        stream.write_all(&[5, 1, 0]).unwrap();
-        matches!(stream.read(&mut [0; 2]), Ok(2))
+    assert!(
+        kib > 1024,
+        "the processes of {} are not found",
+        up.child.id()
+    );
+    kib << 10
+}
+
+/// Returns whether a new client of a SOCKS proxy is answered.
+fn is_served(at: SocketAddr) -> bool {
+    let mut stream = connect(at);
+    let greeted = stream.write_all(&[5, 1, 0]);
+    greeted.is_ok() && matches!(stream.read(&mut [0; 2]), Ok(2))
+}
+
+#[test]
+fn ten_thousand_silent_clients_keep_nobody_out() {
+    let (now, most) = (rustix::process::Resource::Nofile, 10_000);
+    let mut limit = rustix::process::getrlimit(now);
+    limit.current = limit.maximum;
+    rustix::process::setrlimit(now, limit).unwrap();
+    let up = Userspace::start(&["--socks", "0"]);
+    // Whose flow is open does not make way.
+    let mut owner = connect(up.socks());
+    assert_eq!(ask_socks(&mut owner, 1, SERVER, 80).0, 0);
+    let silent: Vec<TcpStream> = (0..most).map(|_| connect(up.socks())).collect();
+    let deadline = Instant::now() + PATIENCE;
+    while !is_served(up.socks()) {
+        assert!(Instant::now() < deadline, "silent clients keep others out");
+    }
+    let mut new = connect(up.socks());
+    assert_eq!(ask_socks(&mut new, 1, SERVER, 80).0, 0);
+    assert_eq!(download(&mut new, SERVER, 1_000_000), 1_000_000);
+    assert_eq!(download(&mut owner, SERVER, 1_000_000), 1_000_000);
+    // As many as there are places wait to be served at most, the others were sent away.
+    let waits = |stream: &TcpStream| {
+        stream.set_nonblocking(true).unwrap();
+        let mut stream = stream;
+        matches!(stream.read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
     };
-    while !served() {
-        assert!(Instant::now() < deadline, "the places do not come back");
+    while silent.iter().filter(|stream| waits(stream)).count() > PLACES {
+        assert!(Instant::now() < deadline, "{most} clients are served");
+    }
+    let most = most_memory(&up.up);
+    assert!(most < 120 << 20, "{} MiB", most >> 20);
+    up.up.down();
+}
+
+#[test]
+fn clients_that_read_nothing_hold_a_bounded_memory_and_nobody_up() {
+    let up = Userspace::start(&["--socks", "0"]);
+    let request = format!("GET /bytes/100000000000 HTTP/1.0\r\nHost: {SERVER}\r\n\r\n");
+    let mut slow = Vec::new();
+    for number in 0..40 {
+        let mut stream = connect(up.socks());
+        assert_eq!(ask_socks(&mut stream, 1, SERVER, 80).0, 0, "{number}");
+        stream.write_all(request.as_bytes()).unwrap();
+        stream.read_exact(&mut [0; 1000]).unwrap();
+        slow.push(stream);
+    }
+    let mut quick = connect(up.socks());
+    assert_eq!(ask_socks(&mut quick, 1, SERVER, 80).0, 0);
+    assert_eq!(download(&mut quick, SERVER, 3_000_000), 3_000_000);
+    // A buffer of a megabyte each in the stack, and of as much with the server, which is in this process too.
+    let most = most_memory(&up.up);
+    assert!(most < 250 << 20, "{} MiB", most >> 20);
+    // Half vanish without a word, half say that they send nothing more: their places come back.
+    for (number, stream) in slow.drain(..).enumerate() {
+        if number % 2 == 0 {
+            stream.shutdown(Shutdown::Write).unwrap();
+        }
     }
     up.up.down();
 }
