@@ -2,7 +2,8 @@
 # 'uwwan up --net userspace' by a user without any capability: unmodified programs go
 # through its proxies and forwarded ports to the far machine. ssh through nc, curl by
 # SOCKS and HTTP, dig over UDP and TCP. The machine's routes stay as they are, and no
-# name reaches its own resolver.
+# name reaches its own resolver. Then 'uwwan exec' by the same user: bash, curl and
+# iperf3 with the modem alone.
 # packages: openssh-server openssh-client netcat-openbsd bind9-dnsutils curl dnsmasq-base busybox tcpdump
 # guest: --cpus 1 --timeout 900
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
@@ -28,13 +29,14 @@ start_servers() {
   # The package's script would have made it.
   grep -q '^sshd:' /etc/passwd || echo 'sshd:x:101:65534::/run/sshd:/usr/sbin/nologin' >>/etc/passwd
   far /usr/sbin/sshd -f /dev/null -h /tmp/host_key -o PidFile=/tmp/sshd.pid -o StrictModes=no -o PermitRootLogin=yes -p 22
+  far iperf3 --server --daemon
   wait_for 10 servers_listen
 }
 
 servers_listen() {
   local listening port
   listening=$(far ss -Hltn)
-  for port in 22 53 8000; do
+  for port in 22 53 5201 8000; do
     [[ $listening == *":$port "* ]] || return 1
   done
 }
@@ -52,6 +54,9 @@ same_file() { [[ $("$@" | sha256sum) == "$(sha256sum </tmp/file)" ]]; }
 
 # by_curl OPTION…: curl with this machine's settings out of the way.
 by_curl() { curl --disable --silent --show-error --max-time 120 "$@"; }
+
+# in_exec COMMAND…: runs a command whose only network is the modem.
+in_exec() { "${as[@]}" "$program" exec --apn internet --ip-type ipv4v6 --timeout 60 -- "$@"; }
 
 # by_ssh NC-OPTION… : what 'cat /tmp/file' says on the far machine.
 by_ssh() {
@@ -125,6 +130,11 @@ wait_online 'online after a replug' 60 2
 check 'after a replug: curl' same_file by_curl --proxy socks5h://127.0.0.1:1080 http://far.test:8000/file
 check 'stop: down' "${as[@]}" "$program" down --timeout 20
 check 'stop: up ends with status 0' wait "$up_pid"
+check 'exec: curl in bash, by name' same_file in_exec bash -c \
+  'curl --disable --silent --show-error --max-time 120 http://far.test:8000/file'
+check 'exec: iperf3 up' in_exec iperf3 --client "$far_address" --time 2
+check 'exec: iperf3 down, IPv6' in_exec iperf3 --client "$far_address6" --time 2 --reverse
+check 'exec: the status is the program'"'"'s' fails_with 7 in_exec bash -c 'exit 7'
 kill "$capture" || true
 check 'at the end: addresses, routes and name servers are as before' test "$(network)" = "$network_before"
 judge_emulator far0

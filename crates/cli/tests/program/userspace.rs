@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::forms;
 use crate::running::{PATIENCE, PROGRAM, Up, alone, succeeds, text};
@@ -501,7 +501,17 @@ fn ten_thousand_silent_clients_keep_nobody_out() {
     // Whose flow is open does not make way.
     let mut owner = connect(up.socks());
     assert_eq!(ask_socks(&mut owner, 1, SERVER, 80).0, 0);
-    let silent: Vec<TcpStream> = (0..most).map(|_| connect(up.socks())).collect();
+    // Each hundredth says something, so that no more come than are taken: what the listener's queue has no
+    // room for is tried again after a second only.
+    let silent = (1..=most).map(|number| {
+        let mut stream = connect(up.socks());
+        if number % 100 == 0 {
+            let _ = stream.write_all(&[5, 1, 0]);
+            let _ = stream.read(&mut [0; 2]);
+        }
+        stream
+    });
+    let silent: Vec<TcpStream> = silent.collect();
     let deadline = Instant::now() + PATIENCE;
     while !is_served(up.socks()) {
         assert!(Instant::now() < deadline, "silent clients keep others out");
@@ -529,7 +539,7 @@ fn clients_that_read_nothing_hold_a_bounded_memory_and_nobody_up() {
     let up = Userspace::start(&["--socks", "0"]);
     let request = format!("GET /bytes/100000000000 HTTP/1.0\r\nHost: {SERVER}\r\n\r\n");
     let mut slow = Vec::new();
-    for number in 0..40 {
+    for number in 0..12 {
         let mut stream = connect(up.socks());
         assert_eq!(ask_socks(&mut stream, 1, SERVER, 80).0, 0, "{number}");
         stream.write_all(request.as_bytes()).unwrap();
@@ -541,7 +551,7 @@ fn clients_that_read_nothing_hold_a_bounded_memory_and_nobody_up() {
     assert_eq!(download(&mut quick, SERVER, 3_000_000), 3_000_000);
     // A buffer of a megabyte each in the stack, and of as much with the server, which is in this process too.
     let most = most_memory(&up.up);
-    assert!(most < 250 << 20, "{} MiB", most >> 20);
+    assert!(most < 160 << 20, "{} MiB", most >> 20);
     // Half vanish without a word, half say that they send nothing more: their places come back.
     for (number, stream) in slow.drain(..).enumerate() {
         if number % 2 == 0 {
