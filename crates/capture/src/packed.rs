@@ -71,14 +71,27 @@ impl<W: Write> Packer<W> {
             return self.write_all(&[0; SHORTEST_RUN][..length]);
         }
         self.close_block();
+        self.begin_frame();
         while length > 0 {
             let run = length.min(LONGEST_BLOCK);
-            self.begin_frame();
-            self.held.extend(block_header(false, RUN, run));
-            self.held.push(0);
+            let [low, middle, high] = block_header(false, RUN, run);
+            self.held.extend_from_slice(&[low, middle, high, 0]);
             length -= run;
         }
         self.hand_on()
+    }
+
+    /// Writes the bytes as they are. What stands here is the common case alone, in which they go on in the
+    /// open block.
+    #[inline]
+    pub fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let after = self.held.len() + bytes.len();
+        let fits = |at: usize| after - at <= BLOCK_HEADER + LONGEST_BLOCK;
+        if after < PIECE && self.block.is_some_and(fits) {
+            self.held.extend_from_slice(bytes);
+            return Ok(());
+        }
+        self.write_all(bytes)
     }
 
     fn begin_frame(&mut self) {

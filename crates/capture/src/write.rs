@@ -64,13 +64,14 @@ enum Output<W> {
 }
 
 impl<W: Write> Output<W> {
+    #[inline]
     fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Plain(out, written) => {
                 *written += bytes.len() as u64;
                 out.write_all(bytes)
             }
-            Self::Packed(packer) => packer.write_all(bytes),
+            Self::Packed(packer) => packer.bytes(bytes),
         }
     }
 
@@ -221,7 +222,9 @@ impl<W: Write> Writer<W> {
             }
         }
         self.out.bytes(&[0; 3][..padded - captured])?;
-        self.out.bytes(&comment)?;
+        if !comment.is_empty() {
+            self.out.bytes(&comment)?;
+        }
         self.out.bytes(&whole.to_le_bytes())
     }
 

@@ -15,8 +15,12 @@ use super::snap::{Kept, Store};
 
 /// Bytes that may wait to be written. As many may be with the thread that writes.
 const MOST_QUEUED: usize = 8 << 20;
-/// Bytes that an idle heap keeps for what comes next.
-const SPARE: usize = 512 << 10;
+/// Bytes of each kind that an empty heap keeps room for. It is several times [`ENOUGH`], so that a steady
+/// stream of transfers asks the system for no memory.
+const SPARE: usize = 1 << 20;
+/// Bytes at which the thread that writes is woken from its rest. What waits is in the processor's cache
+/// then.
+const ENOUGH: usize = 256 << 10;
 
 /// An event.
 pub(super) struct Event {
@@ -70,8 +74,8 @@ pub(super) struct Pile {
 #[derive(Default)]
 struct State {
     heap: Heap,
-    /// Whether the thread that writes waits for an entry.
-    waits: bool,
+    /// Size of the heap in bytes at which the thread that writes is woken. `None` while it is at work.
+    wake_at: Option<usize>,
     finished: bool,
 }
 
@@ -109,7 +113,8 @@ impl Pile {
     }
 
     fn added(&self, mut state: MutexGuard<'_, State>) {
-        if std::mem::take(&mut state.waits) {
+        if state.wake_at.is_some_and(|size| state.heap.size() >= size) {
+            state.wake_at = None;
             drop(state);
             self.woken.notify_one();
         }
@@ -132,22 +137,100 @@ impl Pile {
     /// Waits until there is something, or until nothing more comes.
     pub fn wait(&self) {
         let mut state = self.state();
+        state.wake_at = Some(1);
         while state.heap.entries.is_empty() && !state.finished {
-            state.waits = true;
             state = self
                 .woken
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        state.waits = false;
+        state.wake_at = None;
     }
 
-    /// Lets entries gather for a time, unless nothing more comes.
+    /// Lets entries gather for a time, unless they become many or nothing more comes.
     pub fn rest(&self, time: Duration) {
-        let state = self.state();
-        let ended = self
-            .woken
-            .wait_timeout_while(state, time, |state| !state.finished);
-        drop(ended);
+        let mut state = self.state();
+        state.wake_at = Some(ENOUGH);
+        let few = |state: &mut State| !state.finished && state.heap.size() < ENOUGH;
+        let ended = self.woken.wait_timeout_while(state, time, few);
+        let (mut state, _) = ended.unwrap_or_else(PoisonError::into_inner);
+        state.wake_at = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+
+    use uwwan_usb::descriptors::TransferKind;
+    use uwwan_usb::observed::Moment;
+
+    use super::*;
+
+    fn add(pile: &Pile, length: usize) {
+        let data = vec![1; length];
+        let seen = Seen {
+            bus: 1,
+            address: 2,
+            id: 3,
+            moment: Moment::Submitted,
+            kind: TransferKind::Bulk,
+            endpoint: 1,
+            setup: None,
+            length,
+            data: &data,
+        };
+        let event = |data| Event {
+            time: 0,
+            id: seen.id,
+            phase: Phase::Submit,
+            kind: Kind::Bulk,
+            endpoint: seen.endpoint,
+            bus: seen.bus,
+            address: seen.address,
+            setup: None,
+            status: 0,
+            length: 0,
+            data,
+        };
+        assert!(pile.add(&seen, None, event));
+    }
+
+    /// A rest without an end in sight ends when enough is there, and not before.
+    #[test]
+    fn a_rest_ends_with_enough_to_write() {
+        let pile = Arc::<Pile>::default();
+        let (sender, ended) = channel();
+        let resting = Arc::clone(&pile);
+        let thread = std::thread::spawn(move || {
+            resting.rest(Duration::from_secs(3_600));
+            sender.send(resting.state().heap.size()).unwrap();
+        });
+        for _ in 0..ENOUGH / 4_096 - 8 {
+            add(&pile, 4_096 - size_of::<Entry>());
+        }
+        assert!(ended.try_recv().is_err());
+        for _ in 0..8 {
+            add(&pile, 4_096 - size_of::<Entry>());
+        }
+        assert!(ended.recv().unwrap() >= ENOUGH);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_wait_ends_with_the_first_event_and_with_the_end() {
+        let pile = Arc::<Pile>::default();
+        for last in [false, true] {
+            let waiting = Arc::clone(&pile);
+            let thread = std::thread::spawn(move || waiting.wait());
+            if last {
+                pile.finish();
+            } else {
+                add(&pile, 1);
+            }
+            thread.join().unwrap();
+            assert_eq!(pile.take(&mut Heap::default()), last);
+        }
     }
 }

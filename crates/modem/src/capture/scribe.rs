@@ -20,9 +20,10 @@ use super::snap::Store;
 
 /// Length of the buffer in front of the file, in bytes.
 const BUFFER: usize = 256 << 10;
-/// Time for which the thread rests between two rounds of writing while events come. Nobody who adds one
-/// has to wake it meanwhile, which would cost more than all else.
-const REST: Duration = Duration::from_millis(10);
+/// Longest time for which the thread rests between two rounds of writing while events come. Nobody who adds
+/// one has to wake it meanwhile, which would cost more than all else, and a round costs the same for few
+/// events as for many. Whoever looks on sees an event after this time at the latest.
+const REST: Duration = Duration::from_millis(100);
 /// Length of an Ethernet header in bytes.
 const ETHERNET_HEADER: usize = 14;
 

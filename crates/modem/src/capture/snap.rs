@@ -7,10 +7,14 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use uwwan_capture::write::Part;
-use uwwan_ncm::{DropCounters, Limits, Ntb};
+use uwwan_ncm::{DropCounters, Format, Limits, Ntb};
 
-/// Length of an NTB32's header in bytes; that of an NTB16 is shorter.
-const HEADER: usize = 16;
+/// Lengths of the headers of an NTB16 and of an NTB32 in bytes (NCM 1.0, 3.2.1 and 3.2.2).
+const HEADER_16: usize = 12;
+const HEADER_32: usize = 16;
+/// Number of bytes between two things that are kept, such as an alignment, which cost less to keep than to
+/// leave out.
+const SMALL_GAP: usize = 16;
 
 /// Data of several events, one behind the other, as far as it is kept.
 #[derive(Debug, Default)]
@@ -178,20 +182,43 @@ fn find_pieces(data: &[u8], snap: usize, pieces: &mut Vec<(u32, u32)>) -> Option
     u32::try_from(data.len()).ok()?;
     let first = pieces.len();
     let mut ascending = true;
-    let mut last = 0;
-    let mut want = |range: Range<usize>| {
-        ascending &= last <= range.start;
-        last = range.start;
-        pieces.push((range.start as u32, range.len() as u32));
+    // End of the last range, whether all of it is kept or not.
+    let mut end = 0;
+    // Adds the first `keep` bytes of a range, to the last piece where only a small gap is between them.
+    let mut want = |range: Range<usize>, keep: usize| {
+        ascending &= end <= range.start;
+        let kept = range.len().min(keep);
+        let last = pieces.get_mut(first..).and_then(|found| found.last_mut());
+        match last {
+            Some((at, length))
+                if ascending
+                    && (*at + *length) as usize == end
+                    && range.start - end <= SMALL_GAP =>
+            {
+                *length = (range.start + kept) as u32 - *at;
+            }
+            _ => pieces.push((range.start as u32, kept as u32)),
+        }
+        end = range.end;
     };
-    want(0..HEADER.min(data.len()));
+    let header = match ntb.format() {
+        Format::Ntb16 => HEADER_16,
+        Format::Ntb32 => HEADER_32,
+    };
+    want(0..header.min(data.len()), usize::MAX);
     let mut drops = DropCounters::default();
-    for datagram in ntb.datagrams(&mut drops) {
-        let range = datagram.range;
-        want(range.start..range.end.min(range.start.saturating_add(snap)));
+    // In the order in which they lie, which spares the sorting.
+    let in_front = ntb.ndp_index() <= header + SMALL_GAP;
+    if in_front {
+        ntb.ndps(&mut drops)
+            .for_each(|ndp| want(ndp.range, usize::MAX));
     }
-    for ndp in ntb.ndps(&mut drops) {
-        want(ndp.range);
+    for datagram in ntb.datagrams(&mut drops) {
+        want(datagram.range, snap);
+    }
+    if !in_front {
+        ntb.ndps(&mut drops)
+            .for_each(|ndp| want(ndp.range, usize::MAX));
     }
     if drops != DropCounters::default() {
         return None;
@@ -199,12 +226,13 @@ fn find_pieces(data: &[u8], snap: usize, pieces: &mut Vec<(u32, u32)>) -> Option
     // Another NTB, or anything but padding.
     let behind = data.get(ntb.length()..).unwrap_or_default();
     if behind.iter().any(|byte| *byte != 0) {
-        want(ntb.length()..data.len());
+        want(ntb.length()..data.len(), usize::MAX);
+    }
+    if ascending {
+        return Some(());
     }
     let found = pieces.get_mut(first..)?;
-    if !ascending {
-        found.sort_unstable();
-    }
+    found.sort_unstable();
     // Pieces that touch become one.
     let mut into = first;
     for from in first + 1..pieces.len() {
@@ -223,19 +251,20 @@ fn find_pieces(data: &[u8], snap: usize, pieces: &mut Vec<(u32, u32)>) -> Option
 
 #[cfg(test)]
 mod tests {
-    use uwwan_ncm::{Builder, Choices, Framing, NtbParameters, Stream};
+    use uwwan_ncm::{Builder, Choices, Framing, NtbParameters, Placement, Stream};
 
     use super::*;
 
     fn ntb() -> Vec<u8> {
-        let mut builder = Builder::new(Framing::negotiate(
-            &NtbParameters::FALLBACK,
-            &Choices::default(),
-        ));
+        ntb_of(&[1_000; 3], &Choices::default())
+    }
+
+    fn ntb_of(lengths: &[usize], choices: &Choices) -> Vec<u8> {
+        let mut builder = Builder::new(Framing::negotiate(&NtbParameters::FALLBACK, choices));
         let mut ntb = vec![0; 16_384];
-        for fill in 1..=3u8 {
-            let at = builder.put(Stream::Ips(0), 1_000, 1_000).unwrap();
-            ntb[at..at + 1_000].fill(fill);
+        for (length, fill) in lengths.iter().zip(1u8..) {
+            let at = builder.put(Stream::Ips(0), *length, *length).unwrap();
+            ntb[at..at + length].fill(fill);
             ntb[at..at + 4].copy_from_slice(&[0x45, 0, 0x03, 0xe8]);
         }
         let length = builder.finish(&mut ntb).length;
@@ -277,6 +306,45 @@ mod tests {
                     .all(|b| *b == 0)
             );
         }
+    }
+
+    #[test]
+    fn the_ndp_is_kept_wherever_it_is() {
+        for placement in [Placement::End, Placement::Front] {
+            let choices = Choices {
+                placement,
+                ..Choices::default()
+            };
+            let ntb = ntb_of(&[1_000, 40, 41, 1_000], &choices);
+            let mut drops = DropCounters::default();
+            let read = Ntb::parse(&ntb, &Limits::default()).unwrap();
+            let ndp = read.ndps(&mut drops).next().unwrap().range;
+            assert_eq!(ndp.start < 100, placement == Placement::Front);
+            let snapped = snapped(&ntb, 100);
+            assert_eq!(snapped[ndp.clone()], ntb[ndp]);
+            for datagram in read.datagrams(&mut drops) {
+                let range = datagram.range;
+                let kept = range.len().min(100);
+                let (first, rest) = snapped[range.clone()].split_at(kept);
+                assert_eq!(first, &ntb[range][..kept]);
+                assert!(rest.iter().all(|byte| *byte == 0));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_kept_and_lies_together_is_one_piece() {
+        let pieces = |lengths: &[usize]| {
+            let ntb = ntb_of(lengths, &Choices::default());
+            let mut store = Store::default();
+            store.keep_snapped(&ntb, 100);
+            store.pieces.len()
+        };
+        assert_eq!(pieces(&[40, 41, 99, 100]), 1);
+        // The header and the first datagram, the second one, the NDP.
+        assert_eq!(pieces(&[1_000, 1_000]), 3);
+        // The datagram behind a long one, and everything after it.
+        assert_eq!(pieces(&[40, 1_000, 40, 41]), 2);
     }
 
     #[test]
