@@ -134,6 +134,31 @@ fn what_is_shortened_is_still_understood() {
     assert!(lengths[1] * 2 < lengths[0], "{lengths:?}");
 }
 
+/// With CDC ECM each transfer is a frame, and nothing marks it as one.
+#[test]
+fn frames_without_ntbs_are_shortened_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ecm.pcapng");
+    let output = uwwan(&["lab", "sweep", "--device", "emulator", "--tries", "1"])
+        .args(["--wait", "5", "--snap", "64", "--capture-ip", "--capture"])
+        .arg(&file)
+        .args(["--", "--mode", "ecm"])
+        .output()
+        .unwrap();
+    assert!(succeeds(&output).contains("delivered"));
+    is_sound(&file);
+    let long = "!usb && icmp && frame.len > 1000";
+    let lengths = tshark(&file, long, &["frame.cap_len", "ip.len"]);
+    assert!(!lengths.is_empty());
+    // The header of the frame and the first bytes of the datagram.
+    assert!(lengths.iter().all(|line| line == "50\t1400"), "{lengths:?}");
+    let frames = tshark(&file, "usb.capdata && frame.len > 1000", &["usb.capdata"]);
+    assert!(!frames.is_empty());
+    for frame in frames {
+        assert!(frame[128..].bytes().all(|digit| digit == b'0'), "{frame}");
+    }
+}
+
 #[test]
 fn secrets_stay_out_unless_asked_for() {
     let folder = tempfile::tempdir().unwrap();

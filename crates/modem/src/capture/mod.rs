@@ -39,8 +39,8 @@ pub use recorder::Outcome;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Options {
-    /// Number of bytes kept of each datagram of an NTB; of a datagram's rest, zeros stand in the file. All
-    /// is kept with `None`, and of frames that come without NTBs (CDC ECM) always.
+    /// Number of bytes kept of each datagram of an NTB, and of each frame with an IP packet that comes
+    /// without one (CDC ECM); of the rest, zeros stand in the file. All is kept with `None`.
     pub snap: Option<usize>,
     /// Whether datagrams of NTBs stand in the file as IP packets too.
     pub ip: bool,

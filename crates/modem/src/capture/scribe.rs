@@ -16,7 +16,7 @@ use super::destination::Destination;
 use super::devices::{DeviceState, MADE};
 use super::pile::{Entry, Event, Heap, Pile};
 use super::secrets::Blanker;
-use super::snap::Store;
+use super::snap::{self, Store};
 
 /// Length of the buffer in front of the file, in bytes.
 const BUFFER: usize = 256 << 10;
@@ -231,8 +231,10 @@ impl Scribe {
             }
         }
         sheet.usb(event, store)?;
-        if is_block && event.kind == Kind::Bulk {
-            sheet.datagrams(event, store, self.options.snap)?;
+        match event.kind {
+            Kind::Bulk if is_block => sheet.datagrams(event, store, self.options.snap)?,
+            Kind::Bulk => sheet.lone_datagram(event, store, self.options.snap)?,
+            Kind::Control | Kind::Interrupt | Kind::Isochronous => {}
         }
         match selected {
             Some(device) => sheet.made(|tell| device.tell_active(tell)),
@@ -311,6 +313,27 @@ impl Sheet {
                 .packet(interface, event.time, &[&packet[..kept]], original, None)?;
         }
         Ok(())
+    }
+
+    /// Writes the datagram of a frame that is alone in its transfer as an IP packet.
+    fn lone_datagram(
+        &mut self,
+        event: &Event,
+        store: &Store,
+        snap: Option<usize>,
+    ) -> io::Result<()> {
+        let found = snap::frame(store.bytes(&event.data), event.data.length);
+        let (Some(interface), Some((packet, length))) = (self.ip, found) else {
+            return Ok(());
+        };
+        let kept = packet.len().min(snap.unwrap_or(usize::MAX));
+        self.writer.packet(
+            interface,
+            event.time,
+            &[&packet[..kept]],
+            length as u32,
+            None,
+        )
     }
 }
 

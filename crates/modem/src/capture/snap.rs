@@ -1,6 +1,7 @@
 //! Which bytes of a transfer are kept.
 //!
-//! Of an NTB these are the header, the NDPs wherever they are, and the first bytes of each datagram.
+//! Of an NTB these are the header, the NDPs wherever they are, and the first bytes of each datagram; of an
+//! Ethernet frame that is a transfer of its own (CDC ECM) they are its first bytes.
 //! Everything else stays whole: an NTB that cannot be read is the one to look at.
 
 use std::borrow::Cow;
@@ -12,6 +13,12 @@ use uwwan_ncm::{DropCounters, Format, Limits, Ntb};
 /// Lengths of the headers of an NTB16 and of an NTB32 in bytes (NCM 1.0, 3.2.1 and 3.2.2).
 const HEADER_16: usize = 12;
 const HEADER_32: usize = 16;
+/// Length of an Ethernet header in bytes.
+const ETHERNET_HEADER: usize = 14;
+/// Length of the shortest Ethernet frame in bytes, without its CRC (IEEE 802.3, 3.2.8).
+const LEAST_FRAME: usize = 60;
+/// Length of an IPv6 header in bytes (RFC 8200, 3).
+const IPV6_HEADER: usize = 40;
 /// Number of bytes between two things that are kept, such as an alignment, which cost less to keep than to
 /// leave out.
 const SMALL_GAP: usize = 16;
@@ -59,6 +66,9 @@ impl Store {
         let first = self.pieces.len();
         if find_pieces(data, snap, &mut self.pieces).is_none() {
             self.pieces.truncate(first);
+            if snap < data.len() && frame(data, data.len()).is_some() {
+                self.pieces.push((0, snap as u32));
+            }
         }
         self.keep_pieces(data, first)
     }
@@ -168,6 +178,26 @@ impl<'a> Iterator for Parts<'a> {
             }
         }
     }
+}
+
+/// Returns the first bytes and the length of the IP packet in an Ethernet frame of `length` bytes that is
+/// alone in its transfer, of which `head` is the begin. Nothing else that passes on a bulk endpoint has an
+/// EtherType of IP at its place and, behind it, the header of a packet that is exactly as long as the rest,
+/// or that is padded to the shortest frame.
+pub(super) fn frame(head: &[u8], length: usize) -> Option<(&[u8], usize)> {
+    let (header, packet) = head.split_first_chunk::<ETHERNET_HEADER>()?;
+    let word = |at: usize| {
+        let word = packet.get(at..)?.first_chunk()?;
+        Some(usize::from(u16::from_be_bytes(*word)))
+    };
+    let told = match (header, packet.first()? >> 4) {
+        ([.., 0x08, 0x00], 4) => word(2)?,
+        ([.., 0x86, 0xdd], 6) => word(4)? + IPV6_HEADER,
+        _ => return None,
+    };
+    let end = ETHERNET_HEADER + told;
+    let whole = end == length || (end < length && length == LEAST_FRAME);
+    whole.then(|| (packet.get(..told).unwrap_or(packet), told))
 }
 
 /// Adds the pieces to keep to `pieces`. Returns `None` for anything but a sound NTB.
@@ -354,6 +384,31 @@ mod tests {
         broken[length - 6] = 0xff;
         for data in [&b"AT+CGMI\r"[..], &[], &broken] {
             assert_eq!(snapped(data, 10), data);
+        }
+    }
+
+    #[test]
+    fn of_a_lone_frame_the_first_bytes_are_kept() {
+        let packet = |first: u8, at: usize, told: u16| {
+            let mut packet = vec![7; 1_000];
+            packet[0] = first;
+            packet[at..at + 2].copy_from_slice(&told.to_be_bytes());
+            packet
+        };
+        let head = |ethertype: [u8; 2]| [&[2; 12][..], &ethertype].concat();
+        for (ethertype, packet, cut) in [
+            ([0x08, 0x00], packet(0x45, 2, 1_000), true),
+            ([0x86, 0xdd], packet(0x60, 4, 960), true),
+            ([0x08, 0x00], packet(0x45, 2, 999), false),
+            ([0x08, 0x00], packet(0x60, 4, 960), false),
+            ([0x86, 0xde], packet(0x60, 4, 960), false),
+        ] {
+            let frame = [head(ethertype), packet].concat();
+            let snapped = snapped(&frame, 100);
+            assert_eq!(snapped.len(), frame.len());
+            assert_eq!(snapped[..100], frame[..100]);
+            assert_eq!(snapped != frame, cut, "{ethertype:?}");
+            assert_eq!(snapped[100..].iter().all(|byte| *byte == 0), cut);
         }
     }
 
