@@ -222,7 +222,7 @@ knobs! {
         ntb_end: NtbEnd = NtbEnd::Any,
             seen "kernel's usbnet on devices that hang without, or with, zero-length packets";
         /// Divisor of the offsets of datagrams that the modem really takes, in bytes: NTBs with others
-        /// vanish, whatever it announces. 0 takes any.
+        /// vanish, whatever it announces. 0 takes any. Of an Ethernet frame its payload counts.
         ntb_needs_divisor: u16 = 0, unit "bytes";
         /// NTBs from the host that vanish for their wSequence: none (any), those that are not one more
         /// than the one before (next), or those that are the same (other).

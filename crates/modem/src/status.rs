@@ -357,6 +357,10 @@ pub struct FramingStatus {
     pub send_transfers: usize,
     /// Whether the buffers of transfers are mapped from the kernel.
     pub mapped_buffers: bool,
+    /// Whether datagrams go over USB as Ethernet frames, each longer by a header than the IP datagram in it.
+    pub frames: bool,
+    /// Size of the largest USB packet to the device, in bytes (`wMaxPacketSize`).
+    pub packet_size: u16,
     /// NTB parameters that the device announced; `None` when it did not.
     #[schemars(with = "Option<BTreeMap<String, u32>>")]
     pub announced: Option<NtbParameters>,

@@ -21,6 +21,12 @@ const QUICK: &[&str] = &[
     "1",
 ];
 
+/// Descriptors of a plain network device: Linux's gadget of NCM.
+const GADGET: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../usb/tests/vectors/descriptors/linux_gadget_0525_a4a1.bin"
+);
+
 fn run(arguments: &[&str]) -> Output {
     uwwan(arguments).output().expect("it runs")
 }
@@ -207,7 +213,10 @@ fn text_of(output: &Output) -> String {
 fn swept(dimension: &str, values: &str, knobs: &[&str], beside: &[&str]) -> Vec<(String, String)> {
     let option = format!("--{dimension}");
     let arguments = [&["sweep", "--json", &option, values], beside].concat();
-    let report = json("lab sweep", &lab(&arguments, knobs));
+    worst(&json("lab sweep", &lab(&arguments, knobs)), dimension)
+}
+
+fn worst(report: &Value, dimension: &str) -> Vec<(String, String)> {
     let cells = report["cells"].as_array().expect("cells");
     let word = |value: &Value| value.as_str().expect("a word").to_owned();
     let cells = cells.iter();
@@ -321,6 +330,59 @@ fn corruption_and_halts_are_told_from_loss() {
     }
 }
 
+/// What carries Ethernet frames fills its last packet with other datagrams than what carries IP, and only
+/// these tell how an NTB has to end.
+#[test]
+fn the_padding_shows_where_datagrams_are_frames() {
+    let expected = outcomes(&[("short", "lost"), ("zlp", "delivered"), ("full", "lost")]);
+    let dialled = &["--", "--mode", "ncm"];
+    let plain = &[
+        "--",
+        "--address",
+        "10.169.198.77/30",
+        "--gateway",
+        "10.169.198.78",
+    ];
+    for (beside, up) in [(&[][..], &dialled[..]), (&["--descriptors", GADGET], plain)] {
+        let mut arguments = vec!["lab", "sweep", "--json", "--pad", "short,zlp,full"];
+        arguments.extend(QUICK.iter().chain(beside));
+        arguments.extend(["--knob", "ntb_end=zlp"].iter().chain(up));
+        let report = json("lab sweep", &run(&arguments));
+        assert_eq!(worst(&report, "pad"), expected, "{arguments:?}");
+    }
+}
+
+/// A plain network device tells no addresses; with those of the user the laboratory takes it as any other.
+#[test]
+fn what_a_plain_network_device_needs_is_found() {
+    let of = |up: &[&str]| {
+        let mut arguments = vec!["lab", "discover", "--json", "--descriptors", GADGET];
+        arguments.extend(QUICK);
+        arguments.extend(["--settle-limit", "50", "--knob", "ntb_needs_divisor=32"]);
+        arguments.extend(up);
+        run(&arguments)
+    };
+    let refused = of(&[]);
+    let (_, error) = text(&refused);
+    assert_eq!(refused.status.code(), Some(2), "{error}");
+    assert!(
+        error.contains("--address") && error.contains("plain network device"),
+        "{error}"
+    );
+    let output = of(&[
+        "--",
+        "--address",
+        "10.169.198.77/30",
+        "--gateway",
+        "10.169.198.78",
+    ]);
+    let found = json("lab discover", &output);
+    assert_eq!(
+        chosen(&found, "alignment of datagrams"),
+        "32 bytes, remainder 0"
+    );
+}
+
 #[test]
 fn what_failed_leaves_its_captures() {
     let folder = tempfile::tempdir().unwrap();
@@ -410,10 +472,10 @@ fn the_guide_shows_what_the_commands_print() {
                 .unwrap();
             let (out, error) = text(&output);
             shown += 1;
+            assert!(output.status.success(), "{line}: {error}");
             if expected.trim().is_empty() {
                 continue;
             }
-            assert!(output.status.success(), "{line}: {error}");
             // Columns are as wide as what stands in them.
             let words = |text: &str| -> Vec<String> {
                 let lines = text.trim_end().lines();

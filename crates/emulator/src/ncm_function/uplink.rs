@@ -364,10 +364,7 @@ impl Uplink {
     ) {
         let rules = Rules {
             format: Some(format),
-            function: match self.function.kind {
-                NetworkKind::Mbim => Function::Mbim,
-                NetworkKind::Ncm | NetworkKind::Ecm => Function::Ncm,
-            },
+            function: self.carries(),
             max_datagram_size: self.function.segment,
             max_packet_size: Some(self.function.packet),
             ..Rules::default()
@@ -396,6 +393,14 @@ impl Uplink {
         }
     }
 
+    /// Returns what NTBs carry, on which it depends what of a datagram is aligned (NCM 1.0, 3.3.4).
+    fn carries(&self) -> Function {
+        match self.function.kind {
+            NetworkKind::Mbim => Function::Mbim,
+            NetworkKind::Ncm | NetworkKind::Ecm => Function::Ncm,
+        }
+    }
+
     /// Passes the datagrams of all NTBs of a transfer on, from number `skip` on. Returns `false` when the
     /// network has no room.
     fn deliver(&mut self, data: &[u8], skip: usize, context: &mut DataContext<'_>) -> bool {
@@ -406,10 +411,11 @@ impl Uplink {
             && let Ok(ntb) = Ntb::parse(rest, &self.limits)
         {
             let divisor = usize::from(context.knobs.ntb_needs_divisor);
+            let remainder = self.carries().offset_remainder(divisor, 0);
             let askew = divisor > 1
                 && ntb
                     .datagrams(&mut DropCounters::default())
-                    .any(|datagram| !datagram.range.start.is_multiple_of(divisor));
+                    .any(|datagram| datagram.range.start % divisor != remainder);
             let mut datagrams = ntb.datagrams(&mut drops).peekable();
             let in_front = datagrams
                 .peek()

@@ -57,6 +57,8 @@ impl Held {
 
     pub(super) fn framing(&self) -> Option<FramingStatus> {
         let mut status = self.negotiated.as_ref()?.status();
+        status.frames = self.function.is_ethernet() || self.function.dialled().is_some();
+        status.packet_size = self.function.bulk_out.max_packet_size;
         if let Some(running) = self.running {
             status.receive_transfers = running.receive_transfers;
             status.send_transfers = running.send_transfers;

@@ -15,8 +15,13 @@ use uwwan_modem::host::{HostConfig, HostControl, HostData, HostEnd, HostProvider
 use uwwan_modem::status::{Addresses, Interface};
 use uwwan_modem::{Failure, FailureKind};
 
+use super::frames::{Content, Station};
+
 /// Number of datagrams from the device that may wait to be looked at; more are dropped.
 const MOST_WAITING: usize = 16_384;
+
+/// Ethernet address of the host where the device gives it none.
+const OWN_STATION: [u8; 6] = [0x02, 0, 0, 0, 0, 1];
 
 /// Datagram that came from the device, with the time at which it did.
 pub type Arrival = (Instant, Vec<u8>);
@@ -26,6 +31,7 @@ pub type Arrival = (Instant, Vec<u8>);
 pub struct LabHost {
     inner: Arc<Inner>,
     arrivals: Receiver<Arrival>,
+    carriers: Receiver<()>,
 }
 
 struct Inner {
@@ -33,12 +39,16 @@ struct Inner {
     ready: OwnedFd,
     state: Mutex<State>,
     arrived: Sender<Arrival>,
+    /// Has room for one: that the device has a link.
+    connected: Sender<()>,
 }
 
 #[derive(Default)]
 struct State {
     batch: VecDeque<Vec<u8>>,
     addresses: Addresses,
+    /// The host's station, on a device that carries Ethernet frames.
+    station: Option<Station>,
 }
 
 impl LabHost {
@@ -52,15 +62,18 @@ impl LabHost {
             Failure::new(FailureKind::Host, "cannot make the host's end of a trial").because(error)
         })?;
         let (arrived, arrivals) = bounded(MOST_WAITING);
+        let (connected, carriers) = bounded(1);
         let state = Mutex::default();
         let inner = Inner {
             ready,
             state,
             arrived,
+            connected,
         };
         Ok(Self {
             inner: Arc::new(inner),
             arrivals,
+            carriers,
         })
     }
 
@@ -70,8 +83,12 @@ impl LabHost {
             return;
         }
         let mut state = self.inner.locked();
+        let batch = match &state.station {
+            Some(station) => station.frames(batch),
+            None => batch,
+        };
         state.batch.extend(batch);
-        let _ = rustix::io::write(&self.inner.ready, &1_u64.to_ne_bytes());
+        self.inner.make_ready();
     }
 
     /// Takes back the datagrams that the driver has not read, and returns their number.
@@ -88,6 +105,11 @@ impl LabHost {
         &self.arrivals
     }
 
+    /// Returns the channel that tells once that the device has a link. A modem has one when it is online.
+    pub fn carriers(&self) -> &Receiver<()> {
+        &self.carriers
+    }
+
     /// Returns the addresses that the network gave.
     pub fn addresses(&self) -> Addresses {
         self.inner.locked().addresses.clone()
@@ -95,9 +117,20 @@ impl LabHost {
 }
 
 impl Inner {
+    /// Makes the descriptor readable. The lock is held meanwhile.
+    fn make_ready(&self) {
+        let _ = rustix::io::write(&self.ready, &1_u64.to_ne_bytes());
+    }
+
     /// Makes the descriptor unreadable. The lock is held meanwhile.
     fn unready(&self) {
         let _ = rustix::io::read(&self.ready, &mut [0; 8]);
+    }
+
+    fn carrier(&self, up: bool) {
+        if up {
+            let _ = self.connected.try_send(());
+        }
     }
 
     fn locked(&self) -> MutexGuard<'_, State> {
@@ -120,8 +153,20 @@ struct Control(Arc<Inner>);
 
 impl HostControl for Control {
     fn reconfigure(&mut self, config: &HostConfig) -> Result<(), Failure> {
-        self.0.locked().addresses = config.addresses.clone();
+        let mut state = self.0.locked();
+        state.addresses = config.addresses.clone();
+        state.station = config.ethernet.as_ref().and_then(|ethernet| {
+            let own = ethernet.address.unwrap_or(OWN_STATION);
+            let address = config.addresses.ipv4?.address;
+            Some(Station::new(own, address, config.addresses.gateway4))
+        });
+        self.0
+            .carrier(config.ethernet.as_ref().is_none_or(|it| it.carrier));
         Ok(())
+    }
+
+    fn set_carrier(&mut self, up: bool) {
+        self.0.carrier(up);
     }
 
     fn interface(&self) -> Interface {
@@ -154,10 +199,24 @@ impl Single for Data {
         Ok(length)
     }
 
-    fn send(&mut self, datagram: &[u8]) -> io::Result<usize> {
-        // More than anybody asked for is dropped, as a full queue does.
-        let _ = self.0.arrived.try_send((Instant::now(), datagram.to_vec()));
-        Ok(datagram.len())
+    fn send(&mut self, packet: &[u8]) -> io::Result<usize> {
+        let mut state = self.0.locked();
+        let content = match &mut state.station {
+            Some(station) => station.take(packet),
+            None => Content::Datagram(packet),
+        };
+        match content {
+            // More than anybody asked for is dropped, as a full queue does.
+            Content::Datagram(datagram) => {
+                let _ = self.0.arrived.try_send((Instant::now(), datagram.to_vec()));
+            }
+            Content::Question(answer) if state.batch.len() < MOST_WAITING => {
+                state.batch.push_back(answer);
+                self.0.make_ready();
+            }
+            Content::Question(_) | Content::Other => {}
+        }
+        Ok(packet.len())
     }
 }
 

@@ -114,7 +114,18 @@ impl Subject {
             events,
         };
         match link.wait_online(&self.interrupted, self.online_time) {
-            Ok(paused) => Ok((link, paused)),
+            Ok(paused) => {
+                let interrupted = select! {
+                    recv(link.host.carriers()) -> _ => false,
+                    recv(self.interrupted) -> _ => true,
+                    default(self.open_time) => false,
+                };
+                if interrupted {
+                    link.stop();
+                    return Err(NotUp::Interrupted);
+                }
+                Ok((link, paused))
+            }
             Err(why) => {
                 link.stop();
                 Err(why)

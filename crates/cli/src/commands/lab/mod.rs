@@ -15,6 +15,7 @@ mod discover;
 mod echo;
 mod failures;
 pub(super) mod found;
+mod frames;
 mod host;
 mod journal;
 pub mod link;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use uwwan_modem::Selector;
+use uwwan_modem::{Options, Selector};
 use uwwan_usb::backend::BackendKind;
 
 use super::bench::Bench;
@@ -98,15 +98,14 @@ impl Common {
             Some(Device::Emulator) => candidates::select(backend.as_ref(), &selector)?,
             _ => candidates::usable(backend.as_ref(), &selector, false, None)?,
         };
-        if candidate.is_ethernet() {
-            return Err(
-                Failure::new(FailureKind::Usage, "the laboratory takes MBIM modems only")
-                    .at(candidate.name())
-                    .because(
-                        "it is a plain network device, whose network tells no addresses to send to and from",
-                    )
-                    .next("bring it online with uwwan up --capture FILE, and send it NTBs with uwwan ntb build and uwwan ntb send"),
-            );
+        if candidate.is_ethernet() && !has_ipv4(&base) {
+            return Err(Failure::new(
+                FailureKind::Usage,
+                "there is no address to send datagrams from",
+            )
+            .at(candidate.name())
+            .because("it is a plain network device, which tells its host no addresses")
+            .next("give IPv4 addresses of its network, this host's and its router's: … -- --address 192.0.2.2/24 --gateway 192.0.2.1"));
         }
         let identity = &candidate.found.identity;
         let about = About {
@@ -132,6 +131,15 @@ impl Common {
         let prober = Prober::new(self.target, wait, interrupted);
         Ok((Bench::new(subject, prober, base, failures), about))
     }
+}
+
+/// Returns whether the user gave the host an IPv4 address.
+fn has_ipv4(options: &Options) -> bool {
+    let first = options.sessions.iter().next();
+    first.is_some_and(|session| {
+        let given = session.static_addresses.addresses.iter();
+        given.filter(|given| given.address.is_ipv4()).count() > 0
+    })
 }
 
 impl std::fmt::Display for About {

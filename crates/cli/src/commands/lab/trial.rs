@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, select};
 use uwwan_modem::status::{Addresses, FramingStatus, Traffic};
-use uwwan_ncm::{Builder, Choices, Framing, NtbParameters, Stream};
+use uwwan_ncm::{Builder, Choices, Framing, LinkHeader, NtbParameters, Stream};
 
 use super::cell::Setting;
 use super::echo::{self, Mark, Path, Reading};
@@ -34,6 +34,8 @@ const LONG: usize = 1400;
 const FRAME: usize = 64;
 /// Number of bytes that an entry and the alignment take beside a datagram, at most, without an odd divisor.
 const BESIDE: usize = 12;
+/// Length of an Ethernet header in bytes.
+const ETHERNET_HEADER: usize = 14;
 /// Lengths among which the one is looked for that fills the last packet.
 const LENGTHS: std::ops::Range<usize> = 200..1240;
 
@@ -341,12 +343,20 @@ fn halts(traffic: &Traffic) -> u64 {
         .sum()
 }
 
+/// Returns the number of bytes that a datagram takes beside its own, at most.
+fn beside(framing: &FramingStatus) -> usize {
+    match framing.frames {
+        true => ETHERNET_HEADER + BESIDE,
+        false => BESIDE,
+    }
+}
+
 /// Returns the lengths of as many short datagrams as one NTB may have.
 fn short(framing: &FramingStatus, path: Path) -> Vec<usize> {
     let length = path
         .shortest()
         .max(SHORT.min(framing.output_size as usize / 8));
-    let room = (framing.output_size as usize).saturating_sub(FRAME) / (length + BESIDE);
+    let room = (framing.output_size as usize).saturating_sub(FRAME) / (length + beside(framing));
     let count = room.min(framing.max_datagrams as usize).max(1);
     vec![length; count]
 }
@@ -354,7 +364,7 @@ fn short(framing: &FramingStatus, path: Path) -> Vec<usize> {
 /// Returns the lengths of as many long datagrams as one NTB holds.
 fn long(framing: &FramingStatus, mtu: usize) -> Vec<usize> {
     let length = LONG.min(mtu);
-    let room = (framing.output_size as usize).saturating_sub(FRAME) / (length + BESIDE);
+    let room = (framing.output_size as usize).saturating_sub(FRAME) / (length + beside(framing));
     let count = room.min(framing.max_datagrams as usize).max(1);
     vec![length; count]
 }
@@ -370,7 +380,7 @@ fn filling_length(status: &FramingStatus, setting: &Setting, mtu: usize) -> usiz
         out_max: status.output_size,
         ..announced
     };
-    let framing = Framing::negotiate(
+    let negotiated = Framing::negotiate(
         &parameters,
         &Choices {
             format: match status.format.as_str() {
@@ -385,11 +395,28 @@ fn filling_length(status: &FramingStatus, setting: &Setting, mtu: usize) -> usiz
                 Some(uwwan_modem::options::Table::Full) => uwwan_ncm::NdpSize::Full,
                 _ => uwwan_ncm::NdpSize::Minimal,
             },
+            function: match status.frames {
+                true => uwwan_ncm::Function::Ncm,
+                false => uwwan_ncm::Function::Mbim,
+            },
             block_size: status.output_size as usize,
             max_datagrams: status.max_datagrams as usize,
+            max_packet_size: match status.packet_size {
+                0 => Choices::default().max_packet_size,
+                size => size.into(),
+            },
             ..Choices::default()
         },
     );
+    let framing = Framing {
+        // Which addresses its header has does not matter for the length.
+        link: status.frames.then_some(LinkHeader {
+            to: LinkHeader::BROADCAST,
+            from: LinkHeader::BROADCAST,
+        }),
+        bare: status.format == "none",
+        ..negotiated
+    };
     let lengths = LENGTHS.take_while(|length| *length <= mtu);
     Builder::filling_length(&framing, Stream::Ips(0), lengths).unwrap_or(LENGTHS.start)
 }
