@@ -91,6 +91,10 @@ choices! {
         /// others that have them [default: what a quirk row says, else mbim where there is one]
         #[arg(long, value_name = "MODE", value_parser = words(Mode::VALUES), conflicts_with = "function", help_heading = "Modem")]
         pub mode: Option<Mode>,
+        /// Give the host the modem's Ethernet itself, as a TAP interface, for bridges and experiments; with
+        /// --mode ncm or ecm
+        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true, help_heading = "Modem")]
+        pub tap: Option<bool>,
         /// Which of several network functions of the device, as uwwan list numbers them [default: 1]
         #[arg(long, value_name = "N", help_heading = "Modem")]
         pub function: Option<u8>,
@@ -428,6 +432,7 @@ impl Settings {
                         "dns",
                         all().any(|one| one.dns.is_some_and(|dns| dns != Dns::None)),
                     ),
+                    ("tap", self.tap == Some(true)),
                     ("ack-filter", self.ack_filter == Some(true)),
                 ][..],
                 "with --net userspace there is no interface of this machine",
@@ -521,6 +526,7 @@ impl Settings {
             );
         }
         options.mode = self.mode;
+        options.tap = self.tap.unwrap_or(options.tap);
         options.fcc_unlock = self.fcc_unlock.unwrap_or(options.fcc_unlock);
         options.roaming = self.roaming.unwrap_or(options.roaming);
         options.wait_for_device = self.wait.unwrap_or(options.wait_for_device);

@@ -526,6 +526,13 @@ impl Control {
         self.is_ethernet() || self.is_dialled()
     }
 
+    /// Returns whether the host's end carries Ethernet frames.
+    fn gives_frames(&self) -> bool {
+        self.device
+            .as_ref()
+            .is_some_and(|held| held.function.gives_frames())
+    }
+
     /// Returns whether the device is dialled by AT commands.
     fn is_dialled(&self) -> bool {
         self.device

@@ -264,7 +264,11 @@ fn negotiate_bare(
     // A frame of a whole number of packets ends with a zero-length one, for which there is room.
     let size = usize::from(frame) + usize::from(function.bulk_in.max_packet_size);
     Ok(Negotiated {
-        framing: Framing::bare(frame.into(), function.bulk_out.max_packet_size.into()),
+        // One byte of room more than a frame may have tells one of the host's that was cut.
+        framing: Framing::bare(
+            usize::from(frame) + usize::from(function.gives_frames()),
+            function.bulk_out.max_packet_size.into(),
+        ),
         limits: Limits {
             max_datagram_size: frame.into(),
             ..Limits::default()

@@ -4,7 +4,7 @@
 //! subclass 0d) is a network device: no session, and Ethernet frames. Both carry their data in
 //! NTBs, so that everything between claim and data path serves either. A function that is dialled by
 //! AT commands is a modem, too: its control session is one of the [driver's own](crate::dialled), and
-//! its frames carry what the host sends as IP datagrams.
+//! its frames carry what the host sends as IP datagrams, or are the host's own.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -69,6 +69,8 @@ pub(crate) enum Kind {
         kind: DialledKind,
         /// `iMACAddress`, 0 when not told.
         mac_index: u8,
+        /// Whether the host has the Ethernet itself.
+        tap: bool,
     },
 }
 
@@ -81,6 +83,8 @@ pub(crate) struct Choice {
     pub(crate) mode: Option<Mode>,
     /// Whether a plain network device may be driven.
     pub(crate) ethernet: bool,
+    /// Whether the host has the Ethernet itself.
+    pub(crate) tap: bool,
 }
 
 impl Choice {
@@ -90,6 +94,7 @@ impl Choice {
             number: options.function,
             mode: options.mode,
             ethernet,
+            tap: options.tap,
         }
     }
 
@@ -120,6 +125,14 @@ impl Function {
     /// Ethernet function is returned only where that is acceptable, and a dialled one without being
     /// chosen only where nothing else is there and its class says that it is a modem's.
     pub(crate) fn of(descriptors: &Descriptors, choice: Choice) -> Option<Self> {
+        let mut found = Self::chosen(descriptors, choice)?;
+        if let Kind::Dialled { tap, .. } = &mut found.kind {
+            *tap = choice.tap;
+        }
+        Some(found)
+    }
+
+    fn chosen(descriptors: &Descriptors, choice: Choice) -> Option<Self> {
         let usual = || match choice.number {
             Some(_) => None,
             None => usual_mode(descriptors),
@@ -169,6 +182,12 @@ impl Function {
         matches!(self.kind, Kind::Ethernet { .. })
     }
 
+    /// Returns whether the host carries Ethernet frames: those of a plain network device, or of a modem
+    /// whose Ethernet it has.
+    pub(crate) fn gives_frames(&self) -> bool {
+        self.is_ethernet() || matches!(self.kind, Kind::Dialled { tap: true, .. })
+    }
+
     /// Returns the kind of a function that is dialled by AT commands.
     pub(crate) fn dialled(&self) -> Option<DialledKind> {
         match self.kind {
@@ -178,11 +197,11 @@ impl Function {
     }
 
     /// Returns the stream of the datagrams of session 0. Those of a function that is dialled become
-    /// frames on their way.
+    /// frames on their way, unless they are frames.
     pub(crate) fn stream(&self) -> Stream {
-        match self.kind {
-            Kind::Mbim { .. } | Kind::Dialled { .. } => Stream::Ips(0),
-            Kind::Ethernet { .. } => Stream::Ethernet { crc: false },
+        match self.gives_frames() {
+            false => Stream::Ips(0),
+            true => Stream::Ethernet { crc: false },
         }
     }
 
@@ -232,6 +251,7 @@ impl From<functions::DialledFunction> for Function {
         let kind = Kind::Dialled {
             kind: dialled.kind,
             mac_index: dialled.function.mac_index,
+            tap: false,
         };
         Self::with_frames(dialled.function, kind)
     }
@@ -342,6 +362,7 @@ mod tests {
                 number,
                 mode: None,
                 ethernet: acceptable,
+                tap: false,
             };
             let function = Function::of(&descriptors, choice)?;
             Some(if function.is_ethernet() {
@@ -365,6 +386,7 @@ mod tests {
                 number: None,
                 mode,
                 ethernet: false,
+                tap: false,
             };
             let function = Function::of(&Descriptors::from_sysfs(bytes), choice)?;
             Some((function.configuration, function.dialled()))

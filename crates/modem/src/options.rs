@@ -75,6 +75,9 @@ pub struct Options {
     /// the device has it; else MBIM where the device has that, else a plain network device that was
     /// selected, else a function that is dialled by AT commands.
     pub mode: Option<Mode>,
+    /// Whether the host's end of a modem that carries Ethernet frames has the Ethernet itself, as a TAP
+    /// interface. With one that carries IP datagrams it is an error.
+    pub tap: bool,
     /// Whether the kernel's drivers have the device again after a clean end, if they had it at the
     /// start: in the configuration that was active then.
     pub reattach_drivers: bool,
@@ -119,6 +122,7 @@ impl Default for Options {
             ack_filter: false,
             function: None,
             mode: None,
+            tap: false,
             reattach_drivers: true,
             wait_for_device: false,
             persist: false,

@@ -1,6 +1,7 @@
 //! A driver on an emulated modem, with a datagram socket as the host's end.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use uwwan_emulator::{Emulator, FarSide, Knobs};
 use uwwan_modem::options::SessionOptions;
 use uwwan_modem::status::Addresses;
-use uwwan_modem::{Event, Failure, Handle, Modem, Options, Selector};
+use uwwan_modem::{Event, Failure, Handle, HostConfig, Modem, Options, Selector};
 use uwwan_tests::host::Sockets;
 use uwwan_usb::device::Backend;
 
@@ -152,6 +153,12 @@ impl Bench {
         let failure = failure.expect("no failure");
         assert_eq!(self.handle.wait(), Err(failure.clone()));
         failure
+    }
+
+    /// The settings and the test's side of the host end that was made last.
+    pub fn host(&self) -> (HostConfig, Arc<UnixDatagram>) {
+        let config = self.sockets.told().configs.last().cloned();
+        (config.expect("a host's end"), self.sockets.last())
     }
 
     /// How many host ends were made.
@@ -315,7 +322,7 @@ impl Bench {
 }
 
 /// An ICMP echo request (RFC 792), `length` bytes with the IPv4 header.
-fn echo(from: Ipv4Addr, to: Ipv4Addr, sequence: u16, length: usize) -> Vec<u8> {
+pub fn echo(from: Ipv4Addr, to: Ipv4Addr, sequence: u16, length: usize) -> Vec<u8> {
     let mut packet = vec![0u8; length.max(28)];
     packet[0] = 0x45;
     let total = packet.len() as u16;

@@ -6,7 +6,7 @@ use uwwan_modem::at_port::Role;
 use uwwan_modem::options::{Format, IpType, Mode, Secret, SessionOptions};
 use uwwan_modem::{Event, Options, Rung};
 
-use super::bench::{Bench, PATIENCE, families, quick, quick_session};
+use super::bench::{Bench, PATIENCE, echo, families, quick, quick_session};
 
 const WAYS: [(Mode, u8); 2] = [(Mode::Ncm, 1), (Mode::Ecm, 2)];
 
@@ -53,6 +53,82 @@ fn encapsulated_commands_are_dialled_by_where_no_port_answers() {
         |event| matches!(event, Event::Waiting { text, .. } if text == what),
     );
     bench.stop();
+}
+
+/// Sends a frame until one that fits comes back, and returns that.
+fn frame_answered(
+    host: &std::os::unix::net::UnixDatagram,
+    frame: &[u8],
+    fits: impl Fn(&[u8]) -> bool,
+) -> Vec<u8> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut buffer = [0; 2048];
+    host.set_read_timeout(Some(Duration::from_millis(200)))
+        .unwrap();
+    host.set_write_timeout(Some(PATIENCE)).unwrap();
+    while Instant::now() < deadline {
+        host.send(frame).unwrap();
+        while let Ok(length) = host.recv(&mut buffer) {
+            if fits(&buffer[..length]) {
+                return buffer[..length].to_vec();
+            }
+        }
+    }
+    panic!("no frame in answer");
+}
+
+#[test]
+fn the_host_may_have_the_ethernet_itself() {
+    for (mode, _) in WAYS {
+        let options = Options {
+            tap: true,
+            ..way(mode)
+        };
+        eprintln!("{mode}");
+        let mut bench = Bench::start("", options.clone());
+        bench.online();
+        let (config, host) = bench.host();
+        let mac = config.ethernet.and_then(|ethernet| ethernet.address);
+        let mac = mac.expect("the device gives an address");
+        let addresses = bench.addresses();
+        let ours = addresses.ipv4.expect("told by AT").address;
+        let gateway = addresses.gateway4.expect("told by AT");
+        // ARP (RFC 826): who has the gateway's address?
+        let mut request = [&[0xff; 6][..], &mac, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1], &mac].concat();
+        request.extend(ours.octets());
+        request.extend([0; 6]);
+        request.extend(gateway.octets());
+        let reply = frame_answered(&host, &request, |frame| {
+            frame[12..14] == [8, 6] && frame[20..22] == [0, 2] && frame[28..32] == gateway.octets()
+        });
+        let router = &reply[22..28];
+        let packet = echo(ours, std::net::Ipv4Addr::new(9, 9, 9, 9), 7, 600);
+        let ping = [router, &mac, &[8, 0], &packet].concat();
+        let answer = frame_answered(&host, &ping, |frame| {
+            frame[12..14] == [8, 0] && frame[14 + 20] == 0
+        });
+        assert_eq!(answer[..6], mac, "{mode}");
+        assert_eq!(answer[14 + 28..614], ping[14 + 28..], "{mode}");
+        bench.stop();
+
+        // Without addresses from the modem the host asks the link itself.
+        let mut bench = Bench::start("dhcp_command=refused", options);
+        bench.online();
+        assert!(bench.addresses().list().is_empty(), "{mode}");
+        let told = |event: &Event| matches!(event, Event::Notice { text } if text.contains("a DHCP client on it"));
+        assert!(bench.seen.iter().any(told), "{mode}: {:#?}", bench.seen);
+        bench.stop();
+    }
+    let mut bench = Bench::start(
+        "",
+        Options {
+            tap: true,
+            ..quick()
+        },
+    );
+    let failure = bench.failure();
+    assert_eq!(failure.rung(), Some(Rung::Found));
+    assert!(failure.to_string().contains("--mode ncm"), "{failure}");
 }
 
 #[test]

@@ -11,9 +11,9 @@ use crate::neighbour;
 use crate::status::EthernetStatus;
 
 impl Control {
-    /// Sets the carrier of the host's end of a plain network device.
+    /// Sets the carrier of a host's end that carries frames.
     pub(super) fn set_carrier(&mut self, up: bool) {
-        if self.is_ethernet()
+        if self.gives_frames()
             && let Some(host) = self.sessions.iter_mut().find_map(|one| one.host.as_mut())
         {
             host.control.set_carrier(up);
@@ -37,7 +37,7 @@ impl Control {
             (None, Err(error)) => Some(error.to_string()),
         };
         if let Some(why) = notice {
-            let text = match self.is_ethernet() {
+            let text = match self.gives_frames() {
                 true => format!("{why}; the kernel makes one up"),
                 false => format!("{why}; using {}", in_words(neighbour::LINK_LAYER)),
             };
@@ -60,6 +60,7 @@ impl Control {
             return;
         };
         if held.function.dialled().is_some()
+            && !held.function.gives_frames()
             && let Some(negotiated) = held.negotiated.as_mut()
         {
             negotiated.framing.link = Some(LinkHeader {
@@ -93,14 +94,12 @@ impl Control {
                 }
             }
         }
-        if changed.is_some()
-            && let Some(dialled) = self.device.as_ref().and_then(|held| held.dialled.as_ref())
-        {
-            // What it means for the connection, the modem says by AT.
-            return dialled.link_changed();
-        }
         if let Some(up) = changed {
             self.set_carrier(up);
+            if let Some(dialled) = self.device.as_ref().and_then(|held| held.dialled.as_ref()) {
+                // What it means for the connection, the modem says by AT.
+                return dialled.link_changed();
+            }
             let text = match up {
                 true => "the device's link is up",
                 false => "the device's link is down: nobody is connected to its other end",
@@ -115,7 +114,7 @@ impl Control {
     pub(super) fn ethernet_status(&self) -> Option<EthernetStatus> {
         let held = self.device.as_ref()?;
         let link = &held.link;
-        held.function.is_ethernet().then(|| EthernetStatus {
+        held.function.gives_frames().then(|| EthernetStatus {
             address: link.address.map_or_else(String::new, in_words),
             link: link.connected,
             downlink_bits: link.downlink_bits,

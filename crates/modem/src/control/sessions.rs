@@ -30,7 +30,7 @@ impl Control {
         if let Some(held) = self
             .device
             .as_ref()
-            .filter(|held| held.function.is_ethernet())
+            .filter(|held| held.function.gives_frames())
         {
             let frame = held
                 .negotiated
@@ -63,7 +63,7 @@ impl Control {
     /// Returns what data sessions stand on.
     pub(super) fn ground(&self) -> Ground {
         let held = self.device.as_ref();
-        let ethernet = held.filter(|held| held.function.is_ethernet());
+        let ethernet = held.filter(|held| held.function.gives_frames());
         let negotiated = held.and_then(|held| held.negotiated.as_ref());
         let identity = self.ladder.facts().identity.as_ref();
         Ground {
@@ -76,6 +76,7 @@ impl Control {
                 address: held.link.address,
                 carrier: held.carrier(),
             }),
+            plain: self.is_ethernet(),
             begun: self.ladder.begun(),
         }
     }
@@ -83,7 +84,7 @@ impl Control {
     /// Begins to bring up the sessions whose loss leads the modem back (`leading`), or the others.
     pub(super) fn start_sessions(&mut self, leading: bool, from: Rung) {
         let ground = self.ground();
-        if !leading && ground.ethernet.is_some() {
+        if !leading && ground.plain {
             return;
         }
         let now = Instant::now();

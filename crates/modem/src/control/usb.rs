@@ -86,6 +86,18 @@ impl Control {
             };
             return Err(explain::usb(Rung::Found, &error));
         };
+        if self.options.tap && !function.gives_frames() {
+            return Err(explain::failure(
+                Rung::Found,
+                true,
+                format!(
+                    "{} is driven by MBIM, which carries IP datagrams",
+                    found.identity
+                ),
+                "a TAP interface carries Ethernet frames",
+                "--mode ncm or --mode ecm, where uwwan list shows that the modem has them; or leave --tap out",
+            ));
+        }
         let identity = device.identity();
         self.quirk = function.quirk(identity.vendor, identity.product);
         let ids = (identity.vendor, identity.product);

@@ -75,7 +75,7 @@ impl DataPath {
         if link.is_some() {
             downlink.strip_frames(plan.framing.bare);
         } else if ethernet {
-            downlink.carry_frames();
+            downlink.carry_frames(plan.framing.bare);
         }
         let mapped = uplink.is_mapped() && downlink.is_mapped();
         // The memory may be in buffers that only wait, in whichever direction.

@@ -79,8 +79,8 @@ impl Datagram {
 enum Carries {
     /// IP datagrams of any session.
     Datagrams,
-    /// Ethernet frames of session 0, which its host carries as well.
-    Frames,
+    /// Ethernet frames of session 0, which its host carries as well; without NTBs where they are `bare`.
+    Frames { bare: bool },
     /// Ethernet frames of session 0, whose host carries IP; without NTBs where they are `bare`.
     Stripped { bare: bool },
 }
@@ -112,9 +112,10 @@ impl Delivery {
         }
     }
 
-    /// Makes it expect Ethernet frames, all of session 0.
-    pub(super) fn carry_frames(&mut self) {
-        self.carries = Carries::Frames;
+    /// Makes it expect Ethernet frames, all of session 0. Each transfer is one frame where they are
+    /// `bare`.
+    pub(super) fn carry_frames(&mut self, bare: bool) {
+        self.carries = Carries::Frames { bare };
     }
 
     /// Makes it expect Ethernet frames, all of session 0, whose host carries IP. Each transfer is one
@@ -154,7 +155,7 @@ impl Delivery {
             let mut range = datagram.range;
             let session = match (datagram.stream, carries) {
                 (Stream::Ips(session), Carries::Datagrams) => session,
-                (Stream::Ethernet { .. }, Carries::Frames) => 0,
+                (Stream::Ethernet { .. }, Carries::Frames { .. }) => 0,
                 (Stream::Ethernet { .. }, Carries::Stripped { .. }) => {
                     match seen.strip(&bytes[range.clone()]) {
                         Stripped::Ip(length) => {
@@ -184,7 +185,9 @@ impl Delivery {
             });
         };
         match carries {
-            Carries::Stripped { bare: true } => receiver.receive_frame(bytes, take),
+            Carries::Stripped { bare: true } | Carries::Frames { bare: true } => {
+                receiver.receive_frame(bytes, take)
+            }
             _ => {
                 receiver.receive(bytes, take);
             }

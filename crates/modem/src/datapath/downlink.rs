@@ -170,8 +170,11 @@ impl Downlink {
     }
 
     /// Makes it expect Ethernet frames instead of IP datagrams.
-    pub(super) fn carry_frames(&mut self) {
-        self.delivery.carry_frames();
+    pub(super) fn carry_frames(&mut self, bare: bool) {
+        if bare {
+            self.per_round = Self::FRAMES_PER_ROUND;
+        }
+        self.delivery.carry_frames(bare);
     }
 
     /// Makes it expect Ethernet frames for a host that carries IP, without NTBs where they are `bare`.

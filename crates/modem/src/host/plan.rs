@@ -25,8 +25,8 @@ pub struct HostConfig {
     pub route_metric: Option<u32>,
     /// Whether and how the modem's name servers are set on the host.
     pub dns: Dns,
-    /// Properties of an interface for Ethernet frames, with a plain network device; `None` when the
-    /// device carries IP datagrams.
+    /// Properties of an interface for Ethernet frames, with a plain network device or a modem whose
+    /// Ethernet the host has; `None` when it carries IP datagrams.
     pub ethernet: Option<Ethernet>,
 }
 

@@ -123,7 +123,10 @@ impl DataSession {
             _ => None,
         };
         let missing = missing.filter(|missing| {
-            self.family == ContextIpType::IPV4V6 && self.only.is_none_or(|only| only == *missing)
+            self.family == ContextIpType::IPV4V6
+                && self.only.is_none_or(|only| only == *missing)
+                // The host asks its Ethernet itself.
+                && self.ground.ethernet.is_none()
         });
         self.link = missing.and_then(|missing| {
             let running = self.link.take();
@@ -173,6 +176,12 @@ impl DataSession {
         self.told = self.with_static(Given::default());
         let addresses = addresses::settle(&self.told, self.sizes());
         if !addresses.list().is_empty() {
+            return self.addressed_by(now, addresses);
+        }
+        if self.ground.ethernet.is_some() {
+            self.tell_notice(
+                "the modem tells no addresses; the interface carries Ethernet: a DHCP client on it gets them".into(),
+            );
             return self.addressed_by(now, addresses);
         }
         self.tell_notice(

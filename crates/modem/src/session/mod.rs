@@ -91,8 +91,10 @@ pub(crate) struct Ground {
     pub(crate) sizes: Sizes,
     /// Number of data sessions the modem has; 0 when it does not report that.
     pub(crate) max_sessions: u32,
-    /// Settings of the host's end with a plain network device.
+    /// Settings of the host's end, where that carries Ethernet frames.
     pub(crate) ethernet: Option<Ethernet>,
+    /// Whether it is a plain network device, with nothing to connect and nobody who gives addresses.
+    pub(crate) plain: bool,
     /// Time at which the bring-up was begun.
     pub(crate) begun: Instant,
 }
@@ -195,6 +197,7 @@ impl DataSession {
                 sizes: Sizes::default(),
                 max_sessions: 0,
                 ethernet: None,
+                plain: false,
                 begun: now,
             },
             state: State::Down,
@@ -253,7 +256,7 @@ impl DataSession {
             );
             return self.fail(now, failure, Rung::Connect);
         }
-        if self.ground.ethernet.is_some() {
+        if self.ground.plain {
             self.static_addresses();
         }
         self.enter(now, from);
@@ -514,7 +517,7 @@ impl DataSession {
         }
     }
 
-    /// Returns the settings of the host's end with a plain network device.
+    /// Returns the settings of the host's end, where that carries Ethernet frames.
     pub(crate) fn ethernet(&self) -> Option<&Ethernet> {
         self.ground.ethernet.as_ref()
     }
@@ -523,7 +526,7 @@ impl DataSession {
     /// nothing: nobody may be on the link. `front` and `ntb32` are the
     /// layout of the NTBs to the device: the NDP in front, the 32-bit format.
     pub(crate) fn judged(&mut self, now: Instant, verdict: Verdict, front: bool, ntb32: bool) {
-        if self.ground.ethernet.is_some() {
+        if self.ground.plain {
             return;
         }
         let (asked, ever) = match verdict {
@@ -541,7 +544,7 @@ impl DataSession {
 
     /// Asks whether a session that is silent is still active: it may have ended without an indication.
     pub(crate) fn look_again(&mut self, now: Instant) {
-        if self.state == State::Up && self.ground.ethernet.is_none() {
+        if self.state == State::Up && !self.ground.plain {
             self.push_command(now, SessionAsk::State);
         }
     }

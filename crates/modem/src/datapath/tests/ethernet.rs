@@ -89,7 +89,7 @@ fn frames_from_the_device_reach_the_host_and_garbage_does_not() {
     let mut tally = Tally::default();
     let refused = DropCounters::default();
     let mut downlink = Downlink::new(queue.boxed(), limits, sizes(16_384), 4, refused);
-    downlink.carry_frames();
+    downlink.carry_frames(false);
     downlink.submit_idle(now, &mut tally).unwrap();
     let good = [frame(1, 14), frame(2, FRAME)];
     let bad = [frame(3, 13), frame(4, FRAME + 1)];

@@ -192,6 +192,7 @@ fn network_device(addresses: &[&str]) -> Bench {
         ..SessionOptions::default()
     });
     bench.ground.quirk = &quirks::ETHERNET;
+    bench.ground.plain = true;
     bench.ground.ethernet = Some(Ethernet {
         address: None,
         carrier: true,

@@ -20,6 +20,7 @@ fn ground(begun: Instant) -> Ground {
         sizes: Sizes::default(),
         max_sessions: 8,
         ethernet: None,
+        plain: false,
         begun,
     }
 }
