@@ -59,7 +59,7 @@ has_it() {
   check "$1: ModemManager offers the modem" wait_for 60 offered
   check "$1: NetworkManager is online" wait_for 180 connected || {
     nmcli device
-    journalctl --no-pager -u ModemManager -u NetworkManager | tail -n 30
+    journalctl --no-pager -u ModemManager -u NetworkManager | tail -n 400
   } >"$logs/trouble"
   pings "$1" "$gateway"
 }
