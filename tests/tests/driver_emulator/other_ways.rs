@@ -1,10 +1,17 @@
 //! The modem's other two ways: NCM of Huawei's own and ECM, dialled by AT commands.
 
+use std::net::Ipv4Addr;
+use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use uwwan_emulator::{Emulator, FarSide, Knobs};
 use uwwan_modem::at_port::Role;
+use uwwan_modem::at_port::open::Choice;
+use uwwan_modem::client::AtClient;
 use uwwan_modem::options::{Format, IpType, Mode, Secret, SessionOptions};
 use uwwan_modem::{Event, Options, Rung};
+use uwwan_usb::descriptors::Descriptors;
 
 use super::bench::{Bench, PATIENCE, echo, families, quick, quick_session};
 
@@ -57,7 +64,7 @@ fn encapsulated_commands_are_dialled_by_where_no_port_answers() {
 
 /// Sends a frame until one that fits comes back, and returns that.
 fn frame_answered(
-    host: &std::os::unix::net::UnixDatagram,
+    host: &UnixDatagram,
     frame: &[u8],
     fits: impl Fn(&[u8]) -> bool,
 ) -> Vec<u8> {
@@ -102,7 +109,7 @@ fn the_host_may_have_the_ethernet_itself() {
             frame[12..14] == [8, 6] && frame[20..22] == [0, 2] && frame[28..32] == gateway.octets()
         });
         let router = &reply[22..28];
-        let packet = echo(ours, std::net::Ipv4Addr::new(9, 9, 9, 9), 7, 600);
+        let packet = echo(ours, Ipv4Addr::new(9, 9, 9, 9), 7, 600);
         let ping = [router, &mac, &[8, 0], &packet].concat();
         let answer = frame_answered(&host, &ping, |frame| {
             frame[12..14] == [8, 0] && frame[14 + 20] == 0
@@ -257,4 +264,41 @@ fn what_is_lost_comes_back() {
         bench.ping_through();
         bench.stop();
     }
+}
+
+/// A driver that crashed has left its call up, in a stick of an id without a row: nothing enters its
+/// configuration anew, which would end the call.
+#[test]
+fn a_call_that_was_left_up_is_ended_and_made_anew() {
+    let mut bytes =
+        include_bytes!("../../../crates/usb/tests/vectors/descriptors/huawei_e3372_12d1_15b6.bin")
+            .to_vec();
+    bytes[8..12].copy_from_slice(&[0x34, 0x12, 0x78, 0x56]);
+    let descriptors = Descriptors::from_sysfs(&bytes);
+    let knobs = Knobs {
+        settle_ms: 0,
+        ..Knobs::like(&descriptors)
+    };
+    let emulator = Emulator::presenting(descriptors, knobs, FarSide::BuiltIn).unwrap();
+    let backend = emulator.backend();
+    let found = backend.devices().unwrap().remove(0);
+    let choice = Choice {
+        patience: PATIENCE,
+        ..Choice::default()
+    };
+    let mut crashed = AtClient::direct(backend, found, &choice).unwrap();
+    let mut ask = |line| crashed.ask(line, None, None).unwrap().lines;
+    ask("AT^NDISDUP=1,1,\"earlier\"");
+    let deadline = Instant::now() + PATIENCE;
+    while !ask("AT^NDISSTATQRY?")[0].starts_with("^NDISSTATQRY: 1") {
+        assert!(Instant::now() < deadline, "no call is up");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    drop(crashed);
+    let mut bench = Bench::on(Arc::new(emulator), quick(), |_, _| {}).unwrap();
+    bench.online();
+    let ended = |event: &Event| matches!(event, Event::Notice { text } if text.contains("of an earlier program"));
+    assert!(bench.seen.iter().any(ended), "{:#?}", bench.seen);
+    bench.ping_through();
+    bench.stop();
 }
