@@ -1,6 +1,7 @@
 //! Identity of the modem: maker, model, firmware and serial numbers.
 
 use super::{AnswerError, MOST_ITEMS, Personal, Query};
+use crate::values::{Values, after};
 
 /// Answer to `ATI`: who made the modem and what it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -95,13 +96,54 @@ one_line! {
     Subscriber(Personal) = "AT+CIMI", "+CIMI", digits;
 }
 
+/// Country codes whose network codes have three digits by custom (ITU-T E.212): North America, most of
+/// the Caribbean and a few other countries.
+const THREE_DIGITS: [u16; 25] = [
+    302, 310, 311, 312, 313, 314, 315, 316, 334, 338, 342, 344, 346, 348, 352, 354, 356, 358, 360,
+    365, 366, 376, 708, 722, 732,
+];
+
 impl Subscriber {
+    /// Returns the number of digits that network codes have in the operator's country by custom.
+    #[must_use]
+    pub fn usual_digits(&self) -> u8 {
+        let country = self.0.reveal().get(..3).and_then(|code| code.parse().ok());
+        match country.is_some_and(|country| THREE_DIGITS.contains(&country)) {
+            true => 3,
+            false => 2,
+        }
+    }
+
     /// Returns the operator's country code and the digits its network code may have, two or three, which
     /// only the SIM knows. `("242", "01", "016")`.
     #[must_use]
     pub fn operator(&self) -> Option<(&str, &str, &str)> {
         let imsi = self.0.reveal();
         Some((imsi.get(..3)?, imsi.get(3..5)?, imsi.get(3..6)?))
+    }
+}
+
+/// `AT+CRSM` for the four bytes of the SIM's file EF-AD: the number of digits of its operator's network
+/// code, 2 or 3 (3GPP TS 27.007, 8.18; TS 31.102, 4.2.18).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NetworkDigits(pub u8);
+
+impl Query for NetworkDigits {
+    const COMMAND: &'static str = "AT+CRSM=176,28589,0,0,4";
+
+    fn parse(lines: &[String]) -> Result<Self, AnswerError> {
+        let line = lines.iter().find_map(|line| after(line, "+CRSM"));
+        let mut values = Values::new(line.ok_or(AnswerError::Missing("+CRSM"))?);
+        let mut digits = || {
+            // The card answers 90 00 or 91 xx when it has read the file.
+            values
+                .number::<u8>()
+                .filter(|first| matches!(first, 0x90 | 0x91))?;
+            let content = values.nth(1)?.text();
+            let byte = u8::from_str_radix(content.get(6..8)?, 16).ok()? & 0x0f;
+            matches!(byte, 2 | 3).then_some(byte)
+        };
+        digits().map(Self).ok_or(AnswerError::Unreadable("+CRSM"))
     }
 }
 
@@ -152,5 +194,30 @@ mod tests {
         assert_eq!(subscriber.operator(), Some(("242", "01", "016")));
         let short: Subscriber = parse("24201");
         assert_eq!(short.operator(), None);
+    }
+
+    /// Answers as 3GPP TS 27.007, 8.18 writes them.
+    #[test]
+    fn ef_ad_tells_the_length_of_the_network_code() {
+        for (line, digits) in [
+            ("+CRSM: 144,0,\"00000002\"", 2),
+            ("+CRSM: 144,0,\"00000003\"", 3),
+            ("+CRSM: 144,0,00000003", 3),
+        ] {
+            assert_eq!(parse::<NetworkDigits>(&format!("{line}\nOK")).0, digits);
+        }
+        for odd in [
+            "+CRSM: 144,0,\"000000\"",
+            "+CRSM: 106,130",
+            "+CRSM: 144,0,\"000000FF\"",
+            "+CRSM: 106,130,\"00000002\"",
+            "+CRSM:",
+            "OK",
+        ] {
+            refuses::<NetworkDigits>(odd);
+        }
+        let usual = |imsi: &str| parse::<Subscriber>(imsi).usual_digits();
+        assert_eq!(usual("242016000000001\nOK"), 2);
+        assert_eq!(usual("310260000000001\nOK"), 3);
     }
 }

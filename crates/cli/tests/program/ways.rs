@@ -26,6 +26,12 @@ fn commands_are_answered_by_at() {
         assert_eq!(info["network"]["state"], "home", "{mode}");
         let found = value(&up, &["operator", "scan"]);
         assert_eq!(found[0]["plmn"], "24201", "{mode}: {found}");
+        let home = value(&up, &["operator", "home"]);
+        assert_eq!(
+            (&home["plmn"], &home["name"]),
+            (&"24201".into(), &"Telenor".into()),
+            "{mode}: {home}"
+        );
         let signal = value(&up, &["signal"]);
         assert_eq!(signal["dbm"], -71, "{mode}: {signal}");
         assert_eq!(value(&up, &["sim"])["state"], "initialized", "{mode}");

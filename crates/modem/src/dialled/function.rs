@@ -46,11 +46,12 @@ pub(super) struct Function {
 }
 
 /// Commands that the function knows.
-const KNOWN: [CidId; 16] = [
+const KNOWN: [CidId; 17] = [
     bc::DEVICE_CAPS,
     bc::SUBSCRIBER_READY_STATUS,
     bc::RADIO_STATE,
     bc::PIN,
+    bc::HOME_PROVIDER,
     bc::VISIBLE_PROVIDERS,
     bc::REGISTER_STATE,
     bc::PACKET_SERVICE,
@@ -153,6 +154,7 @@ impl Function {
             (bc::RADIO_STATE, true) => self.set_radio(info),
             (bc::PIN, false) => self.pin(),
             (bc::PIN, true) => return self.set_pin(info),
+            (bc::HOME_PROVIDER, false) => self.home(),
             (bc::VISIBLE_PROVIDERS, false) => self.providers(),
             (bc::REGISTER_STATE, false) => self.registration(),
             (bc::REGISTER_STATE, true) => self.register(info),

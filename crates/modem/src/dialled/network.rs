@@ -1,14 +1,16 @@
 //! Registration, operators, packet service and signal.
 
+use uwwan_at::commands::identity::{NetworkDigits, Subscriber};
 use uwwan_at::commands::registration::{
     CircuitRegistration, LteRegistration, Operator, OperatorScan, PacketRegistration, Registration,
     RegistrationState as AtState,
 };
 use uwwan_at::values::{Values, after};
 use uwwan_mbim::services::basic_connect::{
-    CellularClass, DataClass, PacketServiceAction, PacketServiceInfo, PacketServiceSet,
-    PacketServiceState, Provider, ProviderState, RegisterAction, RegisterMode, RegisterState,
-    RegisterStateSet, RegistrationFlag, RegistrationState, SignalState, VisibleProviders,
+    CellularClass, DataClass, HomeProvider, PacketServiceAction, PacketServiceInfo,
+    PacketServiceSet, PacketServiceState, Provider, ProviderState, RegisterAction, RegisterMode,
+    RegisterState, RegisterStateSet, RegistrationFlag, RegistrationState, SignalState,
+    VisibleProviders,
 };
 use uwwan_mbim::status::{NwError, Status};
 
@@ -20,19 +22,16 @@ const UNKNOWN: u32 = 99;
 impl Function {
     pub(super) fn registration(&mut self) -> Result<Vec<u8>, Refused> {
         let state = self.registered()?;
-        let (mut id, mut name, mut mode, mut technology) =
-            (String::new(), String::new(), None, state.technology);
-        if matches!(state.state, AtState::Home | AtState::Roaming) {
-            // The format lasts, so it is chosen before each question.
-            for (format, text) in [("AT+COPS=3,2", &mut id), ("AT+COPS=3,0", &mut name)] {
-                let told = self.run(format).and_then(|_| self.query::<Operator>());
-                if let Ok(operator) = told {
-                    *text = operator.name.unwrap_or_default();
-                    mode = Some(operator.mode);
-                    technology = operator.technology.or(technology);
-                }
-            }
+        let told = match state.state {
+            AtState::Home | AtState::Roaming => self.operators(),
+            _ => [None, None],
+        };
+        let (mut mode, mut technology) = (None, state.technology);
+        for operator in told.iter().flatten() {
+            mode = Some(operator.mode);
+            technology = operator.technology.or(technology);
         }
+        let [id, name] = told.map(|told| told.and_then(|one| one.name).unwrap_or_default());
         Ok(RegistrationState {
             nw_error: NwError::NONE,
             register_state: match state.state {
@@ -55,6 +54,15 @@ impl Function {
             registration_flag: RegistrationFlag::PACKET_SERVICE_AUTOMATIC_ATTACH,
         }
         .encode())
+    }
+
+    /// Asks for the network by its number, and by its name.
+    fn operators(&mut self) -> [Option<Operator>; 2] {
+        // The format lasts, so it is chosen before each question.
+        ["AT+COPS=3,2", "AT+COPS=3,0"].map(|format| {
+            let told = self.run(format).and_then(|_| self.query::<Operator>());
+            told.ok()
+        })
     }
 
     /// Returns the registration in the domain that has one: packets before circuits, LTE first.
@@ -110,6 +118,34 @@ impl Function {
         });
         let providers = providers.collect();
         Ok(VisibleProviders { providers }.encode())
+    }
+
+    /// Tells the SIM's operator: its code by the IMSI, and its name where that is the network's too.
+    pub(super) fn home(&mut self) -> Result<Vec<u8>, Refused> {
+        let subscriber = self.query::<Subscriber>()?;
+        let digits = match self.query::<NetworkDigits>() {
+            Ok(NetworkDigits(digits)) => digits,
+            Err(_) => subscriber.usual_digits(),
+        };
+        let (country, short, long) = subscriber.operator().ok_or(Status::NO_DEVICE_SUPPORT)?;
+        let network = if digits == 3 { long } else { short };
+        let provider_id = format!("{country}{network}");
+        let [id, name] = self
+            .operators()
+            .map(|told| told.and_then(|one| one.name).unwrap_or_default());
+        let provider_name = match id == provider_id {
+            true => name,
+            false => String::new(),
+        };
+        let provider = Provider {
+            provider_id,
+            provider_state: ProviderState::HOME,
+            provider_name,
+            cellular_class: CellularClass::GSM,
+            rssi: UNKNOWN,
+            error_rate: UNKNOWN,
+        };
+        Ok(HomeProvider { provider }.encode())
     }
 
     pub(super) fn packet_service(&mut self) -> Result<Vec<u8>, Refused> {

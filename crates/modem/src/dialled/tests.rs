@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use uwwan_at::commands::Query;
+use uwwan_at::commands::identity::NetworkDigits;
 use uwwan_at::dialogue::Command;
 use uwwan_at::failure::{Cme, Code, Failure as Refusal};
 use uwwan_mbim::CommandKind;
@@ -177,7 +179,7 @@ fn a_modem_that_is_well_is_told_as_an_mbim_modem_would() {
 
     // What is not known is refused as such, and every service that is named answers.
     assert_eq!(
-        query(&mut function, bc::HOME_PROVIDER).0,
+        query(&mut function, bc::PREFERRED_PROVIDERS).0,
         Status::NO_DEVICE_SUPPORT
     );
     assert_eq!(
@@ -191,7 +193,24 @@ fn a_modem_that_is_well_is_told_as_an_mbim_modem_would() {
         .iter()
         .map(|one| one.cids.len())
         .collect();
-    assert_eq!(named, [12, 4]);
+    assert_eq!(named, [13, 4]);
+}
+
+#[test]
+fn the_operator_of_the_sim_is_told_by_its_imsi() {
+    let script = me906s();
+    let home = || {
+        let (status, info) = query(&mut script.function(), bc::HOME_PROVIDER);
+        let provider = bc::HomeProvider::decode(&info).unwrap_or_default().provider;
+        (status, provider.provider_id, provider.provider_name)
+    };
+    // The card does not tell how long the network's code is: the custom of the country does.
+    assert_eq!(home(), (Status::NONE, "24201".into(), "24201".into()));
+    script.says(NetworkDigits::COMMAND, Ok("+CRSM: 144,0,\"00000003\""));
+    // The name of another network is not the operator's.
+    assert_eq!(home(), (Status::NONE, "242010".into(), String::new()));
+    script.says("AT+CIMI", Err(cme(10)));
+    assert_eq!(home().0, Status::SIM_NOT_INSERTED);
 }
 
 #[test]
