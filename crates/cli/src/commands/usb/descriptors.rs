@@ -4,7 +4,6 @@ pub mod form;
 
 use std::path::PathBuf;
 
-use uwwan_modem::composition::{Way, way_to_mbim};
 use uwwan_modem::usual_mode;
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::descriptors::{AlternateSetting, ClassTriple, Configuration, Descriptors};
@@ -267,15 +266,6 @@ pub fn is_among(other: &OtherNetwork, dialled: &[DialledFunction]) -> bool {
     })
 }
 
-/// Returns the functions that carry packets in another way than MBIM and NCM of the class, and, where
-/// there are such and no MBIM function, the known way to one.
-fn other_ways(descriptors: &Descriptors) -> (Vec<OtherNetwork>, Option<Way>) {
-    let others = functions::other_networks(descriptors);
-    let wanted = !others.is_empty() && functions::mbim(descriptors).is_empty();
-    let way = wanted.then(|| way_to_mbim(descriptors)).flatten();
-    (others, way)
-}
-
 /// Describes what is found: functions, what `up` takes, ports and faults.
 fn found(descriptors: &Descriptors) -> Vec<String> {
     let all = functions::network(descriptors);
@@ -294,7 +284,7 @@ fn found(descriptors: &Descriptors) -> Vec<String> {
             mode(way.kind)
         )
     }));
-    let (others, way) = other_ways(descriptors);
+    let (others, way) = form::other_ways(descriptors);
     let dialled = functions::dialled(descriptors);
     let others = others.iter().filter(|other| !is_among(other, &dialled));
     lines.extend(others.map(|other| {

@@ -158,6 +158,17 @@ impl Way {
     }
 }
 
+/// Returns the functions that carry packets in another way than MBIM and NCM of the class, and, where
+/// there are such and no MBIM function, the known way to one.
+pub fn other_ways(descriptors: &Descriptors) -> (Vec<OtherNetwork>, Option<composition::Way>) {
+    let others = functions::other_networks(descriptors);
+    let wanted = !others.is_empty() && functions::mbim(descriptors).is_empty();
+    let way = wanted
+        .then(|| composition::way_to_mbim(descriptors))
+        .flatten();
+    (others, way)
+}
+
 /// A network function that is dialled by AT commands.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Dialled {
@@ -213,7 +224,7 @@ impl Shown {
         let at_ports = descriptors.configurations.iter();
         let serial = functions::serial(descriptors);
         let others = serial.iter().filter(|s| s.at == AtLikelihood::Never);
-        let ways = super::other_ways(descriptors);
+        let ways = other_ways(descriptors);
         let of_the_class = usual_mode(descriptors).is_none_or(|mode| mode == Mode::Mbim);
         Self {
             id: format!("{vendor:04x}:{product:04x}"),
