@@ -46,7 +46,7 @@ pub(super) struct Function {
 }
 
 /// Commands that the function knows.
-const KNOWN: [CidId; 17] = [
+pub(super) const KNOWN: [CidId; 17] = [
     bc::DEVICE_CAPS,
     bc::SUBSCRIBER_READY_STATUS,
     bc::RADIO_STATE,

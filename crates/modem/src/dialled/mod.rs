@@ -25,6 +25,8 @@
 //! - `card`: identity, SIM, PIN and radio. `network`: registration, packet service, signal.
 //!   `connection`: dialling and addresses, with its state in `call`. `messages`: SMS.
 
+#[cfg(test)]
+mod any_answer;
 mod call;
 mod card;
 mod connection;
