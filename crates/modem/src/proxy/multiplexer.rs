@@ -14,7 +14,8 @@
 //!   lists whenever it changes; each client's set is answered with the list it sent. A list that the
 //!   modem refuses is taken back, and the modem gets what it had before or the driver's own list.
 //! - **Permissions.** Each command is judged by the table of `permissions`, when it comes and again
-//!   when it is its turn, because sessions may have begun meanwhile. A PIN operation that may not cost the last attempt waits for the answer to a query of the PIN; there is one at a time.
+//!   when it is its turn, because sessions may have begun meanwhile. A PIN operation that may not cost
+//!   the last attempt waits for the answer to a query of the PIN; there is one at a time.
 //! - **Loss of the modem.** Every unanswered command is answered at once with FUNCTION_ERROR "not
 //!   opened", because libmbim would wait for its timeout if the socket were just closed. The socket
 //!   is closed 2 s later.
