@@ -223,6 +223,8 @@ check 'its user is uwwan' test "$(of_process first Uid | cut -f1)" = "$(id -u uw
 check 'status: online' of_status "$first" .online
 check 'status: every process is confined' of_status "$first" \
   '.processes | length > 0 and all(.no_new_privs and .seccomp)'
+check 'status: the driver has no capability' of_status "$first" \
+  '.processes[] | select(.name == "driver") | .capabilities == "0000000000000000"'
 check 'root is its owner, too' "$program" pin status --device "$first"
 check 'everyone may look' as_nobody status --device "$first"
 check 'but not stop it' refused_to_nobody down --device "$first"

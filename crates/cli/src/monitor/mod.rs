@@ -27,9 +27,10 @@
 //! | Landlock | the runtime directory's base, `/sys`, `/proc` and terminals | not used |
 //! | core dumps, `/proc/PID/mem` | none, root only | none, root only |
 //!
-//! Under the packaged unit both are `uwwan`, the driver has SYS_NICE and the monitor NET_ADMIN alone. Where root has no
-//! other user to become, as in a container with one user, or where no other user can reach the runtime
-//! directory, the driver stays root's without capabilities; a warning and `status` say so.
+//! Under the packaged unit, which raises the limit, both are `uwwan`, the driver has no capability and the
+//! monitor NET_ADMIN alone. Where root has no other user to become, as in a container with one user, or
+//! where no other user can reach the runtime directory, the driver stays root's without capabilities; a
+//! warning and `status` say so.
 
 mod channel;
 mod check;
