@@ -67,6 +67,16 @@ refused_to_nobody() {
   (($? == 5))
 }
 
+# told_the_group ARGUMENT…: whether a user who may only look is refused, and told who may do more.
+told_the_group() {
+  local said result=0
+  said=$(as_nobody "$@" 2>&1) || result=$?
+  [[ $result == 5 && $said == *'group uwwan'* && $said == *usermod* ]] || {
+    echo "$result: $said"
+    return 1
+  }
+}
+
 # as_member ARGUMENT…: the program as a member of the group of operators.
 as_member() { setpriv --reuid=games --regid=games --groups=uwwan timeout 30 /usr/local/bin/uwwan "$@"; }
 
@@ -228,6 +238,7 @@ check 'status: the driver has no capability' of_status "$first" \
 check 'root is its owner, too' "$program" pin status --device "$first"
 check 'everyone may look' as_nobody status --device "$first"
 check 'but not stop it' refused_to_nobody down --device "$first"
+check 'nor use it, and is told the group that may' told_the_group radio off --device "$first"
 check 'members of the group uwwan may use it' as_member info --device "$first"
 check 'but not end its session, and are told who may' told_who_may radio off --device "$first"
 tun=$("$program" status --device "$first" --json | jq -r .interface.name)

@@ -20,12 +20,12 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{Gid, Pid, Uid};
-use uwwan_modem::client::{LOCK, SYSTEM};
+use uwwan_modem::client::{LOCK, STATUS_SOCKET, SYSTEM};
 
 use crate::failure::{Failure, FailureKind};
 
 /// Name of the control socket, which `uwwan status` and `uwwan down` connect to.
-pub const SOCKET: &str = "control";
+pub const SOCKET: &str = STATUS_SOCKET;
 /// Name of the socket of `uwwan emulate`, which `uwwan emulate set` connects to.
 pub const EMULATE_SOCKET: &str = "emulate";
 /// Name of the symbolic link to the AT port's terminal.

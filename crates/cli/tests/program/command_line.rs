@@ -425,6 +425,8 @@ fn the_doctor_tells_what_it_has_looked_at() {
         of("modem") && of("TUN device") && of("udev rule"),
         "{findings:?}"
     );
+    let tun = |one: &serde_json::Value| one["kind"].as_str().unwrap().starts_with("tun-");
+    assert!(findings.iter().any(tun), "{findings:?}");
     let bad = findings.iter().any(|one| one["verdict"] == "bad");
     assert_eq!(output.status.code(), Some(i32::from(bad)), "{findings:?}");
     let said = stdout(&uwwan(&["doctor"]));

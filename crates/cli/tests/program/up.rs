@@ -40,6 +40,7 @@ fn online_seen_and_put_down() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let status = forms::json("status", &output.stdout);
     assert_eq!(status["online"], true);
+    assert_eq!(status["state"], "online");
     assert_eq!(status["framing"]["ndp"], "end");
     assert_eq!(status["addresses"]["ipv4"]["address"], "10.169.198.77");
     let processes = status["processes"].as_array().unwrap();
@@ -323,6 +324,7 @@ fn what_passes_by_itself_is_waited_for_on_a_line_that_counts() {
     loop {
         let waiting = up.event("waiting");
         if waiting["rung"] == "sim" {
+            assert_eq!(up.status()["state"], "waiting", "{waiting}");
             assert!(
                 waiting["limit_seconds"].as_f64().unwrap() >= 12.0,
                 "{waiting}"

@@ -67,6 +67,10 @@ pub(super) trait Channel: Send {
     fn owner(&self) -> Option<u32> {
         None
     }
+    /// Returns in words who may use the modem through that `up`, if this process's user may only look.
+    fn operators(&self) -> Option<String> {
+        None
+    }
     /// Returns the handle on the driver of a device opened in this process.
     fn handle(&self) -> Option<&Handle> {
         None

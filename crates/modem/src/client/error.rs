@@ -64,6 +64,18 @@ fn not_allowed(failure: Failure, owners: Option<String>) -> Failure {
     }
 }
 
+/// Returns the failure for a user who may only look at the modem of a running `up`. `operators` says who
+/// may use it.
+pub(super) fn not_operator(mut failure: Failure, operators: &str) -> Failure {
+    failure.kind = FailureKind::Permission;
+    failure.next = vec![
+        format!("those who may use the modem are {operators}"),
+        "usermod --append --groups GROUP USER (as root), and a new login, makes one a member"
+            .to_owned(),
+    ];
+    failure
+}
+
 /// Returns in words who may do everything with an `up` of the user `owner`, unless `own` is one of
 /// them.
 pub(super) fn other_owners(owner: u32, own: u32) -> Option<String> {
@@ -141,6 +153,16 @@ pub(super) fn refused(place: &str, error: &io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_may_only_look_is_told_the_group() {
+        let refused = refusal("it", Status::OPERATION_NOT_ALLOWED, None, Some(990));
+        let failure = not_operator(refused, "root, group uwwan (--operator)");
+        assert_eq!(failure.kind, FailureKind::Permission);
+        let next = failure.next.join("; ");
+        assert!(next.contains("group uwwan"), "{next}");
+        assert!(!next.contains("--force"), "{next}");
+    }
 
     #[test]
     fn a_refusal_says_who_may() {

@@ -64,7 +64,7 @@ use uwwan_usb::device::Backend;
 pub use at::{AtClient, Lines};
 pub use channel::Indication;
 pub use error::interrupted;
-pub use socket::{LOCK, SYSTEM, reach, reach_any_user};
+pub use socket::{LOCK, STATUS_SOCKET, SYSTEM, reach, reach_any_user};
 pub use status::{JoinedThrough, StatusClient};
 
 use crate::event::Event;
@@ -390,7 +390,13 @@ impl Client {
         status: MbimStatus,
         cause: Option<NwError>,
     ) -> Failure {
-        error::refusal(what, status, cause, self.channel.owner()).at(self.place())
+        let failure = error::refusal(what, status, cause, self.channel.owner()).at(self.place());
+        if status == MbimStatus::OPERATION_NOT_ALLOWED
+            && let Some(operators) = self.channel.operators()
+        {
+            return error::not_operator(failure, &operators);
+        }
+        failure
     }
 
     /// Chooses the indications that [`Client::next_indication`] returns, in place of the modem's

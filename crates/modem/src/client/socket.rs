@@ -31,6 +31,8 @@ pub const SYSTEM: &str = "/run/uwwan";
 /// Name of the lock in a runtime directory, which the process makes that makes the directory. It holds
 /// the id of the process that owns the directory.
 pub const LOCK: &str = "lock";
+/// Name of the control socket in the directory of a running `up`, beside that of the control session.
+pub const STATUS_SOCKET: &str = "control";
 
 /// Connects to a socket of a running `up` and returns the connection with the user id of the process
 /// at the other end. Nothing has been sent.

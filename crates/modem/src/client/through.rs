@@ -15,6 +15,7 @@ use uwwan_mbim::status::ProtocolError;
 
 use super::channel::{Channel, ChannelEvent, Indication};
 use super::socket;
+use super::{STATUS_SOCKET, StatusClient};
 use crate::failure::{Failure, FailureKind};
 use crate::poll::PollSet;
 use crate::proxy;
@@ -291,5 +292,11 @@ impl Channel for Through {
 
     fn owner(&self) -> Option<u32> {
         Some(self.owner)
+    }
+
+    fn operators(&self) -> Option<String> {
+        let control = Path::new(&self.place).with_file_name(STATUS_SOCKET);
+        let mut client = StatusClient::connect(&control).ok()?;
+        client.status().ok()?.operators
     }
 }

@@ -180,6 +180,7 @@ impl Builder {
         let service = self.service(Box::new(StatusService {
             device: device.to_owned(),
             owners: self.policy().who(Caller::Owner),
+            operators: self.policy().who(Caller::Operator),
             responder,
             changes: Arc::clone(&changes.count),
             waker: self.waker(),
@@ -195,6 +196,7 @@ struct StatusService {
     device: String,
     /// The users who may stop the modem, in words.
     owners: String,
+    operators: String,
     responder: Box<dyn Responder>,
     changes: Arc<AtomicU64>,
     waker: Waker,
@@ -208,6 +210,7 @@ pub(crate) fn control_service(responder: Box<dyn Responder>) -> Box<dyn Service>
     Box::new(StatusService {
         device: "1-4".to_owned(),
         owners: String::new(),
+        operators: String::new(),
         responder,
         changes: Arc::default(),
         waker: Waker::new().expect("an eventfd"),
@@ -336,12 +339,23 @@ impl StatusService {
         };
         let caller = self.clients.get(&id).map(|client| client.caller);
         if !caller.is_some_and(|caller| permissions::may_order(caller, order)) {
+            let who = match permissions::may_order(Caller::Operator, order) {
+                true => &self.operators,
+                false => &self.owners,
+            };
             let refusal = refused(FailureKind::Permission, "it is not for this user to order")
-                .next(format!("those who may are {}", self.owners));
+                .next(format!("those who may are {who}"));
             return self.refuse(now, id, refusal);
         }
         let (reply, phase) = match request {
-            Request::Status {} => (self.state(), Phase::Asking),
+            Request::Status {} => {
+                let looks = caller.is_some_and(|caller| caller < Caller::Operator);
+                let reply = Reply {
+                    operators: looks.then(|| self.operators.clone()),
+                    ..self.state()
+                };
+                (reply, Phase::Asking)
+            }
             Request::Watch {}
             | Request::Capture(_)
             | Request::Send(_)
@@ -694,6 +708,7 @@ mod tests {
         let mut service = StatusService {
             device: "1-4".into(),
             owners: String::new(),
+            operators: String::new(),
             responder: Box::new(Capturing(Arc::clone(&captures))),
             changes: Arc::default(),
             waker: waker.clone(),
@@ -772,6 +787,7 @@ mod tests {
         let mut service = StatusService {
             device: "1-4".into(),
             owners: "root".into(),
+            operators: "root, group uwwan (--operator)".into(),
             responder: Box::new(sends),
             changes: Arc::default(),
             waker: Waker::new().unwrap(),

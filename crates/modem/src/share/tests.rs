@@ -13,6 +13,8 @@ use crate::permissions::Caller;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const STATUS: &[u8] = b"{\"command\":\"status\"}\n";
+const STOP: &[u8] = b"{\"command\":\"stop\"}\n";
+const ASK: &[u8] = b"{\"command\":\"ask\",\"session\":0,\"wait_ms\":1,\"what\":{\"addresses\":{\"name\":\"a\"}}}\n";
 const WATCH: &[u8] = b"{\"command\":\"watch\"}\n";
 
 struct Fake(Arc<AtomicUsize>);
@@ -194,6 +196,40 @@ fn nobody_takes_the_places_of_those_who_may_do_more() {
         }
         assert!(places > before, "{pretended:?}: {places} after {before}");
         before = places;
+    }
+}
+
+/// Who may only look is told who may do more, by a refusal too, and operators who may end it.
+#[test]
+fn a_user_who_may_only_look_is_told_who_may_use_the_modem() {
+    for (pretended, operators) in [
+        (Caller::Everyone, true),
+        (Caller::Guest, true),
+        (Caller::Operator, false),
+    ] {
+        let served = served_by(Policy {
+            pretended: Some(pretended),
+            operators: Allow {
+                groups: vec![990],
+                words: vec!["group uwwan".into()],
+                ..Allow::default()
+            },
+            ..Policy::default()
+        });
+        let mut talk = served.connect();
+        talk.say(STATUS);
+        let told = talk.reply().unwrap().operators;
+        assert_eq!(told.is_some(), operators, "{pretended:?}: {told:?}");
+        assert!(told.is_none_or(|told| told.contains("group uwwan (--operator)")));
+        for (order, least) in [(STOP, Caller::Owner), (ASK, Caller::Operator)] {
+            let mut talk = served.connect();
+            talk.say(order);
+            let failure = talk.reply().unwrap().failure;
+            let next = failure.map_or(String::new(), |failure| failure.next.join("; "));
+            let named = next.contains("group uwwan (--operator)");
+            let expected = pretended < least && least == Caller::Operator;
+            assert_eq!(named, expected, "{pretended:?} {least:?}: {next}");
+        }
     }
 }
 

@@ -57,6 +57,9 @@ pub struct Reply {
     /// Status as JSON, in answer to `status` and `watch`; what was turned, in answer to `emulate`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<serde_json::Value>,
+    /// Users and groups that may use the modem, in words, in answer to `status` of a user who may only look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operators: Option<String>,
     /// Whether everything is down, in the second answer to `stop`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<bool>,
