@@ -157,9 +157,10 @@ impl<W: Write> Writer<W> {
         original: u32,
         comment: Option<&str>,
     ) -> io::Result<()> {
+        let captured = parts.iter().map(|part| part.len()).sum();
         if matches!(self.out, Output::Plain(..)) {
             let parts = parts.iter().map(|part| Part::Bytes(part));
-            return self.packet_with_gaps(interface, time, parts, original, comment);
+            return self.packet_with_gaps(interface, time, captured, parts, original, comment);
         }
         let runs = parts
             .iter()
@@ -168,10 +169,11 @@ impl<W: Write> Writer<W> {
             Some(0) => Part::Zeros(run.len()),
             _ => Part::Bytes(run),
         });
-        self.packet_with_gaps(interface, time, parts, original, comment)
+        self.packet_with_gaps(interface, time, captured, parts, original, comment)
     }
 
-    /// Writes a packet as [`Writer::packet`] does. [`Part::Zeros`] stands for what was left out.
+    /// Writes a packet as [`Writer::packet`] does. [`Part::Zeros`] stands for what was left out, and
+    /// `captured` is the number of bytes of all parts.
     ///
     /// The block is put together here, because pcap-parser copies the packet several times.
     ///
@@ -181,11 +183,11 @@ impl<W: Write> Writer<W> {
         &mut self,
         interface: Interface,
         time: u64,
-        parts: impl Iterator<Item = Part<'p>> + Clone,
+        captured: usize,
+        parts: impl Iterator<Item = Part<'p>>,
         original: u32,
         comment: Option<&str>,
     ) -> io::Result<()> {
-        let captured: usize = parts.clone().map(|part| part.len()).sum();
         let comment = match comment {
             Some(comment) => {
                 let mut options = text(OptionCode::Comment, comment)
@@ -215,12 +217,15 @@ impl<W: Write> Writer<W> {
             field.copy_from_slice(&word.to_le_bytes());
         }
         self.out.bytes(&front)?;
+        let mut told = 0;
         for part in parts {
+            told += part.len();
             match part {
                 Part::Bytes(bytes) => self.out.bytes(bytes)?,
                 Part::Zeros(length) => self.out.zeros(length)?,
             }
         }
+        debug_assert_eq!(told, captured, "the parts are not as long as was said");
         self.out.bytes(&[0; 3][..padded - captured])?;
         if !comment.is_empty() {
             self.out.bytes(&comment)?;

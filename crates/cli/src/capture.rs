@@ -222,14 +222,15 @@ pub fn finish() {
 /// Tells on standard error what became of a capture.
 pub fn tell(outcome: &capture::Outcome, name: &str) {
     note(format!("captured {} events to {name}", outcome.written));
-    if outcome.dropped > 0 {
-        note(format!(
-            "{} events are missing in it: they came faster than they could be written",
-            outcome.dropped
-        ));
-    }
-    if let Some(why) = &outcome.failure {
-        note(format!("the capture is not complete: {why}"));
+    let missing = outcome.dropped;
+    match &outcome.failure {
+        Some(why) => note(format!(
+            "the capture is not complete: {why}; {missing} events are missing in it"
+        )),
+        None if missing > 0 => note(format!(
+            "{missing} events are missing in it: they came faster than they could be written"
+        )),
+        None => {}
     }
 }
 

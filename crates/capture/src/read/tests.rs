@@ -177,7 +177,7 @@ fn a_packed_file_reads_as_the_plain_one() {
                 Part::Bytes(b"NDP"),
             ];
             writer
-                .packet_with_gaps(usb, time, parts.into_iter(), 16_008, None)
+                .packet_with_gaps(usb, time, 16_008, parts.into_iter(), 16_008, None)
                 .unwrap();
         }
         writer.flush().unwrap();

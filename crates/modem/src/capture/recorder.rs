@@ -24,7 +24,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Outcome {
     /// Number of events that were written.
     pub written: u64,
-    /// Number of events that were lost, because they came faster than they could be written.
+    /// Number of events that were lost, because they came faster than they could be written, or after that
+    /// had failed.
     pub dropped: u64,
     /// Reason why the capture could not be written to its end, if so.
     pub failure: Option<String>,

@@ -279,9 +279,10 @@ impl Sheet {
         let length = event.data.length;
         let header = usbmon::header(&transfer, event.time, length);
         let parts = std::iter::once(Part::Bytes(&header)).chain(store.parts(&event.data));
-        let original = u32::try_from(header.len() + length).unwrap_or(u32::MAX);
+        let captured = header.len() + length;
+        let original = u32::try_from(captured).unwrap_or(u32::MAX);
         self.writer
-            .packet_with_gaps(self.usb, event.time, parts, original, None)
+            .packet_with_gaps(self.usb, event.time, captured, parts, original, None)
     }
 
     /// Writes the datagrams of an NTB as IP packets.
