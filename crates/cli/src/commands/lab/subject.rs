@@ -135,7 +135,7 @@ impl Common {
 
 /// Returns whether the user gave the host an IPv4 address.
 fn has_ipv4(options: &Options) -> bool {
-    let first = options.sessions.iter().next();
+    let first = options.sessions.first();
     first.is_some_and(|session| {
         let given = session.static_addresses.addresses.iter();
         given.filter(|given| given.address.is_ipv4()).count() > 0
