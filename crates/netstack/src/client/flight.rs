@@ -28,7 +28,7 @@ const PIECE: usize = 64 << 10;
 /// Number of pieces in which the bound is filled, which is that of samples in the time that it takes.
 const PIECES: usize = 8;
 /// Least number of samples in a round, and its least length.
-const ROUND: (usize, Duration) = (4, Duration::from_millis(10));
+const ROUND: (usize, Duration) = (4, Duration::from_millis(20));
 /// Number of writes whose acknowledgement is awaited at a time.
 const MARKS: usize = 64;
 /// Time between two drains, and the least one when a stream asks for it.
@@ -36,7 +36,7 @@ const BETWEEN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_s
 
 /// Returns the time for which packets may wait in queues where the round trip without any takes `base`.
 fn target(base: Duration) -> Duration {
-    base.clamp(Duration::from_millis(5), Duration::from_millis(30))
+    base.clamp(Duration::from_millis(2), Duration::from_millis(30))
 }
 
 /// The rounds in which all streams of a stack let their queue drain.
