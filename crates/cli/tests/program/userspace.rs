@@ -75,6 +75,11 @@ fn ask_socks(stream: &mut TcpStream, command: u8, name: &str, port: u16) -> (u8,
     let mut chosen = [0; 2];
     stream.read_exact(&mut chosen).unwrap();
     assert_eq!(chosen, [5, 0]);
+    request(stream, command, name, port)
+}
+
+/// Asks a SOCKS5 proxy that has agreed on a method for something at a name. Returns the answer's code.
+fn request(stream: &mut TcpStream, command: u8, name: &str, port: u16) -> (u8, [u8; 6]) {
     let length = name.len().try_into().unwrap();
     let request = [
         &[5, command, 0, 3, length],
@@ -484,11 +489,11 @@ fn most_memory(up: &Up) -> usize {
     kib << 10
 }
 
-/// Returns whether a new client of a SOCKS proxy is answered.
-fn is_served(at: SocketAddr) -> bool {
+/// Returns a new client of a SOCKS proxy that is served, if one is.
+fn served(at: SocketAddr) -> Option<TcpStream> {
     let mut stream = connect(at);
-    let greeted = stream.write_all(&[5, 1, 0]);
-    greeted.is_ok() && matches!(stream.read(&mut [0; 2]), Ok(2))
+    stream.write_all(&[5, 1, 0]).ok()?;
+    matches!(stream.read(&mut [0; 2]), Ok(2)).then_some(stream)
 }
 
 #[test]
@@ -513,11 +518,13 @@ fn ten_thousand_silent_clients_keep_nobody_out() {
     });
     let silent: Vec<TcpStream> = silent.collect();
     let deadline = Instant::now() + PATIENCE;
-    while !is_served(up.socks()) {
+    let mut new = loop {
+        if let Some(stream) = served(up.socks()) {
+            break stream;
+        }
         assert!(Instant::now() < deadline, "silent clients keep others out");
-    }
-    let mut new = connect(up.socks());
-    assert_eq!(ask_socks(&mut new, 1, SERVER, 80).0, 0);
+    };
+    assert_eq!(request(&mut new, 1, SERVER, 80).0, 0);
     assert_eq!(download(&mut new, SERVER, 1_000_000), 1_000_000);
     assert_eq!(download(&mut owner, SERVER, 1_000_000), 1_000_000);
     // As many as there are places wait to be served at most, the others were sent away.
