@@ -15,8 +15,10 @@ use crate::error::Error;
 
 /// Port of name servers.
 const PORT: u16 = 53;
-/// Time that the first question has. Each that follows has half as long again.
+/// Time that the first question has. Each that follows has half as long again, up to [`LAST`].
 const FIRST: Duration = Duration::from_secs(1);
+/// Most time that a question has.
+const LAST: Duration = Duration::from_secs(10);
 /// Size of the longest datagram that is taken in bytes.
 const LONGEST: usize = 4096;
 
@@ -150,7 +152,7 @@ impl Lookup<'_> {
             if round >= 2 && self.asked.iter().all(failed) {
                 break;
             }
-            time += time / 2;
+            time = (time + time / 2).min(LAST);
         }
         self.outcome()
     }
@@ -162,9 +164,11 @@ impl Lookup<'_> {
 
     /// Takes answers until there is one to each question from that server or that of another one before it.
     fn receive(&mut self, server: IpAddr, until: Instant) -> Result<(), Error> {
-        let mut open = self.asked.iter().filter(|asked| !asked.is_done()).count();
+        let open = self.asked.iter().filter(|asked| !asked.is_done());
+        // By family, because a server may say the same twice.
+        let mut open: Vec<Family> = open.map(|asked| asked.family).collect();
         let mut buffer = [0; LONGEST];
-        while open > 0 {
+        while !open.is_empty() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
@@ -194,7 +198,7 @@ impl Lookup<'_> {
             asked.answer = Some(answer);
             // The failure of a server that was asked before leaves this one its time.
             if !failed || from.ip() == server {
-                open -= 1;
+                open.retain(|family| *family != asked.family);
             }
         }
         Ok(())
