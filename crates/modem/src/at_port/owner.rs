@@ -237,7 +237,10 @@ impl AtPort {
 
     /// Takes the news that the network function has a response to an encapsulated command.
     pub(crate) fn response_available(&self) {
-        let _ = self.orders.send(Order::ResponseAvailable);
+        // A device may say so without end, while the owner waits for it to take a command.
+        if self.orders.len() < MOST_WAITING {
+            let _ = self.orders.send(Order::ResponseAvailable);
+        }
     }
 
     pub(crate) fn listen(&self, listener: Listener) {
