@@ -95,9 +95,16 @@ impl Places {
 
 impl Place {
     /// Keeps the place, whoever else comes: its client has said what it wants.
-    pub fn keep(&self) {
-        if let Some(place) = self.all.lock().places.get_mut(&self.number) {
-            *place = None;
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::ConnectionAborted`] when another client has the place already.
+    pub fn keep(&self) -> io::Result<()> {
+        match self.all.lock().places.get_mut(&self.number) {
+            Some(place) => {
+                *place = None;
+                Ok(())
+            }
+            None => Err(io::ErrorKind::ConnectionAborted.into()),
         }
     }
 }
@@ -207,7 +214,7 @@ mod tests {
         let places = Places::default();
         let (kept, mut kept_own) = client(&listener);
         let owner = places.take_for(&kept).unwrap();
-        owner.keep();
+        owner.keep().unwrap();
         let (silent, mut silent_own) = client(&listener);
         let silent_place = places.take_for(&silent).unwrap();
         let (other, _own) = client(&listener);
@@ -219,7 +226,8 @@ mod tests {
         kept_own.set_nonblocking(true).unwrap();
         let error = kept_own.read(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-        // The place that was lost is not given back a second time.
+        // The place that was lost is neither kept nor given back a second time.
+        assert!(silent_place.keep().is_err());
         drop(silent_place);
         assert_eq!(places.lock().places.len(), MOST);
         drop(new);

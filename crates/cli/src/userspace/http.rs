@@ -68,7 +68,7 @@ impl Http {
                 return refuse(&mut client, (status, ""), why);
             }
         };
-        place.keep();
+        place.keep()?;
         let Ok(network) = self.network.client() else {
             return refuse(
                 &mut client,

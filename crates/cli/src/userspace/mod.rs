@@ -177,7 +177,7 @@ impl Servers {
             match forwarded {
                 Forwarded::Tcp(tcp) => {
                     accept("uwwan-forward", tcp, &places, move |client, place| {
-                        place.keep();
+                        place.keep()?;
                         let remote = to.connect(&*network.client()?)?;
                         flow::relay(client, remote)
                     })

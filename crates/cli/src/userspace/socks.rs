@@ -85,7 +85,7 @@ impl Socks {
         let Some(target) = target(&mut client, kind)? else {
             return refuse(&mut client, Reply::AddressTypeNotSupported);
         };
-        place.keep();
+        place.keep()?;
         match asked {
             command::CONNECT => self.connect(stream, client, &target),
             command::UDP_ASSOCIATE => self.associate(stream, client, &target),
