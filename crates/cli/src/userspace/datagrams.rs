@@ -195,7 +195,11 @@ fn send_on(
     });
     while state.lives() {
         if let Some(datagram) = waiting.next() {
-            remote.send_to(&datagram, to)?;
+            match remote.send_to(&datagram, to) {
+                // It is lost, as on the way, and the next one may fit.
+                Ok(()) | Err(Error::TooLarge(..) | Error::Timeout { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
     }
     Ok(())
