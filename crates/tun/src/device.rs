@@ -1,8 +1,8 @@
 //! A TUN or TAP interface, whose system calls carry one whole IP packet or Ethernet frame each,
 //! without a header in front of it.
 //!
-//! System calls: openat, ioctl (TUNSETIFF, TUNSETOFFLOAD, FIONBIO), read, write, close; with TAP
-//! also ioctl (SIOCGIFHWADDR, SIOCSIFHWADDR, TUNSETCARRIER).
+//! System calls: openat, ioctl (TUNSETIFF, TUNSETOFFLOAD, FIONBIO), readv, writev, preadv2, pwritev2,
+//! close; with TAP also ioctl (SIOCGIFHWADDR, SIOCSIFHWADDR, TUNSETCARRIER).
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -18,7 +18,7 @@ pub struct MarkRule {
     pub ipv6: bool,
     /// Place in the order of rules; the lowest is asked first.
     pub priority: u32,
-    /// Mark that the rule compares, and the bits of it that count.
+    /// Mark that the rule compares.
     pub mark: u32,
     /// Bits of the mark that count; all of them where the rule names none.
     pub mask: u32,

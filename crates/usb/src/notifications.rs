@@ -11,7 +11,7 @@ const RESPONSE_AVAILABLE: u8 = 0x01;
 const CONNECTION_SPEED_CHANGE: u8 = 0x2a;
 /// Length of the header in bytes.
 const HEADER: usize = 8;
-/// Length in bytes of the longest notification that is read; the two of interest have 8 and 16.
+/// Length in bytes of the longest notification that is read; those of interest have 8 or 16.
 const LONGEST: usize = 64;
 
 /// A notification of an Ethernet function.
