@@ -37,7 +37,7 @@ use uwwan_at::dialogue::Command;
 use uwwan_at::failure::Failure as Refusal;
 use uwwan_usb::descriptors::Descriptors;
 use uwwan_usb::error::Error as UsbError;
-use uwwan_usb::functions::{self, SerialRole};
+use uwwan_usb::functions::{self, AtPipe, SerialRole};
 
 use crate::failure::{Failure, FailureKind};
 use crate::quirks::Quirk;
@@ -167,7 +167,15 @@ pub(crate) fn candidates(
             candidates.insert(0, named);
         }
     }
+    let mbim = functions::mbim(descriptors);
+    // An interface that can be NCM or MBIM takes MBIM while it is that, and then it is another's.
+    let is_mbim = |pipe: &AtPipe| {
+        let place = (pipe.configuration, pipe.interface);
+        let mut mbim = mbim.iter();
+        mbim.any(|function| (function.configuration, function.control_interface) == place)
+    };
     let pipe = functions::at_pipe(descriptors, configuration);
+    let pipe = pipe.filter(|pipe| claimed || !is_mbim(pipe));
     candidates
         .into_iter()
         .map(Candidate::Serial)
