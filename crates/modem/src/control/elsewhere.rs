@@ -38,7 +38,17 @@ impl Elsewhere {
         }
     }
 
-    /// Returns whether a session is active.
+    /// Takes note that a command for a session has ended without an answer: the modem may have it active.
+    /// `ours` is as with [`Elsewhere::heard`].
+    pub(super) fn unanswered(&mut self, session: u32, ours: impl Fn(u8) -> bool) {
+        if let Ok(session) = u8::try_from(session)
+            && !ours(session)
+        {
+            self.0.insert(session);
+        }
+    }
+
+    /// Returns whether a session is active, or may be.
     pub(super) fn has(&self, session: u8) -> bool {
         self.0.contains(&session)
     }
@@ -84,6 +94,10 @@ mod tests {
         elsewhere.heard(CONNECT, &told(263, ActivationState::DEACTIVATED), ours);
         elsewhere.heard(CONNECT, &[7, 0, 0, 0, 3], ours);
         assert!(elsewhere.has(7));
+        for session in [2, 9, 263] {
+            elsewhere.unanswered(session, ours);
+        }
+        assert!(elsewhere.has(9) && !elsewhere.has(2));
     }
 
     #[test]

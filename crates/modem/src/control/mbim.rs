@@ -125,7 +125,16 @@ impl Control {
             Err(error) => tracing::trace!("transaction {}: {error}", id.0),
         }
         match self.asked.remove(&id) {
-            Some(Asker::Program { asker, ticket, .. }) => {
+            Some(Asker::Program {
+                asker,
+                ticket,
+                connects,
+            }) => {
+                if let (Some(session), Err(_)) = (connects, &result) {
+                    let sessions = &self.sessions;
+                    let ours = |id: u8| sessions.iter().any(|session| session.machine.id() == id);
+                    self.elsewhere.unanswered(session, ours);
+                }
                 let observed = observable(&result);
                 self.askers.answer(asker, ticket, result);
                 self.observe(observed);
