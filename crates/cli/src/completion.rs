@@ -63,6 +63,8 @@ pub fn script(shell: &str) -> Vec<u8> {
 
 /// Returns the command line with what each option's values may be.
 pub fn with_values(command: clap::Command) -> clap::Command {
+    // Other commands have names of other things.
+    let is_up = command.get_name() == "up";
     let command = command.mut_args(|argument| {
         let takes = |name: &str| {
             let names = argument.get_value_names();
@@ -71,9 +73,7 @@ pub fn with_values(command: clap::Command) -> clap::Command {
         let takes_session = takes("N");
         match argument.get_id().as_str() {
             _ if takes("FILE|NAME") => argument.add(ArgValueCompleter::new(files_and_names)),
-            "name" if takes("NAME") && argument.is_positional() => {
-                argument.add(ArgValueCandidates::new(configurations))
-            }
+            "name" if is_up => argument.add(ArgValueCandidates::new(configurations)),
             "device" => argument.add(ArgValueCandidates::new(devices)),
             "session" if takes_session => argument.add(ArgValueCandidates::new(sessions)),
             "knobs" if argument.get_action().takes_values() => {

@@ -68,6 +68,13 @@ fn bash_is_given_the_rest_of_a_word_that_it_breaks() {
 fn configurations_are_offered_by_name() {
     assert_eq!(offered(&["up", "home"]), ["home-lte"]);
     assert_eq!(offered(&["config", "check", "home"]), ["home-lte"]);
+    // The names of hosts and of people are others.
+    for words in [&["resolve", "home"][..], &["phonebook", "write", "home"]] {
+        assert!(
+            !offered(words).contains(&"home-lte".to_owned()),
+            "{words:?}"
+        );
+    }
 }
 
 /// Types on a shell's line on a terminal, and waits for what is to stand there.
