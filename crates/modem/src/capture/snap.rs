@@ -69,7 +69,9 @@ impl Store {
         if find_pieces(data, snap, &mut self.pieces).is_none() {
             self.pieces.truncate(first);
             if snap < data.len() && frame(data, data.len()).is_some() {
-                self.pieces.push((0, snap as u32));
+                // Where nothing is kept, the gap in front of an empty piece stands for all of it.
+                let start = if snap == 0 { data.len() } else { 0 };
+                self.pieces.push((start as u32, snap as u32));
             }
         }
         self.keep_pieces(data, first)
@@ -196,7 +198,7 @@ impl<'a> Iterator for Parts<'a> {
 }
 
 /// Returns the first bytes and the length of the IP packet in an Ethernet frame of `length` bytes that is
-/// alone in its transfer, of which `head` is the begin. Nothing else that passes on a bulk endpoint has an
+/// alone in its transfer, and begins with `head`. Nothing else that passes on a bulk endpoint has an
 /// EtherType of IP at its place and, behind it, the header of a packet that is exactly as long as the rest,
 /// or that is padded to the shortest frame.
 pub(super) fn frame(head: &[u8], length: usize) -> Option<(&[u8], usize)> {
@@ -425,6 +427,8 @@ mod tests {
             assert_eq!(snapped != frame, cut, "{ethertype:?}");
             assert_eq!(snapped[100..].iter().all(|byte| *byte == 0), cut);
         }
+        let frame = [head([0x08, 0x00]), packet(0x45, 2, 1_000)].concat();
+        assert_eq!(snapped(&frame, 0), vec![0; frame.len()]);
     }
 
     #[test]
