@@ -96,9 +96,10 @@ impl Common {
         let candidate = match self.device {
             // Nothing but this process has it.
             Some(Device::Emulator) => candidates::select(backend.as_ref(), &selector)?,
-            _ => candidates::usable(backend.as_ref(), &selector, false, None)?,
+            _ => candidates::usable(backend.as_ref(), &selector, false, base.mode)?,
         };
-        if candidate.is_ethernet() && !has_ipv4(&base) {
+        // One that is dialled by AT commands gets its addresses from the network.
+        if candidate.is_ethernet() && base.mode.is_none() && !has_ipv4(&base) {
             return Err(Failure::new(
                 FailureKind::Usage,
                 "there is no address to send datagrams from",
