@@ -216,7 +216,7 @@ impl Hooks {
         };
         own_file::check(&self.file).map_err(|why| {
             wrong(first.name(), format!("the configuration file {why}")).next(format!(
-                "sudo chown root: {0} && sudo chmod go-w {0}",
+                "sudo chown root: {0} && sudo chmod go-w {0}; or chmod go-w on the directory that is named",
                 self.file.display()
             ))
         })?;

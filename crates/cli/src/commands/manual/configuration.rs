@@ -97,8 +97,10 @@ pub fn page() -> Vec<u8> {
          UWWAN_HOOK (the name above), UWWAN_CONFIG (the file), UWWAN_DEVICE and, once they are known, \
          UWWAN_INTERFACE, UWWAN_IPV4 and UWWAN_IPV6 (with prefix length), UWWAN_GATEWAY4, UWWAN_GATEWAY6, \
          UWWAN_DNS (separated by spaces) and UWWAN_MTU, and nothing else. What it prints stands in the log.",
-        "The configuration file and the program must belong to that user or to root, and nobody else may be \
-         able to change them. uwwan config check tells.",
+        "The configuration file and the program must belong to that user or to root, as must every directory \
+         and link on their way, and nobody else may be able to change any of these. A directory such as /tmp, \
+         where everybody may make files and remove none of others, may be on the way, but neither file may \
+         stand directly in it. uwwan config check tells.",
     ] {
         page.control("PP", []);
         page.text([roman(paragraph)]);
