@@ -2,9 +2,9 @@
 //! every directory and link on its way.
 //!
 //! A file that nobody else may write to can still be another tomorrow where its directory is open to
-//! others. Directories such as `/tmp` are (mode 1777): what belongs to somebody there stays, as long as it
-//! is there, so that they may be on the way, but a file directly in one may be removed, and then made by
-//! another.
+//! others. Directories such as `/tmp` (mode 1777) are open as well. Nobody takes away what belongs to
+//! another there, so that they may be on the way. A file directly in one is refused: once its owner has
+//! removed it, anybody may make another by its name.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -62,7 +62,7 @@ fn follow(file: &Path) -> Result<(), String> {
         let open = group || folder.mode() & 0o002 != 0;
         let next = at.join(&name);
         let about = look(&next)?;
-        // What others put into it beside, they may not take what is there away.
+        // In a directory such as /tmp others may make files, but take none away that are not theirs.
         let kept = folder.mode() & 0o1000 != 0 && owned(&about, None).is_ok() && !rest.is_empty();
         if open && !kept {
             return Err(inside("others may change".into()));

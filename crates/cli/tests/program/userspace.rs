@@ -559,7 +559,7 @@ fn clients_that_read_nothing_hold_a_bounded_memory_and_nobody_up() {
     // A buffer of a megabyte each in the stack, and of as much with the server, which is in this process too.
     let most = most_memory(&up.up);
     assert!(most < 160 << 20, "{} MiB", most >> 20);
-    // Half vanish without a word, half say that they send nothing more: their places come back.
+    // Half vanish without a word, half say that they send nothing more. Neither holds up the end.
     for (number, stream) in slow.drain(..).enumerate() {
         if number % 2 == 0 {
             stream.shutdown(Shutdown::Write).unwrap();

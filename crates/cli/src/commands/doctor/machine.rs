@@ -160,7 +160,7 @@ impl Machine {
         for (name, gives) in [
             (
                 OWNERS,
-                "modems, by the udev rule, to whom does not sit at the machine",
+                "modems, by the udev rule, also to users who do not sit at the machine",
             ),
             (
                 OPERATORS,

@@ -23,8 +23,7 @@ Examples:
 
 It looks and changes nothing: modems, permissions, the udev rule, groups, the TUN device, capabilities, kernel
 modules, other programs, rfkill, memory for USB transfers, name servers, firewall marks and filters of the
-kernel. Run it as
-the user who is to run `uwwan up`; what only root may see is told to be so.
+kernel. Run it as the user who is to run `uwwan up`; what only root may see is told to be so.
 
 The exit status is 0 when nothing stands in the way, and 1 otherwise.")]
 pub struct Arguments {
