@@ -149,13 +149,13 @@ pub(crate) fn full() -> Failure {
 }
 
 /// Returns the interfaces of a configuration to try for AT commands, in order: the one that the
-/// quirk names, the serial ones by likelihood, then the pipe of a network function. `claimed` says
-/// whether the caller has that one's interface.
+/// quirk names, the serial ones by likelihood, then the pipe of a network function. `claimed` is the
+/// control interface of the network function that the caller drives.
 pub(crate) fn candidates(
     descriptors: &Descriptors,
     configuration: u8,
     quirk: &Quirk,
-    claimed: bool,
+    claimed: Option<u8>,
 ) -> Vec<Candidate> {
     let mut candidates = functions::at_candidates(descriptors, configuration);
     if let Some(named) = quirk.at_port {
@@ -175,11 +175,12 @@ pub(crate) fn candidates(
         mbim.any(|function| (function.configuration, function.control_interface) == place)
     };
     let pipe = functions::at_pipe(descriptors, configuration);
-    let pipe = pipe.filter(|pipe| claimed || !is_mbim(pipe));
+    let pipe = pipe.map(|pipe| (pipe, claimed == Some(pipe.interface)));
+    let pipe = pipe.filter(|(pipe, claimed)| *claimed || !is_mbim(pipe));
     candidates
         .into_iter()
         .map(Candidate::Serial)
-        .chain(pipe.map(|pipe| Candidate::Pipe { pipe, claimed }))
+        .chain(pipe.map(|(pipe, claimed)| Candidate::Pipe { pipe, claimed }))
         .collect()
 }
 
@@ -258,7 +259,7 @@ mod tests {
         let bytes = include_bytes!("../../usb/tests/vectors/descriptors/hp_lt4132_03f0_a31d.bin");
         let descriptors = Descriptors::from_sysfs(bytes);
         let tried = |quirk: &Quirk| -> Vec<u8> {
-            candidates(&descriptors, 1, quirk, false)
+            candidates(&descriptors, 1, quirk, None)
                 .iter()
                 .map(Candidate::interface)
                 .collect()

@@ -468,9 +468,27 @@ impl Control {
                 if from <= Rung::Open {
                     self.tear_down(false);
                 }
-                self.tell(Event::Lost { rung: from, why });
-                if let Verdict::Retry { after, from } = self.supervisor.lost(from) {
-                    self.retry = Some((Instant::now() + after, from));
+                self.tell(Event::Lost {
+                    rung: from,
+                    why: why.clone(),
+                });
+                match self.supervisor.lost(from) {
+                    Verdict::Retry { after, from } => {
+                        self.retry = Some((Instant::now() + after, from));
+                    }
+                    Verdict::GiveUp => {
+                        let failure = explain::failure(
+                            from,
+                            false,
+                            why,
+                            &format!(
+                                "the modem has left the bus in each of {} bring-ups",
+                                Supervisor::FIRST_TRIES
+                            ),
+                            "try another USB port or a powered hub; --persist keeps trying",
+                        );
+                        self.finished = Some(Err(failure));
+                    }
                 }
             }
         }

@@ -36,6 +36,8 @@ pub struct Supervisor {
     left: bool,
     /// Number of looks at which the device was absent, since it was last there.
     looks: u32,
+    /// Number of times the device has left before the first success.
+    departures: u32,
 }
 
 impl Supervisor {
@@ -108,8 +110,15 @@ impl Supervisor {
     /// Decides after the modem was lost, on its way up or while online.
     #[must_use]
     pub fn lost(&mut self, from: Rung) -> Verdict {
-        self.left |= from == Rung::Found;
+        let leaves = from == Rung::Found;
+        self.left |= leaves;
         self.looks = 0;
+        if leaves && !self.ever_online && !self.persist {
+            self.departures += 1;
+            if self.departures >= Self::FIRST_TRIES {
+                return Verdict::GiveUp;
+            }
+        }
         let after = if from <= Rung::Open {
             Self::LOOK
         } else {
@@ -219,6 +228,22 @@ mod tests {
                 from: Rung::Found
             }
         );
+    }
+
+    #[test]
+    fn a_device_that_leaves_in_every_first_try_is_given_up() {
+        let patient = Supervisor {
+            persist: true,
+            ..Supervisor::default()
+        };
+        for (mut supervisor, ends) in [(Supervisor::default(), true), (patient, false)] {
+            for _ in 1..Supervisor::FIRST_TRIES {
+                assert_ne!(supervisor.lost(Rung::Found), Verdict::GiveUp);
+            }
+            // Other losses are no sign of that.
+            assert_ne!(supervisor.clone().lost(Rung::Open), Verdict::GiveUp);
+            assert_eq!(supervisor.lost(Rung::Found) == Verdict::GiveUp, ends);
+        }
     }
 
     #[test]

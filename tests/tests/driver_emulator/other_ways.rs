@@ -63,11 +63,7 @@ fn encapsulated_commands_are_dialled_by_where_no_port_answers() {
 }
 
 /// Sends a frame until one that fits comes back, and returns that.
-fn frame_answered(
-    host: &UnixDatagram,
-    frame: &[u8],
-    fits: impl Fn(&[u8]) -> bool,
-) -> Vec<u8> {
+fn frame_answered(host: &UnixDatagram, frame: &[u8], fits: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     let deadline = Instant::now() + PATIENCE;
     let mut buffer = [0; 2048];
     host.set_read_timeout(Some(Duration::from_millis(200)))

@@ -62,7 +62,7 @@ pub fn open(
     let identity = device.identity();
     let quirk = quirks::find(identity.vendor, identity.product);
     let active = device.active_configuration().map_err(super::usb)?;
-    let mut candidates = super::candidates(device.descriptors(), active, quirk, false);
+    let mut candidates = super::candidates(device.descriptors(), active, quirk, None);
     if candidates.is_empty() {
         candidates = elsewhere(&*device, quirk)?;
         let target = candidates[0].configuration();
@@ -120,7 +120,7 @@ fn elsewhere(device: &dyn Device, quirk: &Quirk) -> Result<Vec<Candidate>, Failu
         .map(|configuration| configuration.value);
     mbim.into_iter()
         .chain(others)
-        .map(|value| super::candidates(descriptors, value, quirk, false))
+        .map(|value| super::candidates(descriptors, value, quirk, None))
         .find(|candidates| !candidates.is_empty())
         .ok_or_else(|| super::no_port(device.identity().to_string(), descriptors))
 }

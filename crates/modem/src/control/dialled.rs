@@ -38,7 +38,7 @@ impl Control {
             held.device.descriptors(),
             held.function.configuration,
             self.quirk,
-            true,
+            Some(held.function.control_interface),
         );
         at.attach(Arc::clone(&held.device), ports);
         held.at = Some(at.clone());

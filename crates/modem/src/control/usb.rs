@@ -253,7 +253,7 @@ impl Control {
                 held.device.descriptors(),
                 held.function.configuration,
                 self.quirk,
-                false,
+                None,
             );
             at.attach(Arc::clone(&held.device), ports);
             held.at = Some(at.clone());
