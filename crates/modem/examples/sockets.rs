@@ -1,5 +1,5 @@
-//! Brings the emulated modem online and reads a page over it, through sockets of this program alone: the
-//! machine's network is not touched, and no privilege is needed.
+//! Brings the emulated modem online, reads a page over it and has a datagram sent back, through sockets of this
+//! program alone: the machine's network is not touched, and no privilege is needed.
 
 use std::error::Error;
 use std::io::{Read as _, Write as _};
@@ -37,6 +37,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut page = Vec::new();
     stream.read_to_end(&mut page)?;
     println!("{} bytes from {address}", page.len());
+    let socket = client.udp()?;
+    socket.send_to(b"hello", (address, 7).into())?;
+    let (length, _) = socket.receive_from(&mut [0; 16], PATIENCE)?;
+    println!("{length} bytes came back");
     handle.stop();
     Ok(handle.wait()?)
 }

@@ -49,4 +49,5 @@ fn sockets_lead_over_the_modem() {
         .next()
         .and_then(|bytes| bytes.parse::<u32>().ok());
     assert!(bytes > Some(1000), "{told}");
+    assert!(told.ends_with("5 bytes came back\n"), "{told}");
 }
