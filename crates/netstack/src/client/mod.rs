@@ -287,6 +287,12 @@ impl Shared {
     }
 }
 
+/// Returns whether a connection is neither open nor refused.
+fn is_opening(socket: &socket::tcp::Socket<'_>) -> bool {
+    use socket::tcp::State;
+    matches!(socket.state(), State::SynSent | State::SynReceived)
+}
+
 /// Wakes the threads that have something to wake for, after the stack is theirs again.
 fn wake(mut state: MutexGuard<'_, State>) {
     let woken = state.due();
@@ -338,9 +344,7 @@ impl State {
                 let socket = sockets.get::<socket::tcp::Socket<'_>>(handle);
                 !socket.may_send() || self.room(handle) > 0
             }
-            Wanted::Open(handle) => {
-                !tcp::is_opening(sockets.get::<socket::tcp::Socket<'_>>(handle))
-            }
+            Wanted::Open(handle) => !is_opening(sockets.get::<socket::tcp::Socket<'_>>(handle)),
             Wanted::Receive(handle) => sockets.get::<socket::udp::Socket<'_>>(handle).can_recv(),
             Wanted::Send(handle) => sockets.get::<socket::udp::Socket<'_>>(handle).can_send(),
             Wanted::Reply(handle) => sockets.get::<socket::icmp::Socket<'_>>(handle).can_recv(),

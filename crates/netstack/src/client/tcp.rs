@@ -9,7 +9,7 @@ use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::{RecvError, Socket, State as TcpState};
 use smoltcp::wire::IpEndpoint;
 
-use super::{Client, Flight, LINGER, Shared, State, Wanted, wake};
+use super::{Client, Flight, LINGER, Shared, State, Wanted, is_opening, wake};
 use crate::error::Error;
 
 /// Number of spans of silence, asked about, after which a peer has vanished.
@@ -84,11 +84,6 @@ impl Client {
             }
         }
     }
-}
-
-/// Returns whether a connection is neither open nor refused.
-pub(super) fn is_opening(socket: &Socket<'_>) -> bool {
-    matches!(socket.state(), TcpState::SynSent | TcpState::SynReceived)
 }
 
 /// A TCP connection. Reads and writes block; they work on shared references too, so one thread
