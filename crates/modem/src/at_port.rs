@@ -37,12 +37,12 @@ use uwwan_at::dialogue::Command;
 use uwwan_at::failure::Failure as Refusal;
 use uwwan_usb::descriptors::Descriptors;
 use uwwan_usb::error::Error as UsbError;
-use uwwan_usb::functions::{self, AtPipe, SerialRole};
+use uwwan_usb::functions::{self, SerialRole};
 
 use crate::failure::{Failure, FailureKind};
-use crate::quirks::Quirk;
 
 pub use channel::Candidate;
+pub(crate) use channel::candidates;
 pub use owner::{AtPort, Ticket};
 
 /// Answer to a command.
@@ -148,42 +148,6 @@ pub(crate) fn full() -> Failure {
     .next("try again when other programs are done")
 }
 
-/// Returns the interfaces of a configuration to try for AT commands, in order: the one that the
-/// quirk names, the serial ones by likelihood, then the pipe of a network function. `claimed` is the
-/// control interface of the network function that the caller drives.
-pub(crate) fn candidates(
-    descriptors: &Descriptors,
-    configuration: u8,
-    quirk: &Quirk,
-    claimed: Option<u8>,
-) -> Vec<Candidate> {
-    let mut candidates = functions::at_candidates(descriptors, configuration);
-    if let Some(named) = quirk.at_port {
-        let named = functions::serial(descriptors)
-            .into_iter()
-            .find(|port| (port.configuration, port.interface) == (configuration, named));
-        if let Some(named) = named {
-            candidates.retain(|port| port.interface != named.interface);
-            candidates.insert(0, named);
-        }
-    }
-    let mbim = functions::mbim(descriptors);
-    // An interface that can be NCM or MBIM takes MBIM while it is that, and then it is another's.
-    let is_mbim = |pipe: &AtPipe| {
-        let place = (pipe.configuration, pipe.interface);
-        let mut mbim = mbim.iter();
-        mbim.any(|function| (function.configuration, function.control_interface) == place)
-    };
-    let pipe = functions::at_pipe(descriptors, configuration);
-    let pipe = pipe.map(|pipe| (pipe, claimed == Some(pipe.interface)));
-    let pipe = pipe.filter(|(pipe, claimed)| *claimed || !is_mbim(pipe));
-    candidates
-        .into_iter()
-        .map(Candidate::Serial)
-        .chain(pipe.map(|(pipe, claimed)| Candidate::Pipe { pipe, claimed }))
-        .collect()
-}
-
 /// Returns the failure that the device has no interface that could speak AT, with those that look
 /// like a serial port and are something else.
 pub(crate) fn no_port(device: impl fmt::Display, descriptors: &Descriptors) -> Failure {
@@ -253,35 +217,6 @@ pub(crate) fn command(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_quirk_may_name_the_port() {
-        let bytes = include_bytes!("../../usb/tests/vectors/descriptors/hp_lt4132_03f0_a31d.bin");
-        let descriptors = Descriptors::from_sysfs(bytes);
-        let tried = |quirk: &Quirk| -> Vec<u8> {
-            candidates(&descriptors, 1, quirk, None)
-                .iter()
-                .map(Candidate::interface)
-                .collect()
-        };
-        let usual = crate::quirks::DEFAULT;
-        assert_eq!(
-            tried(&usual),
-            [2, 0, 4, 3],
-            "the pipe of the network function last"
-        );
-        let named = |at_port| Quirk {
-            at_port: Some(at_port),
-            ..usual
-        };
-        assert_eq!(tried(&named(4)), [4, 2, 0, 3]);
-        assert_eq!(
-            tried(&named(5)),
-            [5, 2, 0, 4, 3],
-            "what its class speaks against"
-        );
-        assert_eq!(tried(&named(9)), [2, 0, 4, 3]);
-    }
 
     #[test]
     fn without_a_port_it_is_told_what_there_is() {

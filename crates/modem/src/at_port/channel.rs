@@ -4,13 +4,15 @@
 use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
+use uwwan_usb::descriptors::Descriptors;
 use uwwan_usb::device::Device;
-use uwwan_usb::functions::{AtPipe, SerialFunction};
+use uwwan_usb::functions::{self, AtPipe, SerialFunction};
 
 use super::Role;
 use super::pipe::Pipe;
 use super::transport::{Incoming, Transport};
 use crate::failure::Failure;
+use crate::quirks::Quirk;
 
 /// Way that may lead to a dialogue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,5 +98,76 @@ impl Channel {
         if let Self::Pipe(pipe) = self {
             pipe.response_available();
         }
+    }
+}
+
+/// Returns the interfaces of a configuration to try for AT commands, in order: the one that the
+/// quirk names, the serial ones by likelihood, then the pipe of a network function. `claimed` is the
+/// control interface of the network function that the caller drives.
+pub(crate) fn candidates(
+    descriptors: &Descriptors,
+    configuration: u8,
+    quirk: &Quirk,
+    claimed: Option<u8>,
+) -> Vec<Candidate> {
+    let mut candidates = functions::at_candidates(descriptors, configuration);
+    if let Some(named) = quirk.at_port {
+        let named = functions::serial(descriptors)
+            .into_iter()
+            .find(|port| (port.configuration, port.interface) == (configuration, named));
+        if let Some(named) = named {
+            candidates.retain(|port| port.interface != named.interface);
+            candidates.insert(0, named);
+        }
+    }
+    let mbim = functions::mbim(descriptors);
+    // An interface that can be NCM or MBIM takes MBIM while it is that, and then it is another's.
+    let is_mbim = |pipe: &AtPipe| {
+        let place = (pipe.configuration, pipe.interface);
+        let mut mbim = mbim.iter();
+        mbim.any(|function| (function.configuration, function.control_interface) == place)
+    };
+    let pipe = functions::at_pipe(descriptors, configuration);
+    let pipe = pipe.map(|pipe| (pipe, claimed == Some(pipe.interface)));
+    let pipe = pipe.filter(|(pipe, claimed)| *claimed || !is_mbim(pipe));
+    candidates
+        .into_iter()
+        .map(Candidate::Serial)
+        .chain(pipe.map(|(pipe, claimed)| Candidate::Pipe { pipe, claimed }))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quirk_may_name_the_port() {
+        let bytes =
+            include_bytes!("../../../usb/tests/vectors/descriptors/hp_lt4132_03f0_a31d.bin");
+        let descriptors = Descriptors::from_sysfs(bytes);
+        let tried = |quirk: &Quirk| -> Vec<u8> {
+            candidates(&descriptors, 1, quirk, None)
+                .iter()
+                .map(Candidate::interface)
+                .collect()
+        };
+        let usual = crate::quirks::DEFAULT;
+        assert_eq!(
+            tried(&usual),
+            [2, 0, 4, 3],
+            "the pipe of the network function last"
+        );
+        let named = |at_port| Quirk {
+            at_port: Some(at_port),
+            ..usual
+        };
+        assert_eq!(tried(&named(4)), [4, 2, 0, 3]);
+        assert_eq!(
+            tried(&named(5)),
+            [5, 2, 0, 4, 3],
+            "what its class speaks against"
+        );
+        assert_eq!(tried(&named(9)), [2, 0, 4, 3]);
     }
 }
