@@ -161,6 +161,14 @@ impl Bench {
         (config.expect("a host's end"), self.sockets.last())
     }
 
+    /// Whether the host end that was made last has a carrier by what it was told so far.
+    pub fn has_carrier(&self) -> bool {
+        let told = self.sockets.told();
+        let made = told.configs.last().and_then(|one| one.ethernet.as_ref());
+        let later = told.carriers.last().copied();
+        later.unwrap_or_else(|| made.is_some_and(|ethernet| ethernet.carrier))
+    }
+
     /// How many host ends were made.
     pub fn host_ends(&self) -> usize {
         self.sockets.told().theirs.len()

@@ -90,6 +90,11 @@ fn the_host_may_have_the_ethernet_itself() {
         eprintln!("{mode}");
         let mut bench = Bench::start("", options.clone());
         bench.online();
+        let deadline = Instant::now() + PATIENCE;
+        while !bench.has_carrier() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(bench.has_carrier(), "{mode}: dialling brings the link up");
         let (config, host) = bench.host();
         let mac = config.ethernet.and_then(|ethernet| ethernet.address);
         let mac = mac.expect("the device gives an address");

@@ -133,7 +133,11 @@ impl Control {
                     }
                 }
             }
-            Step::Host(config) => {
+            Step::Host(mut config) => {
+                if let (Some(ethernet), Some(held)) = (&mut config.ethernet, &self.device) {
+                    // The link may have come up since the session began: dialling brings it up.
+                    ethernet.carrier = held.carrier();
+                }
                 let result = self.session_host(index, &config);
                 self.sessions[index].machine.host(Instant::now(), result);
             }
