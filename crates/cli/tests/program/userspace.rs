@@ -219,6 +219,33 @@ fn http_clients_reach_what_is_beyond_the_modem() {
 }
 
 #[test]
+fn a_browser_shows_a_page_through_both_proxies() {
+    let up = Userspace::start(&["--socks", "0", "--http-proxy", "0"]);
+    for proxy in [
+        format!("socks5://{}", up.socks()),
+        format!("http://{}", up.http()),
+    ] {
+        let profile = tempfile::tempdir().unwrap();
+        // Its own sandbox wants a user other than root. The name is known beyond the modem alone.
+        let output = Command::new("chromium")
+            .args(["--headless", "--no-sandbox", "--disable-gpu"])
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .arg(format!("--proxy-server={proxy}"))
+            .args(["--dump-dom", "http://ipv4.test.uwwan/"])
+            .env("HOME", profile.path())
+            .output()
+            .expect("chromium runs (tools/setup)");
+        let page = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && page.contains("uwwan test network"),
+            "{proxy}: {page:?}; {}",
+            text(&output.stderr)
+        );
+    }
+    up.up.down();
+}
+
+#[test]
 fn proxies_want_their_login() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("login");
