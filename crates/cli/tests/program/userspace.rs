@@ -620,6 +620,40 @@ fn after_a_reset_new_flows_work_and_old_ones_end() {
 }
 
 #[test]
+fn an_old_flow_ends_clearly_where_the_address_has_changed() {
+    let up = Userspace::start(&["--socks", "0"]);
+    let mut old = connect(up.socks());
+    assert_eq!(ask_socks(&mut old, 1, SERVER, 80).0, 0);
+    let request = format!("GET /bytes/100000000000 HTTP/1.0\r\nHost: {SERVER}\r\n\r\n");
+    old.write_all(request.as_bytes()).unwrap();
+    old.read_exact(&mut [0; 100_000]).unwrap();
+    succeeds(&up.up.ask(&[
+        "emulate",
+        "set",
+        "ipv4_address=10.20.30.41",
+        "ipv4_gateway=10.20.30.42",
+    ]));
+    succeeds(&up.up.ask(&["reset", "--force"]));
+    up.up.until("online with another address", |status| {
+        let address = &status["ip"]["ipv4"]["address"];
+        status["online"] == true && address == "10.20.30.41"
+    });
+    let mut new = connect(up.socks());
+    assert_eq!(ask_socks(&mut new, 1, SERVER, 80).0, 0);
+    assert_eq!(download(&mut new, SERVER, 1_000_000), 1_000_000);
+    let mut piece = [0; 65_536];
+    let end = loop {
+        match old.read(&mut piece) {
+            Ok(0) => panic!("it looks as if all had come"),
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(end.kind(), ErrorKind::ConnectionReset);
+    up.up.down();
+}
+
+#[test]
 fn options_that_do_not_go_together_are_refused() {
     for (options, named) in [
         (&["--socks", "1080"][..], "--socks"),
