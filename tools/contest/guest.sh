@@ -37,7 +37,7 @@ samples=$output/samples.json
 help=$("$program" up --help)
 # The kernel as it comes, and with the largest NTBs its driver takes; uwwan as it comes, and in turn
 # with what else it offers.
-declare -A options=([uwwan]='' [uwwan-acks]=--ack-filter)
+declare -A options=([uwwan]='' [uwwan-acks]=--ack-filter [uwwan-ncm]='--mode ncm' [uwwan-ecm]='--mode ecm')
 contenders=(cdc_mbim cdc_mbim-64k uwwan)
 [[ $help != *--ack-filter* ]] || contenders+=(uwwan-acks)
 if [[ $help == *--tun-mode* ]]; then
@@ -255,6 +255,14 @@ plug_in() {
   belongs controller "${threads[@]}"
 }
 
+# Whether a driver of the kernel has the modem.
+kernels() {
+  case $contender in
+    cdc_mbim* | huawei_cdc_ncm | cdc_ether) ;;
+    *) return 1 ;;
+  esac
+}
+
 # The largest NTBs from the modem that the kernel's driver takes, where this contender has them.
 large_ntbs() {
   [[ $contender == cdc_mbim-64k ]] || return 0
@@ -277,6 +285,37 @@ cdc_mbim_up() {
     ip link set "$wwan" up &&
     ip route add "$far_prefix" via "$gateway" dev "$wwan" &&
     ip route add "$far_prefix6" dev "$wwan"
+}
+
+# The serial port of an interface of the modem, in 'port'.
+serial_port() { port=$(basename "$modem":*."$1"/ttyUSB*) && [[ -c /dev/$port ]]; }
+
+# Dials by AT on the serial port of an interface of the modem, and configures the network interface
+# with the addresses that all have.
+dial_up() { # interface of the port
+  local port net router
+  wait_for 20 serial_port "$1" && udevadm settle || return
+  net=$(modem_interface)
+  ip link set "$net" up
+  exec {tty}<>"/dev/$port"
+  stty raw -echo <&"$tty"
+  at 'AT+CGDCONT=1,"IPV4V6","internet"' | grep -qx OK &&
+    at 'AT^NDISDUP=1,1,"internet"' | grep -qx OK || return
+  router() { router=$(ip -6 -json route show default dev "$net" | jq -r '.[0].gateway // empty') && [[ $router ]]; }
+  ip addr add "$host_address/30" dev "$net" &&
+    ip addr add "$host_address6/64" dev "$net" nodad &&
+    ip route add "$far_prefix" via "$gateway" dev "$net" &&
+    wait_for 20 router &&
+    ip route add "$far_prefix6" via "$router" dev "$net"
+}
+
+cdc_ether_up() { dial_up 4; }
+
+huawei_cdc_ncm_up() {
+  through_zero 1
+  wait_for 20 drivers_are option || return
+  echo '03f0 a31d ff 12d1 0' >/sys/bus/usb/drivers/huawei_cdc_ncm/new_id
+  wait_for 20 drivers_are 'huawei_cdc_ncm option' && wait_for 20 modem_interface && dial_up 2
 }
 
 uwwan_up() { # option…
@@ -317,11 +356,16 @@ end_visit() {
     ip link del veth0
     return
   fi
-  if [[ $contender == cdc_mbim* ]]; then
+  if kernels; then
     local counters
     counters=$(cd "/sys/class/net/$(modem_interface)/statistics" && for file in tx_dropped tx_errors rx_errors rx_dropped; do echo "\"$file\":$(<$file)"; done | paste -sd,)
     write interface "\"statistics\":{$counters}"
   fi
+  if [[ $tty ]]; then
+    exec {tty}>&-
+    tty=''
+  fi
+  [[ $contender != huawei_cdc_ncm ]] || echo '03f0 a31d' >/sys/bus/usb/drivers/huawei_cdc_ncm/remove_id
   # Outside, the modem lives on; its report is for all visits together.
   [[ ! $redir ]] || return 0
   stop_emulator far0
@@ -330,7 +374,7 @@ end_visit() {
   local broken
   broken=$(jq -r '.violations_by_rule | add // 0' "$logs/far0.json")
   # What the kernel's driver breaks is told, not judged.
-  if ((broken)) && [[ $contender != cdc_mbim* ]]; then
+  if ((broken)) && ! kernels; then
     not_ok "$contender, round $round: no rule of USB, NCM and MBIM broken" "$(jq -c .violations_by_rule "$logs/far0.json")"
   fi
 }
@@ -387,6 +431,7 @@ visit() {
   case $contender in
     veth) veth_up ;;
     cdc_mbim*) cdc_mbim_up ;;
+    huawei_cdc_ncm | cdc_ether) "${contender}_up" ;;
     *) uwwan_up "${chosen[@]}" ;;
   esac >"$words" 2>&1 || result=$?
   if ((result)) || ! wait_for 10 answers "$gateway"; then
@@ -398,8 +443,8 @@ visit() {
   ((witness_failures > failures)) || ok "$contender, far side $machine, round $round: measured in $((SECONDS - begun)) s"
 }
 
-modprobe -a vhci-hcd xhci_pci cdc_ether cdc_mbim option tun veth
-contender='' round=0 suffix=''
+modprobe -a vhci-hcd xhci_pci cdc_ether cdc_mbim huawei_cdc_ncm option tun veth
+contender='' tty='' round=0 suffix=''
 write machine "\"kernel\":\"$(uname -r)\",\"processors\":$processors,\"model\":\"$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)\",\"seconds\":$seconds,\"rounds\":$rounds,\"program\":\"$("$program" --version)\",\"qdisc\":\"$(sysctl -n net.core.default_qdisc)\",\"congestion\":\"$(sysctl -n net.ipv4.tcp_congestion_control)\",\"icount\":${UWWAN_CONTEST_ICOUNT:-false},\"redir\":${UWWAN_CONTEST_REDIR:-false}"
 if [[ $redir ]]; then
   # The clock out there is far ahead of one that counts instructions: each segment of a window would
