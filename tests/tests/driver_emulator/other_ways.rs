@@ -267,6 +267,29 @@ fn what_is_lost_comes_back() {
     }
 }
 
+#[test]
+fn a_radio_that_goes_off_and_a_plug_that_is_pulled_are_got_over() {
+    for (mode, _) in WAYS {
+        let mut bench = Bench::start("", way(mode));
+        bench.online();
+        bench
+            .emulator
+            .adjust(|knobs| knobs.hardware_radio_on = false);
+        bench.until("the loss", |event| matches!(event, Event::Lost { .. }));
+        bench
+            .emulator
+            .adjust(|knobs| knobs.hardware_radio_on = true);
+        bench.online();
+        bench.ping_through();
+        bench.emulator.unplug();
+        bench.until("the loss", |event| matches!(event, Event::Lost { .. }));
+        bench.emulator.plug();
+        bench.online();
+        bench.ping_through();
+        bench.stop();
+    }
+}
+
 /// A driver that crashed has left its call up, in a stick of an id without a row: nothing enters its
 /// configuration anew, which would end the call.
 #[test]
