@@ -22,6 +22,7 @@
 //! No command and no answer is ever logged: they may hold a PIN, an IMSI or a message.
 
 mod channel;
+mod claim;
 pub(crate) mod discipline;
 pub(crate) mod lines;
 pub mod open;

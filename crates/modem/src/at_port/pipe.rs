@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use uwwan_usb::device::Device;
-use uwwan_usb::error::{Error, Holder};
+use uwwan_usb::error::Error;
 use uwwan_usb::requests;
 use zeroize::Zeroize;
 
+use super::claim::Claim;
 use super::transport::Incoming;
 use crate::failure::Failure;
 
@@ -43,13 +44,11 @@ enum Kick {
 pub(super) struct Pipe {
     device: Arc<dyn Device>,
     interface: u8,
-    /// Whether the interface was claimed here, and is released at the end.
-    claimed: bool,
-    /// Whether a kernel driver was detached, which gets the interface back at the end.
-    reattach: bool,
     kicks: Option<Sender<Kick>>,
     pub(super) incoming: Receiver<Incoming>,
     reader: Option<JoinHandle<()>>,
+    /// The interface, unless the device's driver has it. It is given back when the reader has ended.
+    _claim: Option<Claim>,
 }
 
 impl Pipe {
@@ -63,26 +62,20 @@ impl Pipe {
         interface: u8,
         claimed: bool,
     ) -> Result<Self, Failure> {
+        let claim = match claimed {
+            true => None,
+            false => Some(Claim::take(device, &[interface])?),
+        };
         let (kicks, kicked) = bounded(16);
         let (sender, incoming) = bounded(16);
         let mut pipe = Self {
             device: Arc::clone(device),
             interface,
-            claimed: false,
-            reattach: false,
             kicks: Some(kicks),
             incoming,
             reader: None,
+            _claim: claim,
         };
-        if !claimed {
-            let holder = device.holder(interface).map_err(super::usb)?;
-            if matches!(holder, Some(Holder::Driver(_))) {
-                device.detach_kernel_driver(interface).map_err(super::usb)?;
-                pipe.reattach = true;
-            }
-            device.claim(interface).map_err(super::usb)?;
-            pipe.claimed = true;
-        }
         let reader = Reader {
             device: Arc::clone(device),
             interface,
@@ -132,16 +125,6 @@ impl Drop for Pipe {
         self.incoming = crossbeam_channel::never();
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
-        }
-        if self.claimed
-            && let Err(error) = self.device.release(self.interface)
-        {
-            tracing::debug!("AT pipe: {error}");
-        }
-        if self.reattach
-            && let Err(error) = self.device.attach_kernel_driver(self.interface)
-        {
-            tracing::debug!("AT pipe: {error}");
         }
     }
 }

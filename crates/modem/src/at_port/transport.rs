@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::claim::Claim;
 use crate::failure::Failure;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use uwwan_usb::buffer::Buffer;
 use uwwan_usb::device::{Device, Interrupter, Queue};
-use uwwan_usb::error::{Error, Holder, TransferError};
+use uwwan_usb::error::{Error, TransferError};
 use uwwan_usb::functions::SerialFunction;
 use uwwan_usb::requests;
 use zeroize::Zeroize;
@@ -46,16 +47,15 @@ pub(super) enum Incoming {
 pub(super) struct Transport {
     device: Arc<dyn Device>,
     interface: u8,
-    /// Interface with the bulk endpoints; in CDC ACM it differs from `interface`.
-    data_interface: u8,
-    /// Whether a kernel driver was detached, which gets the interface back at the end.
-    reattach: bool,
     out: Option<Box<dyn Queue>>,
     pub(super) incoming: Receiver<Incoming>,
     unwanted: Arc<AtomicBool>,
     /// The waker that ends the reader's wait.
     interrupter: Option<Interrupter>,
     reader: Option<JoinHandle<()>>,
+    /// The interface, and that with the bulk endpoints, which in CDC ACM is another one. They are given
+    /// back when the reader has ended.
+    _claim: Claim,
 }
 
 impl Transport {
@@ -69,29 +69,18 @@ impl Transport {
         function: &SerialFunction,
     ) -> Result<Self, Failure> {
         let interface = function.interface;
-        // A claim of another program is no kernel driver's; the claim below then says who holds the
-        // interface.
-        let holder = device.holder(interface).map_err(super::usb)?;
-        let bound = matches!(holder, Some(Holder::Driver(_)));
-        if bound {
-            device.detach_kernel_driver(interface).map_err(super::usb)?;
-        }
+        let claim = Claim::take(device, &[interface, function.data_interface])?;
         let (sender, incoming) = bounded(16);
         let mut transport = Self {
             device: Arc::clone(device),
             interface,
-            data_interface: function.data_interface,
-            reattach: bound,
             out: None,
             incoming,
             unwanted: Arc::default(),
             interrupter: None,
             reader: None,
+            _claim: claim,
         };
-        device.claim(interface).map_err(super::usb)?;
-        if function.data_interface != interface {
-            device.claim(function.data_interface).map_err(super::usb)?;
-        }
         match requests::set_control_line_state(&**device, interface, true, true) {
             Err(error @ Error::Gone { .. }) => return Err(super::usb(error)),
             Err(error) => tracing::debug!("AT port: control lines: {error}"),
@@ -183,19 +172,6 @@ impl Drop for Transport {
         self.incoming = crossbeam_channel::never();
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
-        }
-        if self.data_interface != self.interface
-            && let Err(error) = self.device.release(self.data_interface)
-        {
-            tracing::debug!("AT port: {error}");
-        }
-        if let Err(error) = self.device.release(self.interface) {
-            tracing::debug!("AT port: {error}");
-        }
-        if self.reattach
-            && let Err(error) = self.device.attach_kernel_driver(self.interface)
-        {
-            tracing::debug!("AT port: {error}");
         }
     }
 }
