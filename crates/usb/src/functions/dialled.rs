@@ -8,7 +8,7 @@
 //! ECM and NCM of the class are on docks and telephones as well. They are a modem's where something in the
 //! same configuration may answer to AT commands.
 
-use super::serial::at_candidates;
+use super::serial::{HUAWEI, at_candidates};
 use super::{
     Communication, NcmFunction, bulk_pair, communication, ethernet, interrupt_in, ncm_function,
 };
@@ -49,8 +49,6 @@ pub struct DialledFunction {
 
 /// `bmNetworkCapabilities`: the function takes encapsulated commands (NCM 1.0, 5.2.1).
 const ENCAPSULATED: u8 = 1 << 1;
-/// Vendor id of Huawei.
-const HUAWEI: u16 = 0x12d1;
 
 /// A network function that takes AT commands as encapsulated commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use crate::descriptors::{
 };
 
 /// Vendor id of Huawei, whose older modems number their ports from 1.
-const HUAWEI: u16 = 0x12d1;
+pub(super) const HUAWEI: u16 = 0x12d1;
 
 /// Vendor ids of makers whose QMI function is a vendor-specific interface without a code of its own
 /// (Linux `qmi_wwan.c`): Sierra, Quectel, Dell, HP and Qualcomm.
