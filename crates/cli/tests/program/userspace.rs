@@ -595,21 +595,32 @@ fn clients_that_read_nothing_hold_a_bounded_memory_and_nobody_up() {
     up.up.down();
 }
 
+/// Returns a flow over which more comes than a test waits for, of which some has come.
+fn endless(up: &Userspace) -> TcpStream {
+    let mut flow = connect(up.socks());
+    assert_eq!(ask_socks(&mut flow, 1, SERVER, 80).0, 0);
+    let request = format!("GET /bytes/100000000000 HTTP/1.0\r\nHost: {SERVER}\r\n\r\n");
+    flow.write_all(request.as_bytes()).unwrap();
+    flow.read_exact(&mut [0; 100_000]).unwrap();
+    flow
+}
+
+/// Checks that a new flow works at once.
+fn new_flows_work(up: &Userspace) {
+    let mut new = connect(up.socks());
+    assert_eq!(ask_socks(&mut new, 1, SERVER, 80).0, 0);
+    assert_eq!(download(&mut new, SERVER, 1_000_000), 1_000_000);
+}
+
 #[test]
 fn after_a_reset_new_flows_work_and_old_ones_end() {
     let up = Userspace::start(&["--socks", "0"]);
-    let mut old = connect(up.socks());
-    assert_eq!(ask_socks(&mut old, 1, SERVER, 80).0, 0);
-    let request = format!("GET /bytes/100000000000 HTTP/1.0\r\nHost: {SERVER}\r\n\r\n");
-    old.write_all(request.as_bytes()).unwrap();
-    old.read_exact(&mut [0; 100_000]).unwrap();
+    let mut old = endless(&up);
     succeeds(&up.up.ask(&["reset", "--force"]));
     up.up.until("the reset", |status| status["online"] == false);
     up.up
         .until("online again", |status| status["online"] == true);
-    let mut new = connect(up.socks());
-    assert_eq!(ask_socks(&mut new, 1, SERVER, 80).0, 0);
-    assert_eq!(download(&mut new, SERVER, 1_000_000), 1_000_000);
+    new_flows_work(&up);
     // The old one goes on, or ends clearly: the address may have stayed.
     let mut piece = [0; 65_536];
     match old.read(&mut piece) {
@@ -622,11 +633,7 @@ fn after_a_reset_new_flows_work_and_old_ones_end() {
 #[test]
 fn an_old_flow_ends_clearly_where_the_address_has_changed() {
     let up = Userspace::start(&["--socks", "0"]);
-    let mut old = connect(up.socks());
-    assert_eq!(ask_socks(&mut old, 1, SERVER, 80).0, 0);
-    let request = format!("GET /bytes/100000000000 HTTP/1.0\r\nHost: {SERVER}\r\n\r\n");
-    old.write_all(request.as_bytes()).unwrap();
-    old.read_exact(&mut [0; 100_000]).unwrap();
+    let mut old = endless(&up);
     succeeds(&up.up.ask(&[
         "emulate",
         "set",
@@ -638,9 +645,7 @@ fn an_old_flow_ends_clearly_where_the_address_has_changed() {
         let address = &status["ip"]["ipv4"]["address"];
         status["online"] == true && address == "10.20.30.41"
     });
-    let mut new = connect(up.socks());
-    assert_eq!(ask_socks(&mut new, 1, SERVER, 80).0, 0);
-    assert_eq!(download(&mut new, SERVER, 1_000_000), 1_000_000);
+    new_flows_work(&up);
     let mut piece = [0; 65_536];
     let end = loop {
         match old.read(&mut piece) {
