@@ -40,8 +40,9 @@ impl Bench {
         }
     }
 
-    fn say_to(&mut self, index: usize, text: &str) -> String {
-        let mut context = AtContext {
+    /// Returns the ports, and all else that they are served with.
+    fn parts(&mut self) -> (&mut Vec<Port>, AtContext<'_>) {
+        let context = AtContext {
             state: &mut self.state,
             firmware: &mut self.firmware,
             knobs: &self.knobs,
@@ -49,7 +50,12 @@ impl Bench {
             now: self.now,
             commands: &mut self.commands,
         };
-        write(&mut self.ports[index], text.as_bytes(), &mut context);
+        (&mut self.ports, context)
+    }
+
+    fn say_to(&mut self, index: usize, text: &str) -> String {
+        let (ports, mut context) = self.parts();
+        write(&mut ports[index], text.as_bytes(), &mut context);
         self.hear(index)
     }
 
@@ -174,15 +180,8 @@ fn commands_in_a_row_answer_in_order() {
 impl Bench {
     /// Has a change of the firmware told.
     fn announce(&mut self, change: Change) {
-        let context = AtContext {
-            state: &mut self.state,
-            firmware: &mut self.firmware,
-            knobs: &self.knobs,
-            rules: &mut self.rules,
-            now: self.now,
-            commands: &mut self.commands,
-        };
-        announce(&mut self.ports, change, &context);
+        let (ports, context) = self.parts();
+        announce(ports, change, &context);
     }
 
     /// Has the changes of the firmware told, and returns what PCUI of configuration 2 says.
@@ -275,16 +274,9 @@ fn a_call_that_fails_or_takes_its_time() {
 fn nmea_comes_when_asked_for() {
     let mut bench = gps("");
     assert_eq!(bench.ask("AT^WPDGP"), "\r\nOK\r\n");
-    let mut context = AtContext {
-        state: &mut bench.state,
-        firmware: &mut bench.firmware,
-        knobs: &bench.knobs,
-        rules: &mut bench.rules,
-        now: bench.now,
-        commands: &mut bench.commands,
-    };
+    let (ports, mut context) = bench.parts();
     for _ in 0..1000 {
-        advance(&mut bench.ports, &mut context);
+        advance(ports, &mut context);
         context.now += NMEA_PERIOD;
     }
     assert!(bench.ports[0].output.len() < 2 * MAX_UNSOLICITED);
@@ -296,16 +288,9 @@ fn bytes_of_all_kinds_do_no_harm() {
     let mut bench = gps("");
     for byte in 0..=255u8 {
         let noise: Vec<u8> = vec![b'A', b'T', byte, byte, b'=', b'"', byte, b'\r'];
-        let mut context = AtContext {
-            state: &mut bench.state,
-            firmware: &mut bench.firmware,
-            knobs: &bench.knobs,
-            rules: &mut bench.rules,
-            now: bench.now,
-            commands: &mut bench.commands,
-        };
-        write(&mut bench.ports[0], &noise, &mut context);
-        bench.ports[0].output.clear();
+        let (ports, mut context) = bench.parts();
+        write(&mut ports[0], &noise, &mut context);
+        ports[0].output.clear();
     }
 }
 
