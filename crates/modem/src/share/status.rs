@@ -20,9 +20,9 @@
 //! has closed its sending side.
 //!
 //! `{"command":"ask","session":0,"wait_ms":5000,"what":{"addresses":{"name":"example.com"}}}` (fields of
-//! [`Question`]) is answered with one line when the network has answered.
+//! [`Question`](crate::asking::Question)) is answered with one line when the network has answered.
 //!
-//! `{"command":"join","carries":"packet"}` (fields of [`JoinOptions`]) comes with the descriptors of a TUN
+//! `{"command":"join","carries":"packet"}` (fields of [`JoinOptions`](crate::join::JoinOptions)) comes with the descriptors of a TUN
 //! interface (`SCM_RIGHTS`). It is answered with one line, and then with one for each [`JoinNews`](crate::join::JoinNews), until
 //! the client closes its sending half, which ends the data session.
 //!
@@ -32,6 +32,8 @@
 
 mod client;
 mod messages;
+mod orders;
+mod responder;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -39,25 +41,18 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use client::{Client, Phase, Running};
-use messages::request;
+use client::{Client, Phase};
 pub use messages::{Reply, Request};
+pub use responder::Responder;
 
 use super::listener::Listener;
-use crossbeam_channel::Receiver;
-
 use super::server::{Builder, too_many};
 use super::service::{ClientId, Entrance, Service};
-use super::stream;
-use crate::asking::{Answer, Question};
-use crate::capture::{self, Capture, Destination};
-use crate::failure::{Failure, FailureKind};
-use crate::join::{JoinOptions, Joined};
+use crate::failure::Failure;
 use crate::permissions::{self, Caller, Order};
 use crate::poll::Waker;
-use crate::raw::{self, To};
 
 /// Length of the longest request line in bytes, its line end included.
 const LONGEST_REQUEST: usize = 4096;
@@ -65,84 +60,6 @@ const LONGEST_REQUEST: usize = 4096;
 const MOST_CLIENTS: usize = 16;
 /// Largest number of clients among them that watch or wait for the end.
 const MOST_WATCHERS: usize = 12;
-
-/// Callbacks of the service into the running modem. They are called on the server's thread and must
-/// not block.
-pub trait Responder: Send {
-    /// Returns the status as JSON.
-    fn status(&self) -> serde_json::Value;
-    /// Begins a clean stop.
-    fn stop(&self);
-    /// Begins a capture.
-    ///
-    /// # Errors
-    /// The reason why there is none.
-    fn capture(
-        &self,
-        options: capture::Options,
-        destination: Destination,
-    ) -> Result<Capture, Failure> {
-        let _ = (options, destination);
-        Err(refused(FailureKind::Missing, "it captures nothing"))
-    }
-    /// Turns knobs of the emulated modem, each given as `name=value`, and returns as JSON what was
-    /// turned and how all stand.
-    ///
-    /// # Errors
-    /// The error says what is wrong with a knob, or that there is no emulated modem.
-    fn emulate(&self, set: &[String]) -> Result<serde_json::Value, Failure> {
-        let _ = set;
-        Err(refused(
-            FailureKind::Usage,
-            "it runs a real modem, which has no knobs",
-        ))
-    }
-
-    /// Adds a data session for the TUN interface with these descriptors, which come from a program that
-    /// may stop this one if it is `trusted`. `waker` is to be woken whenever there is news of it.
-    ///
-    /// # Errors
-    /// The reason why there is none.
-    fn join(
-        &self,
-        options: JoinOptions,
-        descriptors: Vec<OwnedFd>,
-        trusted: bool,
-        waker: Waker,
-    ) -> Result<Joined, Failure> {
-        let _ = (options, descriptors, trusted, waker);
-        Err(refused(FailureKind::Missing, "it has no data sessions"))
-    }
-
-    /// Asks the network behind the modem. The answer comes over the channel, after which `waker` is to be
-    /// woken; no answer ever comes when the channel is closed.
-    ///
-    /// # Errors
-    /// The error says why it is not asked.
-    fn ask(
-        &self,
-        question: Question,
-        waker: Waker,
-    ) -> Result<Receiver<Result<Answer, Failure>>, Failure> {
-        let _ = (question, waker);
-        Err(refused(FailureKind::Missing, "it has no network"))
-    }
-
-    /// Sends bytes as they are. `waker` is to be woken whenever there is something to hear.
-    ///
-    /// # Errors
-    /// The reason why nothing is sent.
-    fn send(
-        &self,
-        to: To,
-        transfers: Vec<Vec<u8>>,
-        wait: Duration,
-        waker: Waker,
-    ) -> Result<raw::Listener, Failure> {
-        let _ = (to, transfers, wait, waker);
-        Err(refused(FailureKind::Missing, "it sends nothing"))
-    }
-}
 
 /// Handle by which the program tells the watchers that the status has changed.
 #[derive(Debug, Clone)]
@@ -249,205 +166,6 @@ impl StatusService {
         self.changes.load(Ordering::SeqCst)
     }
 
-    fn refuse(&mut self, now: Instant, client: ClientId, failure: Failure) {
-        let refusal = self.refusal(failure);
-        if let Some(client) = self.clients.get_mut(&client) {
-            client.send(now, &refusal);
-            client.phase = Phase::Done;
-        }
-    }
-
-    /// Answers the requests of a client, as far as it has read its replies.
-    fn advance(&mut self, now: Instant, id: ClientId) {
-        while let Some(client) = self.clients.get_mut(&id)
-            && client.phase == Phase::Asking
-            && client.output().is_empty()
-        {
-            let Some(end) = client.input.iter().position(|byte| *byte == b'\n') else {
-                if client.input.len() >= LONGEST_REQUEST {
-                    let why = format!("a request has at most {LONGEST_REQUEST} bytes");
-                    self.refuse(now, id, refused(FailureKind::Other, why));
-                } else if client.input_ended {
-                    client.phase = Phase::Done;
-                }
-                return;
-            };
-            let request = request(&client.input[..end]);
-            client.input.drain(..=end);
-            match request {
-                Ok(request) => self.answer(now, id, request),
-                Err(why) => self.refuse(now, id, refused(FailureKind::Other, why)),
-            }
-        }
-        self.gather(now, id);
-    }
-
-    /// Sends the bytes of a client's order once they are there.
-    fn gather(&mut self, now: Instant, id: ClientId) {
-        let Some(client) = self.clients.get_mut(&id) else {
-            return;
-        };
-        let Some(sending) = client
-            .sending
-            .take_if(|sending| sending.is_whole(&client.input))
-        else {
-            if client.phase == Phase::Sending && client.input_ended {
-                client.phase = Phase::Done;
-            }
-            return;
-        };
-        let transfers = sending.split(&std::mem::take(&mut client.input));
-        let waker = self.waker.clone();
-        match self
-            .responder
-            .send(sending.to, transfers, sending.wait(), waker)
-        {
-            Ok(listener) => {
-                let reply = self.reply();
-                if let Some(client) = self.clients.get_mut(&id) {
-                    client.send(now, &reply);
-                    client.listener = Some(listener);
-                    client.phase = Phase::Hearing;
-                }
-            }
-            Err(failure) => self.refuse(now, id, failure),
-        }
-    }
-
-    fn answer(&mut self, now: Instant, id: ClientId, request: Request) {
-        let waiting = |client: &&Client| {
-            matches!(
-                client.phase,
-                Phase::Watching { .. }
-                    | Phase::Stopping
-                    | Phase::Capturing
-                    | Phase::Sending
-                    | Phase::Hearing
-                    | Phase::Joined
-                    | Phase::Answering
-            )
-        };
-        let full = self.clients.values().filter(waiting).count() >= MOST_WATCHERS;
-        let order = match &request {
-            Request::Status {} | Request::Watch {} => Order::Look,
-            Request::Emulate { .. } => Order::Emulate,
-            Request::Stop {} => Order::Stop,
-            Request::Capture(_) | Request::EndCaptures {} => Order::Capture,
-            Request::Send(_) => Order::Raw,
-            Request::Ask(_) => Order::Ask,
-            Request::Join(_) => Order::Join,
-        };
-        let caller = self.clients.get(&id).map(|client| client.caller);
-        if !caller.is_some_and(|caller| permissions::may_order(caller, order)) {
-            let who = match permissions::may_order(Caller::Operator, order) {
-                true => &self.operators,
-                false => &self.owners,
-            };
-            let refusal = refused(FailureKind::Permission, "it is not for this user to order")
-                .next(format!("those who may are {who}"));
-            return self.refuse(now, id, refusal);
-        }
-        let (reply, phase) = match request {
-            Request::Status {} => {
-                let looks = caller.is_some_and(|caller| caller < Caller::Operator);
-                let reply = Reply {
-                    operators: looks.then(|| self.operators.clone()),
-                    ..self.state()
-                };
-                (reply, Phase::Asking)
-            }
-            Request::Watch {}
-            | Request::Capture(_)
-            | Request::Send(_)
-            | Request::Ask(_)
-            | Request::Join(_)
-                if full =>
-            {
-                return self.refuse(now, id, too_many());
-            }
-            Request::Watch {} => {
-                let seen = self.changes();
-                (self.state(), Phase::Watching { sent: now, seen })
-            }
-            Request::Capture(options) => {
-                let (writer, bytes) = stream::pair(self.waker.clone());
-                let destination = Destination::stream(Box::new(writer), "a local client");
-                let capture = match self.responder.capture(options, destination) {
-                    Ok(capture) => capture,
-                    Err(failure) => return self.refuse(now, id, failure),
-                };
-                if let Some(client) = self.clients.get_mut(&id) {
-                    client.capture = Some(Running { bytes, capture });
-                }
-                (self.reply(), Phase::Capturing)
-            }
-            Request::EndCaptures {} => {
-                let captures = self
-                    .clients
-                    .values()
-                    .filter_map(|client| client.capture.as_ref());
-                captures.for_each(|running| running.capture.end());
-                (self.reply(), Phase::Asking)
-            }
-            Request::Emulate { set } => match self.responder.emulate(&set) {
-                Ok(told) => {
-                    let reply = Reply {
-                        status: Some(told),
-                        ..self.reply()
-                    };
-                    (reply, Phase::Asking)
-                }
-                Err(failure) => return self.refuse(now, id, failure),
-            },
-            Request::Ask(question) => {
-                let answer = match self.responder.ask(question, self.waker.clone()) {
-                    Ok(answer) => answer,
-                    Err(failure) => return self.refuse(now, id, failure),
-                };
-                if let Some(client) = self.clients.get_mut(&id) {
-                    client.answer = Some(answer);
-                    client.phase = Phase::Answering;
-                }
-                return;
-            }
-            Request::Join(options) => {
-                let Some(client) = self.clients.get_mut(&id) else {
-                    return;
-                };
-                let descriptors = std::mem::take(&mut client.descriptors);
-                let waker = self.waker.clone();
-                // Who may stop it need not hold it up.
-                let trusted = permissions::may_order(client.caller, Order::Stop);
-                match self.responder.join(options, descriptors, trusted, waker) {
-                    Ok(joined) => client.joined = Some(joined),
-                    Err(failure) => return self.refuse(now, id, failure),
-                }
-                (self.reply(), Phase::Joined)
-            }
-            Request::Send(sending) => {
-                if let Err(failure) = sending.check() {
-                    return self.refuse(now, id, failure);
-                }
-                if let Some(client) = self.clients.get_mut(&id) {
-                    client.sending = Some(sending);
-                    client.phase = Phase::Sending;
-                    client.since = now;
-                }
-                return;
-            }
-            Request::Stop {} => {
-                self.responder.stop();
-                (self.reply(), Phase::Stopping)
-            }
-        };
-        if let Some(client) = self.clients.get_mut(&id) {
-            client.send(now, &reply);
-            client.phase = phase;
-        }
-    }
-}
-
-impl StatusService {
     /// Passes the bytes of captures on to clients that have taken what they got before.
     fn pass_on(&mut self, now: Instant) {
         let reply = self.reply();
@@ -470,10 +188,6 @@ impl StatusService {
             }
         }
     }
-}
-
-fn refused(kind: FailureKind, why: impl std::fmt::Display) -> Failure {
-    Failure::new(kind, "the running uwwan refused").because(why)
 }
 
 impl Service for StatusService {
@@ -675,201 +389,4 @@ impl Service for StatusService {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::client::REQUEST_TIME;
-    use super::*;
-    use crate::capture::Captures;
-    use crate::raw::Heard;
-    use uwwan_usb::descriptors::TransferKind;
-    use uwwan_usb::observed::{Moment, Observer, Seen};
-
-    struct Capturing(Arc<Captures>);
-
-    impl Responder for Capturing {
-        fn status(&self) -> serde_json::Value {
-            serde_json::Value::Null
-        }
-        fn stop(&self) {}
-        fn capture(
-            &self,
-            options: capture::Options,
-            destination: Destination,
-        ) -> Result<Capture, Failure> {
-            self.0.start(options, destination)
-        }
-    }
-
-    /// A client that does not take its capture holds up neither the end nor other clients: what was
-    /// captured last comes when it comes.
-    #[test]
-    fn the_end_does_not_wait_for_captures() {
-        let captures = Arc::<Captures>::default();
-        let waker = Waker::new().unwrap();
-        let mut service = StatusService {
-            device: "1-4".into(),
-            owners: String::new(),
-            operators: String::new(),
-            responder: Box::new(Capturing(Arc::clone(&captures))),
-            changes: Arc::default(),
-            waker: waker.clone(),
-            clients: BTreeMap::new(),
-            next: 0,
-        };
-        let now = Instant::now();
-        let mut begin = || {
-            let client = service.connect(now, Entrance::Private, Caller::Owner);
-            let client = client.unwrap();
-            service.receive(now, client, b"{\"command\":\"capture\"}\n");
-            client
-        };
-        let (reads, leaves) = (begin(), begin());
-        assert!(captures.is_active());
-        // More than may wait for the loop, so that the capture's thread cannot end by itself.
-        for id in 0..4 {
-            captures.transfer(&Seen {
-                bus: 1,
-                address: 7,
-                id,
-                moment: Moment::Submitted,
-                kind: TransferKind::Bulk,
-                endpoint: 1,
-                setup: None,
-                length: 1 << 20,
-                data: &vec![0; 1 << 20],
-            });
-        }
-        service.disconnect(now, leaves);
-        service.stop(now);
-        assert!(!captures.is_active());
-        assert_eq!(service.clients[&reads].phase, Phase::Capturing);
-        let (mut read, mut set) = (0, crate::poll::PollSet::default());
-        while service.take_finished(now).is_none() {
-            let waiting = service.output(reads).len();
-            read += waiting;
-            service.wrote(now, reads, waiting);
-            if waiting == 0 {
-                set.clear();
-                set.add(&waker, true, false);
-                set.wait(Some(Duration::from_secs(60))).unwrap();
-                waker.reset();
-                service.work(now);
-            }
-        }
-        assert!(read > 4 << 20, "{read} bytes");
-    }
-
-    /// Keeps what it is to send, and the end at which it is told what comes.
-    #[derive(Default)]
-    struct Sends(Arc<std::sync::Mutex<Vec<raw::Raw>>>);
-
-    impl Responder for Sends {
-        fn status(&self) -> serde_json::Value {
-            serde_json::Value::Null
-        }
-        fn stop(&self) {}
-        fn send(
-            &self,
-            to: To,
-            transfers: Vec<Vec<u8>>,
-            wait: Duration,
-            waker: Waker,
-        ) -> Result<raw::Listener, Failure> {
-            let (order, listener) = raw::Raw::new(to, transfers, wait, Some(waker))?;
-            self.0.lock().unwrap().push(order);
-            Ok(listener)
-        }
-    }
-
-    #[test]
-    fn bytes_follow_their_order_and_what_is_heard_follows_the_answer() {
-        let sends = Sends::default();
-        let orders = Arc::clone(&sends.0);
-        let mut service = StatusService {
-            device: "1-4".into(),
-            owners: "root".into(),
-            operators: "root, group uwwan (--operator)".into(),
-            responder: Box::new(sends),
-            changes: Arc::default(),
-            waker: Waker::new().unwrap(),
-            clients: BTreeMap::new(),
-            next: 0,
-        };
-        let now = Instant::now();
-        let order = br#"{"command":"send","to":"control","lengths":[3,0,2],"wait_ms":50}"#;
-        let reply = |service: &mut StatusService, client| {
-            service.work(now);
-            let output = service.output(client).to_vec();
-            service.wrote(now, client, output.len());
-            let line = output.split(|byte| *byte == b'\n').next().unwrap();
-            serde_json::from_slice::<Reply>(line).unwrap()
-        };
-        // Whoever is no owner, and what is too much, is refused before a byte of it.
-        for (caller, line) in [
-            (Caller::Operator, &order[..]),
-            (
-                Caller::Owner,
-                br#"{"command":"send","to":"control","lengths":[],"wait_ms":50}"#,
-            ),
-            (
-                Caller::Owner,
-                br#"{"command":"send","to":"data","lengths":[4294967295],"wait_ms":50}"#,
-            ),
-            (
-                Caller::Owner,
-                br#"{"command":"send","to":"data","lengths":[1],"wait_ms":9999999}"#,
-            ),
-        ] {
-            let client = service.connect(now, Entrance::Private, caller).unwrap();
-            service.receive(now, client, &[line, b"\n"].concat());
-            assert!(!reply(&mut service, client).ok);
-            assert!(service.take_finished(now).is_some());
-        }
-        assert!(orders.lock().unwrap().is_empty());
-
-        let client = service
-            .connect(now, Entrance::Private, Caller::Owner)
-            .unwrap();
-        service.receive(now, client, &[&order[..], b"\nab"].concat());
-        assert_eq!(service.room(client), 3);
-        service.receive(now, client, b"cde");
-        let mut raw = orders.lock().unwrap().pop().unwrap();
-        let expected = [b"abc".to_vec(), Vec::new(), b"de".to_vec()];
-        assert_eq!((raw.to, raw.transfers), (To::Control, expected.to_vec()));
-        assert!(reply(&mut service, client).ok);
-        assert!(raw.teller.came(now, &[1, 2], true));
-        let heard = reply(&mut service, client).heard.unwrap();
-        assert!(matches!(heard, Heard::Came { bytes, answers: true, .. } if bytes == [1, 2]));
-        drop(raw.teller);
-        service.work(now);
-        assert!(service.take_finished(now).is_some());
-
-        // A client that leaves is told nothing more.
-        let client = service
-            .connect(now, Entrance::Private, Caller::Owner)
-            .unwrap();
-        service.receive(now, client, &[&order[..], b"\nabcde"].concat());
-        let mut raw = orders.lock().unwrap().pop().unwrap();
-        service.disconnect(now, client);
-        assert!(!raw.teller.came(now, &[1], true));
-        // Nor is one that closes its sending side, and its place is free.
-        let client = service
-            .connect(now, Entrance::Private, Caller::Owner)
-            .unwrap();
-        service.receive(now, client, &[&order[..], b"\nabcde"].concat());
-        let raw = orders.lock().unwrap().pop().unwrap();
-        assert!(raw.teller.is_heard());
-        let taken = service.output(client).len();
-        service.wrote(now, client, taken);
-        service.input_ended(now, client, 0);
-        assert!(!raw.teller.is_heard());
-        assert_eq!(service.take_finished(now), Some(client));
-        // One that announces more than it sends is dropped in time.
-        let client = service
-            .connect(now, Entrance::Private, Caller::Owner)
-            .unwrap();
-        service.receive(now, client, &[&order[..], b"\na"].concat());
-        service.work(now + REQUEST_TIME);
-        assert_eq!(service.take_finished(now), Some(client));
-        assert!(orders.lock().unwrap().is_empty());
-    }
-}
+mod tests;
