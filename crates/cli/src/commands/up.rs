@@ -1,7 +1,9 @@
 //! `uwwan up` runs the driver in the foreground until it is stopped.
 
 mod alarm;
+mod answers;
 mod attendant;
+mod chosen;
 mod hooked;
 mod metering;
 mod metrics;
@@ -9,47 +11,40 @@ mod telling;
 mod told;
 
 use std::fs::DirBuilder;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
-use crossbeam_channel::{Receiver, bounded, unbounded};
+use crossbeam_channel::unbounded;
 use uwwan_emulator::Controls;
-use uwwan_modem::asking::{Answer, Question};
-use uwwan_modem::capture::{Capture, Destination};
 use uwwan_modem::host::{HostConfig, HostProvider, Userspace};
-use uwwan_modem::join::{JoinOptions, Joined};
 use uwwan_modem::options::{Dns, Heal, Options};
-use uwwan_modem::raw::{Listener, To};
-use uwwan_modem::share::{AtOptions, Builder, Changes, MbimEntrances, Responder, Waker};
+use uwwan_modem::share::{AtOptions, Builder, Changes};
 use uwwan_modem::state_file::{StateFile, StatePlace};
 use uwwan_modem::{Handle, Modem, Selector};
-use uwwan_usb::backend::BackendKind;
-use uwwan_usb::device::Backend;
 
 use alarm::Alarm;
+use answers::Answers;
 use attendant::Attendant;
+use chosen::choose;
 use hooked::AfterUp;
 pub use metering::Month;
 use metering::{Keep, Metered, Metering};
 use metrics::Metrics;
 use telling::Telling;
-use told::AtPort;
 pub use told::Told;
 
 use super::status::prometheus;
-use crate::candidates;
 use crate::capture;
 use crate::choices::Over;
 use crate::configurations;
-use crate::emulated::{self, EmulatedModem, Wanted};
+use crate::emulated::{EmulatedModem, Wanted};
 use crate::entrances::Entrances;
 use crate::failure::{Failure, FailureKind};
 use crate::hooks::{self, AfterDown, Facts, Hook};
 use crate::journal;
-use crate::modem_manager::{Inhibitor, Kept, Manager, Standing};
+use crate::modem_manager::{Inhibitor, Manager, Standing};
 use crate::monitor::{self, Monitor};
 use crate::notify::Notifier;
 use crate::output::{self, say};
@@ -63,7 +58,7 @@ use crate::sharing;
 use crate::signals;
 use crate::state;
 use crate::usage::{self, Usage};
-use crate::userspace::{self, Places, Servers};
+use crate::userspace::{Places, Servers};
 use crate::watchdog::Watchdog;
 
 /// Arguments of `up`.
@@ -202,21 +197,7 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
             .because("the emulated modem is not reached through this machine's USB")
             .next("uwwan emulate --attach plugs it in there"));
     }
-    if !options.pin.is_empty() {
-        options.pin_memory = state::pins(device == Device::Emulator).map(StatePlace::from);
-        if options.pin_memory.is_none() && device != Device::Emulator && !options.force_pin {
-            return Err(Failure::new(
-                FailureKind::Usage,
-                "there is no place where a refused PIN is remembered",
-            )
-            .at("--pin-file")
-            .because("neither HOME nor XDG_STATE_HOME names a directory, and each run could cost the SIM an attempt")
-            .next("name a directory with UWWAN_STATE_DIR, or give --force-pin"));
-        }
-    }
-    if options.heal != Heal::Off {
-        options.layout_memory = state::layouts(device == Device::Emulator).map(StatePlace::from);
-    }
+    remember(&mut options, &device)?;
     if arguments.timestamps {
         output::stamp_lines();
     }
@@ -337,17 +318,7 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
         (None, Device::Usb(_)) => Some(Inhibitor::start()),
         _ => None,
     };
-    let manager: Manager = match (&monitor, &inhibitor) {
-        (Some(monitor), _) => {
-            let monitor = monitor.clone();
-            Arc::new(move || monitor.manager())
-        }
-        (None, Some(inhibitor)) => {
-            let inhibitor = inhibitor.clone();
-            Arc::new(move || inhibitor.standing())
-        }
-        (None, None) => Arc::new(Standing::default),
-    };
+    let manager = manager(monitor.as_ref(), inhibitor.as_ref());
     let chosen = choose(
         &device,
         &emulated,
@@ -413,19 +384,11 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
             Failure::new(FailureKind::Host, "the proxies cannot be started").because(error)
         })?;
     }
-    let keep: Option<Keep> = match (&chosen.monitor, usage) {
-        (Some(monitor), _) if keeps_usage => {
-            let monitor = monitor.clone();
-            Some(Box::new(move |more| monitor.keep_usage(more)))
-        }
-        (Some(_), _) | (None, None) => None,
-        (None, Some(mut file)) => {
-            let handle = handle.clone();
-            Some(Box::new(move |more| {
-                usage::keep(&mut file, &handle.status().device, more)
-            }))
-        }
-    };
+    let keep = keep(
+        chosen.monitor.as_ref().filter(|_| keeps_usage),
+        usage,
+        &handle,
+    );
     let metering = Metering::new(keep, settings.quota, Instant::now());
     if let Some(metrics) = metrics {
         let (handle, device) = (handle.clone(), name.clone());
@@ -503,6 +466,60 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
         say("stopped")?;
     }
     end.map_err(|failure| chosen.with_holders(failure))
+}
+
+/// Says where refused PINs and the layouts that work are remembered.
+///
+/// # Errors
+/// [`FailureKind::Usage`] where a PIN is given and there is no such place.
+fn remember(options: &mut Options, device: &Device) -> Result<(), Failure> {
+    let emulated = *device == Device::Emulator;
+    if !options.pin.is_empty() {
+        options.pin_memory = state::pins(emulated).map(StatePlace::from);
+        if options.pin_memory.is_none() && !emulated && !options.force_pin {
+            return Err(Failure::new(
+                FailureKind::Usage,
+                "there is no place where a refused PIN is remembered",
+            )
+            .at("--pin-file")
+            .because("neither HOME nor XDG_STATE_HOME names a directory, and each run could cost the SIM an attempt")
+            .next("name a directory with UWWAN_STATE_DIR, or give --force-pin"));
+        }
+    }
+    if options.heal != Heal::Off {
+        options.layout_memory = state::layouts(emulated).map(StatePlace::from);
+    }
+    Ok(())
+}
+
+/// Returns who tells how ModemManager stands to the modem: the monitor, or this process itself.
+fn manager(monitor: Option<&Monitor>, inhibitor: Option<&Inhibitor>) -> Manager {
+    match (monitor, inhibitor) {
+        (Some(monitor), _) => {
+            let monitor = monitor.clone();
+            Arc::new(move || monitor.manager())
+        }
+        (None, Some(inhibitor)) => {
+            let inhibitor = inhibitor.clone();
+            Arc::new(move || inhibitor.standing())
+        }
+        (None, None) => Arc::new(Standing::default),
+    }
+}
+
+/// Returns what keeps the amount of data used: the monitor, or this process, which has the file.
+fn keep(
+    monitor: Option<&Monitor>,
+    usage: Option<StateFile<Usage>>,
+    handle: &Handle,
+) -> Option<Keep> {
+    if let Some(monitor) = monitor.cloned() {
+        return Some(Box::new(move |more| monitor.keep_usage(more)));
+    }
+    let (mut file, handle) = (usage?, handle.clone());
+    Some(Box::new(move |more| {
+        usage::keep(&mut file, &handle.status().device, more)
+    }))
 }
 
 /// Returns the user as whom the driver will run, if it is another than this process's.
@@ -615,217 +632,5 @@ fn share_at(
             let _ = say(format!("AT port: {} (or `uwwan at`)", terminal.display()));
         }
         Err(error) => tracing::warn!("other programs cannot reach the AT port: {error}"),
-    }
-}
-
-/// The device that was chosen.
-struct Chosen {
-    backend: Arc<dyn Backend>,
-    selector: Selector,
-    /// Whether the device is a plain network device, if it is present.
-    ethernet: Option<bool>,
-    /// Port, if it is known, or `emulator`.
-    port: Option<String>,
-    /// Bus and device number, if the device is present and has them.
-    numbers: Option<(u8, u8)>,
-    /// Orders to the emulated modem.
-    controls: Option<Controls>,
-    /// The process to ask who else has the device open, where that takes its rights.
-    monitor: Option<Monitor>,
-}
-
-impl Chosen {
-    /// Returns the failure. To one over a busy device, the processes that have it open are added.
-    fn with_holders(&self, failure: Failure) -> Failure {
-        let Some((bus, address)) = self.numbers.filter(|_| failure.kind == FailureKind::Busy)
-        else {
-            return failure;
-        };
-        let node = candidates::node(bus, address);
-        let holders = match &self.monitor {
-            Some(monitor) => monitor.holders(bus, address),
-            None => candidates::holders(&node),
-        };
-        holders.into_iter().fold(failure, |failure, holder| {
-            failure.because(format!("{holder} has {} open", node.display()))
-        })
-    }
-}
-
-fn choose(
-    device: &Device,
-    emulated: &Wanted,
-    kind: BackendKind,
-    monitor: Option<Monitor>,
-    inhibitor: Option<Inhibitor>,
-    options: &Options,
-) -> Result<Chosen, Failure> {
-    let selector = match device {
-        Device::Emulator => {
-            let started = emulated.start_in_process()?;
-            return Ok(Chosen {
-                backend: capture::observed(started.backend),
-                controls: Some(started.controls),
-                selector: emulated.selector(),
-                ethernet: Some(options.mode.is_none() && emulated.is_ethernet()),
-                port: Some(EMULATOR.to_owned()),
-                numbers: None,
-                monitor,
-            });
-        }
-        Device::Usb(selector) => selector,
-    };
-    let backend = match (&monitor, inhibitor) {
-        (Some(monitor), _) => kind.start_through(Arc::new(monitor.clone())),
-        (None, Some(inhibitor)) => kind.start_through(Arc::new(Kept::new(inhibitor))),
-        (None, None) => kind.start(),
-    };
-    let backend = capture::observed(backend);
-    match candidates::usable(backend.as_ref(), selector, monitor.is_some(), options.mode) {
-        Ok(candidate) => {
-            let candidate = match options.function {
-                Some(number) => candidate.choose(number)?,
-                None => candidate,
-            };
-            // The port stays over re-enumerations; ids may match a second modem plugged in later.
-            let port = candidate.found.identity.port.clone();
-            Ok(Chosen {
-                backend,
-                selector: Selector::Port(port.clone()),
-                ethernet: Some(candidate.is_ethernet()),
-                port: Some(port),
-                numbers: Some((
-                    candidate.found.identity.bus,
-                    candidate.found.identity.address,
-                )),
-                controls: None,
-                monitor,
-            })
-        }
-        Err(failure) if options.wait_for_device && failure.kind == FailureKind::Missing => {
-            Ok(Chosen {
-                backend,
-                selector: selector.clone(),
-                ethernet: None,
-                port: match selector {
-                    Selector::Port(port) => Some(port.clone()),
-                    _ => None,
-                },
-                numbers: None,
-                controls: None,
-                monitor,
-            })
-        }
-        Err(failure) => Err(failure),
-    }
-}
-
-struct Answers {
-    handle: Handle,
-    /// Orders to the emulated modem, if the modem is that.
-    controls: Option<Controls>,
-    /// The rights that each process of this run still has.
-    processes: Vec<State>,
-    manager: Manager,
-    /// The amount of data that this month has used.
-    month: Metered,
-    /// Entrances to the control session, if any are offered.
-    mbim: Option<MbimEntrances>,
-    /// The built-in network stacks, if the data sessions end in them.
-    stack: Option<Userspace>,
-    /// Places of the questions that wait for an answer.
-    asking: Places,
-    /// Path of the terminal that leads to the AT port.
-    terminal: PathBuf,
-}
-
-impl Responder for Answers {
-    fn status(&self) -> serde_json::Value {
-        let month = self.month.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = Told {
-            status: self.handle.status(),
-            proxy: self.mbim.as_ref().map(MbimEntrances::status),
-            processes: self.processes.clone(),
-            modem_manager: (self.manager)(),
-            usage: month.clone(),
-            at_port: self.handle.at_port().map(|at| AtPort {
-                terminal: self.terminal.clone(),
-                port: at.port().map(|port| port.to_string()),
-            }),
-        };
-        serde_json::to_value(told).unwrap_or_default()
-    }
-
-    fn stop(&self) {
-        self.handle.stop();
-    }
-
-    fn emulate(&self, set: &[String]) -> Result<serde_json::Value, Failure> {
-        match &self.controls {
-            Some(controls) => emulated::tell(controls, set),
-            None => Err(Failure::new(FailureKind::Usage, "an order makes no sense")
-                .because("it runs a real modem, which has no knobs")),
-        }
-    }
-
-    fn capture(
-        &self,
-        options: uwwan_modem::capture::Options,
-        destination: Destination,
-    ) -> Result<Capture, Failure> {
-        capture::captures().start(options, destination)
-    }
-
-    fn ask(
-        &self,
-        question: Question,
-        waker: Waker,
-    ) -> Result<Receiver<Result<Answer, Failure>>, Failure> {
-        let refused =
-            |kind, why: &str| Failure::new(kind, "the running uwwan refused").because(why);
-        let Some(stack) = &self.stack else {
-            let status = self.handle.status();
-            let interface = status.interface().map(|one| one.name.clone());
-            let interface = interface.unwrap_or_else(|| "uwwan0".to_owned());
-            let why =
-                "its data session ends in an interface of this machine, whose own programs ask";
-            return Err(refused(FailureKind::Usage, why).next(format!(
-                "ping -I {interface} HOST, or start it with uwwan up --net userspace"
-            )));
-        };
-        let client = stack.of_session(question.session).client();
-        let client = client.map_err(|error| {
-            refused(FailureKind::NotOpen, "the data session is not online").because(error)
-        })?;
-        let place = self.asking.take().ok_or_else(|| {
-            refused(FailureKind::Busy, "too many questions wait").next("ask again in a while")
-        })?;
-        let (sender, receiver) = bounded(1);
-        userspace::spawn("uwwan-ask", move || {
-            let _ = sender.send(question.ask(&client));
-            drop((sender, place));
-            waker.wake();
-        });
-        Ok(receiver)
-    }
-
-    fn join(
-        &self,
-        options: JoinOptions,
-        descriptors: Vec<OwnedFd>,
-        trusted: bool,
-        waker: Waker,
-    ) -> Result<Joined, Failure> {
-        self.handle.join(options, descriptors, trusted, Some(waker))
-    }
-
-    fn send(
-        &self,
-        to: To,
-        transfers: Vec<Vec<u8>>,
-        wait: Duration,
-        waker: Waker,
-    ) -> Result<Listener, Failure> {
-        self.handle.send_raw(to, transfers, wait, Some(waker))
     }
 }

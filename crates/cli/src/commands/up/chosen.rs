@@ -1,0 +1,124 @@
+//! The device that `up` drives.
+
+use std::sync::Arc;
+
+use uwwan_emulator::Controls;
+use uwwan_modem::Selector;
+use uwwan_modem::options::Options;
+use uwwan_usb::backend::BackendKind;
+use uwwan_usb::device::Backend;
+
+use crate::candidates;
+use crate::capture;
+use crate::emulated::Wanted;
+use crate::failure::{Failure, FailureKind};
+use crate::modem_manager::{Inhibitor, Kept};
+use crate::monitor::Monitor;
+use crate::reach::EMULATOR;
+use crate::settings::Device;
+
+/// The device that was chosen.
+pub struct Chosen {
+    pub backend: Arc<dyn Backend>,
+    pub selector: Selector,
+    /// Whether the device is a plain network device, if it is present.
+    pub ethernet: Option<bool>,
+    /// Port, if it is known, or `emulator`.
+    pub port: Option<String>,
+    /// Bus and device number, if the device is present and has them.
+    pub numbers: Option<(u8, u8)>,
+    /// Orders to the emulated modem.
+    pub controls: Option<Controls>,
+    /// The process to ask who else has the device open, where that takes its rights.
+    pub monitor: Option<Monitor>,
+}
+
+impl Chosen {
+    /// Returns the failure. To one over a busy device, the processes that have it open are added.
+    pub fn with_holders(&self, failure: Failure) -> Failure {
+        let Some((bus, address)) = self.numbers.filter(|_| failure.kind == FailureKind::Busy)
+        else {
+            return failure;
+        };
+        let node = candidates::node(bus, address);
+        let holders = match &self.monitor {
+            Some(monitor) => monitor.holders(bus, address),
+            None => candidates::holders(&node),
+        };
+        holders.into_iter().fold(failure, |failure, holder| {
+            failure.because(format!("{holder} has {} open", node.display()))
+        })
+    }
+}
+
+/// Chooses the device: the emulated modem, which is started, or one that is plugged in, or is waited for.
+///
+/// # Errors
+/// The reason why no device can be used.
+pub fn choose(
+    device: &Device,
+    emulated: &Wanted,
+    kind: BackendKind,
+    monitor: Option<Monitor>,
+    inhibitor: Option<Inhibitor>,
+    options: &Options,
+) -> Result<Chosen, Failure> {
+    let selector = match device {
+        Device::Emulator => {
+            let started = emulated.start_in_process()?;
+            return Ok(Chosen {
+                backend: capture::observed(started.backend),
+                controls: Some(started.controls),
+                selector: emulated.selector(),
+                ethernet: Some(options.mode.is_none() && emulated.is_ethernet()),
+                port: Some(EMULATOR.to_owned()),
+                numbers: None,
+                monitor,
+            });
+        }
+        Device::Usb(selector) => selector,
+    };
+    let backend = match (&monitor, inhibitor) {
+        (Some(monitor), _) => kind.start_through(Arc::new(monitor.clone())),
+        (None, Some(inhibitor)) => kind.start_through(Arc::new(Kept::new(inhibitor))),
+        (None, None) => kind.start(),
+    };
+    let backend = capture::observed(backend);
+    match candidates::usable(backend.as_ref(), selector, monitor.is_some(), options.mode) {
+        Ok(candidate) => {
+            let candidate = match options.function {
+                Some(number) => candidate.choose(number)?,
+                None => candidate,
+            };
+            // The port stays over re-enumerations; ids may match a second modem plugged in later.
+            let port = candidate.found.identity.port.clone();
+            Ok(Chosen {
+                backend,
+                selector: Selector::Port(port.clone()),
+                ethernet: Some(candidate.is_ethernet()),
+                port: Some(port),
+                numbers: Some((
+                    candidate.found.identity.bus,
+                    candidate.found.identity.address,
+                )),
+                controls: None,
+                monitor,
+            })
+        }
+        Err(failure) if options.wait_for_device && failure.kind == FailureKind::Missing => {
+            Ok(Chosen {
+                backend,
+                selector: selector.clone(),
+                ethernet: None,
+                port: match selector {
+                    Selector::Port(port) => Some(port.clone()),
+                    _ => None,
+                },
+                numbers: None,
+                controls: None,
+                monitor,
+            })
+        }
+        Err(failure) => Err(failure),
+    }
+}
