@@ -4,13 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use uwwan_usb::codes::descriptor;
 use uwwan_usb::descriptors::Descriptors;
 
 use crate::failure::{Failure, FailureKind};
 use crate::input;
-
-/// `bDescriptorType` of a class-specific interface descriptor.
-const CLASS_INTERFACE: u8 = 0x24;
 
 /// Reads the descriptors in a file: of one device, or of each in the output of `lsusb -v`.
 ///
@@ -173,31 +171,31 @@ const LAYOUTS: &[Layout] = &[
     },
     Layout {
         heading: "CDC Header:",
-        kind: CLASS_INTERFACE,
+        kind: descriptor::CLASS_INTERFACE,
         subtype: Some(0x00),
         fields: &[("bcdCDC", 2)],
     },
     Layout {
         heading: "CDC Call Management:",
-        kind: CLASS_INTERFACE,
+        kind: descriptor::CLASS_INTERFACE,
         subtype: Some(0x01),
         fields: &[("bmCapabilities", 1), ("bDataInterface", 1)],
     },
     Layout {
         heading: "CDC ACM:",
-        kind: CLASS_INTERFACE,
+        kind: descriptor::CLASS_INTERFACE,
         subtype: Some(0x02),
         fields: &[("bmCapabilities", 1)],
     },
     Layout {
         heading: "CDC Union:",
-        kind: CLASS_INTERFACE,
+        kind: descriptor::CLASS_INTERFACE,
         subtype: Some(0x06),
         fields: &[("bMasterInterface", 1), (SUBORDINATE, 1)],
     },
     Layout {
         heading: "CDC Ethernet:",
-        kind: CLASS_INTERFACE,
+        kind: descriptor::CLASS_INTERFACE,
         subtype: Some(0x0f),
         fields: &[
             ("iMacAddress", 1),
@@ -209,13 +207,13 @@ const LAYOUTS: &[Layout] = &[
     },
     Layout {
         heading: "CDC NCM:",
-        kind: CLASS_INTERFACE,
+        kind: descriptor::CLASS_INTERFACE,
         subtype: Some(0x1a),
         fields: &[("bcdNcmVersion", 2), ("bmNetworkCapabilities", 1)],
     },
     Layout {
         heading: "CDC MBIM:",
-        kind: CLASS_INTERFACE,
+        kind: descriptor::CLASS_INTERFACE,
         subtype: Some(0x1b),
         fields: &[
             ("bcdMBIMVersion", 2),
@@ -228,7 +226,7 @@ const LAYOUTS: &[Layout] = &[
     },
     Layout {
         heading: "CDC MBIM Extended:",
-        kind: CLASS_INTERFACE,
+        kind: descriptor::CLASS_INTERFACE,
         subtype: Some(0x1c),
         fields: &[
             ("bcdMBIMExtendedVersion", 2),

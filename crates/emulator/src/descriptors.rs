@@ -10,6 +10,7 @@ pub(crate) mod storage;
 
 use std::collections::BTreeMap;
 
+use uwwan_usb::codes::{class, descriptor, functional};
 use uwwan_usb::descriptors::{Descriptors, Functional};
 use uwwan_usb::device::Speed;
 
@@ -19,20 +20,6 @@ use crate::urb::SetupPacket;
 pub(crate) use functions::{DataFunction, Functions, NetworkKind};
 pub(crate) use layout::{EndpointPlace, Layout};
 
-/// `bDescriptorType` (USB 2.0, table 9-5; BOS: USB 2.0 LPM ECN).
-const TYPE_DEVICE: u8 = 1;
-const TYPE_CONFIGURATION: u8 = 2;
-const TYPE_STRING: u8 = 3;
-const TYPE_ENDPOINT: u8 = 5;
-const TYPE_QUALIFIER: u8 = 6;
-const TYPE_OTHER_SPEED: u8 = 7;
-const TYPE_BOS: u8 = 15;
-/// `bDescriptorType` of a class-specific interface descriptor, and `bDescriptorSubtype` of the MBIM
-/// functional descriptor (MBIM 1.0, 6.4).
-const TYPE_CLASS_INTERFACE: u8 = 0x24;
-const SUBTYPE_MBIM: u8 = 0x1b;
-/// `bDeviceClass` and `bInterfaceClass` of what is the vendor's own.
-const CLASS_VENDOR: u8 = 0xff;
 /// Length of a device descriptor, in bytes.
 const DEVICE: usize = 18;
 
@@ -180,11 +167,11 @@ impl Presented {
     pub fn usual_configuration(&self) -> u8 {
         let public = |configuration: &&Configuration| {
             let first = configuration.layout.alternates.first();
-            first.is_some_and(|place| place.class[0] != CLASS_VENDOR)
+            first.is_some_and(|place| place.class[0] != class::VENDOR)
         };
         let all = self.configurations.iter();
         let chosen = match self.device[4] {
-            CLASS_VENDOR => None,
+            class::VENDOR => None,
             _ => all.clone().find(public),
         };
         chosen.or(all.clone().next()).map_or(0, |c| c.value)
@@ -223,30 +210,30 @@ impl Presented {
         let [index, kind] = setup.value.to_le_bytes();
         let configuration = || self.configurations.get(usize::from(index));
         match kind {
-            TYPE_DEVICE if index == 0 => Some(self.device.clone()),
-            TYPE_CONFIGURATION => Some(configuration()?.told.clone()),
-            TYPE_STRING if index == 0 => {
+            descriptor::DEVICE if index == 0 => Some(self.device.clone()),
+            descriptor::CONFIGURATION => Some(configuration()?.told.clone()),
+            descriptor::STRING if index == 0 => {
                 let [low, high] = LANGUAGE.to_le_bytes();
-                Some(vec![4, TYPE_STRING, low, high])
+                Some(vec![4, descriptor::STRING, low, high])
             }
-            TYPE_STRING => {
-                let mut bytes = vec![0, TYPE_STRING];
+            descriptor::STRING => {
+                let mut bytes = vec![0, descriptor::STRING];
                 let text = self.string(index)?;
                 bytes.extend(text.encode_utf16().flat_map(u16::to_le_bytes));
                 bytes[0] = u8::try_from(bytes.len()).ok()?;
                 Some(bytes)
             }
             // A device that has one speed only refuses both (USB 2.0, 9.6.2).
-            TYPE_QUALIFIER if index == 0 && self.speed == Speed::High => {
-                let mut qualifier = vec![10, TYPE_QUALIFIER];
+            descriptor::DEVICE_QUALIFIER if index == 0 && self.speed == Speed::High => {
+                let mut qualifier = vec![10, descriptor::DEVICE_QUALIFIER];
                 qualifier.extend(&self.device[2..8]);
                 qualifier.extend([self.device[17], 0]);
                 Some(qualifier)
             }
-            TYPE_OTHER_SPEED if self.speed == Speed::High => {
+            descriptor::OTHER_SPEED if self.speed == Speed::High => {
                 Some(other_speed(configuration()?.told.clone()))
             }
-            TYPE_BOS if index == 0 => self.bos.clone(),
+            descriptor::BOS if index == 0 => self.bos.clone(),
             _ => None,
         }
     }
@@ -267,7 +254,7 @@ impl Configuration {
         let functions = Functions::of(device, value);
         let layout = Layout::of(&bytes);
         let mut told = bytes;
-        if let Some(at) = functional(&told, SUBTYPE_MBIM) {
+        if let Some(at) = functional(&told, functional::MBIM) {
             if let Some(max_control) = max_control {
                 told[at + 5..at + 7].copy_from_slice(&max_control.to_le_bytes());
             }
@@ -320,7 +307,7 @@ fn starts(configuration: &[u8]) -> impl Iterator<Item = usize> {
 fn functional(configuration: &[u8], subtype: u8) -> Option<usize> {
     starts(configuration).find(|&at| {
         configuration[at] >= 7
-            && configuration[at + 1] == TYPE_CLASS_INTERFACE
+            && configuration[at + 1] == descriptor::CLASS_INTERFACE
             && configuration[at + 2] == subtype
     })
 }
@@ -341,7 +328,7 @@ fn speed(device: &[u8], configurations: &[Configuration]) -> Speed {
 
 /// Returns the BOS descriptor of a device at that rate (USB 3.2, 9.6.2).
 fn bos(speed: Speed) -> Vec<u8> {
-    let mut bos = vec![5, TYPE_BOS, 0, 0, 1];
+    let mut bos = vec![5, descriptor::BOS, 0, 0, 1];
     bos.extend(BOS_USB2);
     if speed == Speed::Super {
         bos.extend(BOS_SUPER);
@@ -356,8 +343,8 @@ fn other_speed(mut configuration: Vec<u8>) -> Vec<u8> {
     let starts: Vec<usize> = starts(&configuration).collect();
     for at in starts {
         match configuration[at + 1] {
-            TYPE_CONFIGURATION => configuration[at + 1] = TYPE_OTHER_SPEED,
-            TYPE_ENDPOINT if configuration[at] >= 6 && configuration[at + 3] & 3 == 2 => {
+            descriptor::CONFIGURATION => configuration[at + 1] = descriptor::OTHER_SPEED,
+            descriptor::ENDPOINT if configuration[at] >= 6 && configuration[at + 3] & 3 == 2 => {
                 configuration[at + 4..at + 6].copy_from_slice(&64u16.to_le_bytes());
             }
             _ => {}

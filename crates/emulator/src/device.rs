@@ -410,8 +410,10 @@ mod tests {
     use super::standard::FEATURE_ENDPOINT_HALT;
     use super::*;
     use crate::knobs::Knobs;
-    use crate::urb::standard::{CLEAR_FEATURE, SET_CONFIGURATION, SET_FEATURE, SET_INTERFACE};
     use uwwan_usb::buffer::Buffer;
+    use uwwan_usb::codes::standard::{
+        CLEAR_FEATURE, SET_CONFIGURATION, SET_FEATURE, SET_INTERFACE,
+    };
 
     const MBIM: u8 = 3;
     const DATA: u8 = 1;

@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use uwwan_ncm::{Format, NtbParameters};
+use uwwan_usb::codes::cdc;
 
 use crate::behaviour::InVerdict;
 use crate::descriptors::{DataFunction, NetworkKind};
@@ -33,21 +34,6 @@ use uplink::Uplink;
 
 /// Least NTB input size a host may ask for, in bytes (NCM 1.0, 6.2.7).
 const LEAST_INPUT: u32 = 2048;
-/// Class requests (NCM 1.0, 6.2; CDC ECM 1.2, 6.2).
-const GET_NTB_PARAMETERS: u8 = 0x80;
-const GET_NTB_FORMAT: u8 = 0x83;
-const SET_NTB_FORMAT: u8 = 0x84;
-const GET_NTB_INPUT_SIZE: u8 = 0x85;
-const SET_NTB_INPUT_SIZE: u8 = 0x86;
-const SET_ETHERNET_MULTICAST_FILTERS: u8 = 0x40;
-const SET_ETHERNET_PACKET_FILTER: u8 = 0x43;
-const GET_ETHERNET_STATISTIC: u8 = 0x44;
-const GET_NET_ADDRESS: u8 = 0x81;
-const SET_NET_ADDRESS: u8 = 0x82;
-const GET_MAX_DATAGRAM_SIZE: u8 = 0x87;
-const SET_MAX_DATAGRAM_SIZE: u8 = 0x88;
-const GET_CRC_MODE: u8 = 0x89;
-const SET_CRC_MODE: u8 = 0x8a;
 /// Bits of bmNetworkCapabilities (NCM 1.0, table 5-2).
 const CAPABILITY_PACKET_FILTER: u8 = 0x01;
 const CAPABILITY_NET_ADDRESS: u8 = 0x02;
@@ -240,29 +226,29 @@ impl NcmFunction {
             Some(length)
         };
         if self.function.kind == NetworkKind::Ecm {
-            return if setup.request == GET_ETHERNET_STATISTIC {
+            return if setup.request == cdc::GET_ETHERNET_STATISTIC {
                 put(&[0; 4])
             } else {
                 None
             };
         }
         match setup.request {
-            GET_NTB_PARAMETERS => {
+            cdc::GET_NTB_PARAMETERS => {
                 let mut bytes = self.parameters.encode().to_vec();
                 let [low, high] = knobs.ntb_parameters_length.to_le_bytes();
                 bytes[..2].copy_from_slice(&[low, high]);
                 bytes.resize(usize::from(knobs.ntb_parameters_length), 0);
                 put(&bytes)
             }
-            GET_NTB_FORMAT if self.parameters.supports(Format::Ntb32) => {
+            cdc::GET_NTB_FORMAT if self.parameters.supports(Format::Ntb32) => {
                 put(&self.format.wire().to_le_bytes())
             }
-            GET_MAX_DATAGRAM_SIZE if self.offers(CAPABILITY_MAX_DATAGRAM) => {
+            cdc::GET_MAX_DATAGRAM_SIZE if self.offers(CAPABILITY_MAX_DATAGRAM) => {
                 put(&self.longest_frame.to_le_bytes())
             }
-            GET_NET_ADDRESS if self.offers(CAPABILITY_NET_ADDRESS) => put(&self.address),
-            GET_CRC_MODE if self.offers(CAPABILITY_CRC_MODE) => put(&[0, 0]),
-            GET_NTB_INPUT_SIZE => {
+            cdc::GET_NET_ADDRESS if self.offers(CAPABILITY_NET_ADDRESS) => put(&self.address),
+            cdc::GET_CRC_MODE if self.offers(CAPABILITY_CRC_MODE) => put(&[0, 0]),
+            cdc::GET_NTB_INPUT_SIZE => {
                 let mut bytes = [0; 8];
                 bytes[..4].copy_from_slice(&self.input_size.to_le_bytes());
                 bytes[4..6].copy_from_slice(&self.input_datagrams.to_le_bytes());
@@ -286,14 +272,14 @@ impl NcmFunction {
     ) -> bool {
         let ecm = self.function.kind == NetworkKind::Ecm;
         match setup.request {
-            SET_ETHERNET_MULTICAST_FILTERS | SET_ETHERNET_PACKET_FILTER if ecm => true,
+            cdc::SET_ETHERNET_MULTICAST_FILTERS | cdc::SET_ETHERNET_PACKET_FILTER if ecm => true,
             _ if ecm => {
                 recorder.violation(Rule::Setup, || {
                     format!("class request {:#04x} to an ECM function", setup.request)
                 });
                 false
             }
-            SET_NTB_FORMAT => {
+            cdc::SET_NTB_FORMAT => {
                 let wanted = Format::from_wire(setup.value);
                 let supported = self.parameters.supports(Format::Ntb32)
                     && wanted.is_some_and(|format| self.parameters.supports(format));
@@ -327,9 +313,9 @@ impl NcmFunction {
                     _ => false,
                 }
             }
-            SET_NTB_INPUT_SIZE => self.set_input_size(data, knobs, recorder),
-            SET_ETHERNET_PACKET_FILTER if self.offers(CAPABILITY_PACKET_FILTER) => true,
-            SET_NET_ADDRESS if self.offers(CAPABILITY_NET_ADDRESS) => match data.try_into() {
+            cdc::SET_NTB_INPUT_SIZE => self.set_input_size(data, knobs, recorder),
+            cdc::SET_ETHERNET_PACKET_FILTER if self.offers(CAPABILITY_PACKET_FILTER) => true,
+            cdc::SET_NET_ADDRESS if self.offers(CAPABILITY_NET_ADDRESS) => match data.try_into() {
                 Ok(address) => {
                     self.address = address;
                     true
@@ -337,8 +323,8 @@ impl NcmFunction {
                 Err(_) => false,
             },
             // Frames with a checksum are not emulated.
-            SET_CRC_MODE if self.offers(CAPABILITY_CRC_MODE) => setup.value == 0,
-            SET_MAX_DATAGRAM_SIZE if self.offers(CAPABILITY_MAX_DATAGRAM) => match *data {
+            cdc::SET_CRC_MODE if self.offers(CAPABILITY_CRC_MODE) => setup.value == 0,
+            cdc::SET_MAX_DATAGRAM_SIZE if self.offers(CAPABILITY_MAX_DATAGRAM) => match *data {
                 [low, high] if u16::from_le_bytes([low, high]) <= frame(self.function) => {
                     self.longest_frame = u16::from_le_bytes([low, high]);
                     self.restart(knobs);

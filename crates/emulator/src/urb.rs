@@ -5,28 +5,6 @@ use uwwan_usb::buffer::Buffer;
 /// Names a transfer. The upstream chooses it, and a completion carries it back.
 pub type Token = u64;
 
-/// `bRequest` of the standard requests (USB 2.0, table 9-4).
-pub mod standard {
-    /// The request GET_STATUS.
-    pub const GET_STATUS: u8 = 0;
-    /// The request CLEAR_FEATURE.
-    pub const CLEAR_FEATURE: u8 = 1;
-    /// The request SET_FEATURE.
-    pub const SET_FEATURE: u8 = 3;
-    /// The request SET_ADDRESS.
-    pub const SET_ADDRESS: u8 = 5;
-    /// The request GET_DESCRIPTOR.
-    pub const GET_DESCRIPTOR: u8 = 6;
-    /// The request GET_CONFIGURATION.
-    pub const GET_CONFIGURATION: u8 = 8;
-    /// The request SET_CONFIGURATION.
-    pub const SET_CONFIGURATION: u8 = 9;
-    /// The request GET_INTERFACE.
-    pub const GET_INTERFACE: u8 = 10;
-    /// The request SET_INTERFACE.
-    pub const SET_INTERFACE: u8 = 11;
-}
-
 /// The setup stage of a control transfer (USB 2.0, table 9-2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SetupPacket {

@@ -10,6 +10,8 @@ mod tests;
 #[cfg(test)]
 pub(crate) mod vectors;
 
+use crate::codes;
+
 /// The descriptors of a device, as far as they make sense.
 #[derive(Debug, Clone, Default)]
 pub struct Descriptors {
@@ -241,6 +243,6 @@ impl Endpoint {
     /// Returns whether the endpoint carries data to the host.
     #[must_use]
     pub fn is_in(&self) -> bool {
-        self.address & 0x80 != 0
+        self.address & codes::IN != 0
     }
 }

@@ -14,6 +14,7 @@ mod dialled;
 mod network;
 mod serial;
 
+use crate::codes::{class, subclass};
 use crate::descriptors::{
     AlternateSetting, ClassTriple, Configuration, Descriptors, Endpoint, Functional, Interface,
     TransferKind,
@@ -24,15 +25,13 @@ pub use network::{NetworkFunction, OtherNetwork, network, other_networks};
 pub use serial::{AtLikelihood, SerialFunction, SerialRole, at_candidates, serial};
 
 /// Class of an MBIM communication interface (MBIM 1.0, 6.1).
-const MBIM_CONTROL: ClassTriple = ClassTriple(0x02, 0x0e, 0x00);
+const MBIM_CONTROL: ClassTriple = ClassTriple(class::COMMUNICATION, subclass::MBIM, 0x00);
 /// Class of an MBIM data interface (MBIM 1.0, 6.1).
-const MBIM_DATA: ClassTriple = ClassTriple(0x0a, 0x00, 0x02);
+const MBIM_DATA: ClassTriple = ClassTriple(class::DATA, 0x00, 0x02);
 /// Class of an NCM communication interface (NCM 1.0, 4).
-const NCM_CONTROL: ClassTriple = ClassTriple(0x02, 0x0d, 0x00);
+const NCM_CONTROL: ClassTriple = ClassTriple(class::COMMUNICATION, subclass::NCM, 0x00);
 /// Class of an NCM data interface (NCM 1.0, 4).
-const NCM_DATA: ClassTriple = ClassTriple(0x0a, 0x00, 0x01);
-/// `bInterfaceClass` of every CDC data interface (CDC 1.2, 4.5).
-const DATA_CLASS: u8 = 0x0a;
+const NCM_DATA: ClassTriple = ClassTriple(class::DATA, 0x00, 0x01);
 
 /// Smallest `wMaxControlMessage` in bytes that MBIM allows (MBIM 1.0, table 6-3).
 const CONTROL_MESSAGE_MIN: u16 = 64;
@@ -186,7 +185,8 @@ impl<'a> Communication<'a> {
                 alone && found == self.alternate.class
             } else {
                 // The data interface of a vendor's function is the vendor's, too.
-                found.0 == DATA_CLASS || (self.alternate.class.0 == 0xff && found.0 == 0xff)
+                found.0 == class::DATA
+                    || (self.alternate.class.0 == class::VENDOR && found.0 == class::VENDOR)
             }
         };
         let found: Vec<Data> = self

@@ -3,16 +3,18 @@
 //! [`device`] holds the traits everything goes through, [`backend`] the backends for real devices:
 //! [`libusb`] and [`nusb`].
 //! [`access`] is what takes a right.
-//! [`descriptors`] and [`functions`] tell what a device offers, [`configuration`] makes it offer
-//! the right thing, and [`give_back`] leaves it as it was found. [`requests`] are the class requests
-//! of its network functions, [`notifications`] what these tell of their link. [`observed`] tells of
-//! every transfer, and [`forward!`] writes what a device in front of another one hands on.
+//! [`descriptors`] and [`functions`] tell what a device offers, in the numbers that [`codes`] names;
+//! [`configuration`] makes it offer the right thing, and [`give_back`] leaves it as it was found.
+//! [`requests`] are the class requests of its network functions, [`notifications`] what these tell of
+//! their link. [`observed`] tells of every transfer, and [`forward!`] writes what a device in front of
+//! another one hands on.
 
 #![deny(unsafe_code)]
 
 pub mod access;
 pub mod backend;
 pub mod buffer;
+pub mod codes;
 pub mod configuration;
 mod deadline;
 pub mod descriptors;

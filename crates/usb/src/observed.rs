@@ -9,12 +9,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::buffer::Buffer;
+use crate::codes::{self, standard};
 use crate::descriptors::{Descriptors, TransferKind};
 use crate::device::{Backend, Completion, Device, Found, Identity, Queue, Rejected, Setup};
 use crate::error::{Error, TransferError};
 
 /// Number of low bits of an id that count the transfers of one queue.
 const COUNT_BITS: u32 = 40;
+
+/// `bmRequestType` of standard requests without data, by their recipient (USB 2.0, table 9-2).
+const TO_DEVICE: u8 = 0x00;
+const TO_INTERFACE: u8 = 0x01;
+const TO_ENDPOINT: u8 = 0x02;
 
 /// Somebody who watches transfers. The calls come from the threads that make the transfers, and must
 /// not block.
@@ -153,7 +159,7 @@ impl ObservedDevice {
             id: self.controls.next(),
             moment: Moment::Submitted,
             kind: TransferKind::Control,
-            endpoint: setup.request_type & 0x80,
+            endpoint: setup.request_type & codes::IN,
             setup: None,
             length,
             data: &[],
@@ -231,23 +237,33 @@ impl Device for ObservedDevice {
     crate::forward!(detach_kernel_driver attach_kernel_driver claim release reset pump);
 
     fn set_configuration(&self, value: u8) -> Result<(), Error> {
-        // Standard request SET_CONFIGURATION (USB 2.0, 9.4.7).
-        self.order(0x00, 9, value.into(), 0, || {
-            self.inner.set_configuration(value)
-        })
+        self.order(
+            TO_DEVICE,
+            standard::SET_CONFIGURATION,
+            value.into(),
+            0,
+            || self.inner.set_configuration(value),
+        )
     }
 
     fn force_configuration(&self, value: u8) -> Result<(), Error> {
-        self.order(0x00, 9, value.into(), 0, || {
-            self.inner.force_configuration(value)
-        })
+        self.order(
+            TO_DEVICE,
+            standard::SET_CONFIGURATION,
+            value.into(),
+            0,
+            || self.inner.force_configuration(value),
+        )
     }
 
     fn set_alternate_setting(&self, interface: u8, alternate: u8) -> Result<(), Error> {
-        // Standard request SET_INTERFACE (USB 2.0, 9.4.10).
-        self.order(0x01, 11, alternate.into(), interface.into(), || {
-            self.inner.set_alternate_setting(interface, alternate)
-        })
+        self.order(
+            TO_INTERFACE,
+            standard::SET_INTERFACE,
+            alternate.into(),
+            interface.into(),
+            || self.inner.set_alternate_setting(interface, alternate),
+        )
     }
 
     fn control_in(&self, setup: Setup, data: &mut [u8], timeout: Duration) -> Result<usize, Error> {
@@ -266,10 +282,14 @@ impl Device for ObservedDevice {
     }
 
     fn clear_halt(&self, endpoint: u8) -> Result<(), Error> {
-        // Standard request CLEAR_FEATURE(ENDPOINT_HALT) (USB 2.0, 9.4.1).
-        self.order(0x02, 1, 0, endpoint.into(), || {
-            self.inner.clear_halt(endpoint)
-        })
+        // The feature ENDPOINT_HALT (USB 2.0, 9.4.1) is number 0.
+        self.order(
+            TO_ENDPOINT,
+            standard::CLEAR_FEATURE,
+            0,
+            endpoint.into(),
+            || self.inner.clear_halt(endpoint),
+        )
     }
 
     fn queue(&self, endpoint: u8) -> Result<Box<dyn Queue>, Error> {
@@ -332,7 +352,7 @@ impl Template {
     }
 
     fn is_in(self) -> bool {
-        self.endpoint & 0x80 != 0
+        self.endpoint & codes::IN != 0
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::codes::{cdc, descriptor, standard};
 use crate::device::{Device, Setup};
 use crate::error::Error;
 
@@ -20,21 +21,6 @@ const IN: u8 = 0xa1;
 /// `bmRequestType` of a standard request to the device with data from it.
 const STANDARD_IN: u8 = 0x80;
 
-const GET_DESCRIPTOR: u8 = 0x06;
-const STRING: u8 = 0x03;
-
-const SEND_ENCAPSULATED_COMMAND: u8 = 0x00;
-const GET_ENCAPSULATED_RESPONSE: u8 = 0x01;
-const SET_CONTROL_LINE_STATE: u8 = 0x22;
-const SET_ETHERNET_PACKET_FILTER: u8 = 0x43;
-const GET_NTB_PARAMETERS: u8 = 0x80;
-const GET_NTB_FORMAT: u8 = 0x83;
-const SET_NTB_FORMAT: u8 = 0x84;
-const SET_NTB_INPUT_SIZE: u8 = 0x86;
-const GET_MAX_DATAGRAM_SIZE: u8 = 0x87;
-const SET_MAX_DATAGRAM_SIZE: u8 = 0x88;
-const SET_CRC_MODE: u8 = 0x8a;
-
 /// Reads the NTB parameter structure (NCM 1.0, 6.2.1) into `parameters`, for a parser of NCM, and
 /// returns the number of bytes the device sent.
 ///
@@ -46,7 +32,7 @@ pub fn get_ntb_parameters(
     parameters: &mut [u8],
 ) -> Result<usize, Error> {
     device.control_in(
-        setup(IN, GET_NTB_PARAMETERS, 0, control),
+        setup(IN, cdc::GET_NTB_PARAMETERS, 0, control),
         parameters,
         TIMEOUT,
     )
@@ -58,7 +44,11 @@ pub fn get_ntb_parameters(
 /// # Errors
 /// As [`Device::control_out`].
 pub fn set_ntb_format(device: &dyn Device, control: u8, format: u16) -> Result<(), Error> {
-    device.control_out(setup(OUT, SET_NTB_FORMAT, format, control), &[], TIMEOUT)
+    device.control_out(
+        setup(OUT, cdc::SET_NTB_FORMAT, format, control),
+        &[],
+        TIMEOUT,
+    )
 }
 
 /// Reads the number of the format of NTBs, as [`set_ntb_format`] takes it (NCM 1.0, 6.2.4). Only
@@ -68,7 +58,11 @@ pub fn set_ntb_format(device: &dyn Device, control: u8, format: u16) -> Result<(
 /// As [`Device::control_in`]; [`Error::Other`] for an answer of fewer than 2 bytes.
 pub fn get_ntb_format(device: &dyn Device, control: u8) -> Result<u16, Error> {
     let mut answer = [0; 2];
-    match device.control_in(setup(IN, GET_NTB_FORMAT, 0, control), &mut answer, TIMEOUT)? {
+    match device.control_in(
+        setup(IN, cdc::GET_NTB_FORMAT, 0, control),
+        &mut answer,
+        TIMEOUT,
+    )? {
         2 => Ok(u16::from_le_bytes(answer)),
         short => Err(short_answer(device, "GET_NTB_FORMAT", control, short, 2)),
     }
@@ -97,7 +91,7 @@ pub fn set_ntb_input_size(
         None => 4,
     };
     device.control_out(
-        setup(OUT, SET_NTB_INPUT_SIZE, 0, control),
+        setup(OUT, cdc::SET_NTB_INPUT_SIZE, 0, control),
         &data[..length],
         TIMEOUT,
     )
@@ -111,7 +105,7 @@ pub fn set_ntb_input_size(
 pub fn get_max_datagram_size(device: &dyn Device, control: u8) -> Result<u16, Error> {
     let mut answer = [0; 2];
     let length = device.control_in(
-        setup(IN, GET_MAX_DATAGRAM_SIZE, 0, control),
+        setup(IN, cdc::GET_MAX_DATAGRAM_SIZE, 0, control),
         &mut answer,
         TIMEOUT,
     )?;
@@ -133,7 +127,7 @@ pub fn get_max_datagram_size(device: &dyn Device, control: u8) -> Result<u16, Er
 /// # Errors
 /// As [`Device::control_out`].
 pub fn set_max_datagram_size(device: &dyn Device, control: u8, bytes: u16) -> Result<(), Error> {
-    let request = setup(OUT, SET_MAX_DATAGRAM_SIZE, 0, control);
+    let request = setup(OUT, cdc::SET_MAX_DATAGRAM_SIZE, 0, control);
     device.control_out(request, &bytes.to_le_bytes(), TIMEOUT)
 }
 
@@ -144,7 +138,7 @@ pub fn set_max_datagram_size(device: &dyn Device, control: u8, bytes: u16) -> Re
 /// As [`Device::control_out`].
 pub fn set_crc_mode(device: &dyn Device, control: u8, enabled: bool) -> Result<(), Error> {
     device.control_out(
-        setup(OUT, SET_CRC_MODE, enabled.into(), control),
+        setup(OUT, cdc::SET_CRC_MODE, enabled.into(), control),
         &[],
         TIMEOUT,
     )
@@ -162,7 +156,7 @@ pub fn set_ethernet_packet_filter(
     filter: u16,
 ) -> Result<(), Error> {
     device.control_out(
-        setup(OUT, SET_ETHERNET_PACKET_FILTER, filter, control),
+        setup(OUT, cdc::SET_ETHERNET_PACKET_FILTER, filter, control),
         &[],
         TIMEOUT,
     )
@@ -179,13 +173,13 @@ pub fn get_string(device: &dyn Device, index: u8) -> Result<String, Error> {
         let mut answer = [0; 255];
         let setup = Setup {
             request_type: STANDARD_IN,
-            request: GET_DESCRIPTOR,
-            value: u16::from(STRING) << 8 | u16::from(index),
+            request: standard::GET_DESCRIPTOR,
+            value: u16::from(descriptor::STRING) << 8 | u16::from(index),
             index: language,
         };
         let got = device.control_in(setup, &mut answer, TIMEOUT)?;
         let stated = usize::from(answer[0]);
-        if got < 4 || stated < 4 || answer[1] != STRING {
+        if got < 4 || stated < 4 || answer[1] != descriptor::STRING {
             return Err(Error::Other {
                 operation: format!("read string {index} of {}", device.identity()),
                 reason: format!("the device answered with {got} bytes that are no string"),
@@ -214,7 +208,7 @@ pub fn get_string(device: &dyn Device, index: u8) -> Result<String, Error> {
 /// As [`Device::control_out`].
 pub fn send_encapsulated(device: &dyn Device, control: u8, message: &[u8]) -> Result<(), Error> {
     device.control_out(
-        setup(OUT, SEND_ENCAPSULATED_COMMAND, 0, control),
+        setup(OUT, cdc::SEND_ENCAPSULATED_COMMAND, 0, control),
         message,
         TIMEOUT,
     )
@@ -231,7 +225,7 @@ pub fn get_encapsulated(
     answer: &mut [u8],
 ) -> Result<usize, Error> {
     device.control_in(
-        setup(IN, GET_ENCAPSULATED_RESPONSE, 0, control),
+        setup(IN, cdc::GET_ENCAPSULATED_RESPONSE, 0, control),
         answer,
         TIMEOUT,
     )
@@ -250,7 +244,7 @@ pub fn set_control_line_state(
 ) -> Result<(), Error> {
     let lines = u16::from(data_terminal_ready) | u16::from(request_to_send) << 1;
     match device.control_out(
-        setup(OUT, SET_CONTROL_LINE_STATE, lines, interface),
+        setup(OUT, cdc::SET_CONTROL_LINE_STATE, lines, interface),
         &[],
         TIMEOUT,
     ) {

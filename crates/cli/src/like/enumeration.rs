@@ -4,13 +4,9 @@ use std::collections::BTreeMap;
 
 use super::modem::Like;
 
+use uwwan_usb::codes::{descriptor, standard};
 use uwwan_usb::descriptors::Descriptors;
 
-const GET_DESCRIPTOR: u8 = 6;
-/// Descriptor types (USB 2.0, table 9-5).
-const DEVICE: u8 = 1;
-const CONFIGURATION: u8 = 2;
-const STRING: u8 = 3;
 /// Length of a device descriptor in bytes.
 const DEVICE_LENGTH: usize = 18;
 /// Largest number of configurations that are kept.
@@ -36,21 +32,21 @@ fn total(configuration: &[u8]) -> usize {
 impl Enumeration {
     /// Takes a standard request.
     pub fn take(&mut self, setup: [u8; 8], bytes: Vec<u8>, status: Option<i32>) {
-        let [0x80, GET_DESCRIPTOR, index, kind, ..] = setup else {
+        let [0x80, standard::GET_DESCRIPTOR, index, kind, ..] = setup else {
             return;
         };
         if status != Some(0) || bytes.get(1) != Some(&kind) {
             return;
         }
         match kind {
-            DEVICE if bytes.len() >= DEVICE_LENGTH => self.device = bytes,
-            CONFIGURATION if index < MOST_CONFIGURATIONS => {
+            descriptor::DEVICE if bytes.len() >= DEVICE_LENGTH => self.device = bytes,
+            descriptor::CONFIGURATION if index < MOST_CONFIGURATIONS => {
                 let known = self.configurations.entry(index).or_default();
                 if bytes.len() >= known.len() {
                     *known = bytes;
                 }
             }
-            STRING if index != 0 && bytes.len() == usize::from(bytes[0]) => {
+            descriptor::STRING if index != 0 && bytes.len() == usize::from(bytes[0]) => {
                 let units = bytes[2..].chunks_exact(2);
                 let units: Vec<u16> = units.map(|b| u16::from_le_bytes([b[0], b[1]])).collect();
                 self.strings.insert(index, String::from_utf16_lossy(&units));

@@ -2,17 +2,11 @@
 
 use uwwan_emulator::rules::{Answer, Trigger};
 use uwwan_ncm::NtbParameters;
+use uwwan_usb::codes::cdc;
 
 use super::answers::Answers;
 use super::modem::Like;
 
-/// Class requests (NCM 1.0, 6.2; CDC 1.2, 6.2).
-const GET_ENCAPSULATED_RESPONSE: u8 = 0x01;
-const GET_NTB_PARAMETERS: u8 = 0x80;
-const GET_NTB_FORMAT: u8 = 0x83;
-const SET_NTB_FORMAT: u8 = 0x84;
-const GET_NTB_INPUT_SIZE: u8 = 0x85;
-const SET_NTB_INPUT_SIZE: u8 = 0x86;
 /// A STALL, as a negative `errno` of Linux (EPIPE).
 const STALL: i32 = -32;
 
@@ -35,12 +29,14 @@ impl Requests {
         let class = setup[0] & 0x60 == 0x20;
         let is_in = setup[0] & 0x80 != 0;
         match (class, setup[1], status) {
-            (true, 0..=GET_ENCAPSULATED_RESPONSE, _) => {}
-            (true, GET_NTB_PARAMETERS, Some(0)) if is_in => self.parameters = Some(bytes.to_vec()),
-            (true, SET_NTB_FORMAT, Some(STALL)) => self.refuse("refuse_format=on"),
-            (true, SET_NTB_INPUT_SIZE, Some(STALL)) => self.refuse("refuse_input_size=on"),
+            (true, 0..=cdc::GET_ENCAPSULATED_RESPONSE, _) => {}
+            (true, cdc::GET_NTB_PARAMETERS, Some(0)) if is_in => {
+                self.parameters = Some(bytes.to_vec())
+            }
+            (true, cdc::SET_NTB_FORMAT, Some(STALL)) => self.refuse("refuse_format=on"),
+            (true, cdc::SET_NTB_INPUT_SIZE, Some(STALL)) => self.refuse("refuse_input_size=on"),
             // These two follow from what the host has set.
-            (true, GET_NTB_FORMAT | GET_NTB_INPUT_SIZE, Some(0)) => {}
+            (true, cdc::GET_NTB_FORMAT | cdc::GET_NTB_INPUT_SIZE, Some(0)) => {}
             (_, _, Some(STALL)) => self.answers.push(question, Answer::Stall, 0, 8),
             (_, _, Some(0)) if is_in => {
                 let answer = Answer::Bytes(bytes.to_vec());

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use uwwan_usb::codes::cdc;
 use uwwan_usb::functions::{AtLikelihood, SerialFunction, SerialRole};
 
 use crate::behaviour::InVerdict;
@@ -17,11 +18,6 @@ const MAX_NOTIFICATIONS: usize = 4;
 /// Answers of rules that wait for their time before further ones are dropped.
 const MAX_LATER: usize = 64;
 
-/// Class requests (CDC PSTN 1.2, 6.3).
-const SET_LINE_CODING: u8 = 0x20;
-const GET_LINE_CODING: u8 = 0x21;
-const SET_CONTROL_LINE_STATE: u8 = 0x22;
-const SEND_BREAK: u8 = 0x23;
 /// The bit of SET_CONTROL_LINE_STATE that says the terminal is ready (DTR).
 const DATA_TERMINAL_READY: u16 = 1;
 /// The bit of SERIAL_STATE that says the modem is ready (DSR).
@@ -171,7 +167,7 @@ impl Port {
     /// Answers a class request for data (CDC PSTN 1.2, 6.3) in `room` and returns the length. `None` is a
     /// STALL.
     pub fn control_in(&self, request: u8, room: &mut [u8]) -> Option<usize> {
-        if request != GET_LINE_CODING {
+        if request != cdc::GET_LINE_CODING {
             return None;
         }
         let length = room.len().min(7);
@@ -182,14 +178,14 @@ impl Port {
     /// Executes a class request that sets something (CDC PSTN 1.2, 6.3). `false` is a STALL.
     pub fn control_out(&mut self, request: u8, value: u16, data: &[u8]) -> bool {
         match request {
-            SET_LINE_CODING => match data.try_into() {
+            cdc::SET_LINE_CODING => match data.try_into() {
                 Ok(coding) => {
                     self.line_coding = coding;
                     true
                 }
                 Err(_) => false,
             },
-            SET_CONTROL_LINE_STATE => {
+            cdc::SET_CONTROL_LINE_STATE => {
                 if self.interrupt.is_some() && self.notifications.len() < MAX_NOTIFICATIONS {
                     // SERIAL_STATE: DSR follows DTR.
                     let ready = if value & DATA_TERMINAL_READY != 0 {
@@ -212,7 +208,7 @@ impl Port {
                 }
                 true
             }
-            SEND_BREAK => true,
+            cdc::SEND_BREAK => true,
             _ => false,
         }
     }

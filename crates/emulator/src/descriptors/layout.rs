@@ -1,8 +1,7 @@
 //! Interfaces and endpoints of a configuration, as its descriptors list them.
 
-/// `bDescriptorType` (USB 2.0, table 9-5).
-const TYPE_INTERFACE: u8 = 4;
-const TYPE_ENDPOINT: u8 = 5;
+use uwwan_usb::codes::descriptor;
+
 /// The bits of `wMaxPacketSize` that say the size; the others ask for further transactions in a
 /// microframe (USB 2.0, 9.6.6).
 const PACKET_SIZE: u16 = 0x07ff;
@@ -57,7 +56,10 @@ impl Layout {
             };
             match (kind, descriptor) {
                 (_, [] | [_]) => break,
-                (TYPE_INTERFACE, &[_, _, interface, alternate, _, class, sub, protocol, ..]) => {
+                (
+                    descriptor::INTERFACE,
+                    &[_, _, interface, alternate, _, class, sub, protocol, ..],
+                ) => {
                     let place = AlternatePlace {
                         interface,
                         alternate,
@@ -66,7 +68,7 @@ impl Layout {
                     layout.alternates.push(place);
                     current = Some(place);
                 }
-                (TYPE_ENDPOINT, &[_, _, address, attributes, low, high, interval, ..]) => {
+                (descriptor::ENDPOINT, &[_, _, address, attributes, low, high, interval, ..]) => {
                     if let Some(place) = current {
                         layout.endpoints.push(EndpointPlace {
                             interface: place.interface,

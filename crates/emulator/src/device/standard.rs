@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
-use super::{UsbDevice, slot};
-use crate::behaviour::Behaviour;
-use crate::urb::standard::{
+use uwwan_usb::codes::standard::{
     CLEAR_FEATURE, GET_CONFIGURATION, GET_DESCRIPTOR, GET_INTERFACE, GET_STATUS, SET_ADDRESS,
     SET_CONFIGURATION, SET_FEATURE, SET_INTERFACE,
 };
+
+use super::{UsbDevice, slot};
+use crate::behaviour::Behaviour;
 use crate::urb::{SetupPacket, UrbStatus};
 
 /// Feature selectors (USB 2.0, table 9-6).

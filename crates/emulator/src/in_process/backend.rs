@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use uwwan_usb::codes::standard;
 use uwwan_usb::descriptors::Descriptors;
 use uwwan_usb::device::{Backend, Device, Found, Identity, Pump, Queue, Setup};
 use uwwan_usb::error::{Error, Holder};
@@ -12,7 +13,7 @@ use super::bus::{Bus, HOST_REQUEST};
 use super::host::Owner;
 use super::queue::{EndpointQueue, EventPump};
 use crate::upstream::Request;
-use crate::urb::{Completed, SetupPacket, UrbStatus, standard};
+use crate::urb::{Completed, SetupPacket, UrbStatus};
 
 /// The backend.
 pub(super) struct InProcess {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
+use uwwan_usb::codes::standard;
 use uwwan_usb::descriptors::Descriptors;
 use uwwan_usb::device::Identity;
 
@@ -12,7 +13,7 @@ use super::host::Host;
 use crate::descriptors::Presented;
 use crate::knobs::Knobs;
 use crate::presence::Presence;
-use crate::urb::{SetupPacket, UrbStatus, standard};
+use crate::urb::{SetupPacket, UrbStatus};
 
 /// Longest wait for a control request made on the host's own account.
 pub(super) const HOST_REQUEST: Duration = Duration::from_secs(5);

@@ -2,21 +2,14 @@
 
 use std::time::Instant;
 
+use uwwan_usb::codes::{cdc, class};
+
 use super::Modem;
 use super::storage::Storage;
 use crate::at_port::{self, Kind};
 use crate::descriptors::NetworkKind;
 use crate::report::Rule;
 use crate::urb::SetupPacket;
-
-/// Class requests (CDC 1.2, 6.2; MBIM 1.0, 8).
-const SEND_ENCAPSULATED_COMMAND: u8 = 0x00;
-const GET_ENCAPSULATED_RESPONSE: u8 = 0x01;
-const RESET_FUNCTION: u8 = 0x05;
-
-/// `bInterfaceClass` of communication and data interfaces (CDC 1.2, 4.2 and 4.5).
-const CLASS_COMMUNICATION: u8 = 0x02;
-const CLASS_DATA: u8 = 0x0a;
 
 /// Function behind an interface that class requests go to. Serial ports are looked for before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +47,7 @@ impl Modem {
         let interface = setup.index.to_le_bytes()[0];
         let configuration = self.presented.configuration(self.configuration);
         let mut places = configuration.iter().flat_map(|c| &c.layout.alternates);
-        let network = |class: u8| matches!(class, CLASS_COMMUNICATION | CLASS_DATA);
+        let network = |class: u8| matches!(class, class::COMMUNICATION | class::DATA);
         if self.descriptors.is_some()
             && !places.any(|place| place.interface == interface && network(place.class[0]))
         {
@@ -82,20 +75,20 @@ impl Modem {
             return port.control_out(setup.request, setup.value, data);
         }
         match (self.recipient(interface), setup.request) {
-            (Recipient::Mbim, SEND_ENCAPSULATED_COMMAND) => {
+            (Recipient::Mbim, cdc::SEND_ENCAPSULATED_COMMAND) => {
                 let (mbim, mut context) = self.mbim_context(now);
                 mbim.send(data, &mut context);
                 self.announce_changes(now);
                 true
             }
-            (Recipient::Mbim, RESET_FUNCTION) => {
+            (Recipient::Mbim, cdc::RESET_FUNCTION) => {
                 let (mbim, context) = self.mbim_context(now);
                 mbim.reset(context.firmware, context.knobs, now);
                 self.ncm.reset(&self.knobs);
                 self.reroute();
                 true
             }
-            (Recipient::Ethernet, SEND_ENCAPSULATED_COMMAND) if self.pipe().is_some() => {
+            (Recipient::Ethernet, cdc::SEND_ENCAPSULATED_COMMAND) if self.pipe().is_some() => {
                 let pipe = self.pipe().unwrap_or_default();
                 let (ports, mut context) = self.at_context(now);
                 ports[pipe].commanded();
@@ -134,11 +127,11 @@ impl Modem {
             return port.control_in(setup.request, room);
         }
         match (self.recipient(interface), setup.request) {
-            (Recipient::Mbim, GET_ENCAPSULATED_RESPONSE) => {
+            (Recipient::Mbim, cdc::GET_ENCAPSULATED_RESPONSE) => {
                 let (mbim, mut context) = self.mbim_context(now);
                 Some(mbim.get(room, &mut context))
             }
-            (Recipient::Ethernet, GET_ENCAPSULATED_RESPONSE) if self.pipe().is_some() => {
+            (Recipient::Ethernet, cdc::GET_ENCAPSULATED_RESPONSE) if self.pipe().is_some() => {
                 let pipe = self.pipe().unwrap_or_default();
                 Some(self.ports[pipe].respond(room))
             }

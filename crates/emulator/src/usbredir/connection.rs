@@ -13,6 +13,10 @@ use std::sync::Arc;
 
 use rustix::event::PollFlags;
 
+use uwwan_usb::codes::standard::{
+    GET_CONFIGURATION, GET_INTERFACE, SET_CONFIGURATION, SET_INTERFACE,
+};
+
 use super::codec::{
     self, Capabilities, Encoder, Endpoint, HEAD, Incoming, MAX_TRANSFER, Message, Status,
 };
@@ -20,7 +24,6 @@ use crate::descriptors::{EndpointPlace, Layout, Presented};
 use crate::host_socket::{self, HostSocket, Protocol, Step};
 use crate::report::Recorder;
 use crate::upstream::{HostGone, Request, Upstream};
-use crate::urb::standard::{GET_CONFIGURATION, GET_INTERFACE, SET_CONFIGURATION, SET_INTERFACE};
 use crate::urb::{Completed, SetupPacket, Token, Urb, UrbStatus};
 
 /// Transfers in the hands of the device before the guest is cut off.

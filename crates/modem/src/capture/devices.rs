@@ -5,19 +5,12 @@
 //! begins with the same requests and answers, made from what is known.
 
 use uwwan_capture::transfer::{Kind, Phase, Transfer};
+use uwwan_usb::codes::{descriptor, standard};
 use uwwan_usb::observed::Opened;
 
 /// Comment of the packets that no wire has seen.
 pub(super) const MADE: &str = "made by uwwan from what it knows of the device";
 
-const GET_DESCRIPTOR: u8 = 6;
-const SET_CONFIGURATION: u8 = 9;
-const SET_INTERFACE: u8 = 11;
-
-/// Descriptor types (USB 2.0, table 9-5).
-const DEVICE: u8 = 1;
-const CONFIGURATION: u8 = 2;
-const STRING: u8 = 3;
 /// US English, in which the host has read the strings.
 const LANGUAGE: u16 = 0x0409;
 
@@ -64,14 +57,14 @@ impl DeviceState {
     pub fn is_order(setup: [u8; 8]) -> bool {
         matches!(
             setup[..2],
-            [0x00, SET_CONFIGURATION] | [0x01, SET_INTERFACE]
+            [0x00, standard::SET_CONFIGURATION] | [0x01, standard::SET_INTERFACE]
         )
     }
 
     /// Takes over what a request has changed.
     pub fn obey(&mut self, setup: [u8; 8]) {
         let (value, index) = (setup[2], setup[4]);
-        if setup[1] == SET_CONFIGURATION {
+        if setup[1] == standard::SET_CONFIGURATION {
             self.active = value;
             self.alternates.clear();
         } else {
@@ -82,7 +75,7 @@ impl DeviceState {
 
     /// Returns whether a request selects a configuration.
     pub fn is_selection(setup: [u8; 8]) -> bool {
-        setup[..2] == [0x00, SET_CONFIGURATION]
+        setup[..2] == [0x00, standard::SET_CONFIGURATION]
     }
 
     /// Calls `tell` with the request for the active configuration's descriptors and its answer.
@@ -95,7 +88,7 @@ impl DeviceState {
         match known.find(|(_, (value, _))| *value == self.active) {
             Some((index, (_, raw))) => self.request(
                 index as u64,
-                describe(CONFIGURATION, index, raw.len()),
+                describe(descriptor::CONFIGURATION, index, raw.len()),
                 raw,
                 &mut tell,
             ),
@@ -141,15 +134,18 @@ impl DeviceState {
             id += 1;
             self.request(id, setup, answer, &mut tell)
         };
-        request(describe(DEVICE, 0, self.device.len()), &self.device)?;
+        request(
+            describe(descriptor::DEVICE, 0, self.device.len()),
+            &self.device,
+        )?;
         for (index, text) in &self.strings {
-            let mut answer = vec![0, STRING];
+            let mut answer = vec![0, descriptor::STRING];
             answer.extend(text.encode_utf16().flat_map(u16::to_le_bytes));
             let Ok(length) = u8::try_from(answer.len()) else {
                 continue;
             };
             answer[0] = length;
-            let mut setup = describe(STRING, (*index).into(), answer.len());
+            let mut setup = describe(descriptor::STRING, (*index).into(), answer.len());
             setup[4..6].copy_from_slice(&LANGUAGE.to_le_bytes());
             request(setup, &answer)?;
         }
@@ -158,14 +154,32 @@ impl DeviceState {
         let others = known().filter(|(_, (value, _))| *value != self.active);
         let active = known().filter(|(_, (value, _))| *value == self.active);
         for (index, (_, raw)) in others.chain(active) {
-            request(describe(CONFIGURATION, index, raw.len()), raw)?;
+            request(describe(descriptor::CONFIGURATION, index, raw.len()), raw)?;
         }
         if self.active != 0 {
-            let setup = [0x00, SET_CONFIGURATION, self.active, 0, 0, 0, 0, 0];
+            let setup = [
+                0x00,
+                standard::SET_CONFIGURATION,
+                self.active,
+                0,
+                0,
+                0,
+                0,
+                0,
+            ];
             request(setup, &[])?;
         }
         for (interface, alternate) in &self.alternates {
-            let setup = [0x01, SET_INTERFACE, *alternate, 0, *interface, 0, 0, 0];
+            let setup = [
+                0x01,
+                standard::SET_INTERFACE,
+                *alternate,
+                0,
+                *interface,
+                0,
+                0,
+                0,
+            ];
             request(setup, &[])?;
         }
         Ok(())
@@ -191,5 +205,14 @@ fn strings(opened: &Opened<'_>) -> Vec<(u8, String)> {
 /// Returns the setup stage of a request for a descriptor of `length` bytes.
 fn describe(kind: u8, index: usize, length: usize) -> [u8; 8] {
     let [low, high] = u16::try_from(length).unwrap_or(u16::MAX).to_le_bytes();
-    [0x80, GET_DESCRIPTOR, index as u8, kind, 0, 0, low, high]
+    [
+        0x80,
+        standard::GET_DESCRIPTOR,
+        index as u8,
+        kind,
+        0,
+        0,
+        low,
+        high,
+    ]
 }

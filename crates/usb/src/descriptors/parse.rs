@@ -10,6 +10,7 @@ use super::{
     AlternateSetting, Association, ClassTriple, Configuration, Descriptors, Endpoint, Functional,
     Interface, TransferKind,
 };
+use crate::codes::{descriptor, functional};
 
 /// `bLength` of a device descriptor in bytes.
 pub(super) const DEVICE_LENGTH: usize = 18;
@@ -20,13 +21,6 @@ const FAULTS_MAX: usize = 32;
 const CONFIGURATION_MAX: usize = u16::MAX as usize;
 /// Number of configurations up to which they are read: `bNumConfigurations` has 8 bits.
 const CONFIGURATIONS_MAX: usize = u8::MAX as usize;
-
-const TYPE_DEVICE: u8 = 0x01;
-const TYPE_CONFIGURATION: u8 = 0x02;
-const TYPE_INTERFACE: u8 = 0x04;
-const TYPE_ENDPOINT: u8 = 0x05;
-const TYPE_ASSOCIATION: u8 = 0x0b;
-const TYPE_CLASS_INTERFACE: u8 = 0x24;
 
 /// Parses a device descriptor and its configurations.
 pub(super) fn descriptors<'a>(
@@ -40,7 +34,7 @@ pub(super) fn descriptors<'a>(
             "device descriptor: only {} of 18 bytes",
             device.len()
         ));
-    } else if usize::from(device[0]) < DEVICE_LENGTH || device[1] != TYPE_DEVICE {
+    } else if usize::from(device[0]) < DEVICE_LENGTH || device[1] != descriptor::DEVICE {
         faults.add(format_args!(
             "device descriptor: starts with {:02x} {:02x} instead of 12 01",
             device[0], device[1]
@@ -80,7 +74,7 @@ pub(super) fn split_configurations(bytes: &[u8]) -> Vec<&[u8]> {
             at = next;
             continue;
         }
-        if kind == TYPE_CONFIGURATION && length >= 9 {
+        if kind == descriptor::CONFIGURATION && length >= 9 {
             starts.push(at);
             if starts.len() == CONFIGURATIONS_MAX {
                 break;
@@ -102,7 +96,7 @@ fn resume(bytes: &[u8], start: usize, at: usize) -> Option<usize> {
     let total = word(bytes.get(start..)?, 2)?;
     let next = start + usize::from(total);
     let header = bytes.get(next..next + 2)?;
-    (next > at && header[0] >= 9 && header[1] == TYPE_CONFIGURATION).then_some(next)
+    (next > at && header[0] >= 9 && header[1] == descriptor::CONFIGURATION).then_some(next)
 }
 
 /// Parses one configuration. Returns `None` when even its header is unusable.
@@ -124,7 +118,7 @@ fn configuration(index: usize, raw: &[u8], faults: &mut Faults) -> Option<Config
         ));
         None
     })?;
-    if length < 9 || kind != TYPE_CONFIGURATION {
+    if length < 9 || kind != descriptor::CONFIGURATION {
         faults.add(format_args!(
             "configuration {index}: starts with {length:02x} {kind:02x} instead of 09 02"
         ));
@@ -205,10 +199,10 @@ impl Walk<'_> {
             }
             let descriptor = &rest[..length];
             match descriptor[1] {
-                TYPE_INTERFACE => self.interface(at, descriptor),
-                TYPE_ENDPOINT => self.endpoint(at, descriptor),
-                TYPE_ASSOCIATION => self.association(at, descriptor),
-                TYPE_CLASS_INTERFACE => self.functional(at, descriptor),
+                descriptor::INTERFACE => self.interface(at, descriptor),
+                descriptor::ENDPOINT => self.endpoint(at, descriptor),
+                descriptor::ASSOCIATION => self.association(at, descriptor),
+                descriptor::CLASS_INTERFACE => self.functional(at, descriptor),
                 _ => {}
             }
             at += length;
@@ -401,7 +395,15 @@ impl Walk<'_> {
 
 /// Returns whether a subtype has a variant of its own in [`Functional`].
 fn is_known(subtype: u8) -> bool {
-    matches!(subtype, 0x00 | 0x06 | 0x0f | 0x1a | 0x1b | 0x1c)
+    matches!(
+        subtype,
+        functional::HEADER
+            | functional::UNION
+            | functional::ETHERNET
+            | functional::NCM
+            | functional::MBIM
+            | functional::MBIM_EXTENDED
+    )
 }
 
 /// Parses the bytes after the subtype. A descriptor too short for its subtype is returned as
@@ -417,8 +419,8 @@ fn functional(subtype: u8, body: &[u8]) -> Functional {
 fn known(subtype: u8, body: &[u8]) -> Option<Functional> {
     let byte = |at: usize| body.get(at).copied();
     Some(match subtype {
-        0x00 => Functional::Header(word(body, 0)?),
-        0x06 => {
+        functional::HEADER => Functional::Header(word(body, 0)?),
+        functional::UNION => {
             let (&control, subordinates) = body.split_first()?;
             if subordinates.is_empty() {
                 return None;
@@ -430,15 +432,15 @@ fn known(subtype: u8, body: &[u8]) -> Option<Functional> {
         }
         // bmEthernetStatistics (4 bytes) lies between the two fields that matter; the filter
         // fields behind them are not needed, so a descriptor without them is good enough.
-        0x0f => Functional::Ethernet {
+        functional::ETHERNET => Functional::Ethernet {
             mac_index: byte(0)?,
             max_segment_size: word(body, 5)?,
         },
-        0x1a => Functional::Ncm {
+        functional::NCM => Functional::Ncm {
             version: word(body, 0)?,
             capabilities: byte(2)?,
         },
-        0x1b => Functional::Mbim {
+        functional::MBIM => Functional::Mbim {
             version: word(body, 0)?,
             max_control_message: word(body, 2)?,
             filters: byte(4)?,
@@ -446,7 +448,7 @@ fn known(subtype: u8, body: &[u8]) -> Option<Functional> {
             max_segment_size: word(body, 6)?,
             capabilities: byte(8)?,
         },
-        0x1c => Functional::MbimExtended {
+        functional::MBIM_EXTENDED => Functional::MbimExtended {
             version: word(body, 0)?,
             max_outstanding: byte(2)?,
             mtu: word(body, 3)?,

@@ -12,6 +12,7 @@ use super::serial::{HUAWEI, at_candidates};
 use super::{
     Communication, NcmFunction, bulk_pair, communication, ethernet, interrupt_in, ncm_function,
 };
+use crate::codes::{class, subclass};
 use crate::descriptors::{ClassTriple, Descriptors};
 
 /// Kind of a function that is dialled by AT commands.
@@ -83,7 +84,10 @@ pub fn at_pipe(descriptors: &Descriptors, configuration: u8) -> Option<AtPipe> {
 
 /// Returns whether a class is that of Huawei's NCM.
 pub(super) fn is_huawei_ncm(class: ClassTriple) -> bool {
-    matches!(class, ClassTriple(0xff, 0x01..=0x06, 0x16 | 0x46 | 0x76))
+    matches!(
+        class,
+        ClassTriple(class::VENDOR, 0x01..=0x06, 0x16 | 0x46 | 0x76)
+    )
 }
 
 /// Returns the functions that are dialled by AT commands: Huawei's NCM, then NCM of the class, then ECM,
@@ -97,7 +101,7 @@ pub fn dialled(descriptors: &Descriptors) -> Vec<DialledFunction> {
     let huawei = huawei.filter_map(|at| ncm_function(&at).or_else(|| alone(&at)));
     let ncm = super::ncm(descriptors).into_iter().filter(with_at);
     let ecm = communication(descriptors, |class| {
-        matches!(class, ClassTriple(0x02, 0x06, _))
+        matches!(class, ClassTriple(class::COMMUNICATION, subclass::ECM, _))
     });
     let ecm = ecm
         .filter_map(|at| ncm_function(&at))

@@ -4,6 +4,7 @@
 use super::dialled::is_huawei_ncm;
 use super::serial::{QMI_VENDORS, serial_pair};
 use super::{MbimFunction, NcmFunction, interrupt_in, mbim, ncm};
+use crate::codes::{class, subclass};
 use crate::descriptors::{AlternateSetting, ClassTriple, Descriptors};
 
 /// A network function that can be driven.
@@ -87,15 +88,15 @@ pub fn other_networks(descriptors: &Descriptors) -> Vec<OtherNetwork> {
 fn other(vendor: u16, alternate: &AlternateSetting) -> Option<&'static str> {
     Some(match alternate.class {
         // CDC ECM 1.2, 4.
-        ClassTriple(0x02, 0x06, _) => "ECM",
+        ClassTriple(class::COMMUNICATION, subclass::ECM, _) => "ECM",
         // The codes that Linux rndis_host.c binds.
         ClassTriple(0xe0, 0x01, 0x03)
         | ClassTriple(0xef, 0x04, 0x01)
-        | ClassTriple(0x02, 0x02, 0xff) => "RNDIS",
+        | ClassTriple(class::COMMUNICATION, subclass::ACM, 0xff) => "RNDIS",
         class if is_huawei_ncm(class) => "NCM of Huawei's own",
         // Linux qmi_wwan.c: modems since the X55, and Huawei's.
-        ClassTriple(0xff, 0xff, 0x50) | ClassTriple(0xff, 0x01, 0x09) => "QMI",
-        ClassTriple(0xff, 0xff, 0xff)
+        ClassTriple(class::VENDOR, 0xff, 0x50) | ClassTriple(class::VENDOR, 0x01, 0x09) => "QMI",
+        ClassTriple(class::VENDOR, 0xff, 0xff)
             if QMI_VENDORS.contains(&vendor)
                 && serial_pair(alternate).is_some()
                 && interrupt_in(alternate).is_some() =>

@@ -7,6 +7,7 @@
 //! ModemManager; the shape of the rest is all there is to go by.
 
 use super::{bulk_pair, interrupt_in};
+use crate::codes::{class, subclass};
 use crate::descriptors::{
     AlternateSetting, ClassTriple, Configuration, Descriptors, Endpoint, Functional, TransferKind,
 };
@@ -114,10 +115,12 @@ pub fn serial(descriptors: &Descriptors) -> Vec<SerialFunction> {
                     return None;
                 };
                 match alternate.class {
-                    ClassTriple(0xff, ..) => {
+                    ClassTriple(class::VENDOR, ..) => {
                         vendor(descriptors, configuration, interface.number, alternate)
                     }
-                    ClassTriple(0x02, 0x02, _) => acm(configuration, interface.number, alternate),
+                    ClassTriple(class::COMMUNICATION, subclass::ACM, _) => {
+                        acm(configuration, interface.number, alternate)
+                    }
                     _ => None,
                 }
             })
@@ -186,7 +189,7 @@ fn acm(
     let data = subordinate
         .and_then(|number| configuration.interface(number))
         .and_then(|data| match &data.alternates[..] {
-            [alternate] if alternate.class.0 == super::DATA_CLASS => Some((data.number, alternate)),
+            [alternate] if alternate.class.0 == class::DATA => Some((data.number, alternate)),
             _ => None,
         });
     let (data_interface, data) = data.unwrap_or((interface, alternate));
@@ -228,9 +231,9 @@ pub(super) fn serial_pair(alternate: &AlternateSetting) -> Option<(Endpoint, End
 fn is_generic(class: ClassTriple) -> bool {
     matches!(
         class,
-        ClassTriple(0x02, ..)
-            | ClassTriple(0xff, 0x00, 0x00 | 0x40)
-            | ClassTriple(0xff, 0xff, 0xff)
+        ClassTriple(class::COMMUNICATION, ..)
+            | ClassTriple(class::VENDOR, 0x00, 0x00 | 0x40)
+            | ClassTriple(class::VENDOR, 0xff, 0xff)
     )
 }
 
@@ -271,15 +274,17 @@ fn purpose(
         (0xff, 0x30) => (Diagnostics, Never),
         // QMI, system trace and packet logging.
         (0xff, 0x50 | 0x70 | 0x80) => (Foreign, Never),
-        (0x00, 0x40) if beside(ClassTriple(0xff, 0xff, 0x40)) => (Nmea, Never),
+        (0x00, 0x40) if beside(ClassTriple(class::VENDOR, 0xff, 0x40)) => (Nmea, Never),
         // Qualcomm before: AT, NMEA and modem ports are 00/00 with an interrupt endpoint; diagnostics
         // is ff/ff without one.
         (0x00, 0x00) if has_interrupt => (Other, Likely),
-        (0xff, 0xff) if !has_interrupt && beside(ClassTriple(0xff, 0x00, 0x00)) => {
+        (0xff, 0xff) if !has_interrupt && beside(ClassTriple(class::VENDOR, 0x00, 0x00)) => {
             (Diagnostics, Never)
         }
         // With one it is QMI, where there are ports besides.
-        (0xff, 0xff) if QMI_VENDORS.contains(&vendor) && beside(ClassTriple(0xff, 0x00, 0x00)) => {
+        (0xff, 0xff)
+            if QMI_VENDORS.contains(&vendor) && beside(ClassTriple(class::VENDOR, 0x00, 0x00)) =>
+        {
             (Foreign, Never)
         }
         _ => (Other, Possible),

@@ -14,6 +14,7 @@ use super::queue::LibusbQueue;
 use super::wake::Wake;
 use crate::access::Access;
 use crate::buffer::Buffer;
+use crate::codes;
 use crate::deadline::deadline;
 use crate::descriptors::{Descriptors, TransferKind};
 use crate::device::{Device, Found, Identity, PortGuard, Pump, Queue, Setup};
@@ -144,7 +145,7 @@ impl LibusbDevice {
                 operation: operation(),
             });
         };
-        if setup.request_type & 0x80 == 0 {
+        if setup.request_type & codes::IN == 0 {
             // What went to the device may have been a PIN.
             buffer.bytes_mut().zeroize();
         }
@@ -329,7 +330,7 @@ impl Device for LibusbDevice {
 
     fn control_in(&self, setup: Setup, data: &mut [u8], timeout: Duration) -> Result<usize, Error> {
         let setup = Setup {
-            request_type: setup.request_type | 0x80,
+            request_type: setup.request_type | codes::IN,
             ..setup
         };
         let (buffer, moved) = self.control(setup, data.len(), &[], timeout)?;
@@ -340,7 +341,7 @@ impl Device for LibusbDevice {
 
     fn control_out(&self, setup: Setup, data: &[u8], timeout: Duration) -> Result<(), Error> {
         let setup = Setup {
-            request_type: setup.request_type & 0x7f,
+            request_type: setup.request_type & !codes::IN,
             ..setup
         };
         self.control(setup, data.len(), data, timeout).map(|_| ())

@@ -11,6 +11,7 @@ use ::nusb::transfer::{ControlIn, ControlOut, ControlType, Recipient, TransferEr
 use super::errors::{is_no_memory, to_refusal};
 use super::inner::Inner;
 use super::wake::this_thread;
+use crate::codes;
 use crate::deadline::deadline;
 use crate::device::Setup;
 use crate::error::Error;
@@ -35,7 +36,7 @@ impl Inner {
         timeout: Duration,
     ) -> Result<usize, Error> {
         let setup = Setup {
-            request_type: setup.request_type | 0x80,
+            request_type: setup.request_type | codes::IN,
             ..setup
         };
         let (control_type, recipient, length) = self.parts(setup, data.len())?;
@@ -67,7 +68,7 @@ impl Inner {
         timeout: Duration,
     ) -> Result<(), Error> {
         let setup = Setup {
-            request_type: setup.request_type & 0x7f,
+            request_type: setup.request_type & !codes::IN,
             ..setup
         };
         let (control_type, recipient, _) = self.parts(setup, data.len())?;

@@ -1,5 +1,7 @@
 //! Names of classes, class-specific descriptors and serial ports, for people and for JSON.
 
+use uwwan_usb::codes::class::{COMMUNICATION, DATA, VENDOR};
+use uwwan_usb::codes::subclass;
 use uwwan_usb::descriptors::{ClassTriple, Endpoint, Functional, TransferKind};
 use uwwan_usb::functions::{AtLikelihood, SerialRole};
 
@@ -7,29 +9,29 @@ use uwwan_usb::functions::{AtLikelihood, SerialRole};
 pub fn class(class: ClassTriple) -> Option<&'static str> {
     Some(match class {
         ClassTriple(0x01, ..) => "audio",
-        ClassTriple(0x02, 0x02, _) => "CDC ACM, a serial port",
-        ClassTriple(0x02, 0x06, _) => "CDC ECM, control",
-        ClassTriple(0x02, 0x08, _) => "CDC wireless handset",
-        ClassTriple(0x02, 0x0d, _) => "CDC NCM, control",
-        ClassTriple(0x02, 0x0e, _) => "MBIM, control",
-        ClassTriple(0x02, ..) => "CDC control",
+        ClassTriple(COMMUNICATION, subclass::ACM, _) => "CDC ACM, a serial port",
+        ClassTriple(COMMUNICATION, subclass::ECM, _) => "CDC ECM, control",
+        ClassTriple(COMMUNICATION, 0x08, _) => "CDC wireless handset",
+        ClassTriple(COMMUNICATION, subclass::NCM, _) => "CDC NCM, control",
+        ClassTriple(COMMUNICATION, subclass::MBIM, _) => "MBIM, control",
+        ClassTriple(COMMUNICATION, ..) => "CDC control",
         ClassTriple(0x03, ..) => "human interface",
         ClassTriple(0x06, 0x01, 0x01) => "still image (PTP)",
         ClassTriple(0x08, ..) => "mass storage",
         ClassTriple(0x09, ..) => "hub",
-        ClassTriple(0x0a, 0x00, 0x01) => "NCM data",
-        ClassTriple(0x0a, 0x00, 0x02) => "MBIM data",
-        ClassTriple(0x0a, ..) => "CDC data",
+        ClassTriple(DATA, 0x00, 0x01) => "NCM data",
+        ClassTriple(DATA, 0x00, 0x02) => "MBIM data",
+        ClassTriple(DATA, ..) => "CDC data",
         ClassTriple(0x0b, ..) => "smart card",
         ClassTriple(0x0e, ..) => "video",
         ClassTriple(0xe0, 0x01, 0x03) | ClassTriple(0xef, 0x04, 0x01) => "RNDIS, control",
         ClassTriple(0xe0, 0x01, _) => "Bluetooth",
         ClassTriple(0xef, 0x02, 0x01) => "functions of several interfaces",
-        ClassTriple(0xff, 0x42, 0x01) => "Android debug bridge",
-        ClassTriple(0xff, 0x42, 0x03) => "Android fastboot",
-        ClassTriple(0xff, 0xfe, 0x02) => "Apple usbmux",
-        ClassTriple(0xff, 0x01..=0x06, 0x16 | 0x46 | 0x76) => "Huawei NCM, vendor-specific",
-        ClassTriple(0xff, ..) => "vendor-specific",
+        ClassTriple(VENDOR, 0x42, 0x01) => "Android debug bridge",
+        ClassTriple(VENDOR, 0x42, 0x03) => "Android fastboot",
+        ClassTriple(VENDOR, 0xfe, 0x02) => "Apple usbmux",
+        ClassTriple(VENDOR, 0x01..=0x06, 0x16 | 0x46 | 0x76) => "Huawei NCM, vendor-specific",
+        ClassTriple(VENDOR, ..) => "vendor-specific",
         _ => return None,
     })
 }

@@ -2,23 +2,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use uwwan_usb::codes::{cdc, descriptor, functional, standard};
+
 use super::identities::{Identities, Kind};
 use super::report::Report;
 
 /// Largest number of devices whose strings are known.
 const MOST_DEVICES: usize = 256;
 
-const GET_DESCRIPTOR: u8 = 6;
-/// Descriptor types (USB 2.0, table 9-5; the interface association of its engineering change notice).
-const DEVICE: u8 = 1;
-const CONFIGURATION: u8 = 2;
-const STRING: u8 = 3;
-const INTERFACE: u8 = 4;
-const ASSOCIATION: u8 = 11;
-/// Type of the descriptors of an interface's class, and the subtype that tells of Ethernet (CDC 1.2,
-/// 5.2.3; ECM 1.2, 5.4).
-const CLASS_INTERFACE: u8 = 0x24;
-const ETHERNET: u8 = 0x0f;
 /// Index under which Windows looks for its own string.
 const WINDOWS: u8 = 0xee;
 
@@ -28,11 +19,6 @@ const PLAIN_CLASS: [u8; 20] = [
     0x02, 0x03, 0x04, 0x05, 0x20, 0x21, 0x22, 0x23, 0x41, 0x42, 0x43, 0x44, 0x80, 0x83, 0x84, 0x85,
     0x86, 0x87, 0x88, 0x89,
 ];
-const SET_CRC_MODE: u8 = 0x8a;
-/// Requests that carry Ethernet addresses.
-const MULTICAST_FILTERS: u8 = 0x40;
-const GET_NET_ADDRESS: u8 = 0x81;
-const SET_NET_ADDRESS: u8 = 0x82;
 
 /// The strings of the devices.
 #[derive(Debug, Default)]
@@ -59,8 +45,8 @@ pub fn scrub(
     let (identities, report) = context;
     let request = setup[1];
     match setup[0] & 0x60 {
-        0x00 if request == GET_DESCRIPTOR => match setup[3] {
-            STRING => string(
+        0x00 if request == standard::GET_DESCRIPTOR => match setup[3] {
+            descriptor::STRING => string(
                 setup[2],
                 data,
                 strings.devices.get(&device),
@@ -71,10 +57,10 @@ pub fn scrub(
         0x00 => {}
         // Hubs tell of their ports.
         0x20 if matches!(setup[0] & 0x1f, 0 | 3) => {}
-        0x20 if PLAIN_CLASS.contains(&request) || request == SET_CRC_MODE => {}
+        0x20 if PLAIN_CLASS.contains(&request) || request == cdc::SET_CRC_MODE => {}
         0x20 if matches!(
             request,
-            MULTICAST_FILTERS | GET_NET_ADDRESS | SET_NET_ADDRESS
+            cdc::SET_ETHERNET_MULTICAST_FILTERS | cdc::GET_NET_ADDRESS | cdc::SET_NET_ADDRESS
         ) =>
         {
             for address in data.as_chunks_mut().0 {
@@ -113,7 +99,7 @@ pub fn blank(data: &mut [u8], what: &str, report: &mut Report) {
 impl Strings {
     /// Learns from descriptors what the strings are.
     fn learn(&mut self, device: (u16, u8), kind: u8, data: &[u8]) {
-        if !matches!(kind, DEVICE | CONFIGURATION)
+        if !matches!(kind, descriptor::DEVICE | descriptor::CONFIGURATION)
             || self.devices.len() >= MOST_DEVICES && !self.devices.contains_key(&device)
         {
             return;
@@ -129,17 +115,17 @@ impl Strings {
                 roles.plain.extend(descriptor.get(at).copied());
             };
             match descriptor[1] {
-                DEVICE => {
+                descriptor::DEVICE => {
                     name(14);
                     name(15);
                     if let Some(serial) = descriptor.get(16) {
                         roles.serial = *serial;
                     }
                 }
-                CONFIGURATION => name(6),
-                INTERFACE => name(8),
-                ASSOCIATION => name(7),
-                CLASS_INTERFACE if descriptor.get(2) == Some(&ETHERNET) => {
+                descriptor::CONFIGURATION => name(6),
+                descriptor::INTERFACE => name(8),
+                descriptor::ASSOCIATION => name(7),
+                descriptor::CLASS_INTERFACE if descriptor.get(2) == Some(&functional::ETHERNET) => {
                     roles.ethernet.extend(descriptor.get(3).copied());
                 }
                 _ => {}
@@ -221,25 +207,37 @@ mod tests {
         include_bytes!("../../../../usb/tests/vectors/descriptors/hp_lt4132_03f0_a31d.bin");
 
     fn descriptor(text: &str) -> Vec<u8> {
-        let mut bytes = vec![(2 + 2 * text.len()) as u8, STRING];
+        let mut bytes = vec![(2 + 2 * text.len()) as u8, descriptor::STRING];
         bytes.extend(text.encode_utf16().flat_map(u16::to_le_bytes));
         bytes
     }
 
+    /// What is known of the devices on a bus.
+    #[derive(Default)]
+    struct Bus {
+        strings: Strings,
+        identities: Identities,
+        report: Report,
+    }
+
+    impl Bus {
+        /// Returns the data of a request without identities.
+        fn ask(&mut self, setup: [u8; 8], data: &[u8]) -> Vec<u8> {
+            let mut data = data.to_vec();
+            let context = (&mut self.identities, &mut self.report);
+            scrub((1, 2), setup, &mut data, &mut self.strings, context);
+            data
+        }
+    }
+
     #[test]
     fn the_serial_number_goes_and_other_strings_stay() {
-        let mut strings = Strings::default();
-        let (mut identities, mut report) = (Identities::default(), Report::default());
-        let mut ask = |setup: [u8; 8], data: &[u8]| {
-            let mut data = data.to_vec();
-            let context = (&mut identities, &mut report);
-            scrub((1, 2), setup, &mut data, &mut strings, context);
-            data
-        };
-        let device = ask([0x80, 6, 0, DEVICE, 0, 0, 18, 0], &LT4132[..18]);
+        let mut bus = Bus::default();
+        let mut ask = |setup, data: &[u8]| bus.ask(setup, data);
+        let device = ask([0x80, 6, 0, descriptor::DEVICE, 0, 0, 18, 0], &LT4132[..18]);
         assert_eq!(device, &LT4132[..18]);
         let [product, serial] = [device[15], device[16]];
-        let read = |index| [0x80, 6, index, STRING, 9, 4, 255, 0];
+        let read = |index| [0x80, 6, index, descriptor::STRING, 9, 4, 255, 0];
         let name = descriptor("HP lt4132 LTE/HSPA+ 4G Module");
         assert_eq!(ask(read(product), &name), name);
         assert_eq!(
@@ -254,30 +252,27 @@ mod tests {
         assert_eq!(ask([0x21, 9, 0, 0, 0, 0, 2, 0], &[1, 2]), [0, 0]);
         let parameters = [28, 0, 3, 0];
         assert_eq!(ask([0xa1, 0x80, 0, 0, 0, 0, 4, 0], &parameters), parameters);
-        assert_eq!(report.blanked.len(), 2);
+        assert_eq!(bus.report.blanked.len(), 2);
     }
 
     #[test]
     fn the_ethernet_address_is_one_in_text_and_in_bytes() {
-        let mut strings = Strings::default();
-        let (mut identities, mut report) = (Identities::default(), Report::default());
-        let mut ask = |setup: [u8; 8], data: &[u8]| {
-            let mut data = data.to_vec();
-            let context = (&mut identities, &mut report);
-            scrub((1, 2), setup, &mut data, &mut strings, context);
-            data
-        };
+        let mut bus = Bus::default();
+        let mut ask = |setup, data: &[u8]| bus.ask(setup, data);
         let configuration = [
             9, 2, 22, 0, 1, 1, 0, 0x80, 50, 13, 0x24, 0x0f, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0,
         ];
-        ask([0x80, 6, 0, CONFIGURATION, 0, 0, 22, 0], &configuration);
+        ask(
+            [0x80, 6, 0, descriptor::CONFIGURATION, 0, 0, 22, 0],
+            &configuration,
+        );
         let text = ask(
-            [0x80, 6, 7, STRING, 9, 4, 255, 0],
+            [0x80, 6, 7, descriptor::STRING, 9, 4, 255, 0],
             &descriptor("582C80139263"),
         );
         assert_eq!(text, descriptor("020000000001"));
         let bytes = ask(
-            [0xa1, GET_NET_ADDRESS, 0, 0, 0, 0, 6, 0],
+            [0xa1, cdc::GET_NET_ADDRESS, 0, 0, 0, 0, 6, 0],
             &[0x58, 0x2c, 0x80, 0x13, 0x92, 0x63],
         );
         assert_eq!(bytes, [2, 0, 0, 0, 0, 1]);
