@@ -4,21 +4,17 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use uwwan_usb::backend::BackendKind;
+use uwwan_usb::codes::IN;
 use uwwan_usb::device::Setup;
 
 use super::claim::{self, Claim};
-use super::target;
-use crate::capture;
-use crate::checks::{bad, words};
+use super::target::{self, Target};
+use crate::checks::bad;
 use crate::failure::{Failure, FailureKind};
 use crate::hex;
 use crate::input;
 use crate::output::{say, say_json};
-use crate::settings::Device;
 
-/// Bit of `bmRequestType` for a data stage to the host.
-const IN: u8 = 0x80;
 /// Longest data stage in bytes that Linux carries for a program.
 const LONGEST: u16 = 4096;
 
@@ -64,15 +60,8 @@ pub struct Arguments {
     /// Seconds to wait for the answer
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     timeout: u64,
-    /// The device: vendor:product, port, bus/device, or `emulator`; needed only when several are
-    /// present
-    #[arg(long, short, value_name = "DEVICE")]
-    device: Option<Device>,
-    /// What drives it [default: libusb]
-    #[arg(long, value_name = "BACKEND", value_parser = words(BackendKind::VALUES))]
-    usb: Option<BackendKind>,
     #[command(flatten)]
-    capture: capture::Options,
+    target: Target,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -153,11 +142,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
                 .next("add --force to make it, or --length to ask for data"),
         );
     }
-    let (_backend, device) = target::open(
-        arguments.device.as_ref(),
-        arguments.usb.unwrap_or_default(),
-        &arguments.capture,
-    )?;
+    let (_backend, device) = arguments.target.open()?;
     let _claim = match interface_of(request_type, index, device.as_ref())? {
         Some(interface) => Some(Claim::take(&device, interface, arguments.detach)?),
         None => None,

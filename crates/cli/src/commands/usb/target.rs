@@ -9,6 +9,7 @@ use uwwan_usb::error::Error;
 
 use crate::candidates;
 use crate::capture;
+use crate::checks::words;
 use crate::emulated::Wanted;
 use crate::failure::{Failure, FailureKind};
 use crate::settings::Device;
@@ -34,22 +35,34 @@ pub fn find(
 /// An open device, with its backend, which has to live as long.
 pub type Opened = (Arc<dyn Backend>, Arc<dyn UsbDevice>);
 
-/// Opens the device.
-///
-/// # Errors
-/// When there is none, or several, or it cannot be opened.
-pub fn open(
-    device: Option<&Device>,
-    kind: BackendKind,
-    capture: &capture::Options,
-) -> Result<Opened, Failure> {
-    let (backend, selector) = find(device, kind)?;
-    let backend = capture.around(backend)?;
-    let found = candidates::select(backend.as_ref(), &selector)?.found;
-    let device = backend
-        .open(&found)
-        .map_err(|error| usb_failure("cannot open the device", &error))?;
-    Ok((backend, device))
+/// Options of a subcommand that makes transfers.
+#[derive(Debug, clap::Args)]
+pub struct Target {
+    /// The device: vendor:product, port, bus/device, or `emulator`; needed only when several are
+    /// present
+    #[arg(long, short, value_name = "DEVICE")]
+    device: Option<Device>,
+    /// What drives it [default: libusb]
+    #[arg(long, value_name = "BACKEND", value_parser = words(BackendKind::VALUES))]
+    usb: Option<BackendKind>,
+    #[command(flatten)]
+    capture: capture::Options,
+}
+
+impl Target {
+    /// Opens the device.
+    ///
+    /// # Errors
+    /// When there is none, or several, or it cannot be opened.
+    pub fn open(&self) -> Result<Opened, Failure> {
+        let (backend, selector) = find(self.device.as_ref(), self.usb.unwrap_or_default())?;
+        let backend = self.capture.around(backend)?;
+        let found = candidates::select(backend.as_ref(), &selector)?.found;
+        let device = backend
+            .open(&found)
+            .map_err(|error| usb_failure("cannot open the device", &error))?;
+        Ok((backend, device))
+    }
 }
 
 /// Returns a USB error as a failure of the program.

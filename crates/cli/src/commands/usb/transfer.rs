@@ -4,24 +4,20 @@ use std::time::{Duration, Instant};
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use uwwan_usb::backend::BackendKind;
+use uwwan_usb::codes::IN;
 use uwwan_usb::descriptors::TransferKind;
 use uwwan_usb::device::{Completion, Device as UsbDevice};
 use uwwan_usb::error::TransferError;
 
 use super::claim::{self, Claim};
 use super::request::number;
-use super::target;
-use crate::capture;
-use crate::checks::{bad, words};
+use super::target::{self, Target};
+use crate::checks::bad;
 use crate::failure::{Failure, FailureKind};
 use crate::hex;
 use crate::input;
 use crate::output::{rounded, say, say_json, seconds};
-use crate::settings::Device;
 
-/// Bit of an endpoint's address for data to the host.
-const IN: u8 = 0x80;
 /// Time an OUT transfer has.
 const SEND_TIME: Duration = Duration::from_secs(5);
 /// Longest transfer in bytes that is read.
@@ -65,15 +61,8 @@ pub struct Arguments {
     /// Take the interface from the kernel driver that has it, for the moment
     #[arg(long)]
     detach: bool,
-    /// The device: vendor:product, port, bus/device, or `emulator`; needed only when several are
-    /// present
-    #[arg(long, short, value_name = "DEVICE")]
-    device: Option<Device>,
-    /// What drives it [default: libusb]
-    #[arg(long, value_name = "BACKEND", value_parser = words(BackendKind::VALUES))]
-    usb: Option<BackendKind>,
     #[command(flatten)]
-    capture: capture::Options,
+    target: Target,
     /// Print JSON, one transfer a line
     #[arg(long)]
     json: bool,
@@ -108,11 +97,7 @@ pub fn run(arguments: &Arguments, kind: TransferKind) -> Result<(), Failure> {
         .iter()
         .map(|content| input::read(content))
         .collect::<Result<_, _>>()?;
-    let (_backend, device) = target::open(
-        arguments.device.as_ref(),
-        arguments.usb.unwrap_or_default(),
-        &arguments.capture,
-    )?;
+    let (_backend, device) = arguments.target.open()?;
     let place = claim::endpoint(device.as_ref(), address, Some(kind))?;
     let answers = match reads {
         Some(read) => Some(claim::endpoint(
