@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::codes::{cme, cms};
+
 /// The number or the text behind `+CME ERROR:` and `+CMS ERROR:`; which of both depends on
 /// `AT+CMEE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,11 +27,11 @@ impl Code {
     fn describe(
         &self,
         f: &mut fmt::Formatter<'_>,
-        name: fn(u16) -> Option<&'static str>,
+        words: fn(u16) -> Option<&'static str>,
     ) -> fmt::Result {
         match self {
-            Self::Number(number) => match name(*number) {
-                Some(name) => write!(f, "{name} ({number})"),
+            Self::Number(number) => match words(*number) {
+                Some(words) => write!(f, "{words} ({number})"),
                 None => write!(f, "error {number}"),
             },
             Self::Text(text) => f.write_str(text),
@@ -47,13 +49,13 @@ pub struct Cms(pub Code);
 
 impl fmt::Display for Cme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.describe(f, cme_name)
+        self.0.describe(f, cme::words)
     }
 }
 
 impl fmt::Display for Cms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.describe(f, cms_name)
+        self.0.describe(f, cms::words)
     }
 }
 
@@ -96,81 +98,6 @@ pub enum Failure {
     /// The port went away before the answer came.
     #[error("the port was closed")]
     Closed,
-}
-
-/// Returns the name of a `+CME ERROR` number (3GPP TS 27.007, 9.2), of those a data modem gives.
-fn cme_name(number: u16) -> Option<&'static str> {
-    Some(match number {
-        0 => "phone failure",
-        1 => "no connection to phone",
-        3 => "operation not allowed",
-        4 => "operation not supported",
-        5 => "PH-SIM PIN required",
-        10 => "SIM not inserted",
-        11 => "SIM PIN required",
-        12 => "SIM PUK required",
-        13 => "SIM failure",
-        14 => "SIM busy",
-        15 => "SIM wrong",
-        16 => "incorrect password",
-        17 => "SIM PIN2 required",
-        18 => "SIM PUK2 required",
-        20 => "memory full",
-        21 => "invalid index",
-        22 => "not found",
-        23 => "memory failure",
-        24 => "text string too long",
-        25 => "invalid characters in text string",
-        26 => "dial string too long",
-        27 => "invalid characters in dial string",
-        30 => "no network service",
-        31 => "network timeout",
-        32 => "network not allowed, emergency calls only",
-        40 => "network personalisation PIN required",
-        50 => "incorrect parameters",
-        100 => "unknown",
-        103 => "illegal MS",
-        106 => "illegal ME",
-        107 => "GPRS services not allowed",
-        111 => "PLMN not allowed",
-        112 => "location area not allowed",
-        113 => "roaming not allowed in this location area",
-        132 => "service option not supported",
-        133 => "requested service option not subscribed",
-        134 => "service option temporarily out of order",
-        148 => "unspecified GPRS error",
-        149 => "PDP authentication failure",
-        150 => "invalid mobile class",
-        _ => return None,
-    })
-}
-
-/// Returns the name of a `+CMS ERROR` number (3GPP TS 27.005, 3.2.5).
-fn cms_name(number: u16) -> Option<&'static str> {
-    Some(match number {
-        300 => "ME failure",
-        301 => "SMS service of ME reserved",
-        302 => "operation not allowed",
-        303 => "operation not supported",
-        304 => "invalid PDU mode parameter",
-        305 => "invalid text mode parameter",
-        310 => "SIM not inserted",
-        311 => "SIM PIN required",
-        312 => "PH-SIM PIN required",
-        313 => "SIM failure",
-        314 => "SIM busy",
-        315 => "SIM wrong",
-        316 => "SIM PUK required",
-        320 => "memory failure",
-        321 => "invalid memory index",
-        322 => "memory full",
-        330 => "SMSC address unknown",
-        331 => "no network service",
-        332 => "network timeout",
-        340 => "no +CNMA acknowledgement expected",
-        500 => "unknown error",
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

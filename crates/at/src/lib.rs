@@ -4,13 +4,14 @@
 //! - [`dialogue`]: the host's side. Sends one command after another, finds its answer among echo,
 //!   unsolicited lines and NMEA, and never waits for ever.
 //! - [`commands`]: what known answers mean.
-//! - [`failure`]: what refusals mean.
+//! - [`failure`]: what refusals mean; [`codes`]: the numbers that modems give as reasons.
 //! - [`values`]: parameters as they stand in answers.
 //! - [`mod@line`]: command lines, split into their commands.
 //!
 //! Everything is bounded: lines, answers, queues. Nothing here logs.
 #![forbid(unsafe_code)]
 
+pub mod codes;
 pub mod commands;
 pub mod dialogue;
 pub mod failure;

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use uwwan_at::codes::cme;
 use uwwan_at::dialogue::Command;
 use uwwan_at::failure::{Cme, Code, Failure as Refusal};
 
@@ -251,12 +252,12 @@ impl Client {
     /// Answers a command that the client may not send.
     fn refuse(&mut self, command: &Command, effect: &str, owners: &str) {
         match &mut self.dialect {
-            // A terminal has no other words (3GPP TS 27.007, 9.2: operation not allowed).
+            // A terminal has no other words.
             Dialect::Terminal(discipline) => discipline.answered(&Ok(Answer {
                 command: command.line().to_owned(),
                 lines: Vec::new(),
                 truncated: false,
-                result: Err(Refusal::Cme(Cme(Code::Number(3)))),
+                result: Err(Refusal::Cme(Cme(Code::Number(cme::OPERATION_NOT_ALLOWED)))),
             })),
             Dialect::Json(lines) => {
                 let failure = Failure::new(FailureKind::Permission, "the command was not sent")
