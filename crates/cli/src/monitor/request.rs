@@ -180,6 +180,32 @@ pub(super) struct Network {
     pub(super) ethernet: Option<Ethernet>,
 }
 
+/// First byte of each request.
+mod kind {
+    pub(super) const OPEN: u8 = 1;
+    pub(super) const CHANGE: u8 = 2;
+    pub(super) const CARRIER: u8 = 3;
+    pub(super) const CLOSE: u8 = 4;
+    pub(super) const NOTIFY: u8 = 5;
+    pub(super) const OPEN_DEVICE: u8 = 6;
+    pub(super) const GUARD: u8 = 7;
+    pub(super) const UNGUARD: u8 = 8;
+    pub(super) const CONFIGURE: u8 = 9;
+    pub(super) const HOLDER: u8 = 10;
+    pub(super) const ATTEND: u8 = 11;
+    pub(super) const MANAGER: u8 = 12;
+    pub(super) const PIN: u8 = 13;
+    pub(super) const PASSWORD: u8 = 14;
+    pub(super) const REMEMBER: u8 = 15;
+    pub(super) const DIRECTORY: u8 = 16;
+    pub(super) const LINK: u8 = 17;
+    pub(super) const FILE: u8 = 18;
+    pub(super) const STATE: u8 = 19;
+    pub(super) const LEARN: u8 = 20;
+    pub(super) const ONLINE: u8 = 21;
+    pub(super) const USE: u8 = 22;
+}
+
 impl Request {
     /// Writes the request.
     pub(super) fn encode(&self) -> [u8; LENGTH] {
@@ -187,62 +213,62 @@ impl Request {
         let mut to = Writer(&mut bytes);
         match self {
             Self::Open { session, network } => {
-                to.put(&[1, *session]);
+                to.put(&[kind::OPEN, *session]);
                 network.encode(&mut to);
             }
             Self::Change { interface, network } => {
-                to.put(&[2, *interface]);
+                to.put(&[kind::CHANGE, *interface]);
                 network.encode(&mut to);
             }
-            Self::Carrier { interface, up } => to.put(&[3, *interface, u8::from(*up)]),
-            Self::Close { interface } => to.put(&[4, *interface]),
+            Self::Carrier { interface, up } => to.put(&[kind::CARRIER, *interface, u8::from(*up)]),
+            Self::Close { interface } => to.put(&[kind::CLOSE, *interface]),
             Self::OpenDevice { at, bus, address } => {
-                to.put(&[6, *bus, *address]);
+                to.put(&[kind::OPEN_DEVICE, *bus, *address]);
                 to.put(&at.0);
             }
             Self::Guard { at } => {
-                to.put(&[7, 0]);
+                to.put(&[kind::GUARD, 0]);
                 to.put(&at.0);
             }
-            Self::Unguard { guard } => to.put(&[8, *guard]),
+            Self::Unguard { guard } => to.put(&[kind::UNGUARD, *guard]),
             Self::Configure { at, value } => {
-                to.put(&[9, *value]);
+                to.put(&[kind::CONFIGURE, *value]);
                 to.put(&at.0);
             }
-            Self::Holder { bus, address } => to.put(&[10, *bus, *address]),
-            Self::Attend { interface } => to.put(&[11, *interface]),
-            Self::Manager => to.put(&[12, 0]),
-            Self::Secret(Wanted::Pin) => to.put(&[13, 0]),
-            Self::Secret(Wanted::Password { session }) => to.put(&[14, *session]),
+            Self::Holder { bus, address } => to.put(&[kind::HOLDER, *bus, *address]),
+            Self::Attend { interface } => to.put(&[kind::ATTEND, *interface]),
+            Self::Manager => to.put(&[kind::MANAGER, 0]),
+            Self::Secret(Wanted::Pin) => to.put(&[kind::PIN, 0]),
+            Self::Secret(Wanted::Password { session }) => to.put(&[kind::PASSWORD, *session]),
             Self::Remember { pins } => {
-                to.put(&[15, 0]);
+                to.put(&[kind::REMEMBER, 0]);
                 to.put(&*pins.to_bytes());
             }
             Self::Learn { entry } => {
-                to.put(&[20, 0]);
+                to.put(&[kind::LEARN, 0]);
                 to.put(&entry.to_bytes());
             }
             Self::Directory { name } => {
-                to.put(&[16, 0]);
+                to.put(&[kind::DIRECTORY, 0]);
                 to.put(&name.0);
             }
             Self::Link { port } => {
-                to.put(&[17, 0]);
+                to.put(&[kind::LINK, 0]);
                 to.put(&port.0);
             }
             Self::File { number } => {
-                to.put(&[18, 0]);
+                to.put(&[kind::FILE, 0]);
                 to.put(&number.to_be_bytes());
             }
-            Self::State => to.put(&[19, 0]),
-            Self::Online => to.put(&[21, 0]),
+            Self::State => to.put(&[kind::STATE, 0]),
+            Self::Online => to.put(&[kind::ONLINE, 0]),
             Self::Use { uplink, downlink } => {
-                to.put(&[22, 0]);
+                to.put(&[kind::USE, 0]);
                 to.put(&uplink.to_be_bytes());
                 to.put(&downlink.to_be_bytes());
             }
             Self::Notify { text } => {
-                to.put(&[5, 0]);
+                to.put(&[kind::NOTIFY, 0]);
                 let end = text.floor_char_boundary(NOTIFICATION);
                 to.put(&text.as_bytes()[..end]);
             }
@@ -255,27 +281,27 @@ impl Request {
         let mut from = Reader(<&[u8; LENGTH]>::try_from(bytes).ok()?);
         let [kind, number] = from.take()?;
         Some(match kind {
-            1 => Self::Open {
+            kind::OPEN => Self::Open {
                 session: number,
                 network: Network::decode(&mut from)?,
             },
-            2 => Self::Change {
+            kind::CHANGE => Self::Change {
                 interface: number,
                 network: Network::decode(&mut from)?,
             },
-            3 => Self::Carrier {
+            kind::CARRIER => Self::Carrier {
                 interface: number,
                 up: from.flag()?,
             },
-            4 => Self::Close { interface: number },
-            5 => {
+            kind::CLOSE => Self::Close { interface: number },
+            kind::NOTIFY => {
                 let end = from.0.iter().position(|&byte| byte == 0);
                 let text = &from.0[..end.unwrap_or(from.0.len())];
                 Self::Notify {
                     text: std::str::from_utf8(text).ok()?.to_owned(),
                 }
             }
-            6 => {
+            kind::OPEN_DEVICE => {
                 let [address] = from.take()?;
                 Self::OpenDevice {
                     at: Text(from.take()?),
@@ -283,44 +309,44 @@ impl Request {
                     address,
                 }
             }
-            7 => Self::Guard {
+            kind::GUARD => Self::Guard {
                 at: Text(from.take()?),
             },
-            8 => Self::Unguard { guard: number },
-            9 => Self::Configure {
+            kind::UNGUARD => Self::Unguard { guard: number },
+            kind::CONFIGURE => Self::Configure {
                 at: Text(from.take()?),
                 value: number,
             },
-            10 => {
+            kind::HOLDER => {
                 let [address] = from.take()?;
                 Self::Holder {
                     bus: number,
                     address,
                 }
             }
-            11 => Self::Attend { interface: number },
-            12 => Self::Manager,
-            13 => Self::Secret(Wanted::Pin),
-            14 => Self::Secret(Wanted::Password { session: number }),
-            15 => Self::Remember {
+            kind::ATTEND => Self::Attend { interface: number },
+            kind::MANAGER => Self::Manager,
+            kind::PIN => Self::Secret(Wanted::Pin),
+            kind::PASSWORD => Self::Secret(Wanted::Password { session: number }),
+            kind::REMEMBER => Self::Remember {
                 pins: PinMemory::from_bytes(&from.take()?)?,
             },
-            16 => Self::Directory {
+            kind::DIRECTORY => Self::Directory {
                 name: Text(from.take()?),
             },
-            17 => Self::Link {
+            kind::LINK => Self::Link {
                 port: Text(from.take()?),
             },
-            18 => Self::File {
+            kind::FILE => Self::File {
                 number: u32::from_be_bytes(from.take()?),
             },
-            19 => Self::State,
-            21 => Self::Online,
-            22 => Self::Use {
+            kind::STATE => Self::State,
+            kind::ONLINE => Self::Online,
+            kind::USE => Self::Use {
                 uplink: u64::from_be_bytes(from.take()?),
                 downlink: u64::from_be_bytes(from.take()?),
             },
-            20 => Self::Learn {
+            kind::LEARN => Self::Learn {
                 entry: Entry::from_bytes(&from.take()?)?,
             },
             _ => return None,
