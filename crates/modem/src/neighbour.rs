@@ -8,13 +8,11 @@
 
 use std::net::Ipv6Addr;
 
-use crate::packet::{ICMPV6, fold, pseudo6, sum};
+use crate::packet::{ICMPV6, fold, icmpv6, pseudo6, sum};
 
 /// Length of the advertisement in bytes: IPv6 header, message, target link-layer address.
 pub const ADVERTISEMENT: usize = 72;
 
-const SOLICITATION_TYPE: u8 = 135;
-const ADVERTISEMENT_TYPE: u8 = 136;
 /// Link-layer address that stands for the host on a link that has none; locally administered.
 pub(crate) const LINK_LAYER: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
 
@@ -32,7 +30,7 @@ pub fn answer(
     }
     let length = usize::from(u16::from_be_bytes([datagram[4], datagram[5]]));
     let message = datagram.get(40..40 + length)?;
-    if length < 24 || message[0] != SOLICITATION_TYPE || message[1] != 0 {
+    if length < 24 || message[0] != icmpv6::NEIGHBOUR_SOLICITATION || message[1] != 0 {
         return None;
     }
     let (source, destination) = (&datagram[8..24], &datagram[24..40]);
@@ -87,7 +85,7 @@ pub fn answer(
     reply[7] = 255;
     reply[8..24].copy_from_slice(&octets);
     reply[24..40].copy_from_slice(&reply_to.octets());
-    reply[40] = ADVERTISEMENT_TYPE;
+    reply[40] = icmpv6::NEIGHBOUR_ADVERTISEMENT;
     // Flags: solicited unless it answers a probe; not a router, nothing to override.
     reply[44] = if probing { 0x20 } else { 0x40 };
     reply[48..64].copy_from_slice(&octets);
@@ -133,7 +131,7 @@ mod tests {
         packet[7] = 255;
         packet[8..24].copy_from_slice(&source.octets());
         packet[24..40].copy_from_slice(&destination.octets());
-        packet[40] = SOLICITATION_TYPE;
+        packet[40] = icmpv6::NEIGHBOUR_SOLICITATION;
         packet[48..64].copy_from_slice(&target.octets());
         seal(&mut packet);
         packet

@@ -12,6 +12,28 @@ pub(crate) const TCP: u8 = 6;
 pub(crate) const UDP: u8 = 17;
 pub(crate) const ICMPV6: u8 = 58;
 
+/// Types of ICMPv6 messages (RFC 2710, RFC 3810, RFC 4861).
+pub(crate) mod icmpv6 {
+    pub(crate) const LISTENER_QUERY: u8 = 130;
+    pub(crate) const LISTENER_DONE: u8 = 132;
+    pub(crate) const ROUTER_SOLICITATION: u8 = 133;
+    pub(crate) const ROUTER_ADVERTISEMENT: u8 = 134;
+    pub(crate) const NEIGHBOUR_SOLICITATION: u8 = 135;
+    pub(crate) const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+    pub(crate) const REDIRECT: u8 = 137;
+    pub(crate) const LISTENER_REPORT_2: u8 = 143;
+}
+
+/// Types of the options of neighbour discovery (RFC 4861, 4.6; RFC 8106, 5.1).
+pub(crate) mod discovery {
+    pub(crate) const SOURCE_LINK_LAYER: u8 = 1;
+    pub(crate) const TARGET_LINK_LAYER: u8 = 2;
+    pub(crate) const PREFIX: u8 = 3;
+    pub(crate) const REDIRECTED: u8 = 4;
+    pub(crate) const MTU: u8 = 5;
+    pub(crate) const NAME_SERVERS: u8 = 25;
+}
+
 /// Whether the datagram starts like IPv4 or IPv6 and is at least as long as the header.
 #[must_use]
 pub(crate) fn is_ip(datagram: &[u8]) -> bool {

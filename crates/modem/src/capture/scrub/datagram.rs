@@ -9,18 +9,13 @@ use uwwan_tun::checksum::Sum;
 
 use super::identities::{Identities, Kind};
 use super::report::Report;
+use crate::packet::{ICMP, ICMPV6, TCP, UDP, discovery, icmpv6};
 
 /// Ethernet types (IEEE 802 numbers).
 const IPV4: u16 = 0x0800;
 const ARP: u16 = 0x0806;
 const VLAN: [u16; 2] = [0x8100, 0x88a8];
 const IPV6: u16 = 0x86dd;
-
-/// Protocol numbers (IANA).
-const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ICMPV6: u8 = 58;
 
 /// Ports whose payload names hosts, or gives addresses, and never stays: DNS, DHCP, multicast DNS, LLMNR.
 const NAMING: [u16; 7] = [53, 67, 68, 546, 547, 5353, 5355];
@@ -348,19 +343,21 @@ impl Scrubber<'_> {
         match kind {
             1..=4 => self.inner(&mut body[8..], depth),
             // Multicast listener queries, reports and dones (RFC 2710).
-            130..=132 if body.len() >= 24 => {
+            icmpv6::LISTENER_QUERY..=icmpv6::LISTENER_DONE if body.len() >= 24 => {
                 self.v6(body, 8);
                 body[24..].fill(0);
             }
             // Reports of MLDv2 (RFC 3810).
-            143 => self.listener_report(&mut body[8..]),
-            133 => self.options(&mut body[8..]),
-            134 => self.options(body.get_mut(16..).unwrap_or_default()),
-            135 | 136 => {
+            icmpv6::LISTENER_REPORT_2 => self.listener_report(&mut body[8..]),
+            icmpv6::ROUTER_SOLICITATION => self.options(&mut body[8..]),
+            icmpv6::ROUTER_ADVERTISEMENT => {
+                self.options(body.get_mut(16..).unwrap_or_default());
+            }
+            icmpv6::NEIGHBOUR_SOLICITATION | icmpv6::NEIGHBOUR_ADVERTISEMENT => {
                 self.v6(body, 8);
                 self.options(body.get_mut(24..).unwrap_or_default());
             }
-            137 => {
+            icmpv6::REDIRECT => {
                 self.v6(body, 8);
                 self.v6(body, 24);
                 self.options(body.get_mut(40..).unwrap_or_default());
@@ -397,8 +394,7 @@ impl Scrubber<'_> {
             }
             let (option, rest) = options.split_at_mut(length);
             match option[0] {
-                // Link-layer addresses.
-                1 | 2 => {
+                discovery::SOURCE_LINK_LAYER | discovery::TARGET_LINK_LAYER => {
                     if let Some(address) = array_at(option, 2)
                         && self.identities.ethernet(address)
                     {
@@ -406,14 +402,10 @@ impl Scrubber<'_> {
                     }
                     option[8..].fill(0);
                 }
-                // A prefix.
-                3 => self.v6(option, 16),
-                // The packet a redirect is about.
-                4 => option[2..].fill(0),
-                // The MTU.
-                5 => {}
-                // Name servers.
-                25 => {
+                discovery::PREFIX => self.v6(option, 16),
+                discovery::REDIRECTED => option[2..].fill(0),
+                discovery::MTU => {}
+                discovery::NAME_SERVERS => {
                     for at in (8..option.len()).step_by(16) {
                         self.v6(option, at);
                     }

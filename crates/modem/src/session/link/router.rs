@@ -6,15 +6,10 @@ use std::time::Instant;
 
 use super::repeat::Repeat;
 use crate::addresses::Given;
+use crate::packet::discovery::{MTU, NAME_SERVERS, PREFIX};
+use crate::packet::icmpv6::{ROUTER_ADVERTISEMENT, ROUTER_SOLICITATION};
 use crate::packet::{ICMPV6, fold, pseudo6, sum};
 
-/// Types of router solicitation and advertisement (RFC 4861, 4.1 and 4.2).
-const ROUTER_SOLICITATION: u8 = 133;
-pub(super) const ROUTER_ADVERTISEMENT: u8 = 134;
-/// Options of a router advertisement (RFC 4861, 4.6; RFC 8106, 5.1).
-pub(super) const PREFIX: u8 = 3;
-pub(super) const MTU: u8 = 5;
-pub(super) const NAME_SERVERS: u8 = 25;
 /// Address of all routers on the link (RFC 4291, 2.7.1).
 pub(super) const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 

@@ -6,8 +6,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use smoltcp::wire::{DhcpMessageType, DhcpPacket, DhcpRepr};
 
 use super::dhcp::{State, datagram};
-use super::router::{MTU, NAME_SERVERS, PREFIX, ROUTER_ADVERTISEMENT};
 use super::*;
+use crate::packet::discovery::{MTU, NAME_SERVERS, PREFIX};
+use crate::packet::icmpv6::ROUTER_ADVERTISEMENT;
 use crate::packet::{ICMPV6, fold, pseudo6, sum};
 
 mod leases;
