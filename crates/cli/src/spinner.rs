@@ -1,13 +1,18 @@
 //! Spinner for work that takes long.
 
 use std::io::IsTerminal;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use uwwan_mbim::fields::Layout;
+use uwwan_mbim::registry::CidId;
 use uwwan_mbim::session::{Command, Response};
 use uwwan_modem::client::{self, Client};
 
 use crate::failure::{Failure, FailureKind};
+
+/// Interval in which a state that is waited for is queried.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// Spinner on standard error, shown if that is a terminal and removed when the value is dropped.
 pub struct Spinner(ProgressBar);
@@ -53,4 +58,34 @@ pub fn command(
         FailureKind::Cancelled => client::interrupted(doing),
         _ => failure,
     })
+}
+
+/// Waits, `patience` at the most, until what the modem tells of itself in indications `id` no longer
+/// `changes`, and returns what it told last; a spinner says that the network is waited for. The state is
+/// queried as well, because some firmware sends no indication. An indication that is not `about` the state is
+/// passed over.
+///
+/// # Errors
+/// Those of the query, and those of [`Client::next_indication`].
+pub fn settled<T: Layout>(
+    client: &mut Client,
+    mut state: T,
+    id: CidId,
+    patience: Duration,
+    about: impl Fn(&T) -> bool,
+    query: impl Fn(&mut Client) -> Result<T, Failure>,
+    changes: impl Fn(&T) -> bool,
+) -> Result<T, Failure> {
+    let _spinner = Spinner::new("waiting for the network");
+    let deadline = Instant::now() + patience;
+    while changes(&state) && Instant::now() < deadline {
+        let told = client.next_indication(LOOK)?;
+        let told = told.filter(|indication| indication.id == id);
+        let told = told.and_then(|indication| indication.decode().ok());
+        state = match told.filter(&about) {
+            Some(state) => state,
+            None => query(client)?,
+        };
+    }
+    Ok(state)
 }

@@ -1,6 +1,6 @@
 //! `uwwan operator` shows the networks that there are, and registers with one.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -14,14 +14,13 @@ use uwwan_mbim::session::Command as MbimCommand;
 use uwwan_mbim::status::Status;
 
 use super::signal::dbm;
-use uwwan_modem::client::Client;
 
 use crate::failure::{Failure, FailureKind};
 use crate::forms::{self, bits, data_classes, network_cause};
 use crate::output::say_json;
 use crate::page::{Page, trimmed};
 use crate::reach::Reach;
-use crate::spinner::{self, Spinner};
+use crate::spinner;
 
 /// Longest time for a full scan, which takes up to some minutes (ModemManager waits as long).
 const SCAN: Duration = Duration::from_secs(300);
@@ -197,7 +196,20 @@ fn register(arguments: &RegisterArguments) -> Result<(), Failure> {
         let cause = state.map(|state| state.nw_error);
         return Err(modem.refusal("the registration was refused", answer.status, cause));
     }
-    let state = settled(&mut modem, state.unwrap_or_default())?;
+    let state = spinner::settled(
+        &mut modem,
+        state.unwrap_or_default(),
+        REGISTER_STATE,
+        SEARCH,
+        |_| true,
+        |modem| modem.query(REGISTER_STATE),
+        |state: &RegistrationState| {
+            matches!(
+                state.register_state,
+                RegisterState::UNKNOWN | RegisterState::DEREGISTERED | RegisterState::SEARCHING
+            )
+        },
+    )?;
     modem.close()?;
     if arguments.json {
         say_json(&Registration::of(&state))?;
@@ -220,29 +232,6 @@ fn register(arguments: &RegisterArguments) -> Result<(), Failure> {
             Err(failure.next("uwwan operator scan shows which networks are in reach"))
         }
     }
-}
-
-/// Waits until the modem has ended its search, and returns its last state.
-fn settled(modem: &mut Client, mut state: RegistrationState) -> Result<RegistrationState, Failure> {
-    let spinner = Spinner::new("waiting for the network");
-    let deadline = Instant::now() + SEARCH;
-    while matches!(
-        state.register_state,
-        RegisterState::UNKNOWN | RegisterState::DEREGISTERED | RegisterState::SEARCHING
-    ) && Instant::now() < deadline
-    {
-        // The state is queried as well as waited for, because some firmware sends no indication.
-        let told = modem.next_indication(Duration::from_secs(2))?;
-        let indicated = told
-            .filter(|indication| indication.id == REGISTER_STATE)
-            .and_then(|indication| indication.decode().ok());
-        state = match indicated {
-            Some(state) => state,
-            None => modem.query(REGISTER_STATE)?,
-        };
-    }
-    drop(spinner);
-    Ok(state)
 }
 
 /// A registration, as JSON.

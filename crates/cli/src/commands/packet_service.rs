@@ -1,6 +1,6 @@
 //! `uwwan attach` and `uwwan detach` attach to the packet service and detach from it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -17,7 +17,7 @@ use crate::forms::{data_classes, network_cause};
 use crate::output::say_json;
 use crate::page::Page;
 use crate::reach::Reach;
-use crate::spinner::{self, Spinner};
+use crate::spinner;
 
 /// Longest time for the answer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -102,20 +102,15 @@ fn switch(mut modem: Client, action: PacketServiceAction, json: bool) -> Result<
         let cause = told.map(|state| state.nw_error);
         return Err(modem.refusal(refused, answer.status, cause));
     }
-    let mut state = told.unwrap_or_default();
-    let spinner = Spinner::new(doing);
-    let deadline = Instant::now() + SETTLE;
-    while state.packet_service_state != goal && Instant::now() < deadline {
-        let told = modem.next_indication(Duration::from_secs(2))?;
-        let indicated = told
-            .filter(|indication| indication.id == PACKET_SERVICE)
-            .and_then(|indication| indication.decode().ok());
-        state = match indicated {
-            Some(state) => state,
-            None => modem.query(PACKET_SERVICE)?,
-        };
-    }
-    drop(spinner);
+    let state = spinner::settled(
+        &mut modem,
+        told.unwrap_or_default(),
+        PACKET_SERVICE,
+        SETTLE,
+        |_| true,
+        |modem| modem.query(PACKET_SERVICE),
+        |state: &PacketServiceInfo| state.packet_service_state != goal,
+    )?;
     modem.close()?;
     if json {
         say_json(&Shown::of(&state))?;

@@ -2,7 +2,7 @@
 //! the modem has them.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -29,7 +29,7 @@ use crate::page::Page;
 use crate::reach::Reach;
 use crate::sandbox;
 use crate::secrets;
-use crate::spinner::{self, Spinner};
+use crate::spinner;
 
 /// Longest time for an activation (ModemManager waits as long).
 const ACTIVATE: Duration = Duration::from_secs(180);
@@ -245,21 +245,15 @@ fn activate(
         }
         return Err(modem.refusal("the session was refused", answer.status, cause));
     }
-    let mut state = told.unwrap_or_default();
-    let spinner = Spinner::new("waiting for the network");
-    let deadline = Instant::now() + SETTLE;
-    while state.activation_state == ActivationState::ACTIVATING && Instant::now() < deadline {
-        let indicated = modem
-            .next_indication(Duration::from_secs(2))?
-            .filter(|indication| indication.id == CONNECT)
-            .and_then(|indication| indication.decode::<ConnectInfo>().ok())
-            .filter(|state| state.session_id == session);
-        state = match indicated {
-            Some(state) => state,
-            None => modem.query_with(CONNECT, &query(session))?,
-        };
-    }
-    drop(spinner);
+    let state = spinner::settled(
+        modem,
+        told.unwrap_or_default(),
+        CONNECT,
+        SETTLE,
+        |state: &ConnectInfo| state.session_id == session,
+        |modem| modem.query_with(CONNECT, &query(session)),
+        |state| state.activation_state == ActivationState::ACTIVATING,
+    )?;
     if state.activation_state != ActivationState::ACTIVATED {
         let failure = modem.refusal(
             "the session did not come up",
