@@ -1,4 +1,5 @@
 //! Tests that cross crates.
 
 pub mod allocator;
+pub mod bench;
 pub mod host;

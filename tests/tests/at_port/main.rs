@@ -1,8 +1,5 @@
 //! The AT port on the emulated modem: directly, inside the driver, and through its PTYs and socket.
 
-#[allow(dead_code)]
-#[path = "../driver_emulator/bench.rs"]
-mod bench;
 mod story;
 
 use std::fs::{File, OpenOptions};

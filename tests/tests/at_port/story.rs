@@ -12,7 +12,7 @@ use uwwan_modem::ipv6::{
 use uwwan_modem::share::AtOptions;
 use uwwan_modem::{Failure, FailureKind};
 
-use crate::bench::{Bench, PATIENCE, families, quick};
+use uwwan_tests::bench::{Bench, PATIENCE, families, quick};
 
 /// From locked to unlocked, as `uwwan ipv6 enable` does it.
 fn unlock(modem: &mut dyn ModemAccess) {

@@ -10,7 +10,7 @@ use uwwan_mbim::status::Status;
 use uwwan_modem::client::Client;
 use uwwan_modem::{FailureKind, Options, Selector};
 
-use crate::bench::{PATIENCE, emulator, quick};
+use uwwan_tests::bench::{PATIENCE, emulator, quick};
 
 fn direct(emulator: &uwwan_emulator::Emulator) -> Client {
     Client::direct(emulator.backend(), Selector::Any, quick()).unwrap()

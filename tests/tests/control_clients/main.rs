@@ -1,10 +1,6 @@
 //! The control session for others than the driver, on the emulated modem: the program's own client
 //! with and without a running driver, and Debian's `mbimcli` through every entrance.
 
-#[allow(dead_code)]
-#[path = "../driver_emulator/bench.rs"]
-mod bench;
-
 mod direct;
 mod mbimcli;
 mod shared;

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use uwwan_emulator::Emulator;
 use uwwan_modem::share::PUBLIC_NAME;
 
-use crate::bench::PATIENCE;
 use crate::shared::Shared;
+use uwwan_tests::bench::PATIENCE;
 
 /// Tells the inner run.
 const ALONE: &str = "UWWAN_TEST_ALONE";

@@ -7,7 +7,7 @@ use uwwan_modem::Options;
 use uwwan_modem::client::Client;
 use uwwan_modem::share::{Builder, MbimEntrances, MbimOptions, Policy, Server};
 
-use crate::bench::{Bench, quick};
+use uwwan_tests::bench::{Bench, quick};
 
 /// The driver, its entrances, and the folder they are in.
 pub struct Shared {

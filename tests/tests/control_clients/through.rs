@@ -13,8 +13,8 @@ use uwwan_mbim::status::Status;
 use uwwan_modem::FailureKind;
 use uwwan_modem::client::Client;
 
-use crate::bench::{PATIENCE, quick};
 use crate::shared::Shared;
+use uwwan_tests::bench::{PATIENCE, quick};
 
 fn connect(session_id: u32, activation_command: ActivationCommand) -> ConnectSet {
     ConnectSet {

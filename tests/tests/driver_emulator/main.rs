@@ -1,18 +1,17 @@
 //! The driver against the emulated modem, both in this process: bring-up from every state, each
 //! misbehaviour, losses at every rung, and a clean end without a violation.
 
-mod bench;
 mod other_ways;
 mod scarce;
 
 use std::time::{Duration, Instant};
 
-use bench::{Bench, PATIENCE, emulator, families, quick, quick_session};
 use uwwan_modem::options::{
     Format, IpType, Mode, Padding, Placement, Secret, SessionOptions, Table,
 };
 use uwwan_modem::status::Traffic;
 use uwwan_modem::{Event, FailureKind, Modem, Options, Place, Rung, Selector};
+use uwwan_tests::bench::{Bench, PATIENCE, emulator, families, quick, quick_session};
 
 #[test]
 fn online_from_every_start_state() {

@@ -13,7 +13,7 @@ use uwwan_modem::options::{Format, IpType, Mode, Secret, SessionOptions};
 use uwwan_modem::{Event, Options, Rung};
 use uwwan_usb::descriptors::Descriptors;
 
-use super::bench::{Bench, PATIENCE, echo, families, quick, quick_session};
+use uwwan_tests::bench::{Bench, PATIENCE, echo, families, quick, quick_session};
 
 const WAYS: [(Mode, u8); 2] = [(Mode::Ncm, 1), (Mode::Ecm, 2)];
 

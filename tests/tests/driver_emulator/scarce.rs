@@ -9,7 +9,7 @@ use uwwan_usb::buffer::Buffer;
 use uwwan_usb::device::{Backend, Completion, Device, Found, Pump, Queue, Rejected};
 use uwwan_usb::error::Error;
 
-use super::bench::{Bench, emulator, quick};
+use uwwan_tests::bench::{Bench, emulator, quick};
 
 /// A backend whose transfers share so many bytes of memory, as those of usbfs do.
 struct Scarce {

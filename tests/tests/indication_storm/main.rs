@@ -1,17 +1,13 @@
 //! Ten thousand indications a second: memory stays where it is, data and commands go on, and the
 //! session is never lost. A test program of its own, so that the memory measured is this test's.
 
-#[allow(dead_code)]
-#[path = "../driver_emulator/bench.rs"]
-mod bench;
-
 use std::time::Instant;
 
-use bench::{Bench, PATIENCE, quick};
 use uwwan_mbim::services::basic_connect::{self as bc, SignalState};
 use uwwan_modem::Event;
 use uwwan_modem::client::Client;
 use uwwan_modem::share::{Builder, MbimOptions, Policy};
+use uwwan_tests::bench::{Bench, PATIENCE, quick};
 
 /// Indications that pass while memory is watched. Kept for ever, at their 64 bytes and the cost of
 /// a piece of memory each, they would be several times [`GROWTH`].

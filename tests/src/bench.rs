@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
+use crate::host::Sockets;
 use uwwan_emulator::{Emulator, FarSide, Knobs};
 use uwwan_modem::options::SessionOptions;
 use uwwan_modem::status::Addresses;
 use uwwan_modem::{Event, Failure, Handle, HostConfig, Modem, Options, Selector};
-use uwwan_tests::host::Sockets;
 use uwwan_usb::device::Backend;
 
 /// Long enough for any step on a loaded machine.
@@ -18,11 +18,16 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A driver on an emulated modem.
 pub struct Bench {
+    /// The modem.
     pub emulator: Arc<Emulator>,
+    /// The driver.
     pub handle: Handle,
+    /// Events that nobody has waited for yet.
     pub events: Receiver<Event>,
+    /// Events so far that were waited for or passed over.
     pub seen: Vec<Event>,
-    sockets: Sockets,
+    /// The hosts' ends.
+    pub sockets: Sockets,
     sequence: u16,
 }
 
@@ -43,6 +48,7 @@ pub fn quick_session(session: SessionOptions) -> Options {
     }
 }
 
+/// An emulated modem that settles and comes back soon.
 pub fn emulator(knobs: &str) -> Arc<Emulator> {
     let knobs: Knobs = format!("settle_ms=20,absent_ms=200,{knobs}")
         .parse()
@@ -51,6 +57,7 @@ pub fn emulator(knobs: &str) -> Arc<Emulator> {
 }
 
 impl Bench {
+    /// Starts on an emulated modem with these knobs.
     pub fn start(knobs: &str, options: Options) -> Self {
         Self::on(emulator(knobs), options, |_, _| {}).unwrap()
     }
@@ -127,6 +134,7 @@ impl Bench {
         }
     }
 
+    /// Waits until the driver is online.
     pub fn online(&mut self) {
         self.until("online", |event| event.is_online());
         let status = self.handle.status();
@@ -136,6 +144,7 @@ impl Bench {
         );
     }
 
+    /// The addresses of session 0.
     pub fn addresses(&self) -> Addresses {
         self.handle
             .status()
@@ -176,10 +185,17 @@ impl Bench {
 
     /// Sends an echo request of `length` bytes; the answer is counted on its sequence number.
     fn send_echo(&mut self, length: usize) -> u16 {
-        self.sequence += 1;
         let from = self.addresses().ipv4.expect("no IPv4").address;
+        let socket = self.sockets.last();
+        self.send_echo_from(from, &socket, length)
+    }
+
+    /// Sends an echo request of `length` bytes from an address through a host end, and returns its sequence
+    /// number.
+    pub fn send_echo_from(&mut self, from: Ipv4Addr, host: &UnixDatagram, length: usize) -> u16 {
+        self.sequence += 1;
         let packet = echo(from, Ipv4Addr::new(9, 9, 9, 9), self.sequence, length);
-        self.sockets.last().send(&packet).unwrap();
+        host.send(&packet).unwrap();
         self.sequence
     }
 
@@ -197,12 +213,8 @@ impl Bench {
             let Ok(length) = socket.recv(&mut buffer) else {
                 continue;
             };
-            let packet = &buffer[..length];
-            if packet.len() >= 28 && packet[0] == 0x45 && packet[9] == 1 && packet[20] == 0 {
-                let number = u16::from_be_bytes([packet[26], packet[27]]);
-                if number == sequence {
-                    return true;
-                }
+            if echo_reply(&buffer[..length]) == Some(sequence) {
+                return true;
             }
         }
     }
@@ -349,6 +361,12 @@ pub fn echo(from: Ipv4Addr, to: Ipv4Addr, sequence: u16, length: usize) -> Vec<u
     let sum = checksum(&packet[20..]);
     packet[22..24].copy_from_slice(&sum.to_be_bytes());
     packet
+}
+
+/// The sequence number of a packet that is an ICMP echo reply.
+pub fn echo_reply(packet: &[u8]) -> Option<u16> {
+    let reply = packet.len() >= 28 && packet[0] == 0x45 && packet[9] == 1 && packet[20] == 0;
+    reply.then(|| u16::from_be_bytes([packet[26], packet[27]]))
 }
 
 /// An ICMPv6 message (RFC 4443) in its packet.
