@@ -9,7 +9,7 @@ use common::{
 };
 use uwwan_emulator::{Emulator, FarSide};
 use uwwan_ncm::Placement;
-use uwwan_usb::device::Setup;
+use uwwan_usb::device::{Queue, Setup};
 use uwwan_usb::error::{Error, TransferError};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -91,14 +91,20 @@ fn through_zero_mbim_opens_unless_hurried() {
     assert_eq!(modem.get()[..4], [1, 0, 0, 0x80]);
 }
 
-#[test]
-fn notifications_come_through_the_interrupt_endpoint() {
-    let emulator = emulator("settle_ms=0");
-    let modem = Modem::switch(&emulator, &[0, 3]);
+/// Returns the modem, ready for data, and the queue of its interrupt endpoint with a transfer in flight.
+fn with_interrupt(emulator: &Emulator) -> (Modem, Box<dyn Queue>) {
+    let modem = Modem::switch(emulator, &[0, 3]);
     modem.prepare_data();
     let mut interrupt = modem.device.queue(0x82).unwrap();
     let buffer = interrupt.allocate(16);
     interrupt.submit(buffer).map_err(|_| "submit").unwrap();
+    (modem, interrupt)
+}
+
+#[test]
+fn notifications_come_through_the_interrupt_endpoint() {
+    let emulator = emulator("settle_ms=0");
+    let (modem, mut interrupt) = with_interrupt(&emulator);
     assert!(interrupt.next(Duration::from_millis(20)).is_none());
     modem.send(&OPEN);
     let done = interrupt.next(SECOND).unwrap();
@@ -109,11 +115,7 @@ fn notifications_come_through_the_interrupt_endpoint() {
 #[test]
 fn a_wait_is_interrupted_from_another_thread() {
     let emulator = emulator("settle_ms=0");
-    let modem = Modem::switch(&emulator, &[0, 3]);
-    modem.prepare_data();
-    let mut interrupt = modem.device.queue(0x82).unwrap();
-    let buffer = interrupt.allocate(16);
-    interrupt.submit(buffer).map_err(|_| "submit").unwrap();
+    let (modem, mut interrupt) = with_interrupt(&emulator);
     let interrupter = interrupt.interrupter().expect("an interrupter");
     let waiter = std::thread::spawn(move || {
         let long = 36_000 * SECOND;

@@ -319,6 +319,11 @@ mod tests {
         fn log(&self) -> String {
             fs::read_to_string(self.directory.path().join("log")).unwrap()
         }
+
+        /// Sets these name servers through resolvconf.
+        fn set(&self, servers: &[IpAddr]) -> Result<Guard, Error> {
+            set(Method::ResolvConf, "uwwan0", servers, true, &self.paths)
+        }
     }
 
     /// A directory with a program that writes down how it was called and with what input.
@@ -350,13 +355,7 @@ mod tests {
     #[test]
     fn a_program_that_fails_is_told() {
         let machine = machine("resolvconf", "echo 'Access denied' >&2; exit 1");
-        let error = set(
-            Method::ResolvConf,
-            "uwwan0",
-            &servers(),
-            true,
-            &machine.paths,
-        );
+        let error = machine.set(&servers());
         let told = error.unwrap_err().to_string();
         assert!(told.contains("Access denied"), "{told}");
     }
@@ -382,14 +381,7 @@ mod tests {
     fn without_anybody_the_file_is_written_and_put_back() {
         let machine = machine("x", "");
         fs::write(&machine.paths.resolv_conf, "nameserver 9.9.9.9\n").unwrap();
-        let guard = set(
-            Method::ResolvConf,
-            "uwwan0",
-            &servers(),
-            true,
-            &machine.paths,
-        )
-        .unwrap();
+        let guard = machine.set(&servers()).unwrap();
         let text = fs::read_to_string(&machine.paths.resolv_conf).unwrap();
         assert!(
             text.ends_with("nameserver 193.213.112.4\nnameserver 2001:4600:4:fff::52\n"),
@@ -409,14 +401,7 @@ mod tests {
         let target = machine.directory.path().join("stub");
         fs::write(&target, "nameserver 127.0.0.53\n").unwrap();
         symlink(&target, &machine.paths.resolv_conf).unwrap();
-        let guard = set(
-            Method::ResolvConf,
-            "uwwan0",
-            &servers(),
-            true,
-            &machine.paths,
-        )
-        .unwrap();
+        let guard = machine.set(&servers()).unwrap();
         assert!(is_ours(&machine.paths.resolv_conf));
         assert_eq!(
             fs::read_to_string(&target).unwrap(),
@@ -430,24 +415,8 @@ mod tests {
     fn a_crashed_run_does_not_cost_the_original() {
         let machine = machine("x", "");
         fs::write(&machine.paths.resolv_conf, "nameserver 9.9.9.9\n").unwrap();
-        let crashed = set(
-            Method::ResolvConf,
-            "uwwan0",
-            &servers(),
-            true,
-            &machine.paths,
-        )
-        .unwrap();
-        drop(
-            set(
-                Method::ResolvConf,
-                "uwwan0",
-                &servers()[..1],
-                true,
-                &machine.paths,
-            )
-            .unwrap(),
-        );
+        let crashed = machine.set(&servers()).unwrap();
+        drop(machine.set(&servers()[..1]).unwrap());
         assert_eq!(
             fs::read_to_string(&machine.paths.resolv_conf).unwrap(),
             "nameserver 9.9.9.9\n"
@@ -460,14 +429,7 @@ mod tests {
     fn what_somebody_else_wrote_meanwhile_stays() {
         let machine = machine("x", "");
         fs::write(&machine.paths.resolv_conf, "nameserver 9.9.9.9\n").unwrap();
-        let guard = set(
-            Method::ResolvConf,
-            "uwwan0",
-            &servers(),
-            true,
-            &machine.paths,
-        )
-        .unwrap();
+        let guard = machine.set(&servers()).unwrap();
         fs::write(&machine.paths.resolv_conf, "nameserver 1.1.1.1\n").unwrap();
         drop(guard);
         assert_eq!(

@@ -355,16 +355,9 @@ fn a_modem_that_tells_no_addresses_gets_them_over_the_link() {
         up.event("online");
         // Beside offer, lease and advertisement the answer to the probe comes, which is sent from the
         // address: packets flow.
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let status = up.ask(&["status", "--json"]);
-            let status = forms::json("status", &status.stdout);
-            if status["traffic"]["downlink"]["blocks"].as_u64() > Some(3) {
-                break;
-            }
-            assert!(Instant::now() < deadline, "{status}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        up.until("the answer", |status| {
+            status["traffic"]["downlink"]["blocks"].as_u64() > Some(3)
+        });
         up.ask(&["down"]);
         assert!(up.end().success());
     }
@@ -387,16 +380,10 @@ fn a_family_the_modem_does_not_tell_comes_over_the_link() {
             "{addresses}"
         );
         // The host's interface has it as well.
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let status = up.status();
+        up.until("the address", |status| {
             let applied = status["interface"]["applied"].to_string();
-            if applied.contains(&format!("address {given}/")) {
-                break;
-            }
-            assert!(Instant::now() < deadline, "{status}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+            applied.contains(&format!("address {given}/"))
+        });
         up.ask(&["down"]);
         assert!(up.end().success());
     }

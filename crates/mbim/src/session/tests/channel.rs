@@ -44,8 +44,9 @@ fn long_answers_and_commands_go_in_fragments() {
     assert_eq!(bench.events(), [response(2, Ok(expected))]);
 }
 
-#[test]
-fn a_missing_fragment_ends_the_command_and_is_reported() {
+/// Returns a session with fragments of 64 bytes that has asked for the device's capabilities, and the
+/// fragments of the answer.
+fn asked() -> (Bench, Vec<Vec<u8>>) {
     let mut bench = Bench::opened(Config {
         max_control_message: 64,
         ..Config::default()
@@ -58,11 +59,16 @@ fn a_missing_fragment_ends_the_command_and_is_reported() {
         status: Status::NONE,
         info: vec![1; 200],
     };
-    let parts = Message {
+    let answer = Message {
         transaction: 2,
         body,
-    }
-    .encode(64);
+    };
+    (bench, answer.encode(64))
+}
+
+#[test]
+fn a_missing_fragment_ends_the_command_and_is_reported() {
+    let (mut bench, parts) = asked();
     bench.session.handle_response(bench.now, &parts[0]);
     bench.session.handle_response(bench.now, &parts[2]);
     assert_eq!(bench.sent(), ["2 error fragment_out_of_sequence"]);
@@ -78,26 +84,8 @@ fn a_missing_fragment_ends_the_command_and_is_reported() {
 
 #[test]
 fn a_fragment_overdue_is_reported() {
-    let mut bench = Bench::opened(Config {
-        max_control_message: 64,
-        ..Config::default()
-    });
-    bench.query(bc::DEVICE_CAPS);
-    bench.sent();
-    let body = Body::CommandDone {
-        service: bc::UUID,
-        cid: 1,
-        status: Status::NONE,
-        info: vec![1; 200],
-    };
-    bench.session.handle_response(
-        bench.now,
-        &Message {
-            transaction: 2,
-            body,
-        }
-        .encode(64)[0],
-    );
+    let (mut bench, parts) = asked();
+    bench.session.handle_response(bench.now, &parts[0]);
     let mut sent = Vec::new();
     for _ in 0..3 {
         bench.wait(SECOND);

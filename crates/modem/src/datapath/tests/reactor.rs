@@ -116,6 +116,17 @@ impl Machine {
         rustix::io::write(&*self.event, &1u64.to_ne_bytes()).unwrap();
     }
 
+    /// Completes the oldest transfer to the modem, if there is one, and returns the number of datagrams
+    /// that were sent so far.
+    fn complete_one(&self) -> usize {
+        let mut out = self.bulk_out.lock();
+        if let Some(buffer) = out.pending.pop_front() {
+            let result = Ok(0);
+            out.completed.push_back(Completion { buffer, result });
+        }
+        out.sent.iter().map(|ntb| unpack(ntb).len()).sum()
+    }
+
     fn report(&self) -> Report {
         self.reports
             .recv_timeout(Duration::from_secs(10))
@@ -337,13 +348,7 @@ fn scarce_memory_is_shared() {
                 machine.host.sends([packet(number, 60)]);
                 machine.bulk_in.deliver(&pack(&[packet(number, 80)]));
                 machine.until("both ways", || {
-                    let mut out = machine.bulk_out.lock();
-                    if let Some(buffer) = out.pending.pop_front() {
-                        let result = Ok(0);
-                        out.completed.push_back(Completion { buffer, result });
-                    }
-                    let sent: usize = out.sent.iter().map(|ntb| unpack(ntb).len()).sum();
-                    drop(out);
+                    let sent = machine.complete_one();
                     machine.ring();
                     let received = machine.host.script().incoming.len();
                     let waiting = machine.bulk_in.lock().pending.len();
@@ -425,13 +430,7 @@ fn scarce_memory_asks_for_a_smaller_size() {
                 machine.host.sends([packet(number, 60)]);
                 machine.bulk_in.deliver(&pack(&[packet(number, 80)]));
                 machine.until("both ways", || {
-                    let mut out = machine.bulk_out.lock();
-                    if let Some(buffer) = out.pending.pop_front() {
-                        let result = Ok(0);
-                        out.completed.push_back(Completion { buffer, result });
-                    }
-                    let sent: usize = out.sent.iter().map(|ntb| unpack(ntb).len()).sum();
-                    drop(out);
+                    let sent = machine.complete_one();
                     while let Ok(report) = machine.reports.try_recv() {
                         match report {
                             Report::ShortOfMemory => {
