@@ -136,7 +136,7 @@ pub(crate) fn silent(tried: impl fmt::Display) -> Failure {
 
 /// Returns the failure that a command was not sent, because it is malformed or would spoil the port
 /// for other clients.
-pub fn not_sent(why: impl fmt::Display) -> Failure {
+pub(crate) fn not_sent(why: impl fmt::Display) -> Failure {
     Failure::new(FailureKind::Usage, "the command was not sent").because(why)
 }
 
@@ -192,7 +192,7 @@ pub(crate) fn system(why: impl fmt::Display) -> Failure {
 }
 
 /// Longest time that any command may take.
-pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
+pub(crate) const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Returns a command from its line, the text for its prompt and the time it may take in place of
 /// the usual one, which [`LONGEST_TIMEOUT`] bounds.

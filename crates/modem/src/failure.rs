@@ -309,7 +309,7 @@ impl Failure {
 
     /// Returns the failure with this step unless it has one.
     #[must_use]
-    pub fn or_next(self, step: &str) -> Self {
+    pub(crate) fn or_next(self, step: &str) -> Self {
         if self.next.is_empty() {
             self.next(step)
         } else {

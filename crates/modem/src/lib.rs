@@ -40,7 +40,6 @@
 //! - `uwwan-capture` writes captures while there are any, so that a slow disk holds up no transfer.
 //! - One thread serves local programs: `uwwan-share`, or the caller's own
 //!   ([`share::Builder::serve_here`]).
-//! - `uwwan-watch`, one for each interface of the host, waits for changes that others make.
 //!
 //! `uwwan up` has four more: its first, which serves local programs; `signals`, so that a second
 //! Ctrl-C ends it whatever the others do; `output` and `errors`, so that a stream that nobody reads

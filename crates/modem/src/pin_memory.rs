@@ -94,7 +94,7 @@ pub const fn not_tried(status: Status) -> bool {
 }
 
 /// Number of attempts in [`PinInfo`] when the device does not know it (MBIM 1.0 section 10.5.4).
-pub const UNKNOWN_ATTEMPTS: u32 = u32::MAX;
+pub(crate) const UNKNOWN_ATTEMPTS: u32 = u32::MAX;
 
 /// Returns the state of the PIN from the answer to a PIN query: its status and its information
 /// buffer; `None` when the status refuses the query, whatever the content. The status `pin_required`

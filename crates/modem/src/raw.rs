@@ -16,11 +16,11 @@ use crate::failure::{Failure, FailureKind};
 use crate::poll::Waker;
 
 /// Largest number of transfers that are sent in one go.
-pub const MOST_TRANSFERS: usize = 256;
+const MOST_TRANSFERS: usize = 256;
 /// Largest number of bytes that are sent in one go.
 pub const MOST_BYTES: usize = 4 << 20;
 /// Longest time to wait for what comes back.
-pub const LONGEST_WAIT: Duration = Duration::from_secs(600);
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
 /// Number of bytes that may wait for the listener.
 const MOST_WAITING: usize = 4 << 20;
 /// Number of bytes by which an event counts beside its content.

@@ -10,7 +10,6 @@ use uwwan_usb::device::Backend;
 
 use super::channel::{Channel, ChannelEvent, Indication};
 use crate::askers::{Asker, AskerEvent, Request, Ticket};
-use crate::event::Event;
 use crate::failure::{Failure, FailureKind, Rung};
 use crate::host::{HostConfig, HostEnd, HostProvider};
 use crate::modem::{Handle, Modem};
@@ -46,7 +45,6 @@ impl Direct {
         backend: Arc<dyn Backend>,
         selector: Selector,
         options: Options,
-        observer: Box<dyn FnMut(Event) + Send>,
     ) -> Result<Self, Failure> {
         let place = selector.to_string();
         let handle = Modem::start_up_to(
@@ -55,7 +53,7 @@ impl Direct {
             selector,
             options,
             Box::new(NoHost),
-            observer,
+            Box::new(|_| {}),
         )?;
         let mut direct = Self {
             asker: handle.asker(None),

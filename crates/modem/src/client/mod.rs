@@ -67,7 +67,6 @@ pub use error::interrupted;
 pub use socket::{LOCK, STATUS_SOCKET, SYSTEM, reach, reach_any_user};
 pub use status::{JoinedThrough, StatusClient};
 
-use crate::event::Event;
 use crate::failure::{Code, Failure, FailureKind};
 use crate::modem::Handle;
 use crate::options::Options;
@@ -135,20 +134,7 @@ impl Client {
         selector: Selector,
         options: Options,
     ) -> Result<Self, Failure> {
-        Self::direct_observed(backend, selector, options, Box::new(|_| {}))
-    }
-
-    /// Does as [`Client::direct`], and calls `observer` with the events of the bring-up.
-    ///
-    /// # Errors
-    /// Those of [`Client::direct`].
-    pub fn direct_observed(
-        backend: Arc<dyn Backend>,
-        selector: Selector,
-        options: Options,
-        observer: Box<dyn FnMut(Event) + Send>,
-    ) -> Result<Self, Failure> {
-        let channel = direct::Direct::open(backend, selector, options, observer)?;
+        let channel = direct::Direct::open(backend, selector, options)?;
         Ok(Self::over(Box::new(channel)))
     }
 

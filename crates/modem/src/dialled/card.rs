@@ -14,9 +14,7 @@ use uwwan_mbim::status::Status;
 use zeroize::Zeroizing;
 
 use super::function::{Function, Refused};
-
-/// Number of attempts where the modem does not tell it (MBIM 1.0, table 10-25).
-const UNKNOWN_ATTEMPTS: u32 = 0xffff_ffff;
+use crate::pin_memory::UNKNOWN_ATTEMPTS;
 
 impl Function {
     pub(super) fn capabilities(&mut self) -> Result<Vec<u8>, Refused> {

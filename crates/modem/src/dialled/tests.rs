@@ -94,7 +94,7 @@ fn set(function: &mut Function, id: CidId, info: &[u8]) -> (Status, Vec<u8>) {
     function.answer(Instant::now(), id, CommandKind::SET, info)
 }
 
-/// The answers of an ME906s (device.md, 3), where nothing is wrong.
+/// The answers of an ME906s where nothing is wrong.
 fn me906s() -> Script {
     Script::new(&[
         (

@@ -14,11 +14,10 @@ use uwwan_mbim::status::{ProtocolError, Status};
 use super::subscriptions::List;
 use crate::askers::Ticket;
 use crate::permissions::{self, Caller, Standing};
+use crate::pin_memory::UNKNOWN_ATTEMPTS;
 use crate::share::service::Entrance;
 use crate::stream::Stream;
 
-/// Number of attempts in the modem's answer that means it does not know (MBIM 1.0 section 10.5.4).
-const UNKNOWN_ATTEMPTS: u32 = u32::MAX;
 /// Number of unanswered commands that a client may have; the bytes of further ones stay in its
 /// socket.
 pub(super) const MOST_PENDING: usize = 16;
