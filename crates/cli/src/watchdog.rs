@@ -2,7 +2,7 @@
 //! control loop of a running modem, so a program that hangs is restarted.
 //!
 //! ```text
-//!  timer ──> loop that serves other programs ──> control loop ──WATCHDOG=1──> service manager
+//!  loop that serves other programs ──when due──> control loop ──WATCHDOG=1──> service manager
 //! ```
 
 use std::ffi::OsString;
@@ -23,32 +23,11 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// Returns the feeder, if the service manager wants one of the process it has started, and starts the
-    /// thread that calls `wake` whenever [`Watchdog::attend`] has something to do.
-    ///
-    /// # Errors
-    /// That of the system when there is no thread.
-    pub fn start(
-        notifier: &Arc<Notifier>,
-        started: u32,
-        wake: impl Fn() + Send + 'static,
-    ) -> std::io::Result<Option<Self>> {
+    /// Returns the feeder, if the service manager wants one of the process it has `started`.
+    pub fn wanted(notifier: &Arc<Notifier>, started: u32) -> Option<Self> {
         let variable = |name| std::env::var_os(name);
-        let limit = limit(variable("WATCHDOG_USEC"), variable("WATCHDOG_PID"), started);
-        let Some(limit) = limit else {
-            return Ok(None);
-        };
-        let watchdog = Self::new(notifier, limit);
-        let pause = watchdog.pause;
-        std::thread::Builder::new()
-            .name("watchdog".into())
-            .spawn(move || {
-                loop {
-                    wake();
-                    std::thread::sleep(pause);
-                }
-            })?;
-        Ok(Some(watchdog))
+        let limit = limit(variable("WATCHDOG_USEC"), variable("WATCHDOG_PID"), started)?;
+        Some(Self::new(notifier, limit))
     }
 
     fn new(notifier: &Arc<Notifier>, limit: Duration) -> Self {
@@ -63,8 +42,7 @@ impl Watchdog {
     /// Hands the control loop, by `ask`, a function that notifies the service manager, if that is due
     /// and the loop has called the last one.
     pub fn attend(&mut self, now: Instant, ask: impl FnOnce(Box<dyn FnOnce() + Send>)) {
-        // The timer's wake-ups come a little before or after the time that is due.
-        if now + self.pause / 4 < self.due || self.asked.swap(true, Ordering::SeqCst) {
+        if now < self.due || self.asked.swap(true, Ordering::SeqCst) {
             return;
         }
         self.due = now + self.pause;
@@ -73,6 +51,15 @@ impl Watchdog {
             notifier.watchdog();
             asked.store(false, Ordering::SeqCst);
         }));
+    }
+
+    /// Returns when [`Watchdog::attend`] is to be called again. A loop that has not called the last
+    /// function is looked at after the usual pause.
+    pub fn next(&self, now: Instant) -> Instant {
+        match self.asked.load(Ordering::SeqCst) {
+            true => now + self.pause,
+            false => self.due,
+        }
     }
 }
 
@@ -115,11 +102,13 @@ mod tests {
         let start = Instant::now();
         watchdog.attend(start, |turn| turns.push(turn));
         assert_eq!((turns.len(), heard()), (1, None));
+        assert_eq!(watchdog.next(start + LIMIT), start + LIMIT * 3 / 2);
         // A loop that hangs is asked no second time, and nobody is told.
         watchdog.attend(start + LIMIT, |turn| turns.push(turn));
         assert_eq!((turns.len(), heard()), (1, None));
         turns.pop().unwrap()();
         assert_eq!(heard().as_deref(), Some("WATCHDOG=1"));
+        assert_eq!(watchdog.next(start + LIMIT), start + LIMIT / 2);
         watchdog.attend(start + LIMIT / 4, |turn| turns.push(turn));
         assert!(turns.is_empty(), "too early");
         watchdog.attend(start + LIMIT / 2, |turn| turns.push(turn));

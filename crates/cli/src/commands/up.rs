@@ -1,6 +1,5 @@
 //! `uwwan up` runs the driver in the foreground until it is stopped.
 
-mod alarm;
 mod answers;
 mod attendant;
 mod chosen;
@@ -24,7 +23,6 @@ use uwwan_modem::share::{AtOptions, Builder, Changes};
 use uwwan_modem::state_file::{StateFile, StatePlace};
 use uwwan_modem::{Handle, Modem, Selector};
 
-use alarm::Alarm;
 use answers::Answers;
 use attendant::Attendant;
 use chosen::choose;
@@ -427,12 +425,7 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
             return Err(failure);
         }
     };
-    let waker = builder.waker();
-    let watchdog =
-        Watchdog::start(&notifier, process, move || waker.wake()).unwrap_or_else(|error| {
-            tracing::warn!("the service manager's watchdog is not fed: {error}");
-            None
-        });
+    let watchdog = Watchdog::wanted(&notifier, process);
     let mut attendant = Attendant {
         handle: handle.clone(),
         directory,
@@ -445,7 +438,6 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
         manager,
         told_of_manager: Standing::default(),
         telling: Telling::new(json),
-        alarm: Alarm::start(builder.waker()),
         metering,
         after_up,
         outcome: Ok(()),

@@ -1,6 +1,7 @@
 //! The poll loop that serves all entrances: it moves bytes between clients and services.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -143,7 +144,12 @@ impl Builder {
         let thread = std::thread::Builder::new()
             .name("uwwan-share".into())
             .stack_size(512 * 1024)
-            .spawn(move || serving.run(|| !stopped.load(Ordering::SeqCst)))?;
+            .spawn(move || {
+                serving.run(|| match stopped.load(Ordering::SeqCst) {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(None),
+                });
+            })?;
         Ok(Server {
             stop,
             waker,
@@ -151,9 +157,10 @@ impl Builder {
         })
     }
 
-    /// Serves the collection from the calling thread until `attend` returns `false`. `attend` is
-    /// called in each round of the loop, also when the [`Waker`] was used, and must not block.
-    pub fn serve_here(self, attend: impl FnMut() -> bool) {
+    /// Serves the collection from the calling thread until `attend` breaks. `attend` is called in each
+    /// round of the loop, also when the [`Waker`] was used, and must not block. The time that it returns
+    /// is when it is called again at the latest.
+    pub fn serve_here(self, attend: impl FnMut() -> ControlFlow<(), Option<Instant>>) {
         Serving::new(self).run(attend);
     }
 }
@@ -240,6 +247,8 @@ struct Serving {
     quiet: Option<Instant>,
     /// Time at which the loop ends, if clients have not left before.
     end: Option<Instant>,
+    /// Time at which the caller is to attend again at the latest.
+    due: Option<Instant>,
 }
 
 /// Descriptors that were found ready in one round.
@@ -260,22 +269,24 @@ impl Serving {
             offer,
             connections: Vec::new(),
             rest: None,
+            due: None,
             quiet: None,
             end: None,
         }
     }
 
-    fn run(mut self, mut attend: impl FnMut() -> bool) {
+    fn run(mut self, mut attend: impl FnMut() -> ControlFlow<(), Option<Instant>>) {
         let mut set = PollSet::default();
         let mut chunk = vec![0; CHUNK];
-        let mut more = false;
+        // The first round waits for nothing, so that `attend` says when it is due.
+        let mut more = true;
         while !self.is_over() {
             let ready = match self.wait(&mut set, more) {
                 Ok(ready) => ready,
                 Err(error) => {
                     tracing::warn!("other programs are served no longer: {error}");
                     drop(self);
-                    while attend() {
+                    while attend().is_continue() {
                         std::thread::sleep(SHORTAGE);
                     }
                     return;
@@ -285,11 +296,17 @@ impl Serving {
             if ready.woken {
                 self.offer.waker.reset();
             }
-            if self.end.is_none() && !attend() {
-                // Every client gets its last message and time to take it.
-                self.end = Some(now + LAST_WORDS);
-                for service in &mut self.offer.services {
-                    service.stop(now);
+            if self.end.is_none() {
+                match attend() {
+                    ControlFlow::Continue(due) => self.due = due,
+                    ControlFlow::Break(()) => {
+                        self.due = None;
+                        // Every client gets its last message and time to take it.
+                        self.end = Some(now + LAST_WORDS);
+                        for service in &mut self.offer.services {
+                            service.stop(now);
+                        }
+                    }
                 }
             }
             more = false;
@@ -359,7 +376,7 @@ impl Serving {
         let due = services
             .filter_map(|service| service.poll_timeout())
             .chain(terminals.filter_map(|opening| opening.retry))
-            .chain([self.rest, self.end].into_iter().flatten())
+            .chain([self.rest, self.end, self.due].into_iter().flatten())
             .min()
             .map(|due| due.saturating_duration_since(now));
         set.wait(if more { Some(Duration::ZERO) } else { due })?;

@@ -2,6 +2,7 @@
 //! emulated modem, in the tests of the workspace.
 
 use std::io::{BufRead, BufReader, Write};
+use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -246,6 +247,26 @@ fn a_watcher_who_does_not_read_is_dropped() {
         std::thread::sleep(Duration::from_millis(50));
     }
     served.still_serves();
+}
+
+#[test]
+fn the_caller_attends_when_it_is_due_though_nobody_wakes_the_loop() {
+    let builder = Builder::new(Policy::default()).unwrap();
+    let mut times = Vec::new();
+    builder.serve_here(|| {
+        times.push(Instant::now());
+        match times.len() {
+            3 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(Some(Instant::now() + Duration::from_millis(20))),
+        }
+    });
+    let pauses = times.windows(2).map(|pair| pair[1] - pair[0]);
+    assert!(
+        pauses
+            .clone()
+            .all(|pause| pause >= Duration::from_millis(20)),
+        "{times:?}"
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `up` attends to the modem while it runs: it tells the user, the service manager and other
 //! programs what happens, and heeds signals.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,7 +10,6 @@ use uwwan_modem::event::{SessionChange, SessionEvent};
 use uwwan_modem::share::Changes;
 use uwwan_modem::{Event, Handle, Rung};
 
-use super::alarm::Alarm;
 use super::hooked::AfterUp;
 use super::metering::Metering;
 use super::telling::Telling;
@@ -38,7 +38,6 @@ pub(super) struct Attendant {
     /// The standing of ModemManager that was told last.
     pub(super) told_of_manager: Standing,
     pub(super) telling: Telling,
-    pub(super) alarm: Alarm,
     pub(super) metering: Metering,
     /// The hook that runs when session 0 has come online.
     pub(super) after_up: Option<AfterUp>,
@@ -47,8 +46,9 @@ pub(super) struct Attendant {
 }
 
 impl Attendant {
-    /// Tells what has happened since the last call. Returns `false` once the modem has stopped.
-    pub(super) fn attend(&mut self) -> bool {
+    /// Tells what has happened since the last call, and returns when it is to be called again at the
+    /// latest. Breaks once the modem has stopped.
+    pub(super) fn attend(&mut self) -> ControlFlow<(), Option<Instant>> {
         if let Ok(signal) = self.signals.try_recv() {
             self.asked_to_stop(signal);
         }
@@ -94,13 +94,13 @@ impl Attendant {
                         Event::Heal(event) => self.notifier.status(&event.text),
                         // No packet waits for the allocator until the modem is back.
                         Event::Lost { .. } => allocator::give_back(),
-                        Event::Stopped { .. } => return false,
+                        Event::Stopped { .. } => return ControlFlow::Break(()),
                         _ => {}
                     }
                 }
                 Err(TryRecvError::Empty) => break,
                 // The modem's thread drops its end of the channel only after the modem has stopped.
-                Err(TryRecvError::Disconnected) => return false,
+                Err(TryRecvError::Disconnected) => return ControlFlow::Break(()),
             }
         }
         match self.telling.wait() {
@@ -114,16 +114,9 @@ impl Attendant {
             // What came back since is for the most part what is needed once.
             resident::let_go_of_the_program();
         }
-        if let Some(at) = self
-            .telling
-            .next()
-            .into_iter()
-            .chain(self.metering.next())
-            .min()
-        {
-            self.alarm.set(at);
-        }
-        true
+        let watchdog = self.watchdog.as_ref().map(|watchdog| watchdog.next(now));
+        let due = [self.telling.next(), self.metering.next(), watchdog];
+        ControlFlow::Continue(due.into_iter().flatten().min())
     }
 
     /// Keeps how much data was used.
