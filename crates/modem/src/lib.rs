@@ -45,6 +45,9 @@
 //! Ctrl-C ends it whatever the others do; `output` and `errors`, so that a stream that nobody reads
 //! holds up nothing, nor the other stream: a write to a file may block even when the file was found
 //! ready. The emulated modem adds `emulated-modem` and `uwwan-far-side`.
+//! Its options add threads whose work blocks: `--metrics` has one that accepts clients and one for each of
+//! them, `--net userspace` has `uwwan-netstack` for each data session and two for each flow, and a hook has
+//! one while it runs.
 //! With a monitor beside it, all of these are threads of the driver's process; the monitor's has its first,
 //! which answers the driver, a `uwwan-watch` for each interface, and for ModemManager `uwwan-manager` with
 //! two of zbus: its executor and the reactor of async-io.
