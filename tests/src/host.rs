@@ -92,7 +92,7 @@ impl HostControl for Control {
         Interface {
             name: self.name.clone(),
             mode: "a socket".into(),
-            applied: Vec::new(),
+            ..Interface::default()
         }
     }
 }

@@ -72,7 +72,7 @@ impl About {
             } => of_rung(Level::Warn, failure.rung()),
             Event::RungFailed { failure, .. } => of_rung(Level::Error, failure.rung()),
             Event::Lost { rung, .. } => of_rung(Level::Warn, Some(*rung)),
-            Event::Diagnosis { .. } => Self::program(Level::Warn),
+            Event::Diagnosis(_) => Self::program(Level::Warn),
             Event::Stopped { failure: Some(_) } => Self::program(Level::Error),
             Event::Session(SessionEvent { session, change }) => Self {
                 level: match change {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustix::thread::CapabilitySet;
 use uwwan_modem::host::{
-    HostConfig, HostControl, HostData, HostEnd, HostProvider, HostTun, TAP_MODE, TunProvider,
+    HostConfig, HostControl, HostData, HostEnd, HostProvider, HostTun, TunProvider, about_tap,
 };
 use uwwan_modem::options::Routes;
 use uwwan_modem::status;
@@ -30,12 +30,12 @@ impl HostProvider for Provider {
         let (mut control, data) = match &config.ethernet {
             Some(ethernet) => {
                 let tap = Arc::new(Tap::open(Some(name), ethernet.address)?);
-                let control = Prepared::new(&*tap, TAP_MODE.to_owned(), Some(Arc::clone(&tap)));
+                let control = Prepared::new(&*tap, about_tap(&tap), Some(Arc::clone(&tap)));
                 (control, HostData::Single(Box::new(tap)))
             }
             None => {
                 let tun = HostTun::open(config.tun_mode, Some(name))?;
-                let control = Prepared::new(&tun, tun.describe(), None);
+                let control = Prepared::new(&tun, tun.about(), None);
                 (control, tun.into_data())
             }
         };
@@ -61,11 +61,10 @@ pub fn may_configure() -> bool {
 
 /// An interface that this process may not configure.
 struct Prepared {
-    name: String,
+    /// Status of the interface, without what is left to root.
+    about: status::Interface,
     index: u32,
     attached: bool,
-    /// Way in which packets cross the interface, for people.
-    mode: String,
     /// The interface, if it is a TAP interface: its carrier may be set without a capability.
     tap: Option<Arc<Tap>>,
     /// Commands that root has still to give.
@@ -73,12 +72,11 @@ struct Prepared {
 }
 
 impl Prepared {
-    fn new(interface: &impl Interface, mode: String, tap: Option<Arc<Tap>>) -> Self {
+    fn new(interface: &impl Interface, about: status::Interface, tap: Option<Arc<Tap>>) -> Self {
         Self {
-            name: interface.name().to_owned(),
+            about,
             index: interface.index(),
             attached: interface.attached(),
-            mode,
             tap,
             wanted: Vec::new(),
         }
@@ -91,7 +89,7 @@ impl HostControl for Prepared {
             self.set_carrier(ethernet.carrier);
         }
         let observed = uwwan_tun::observe(self.index)?;
-        self.wanted = commands(&self.name, config, &observed);
+        self.wanted = commands(&self.about.name, config, &observed);
         if !self.wanted.is_empty() {
             note("this user may not configure the interface; as root:");
             for command in &self.wanted {
@@ -111,13 +109,13 @@ impl HostControl for Prepared {
 
     fn interface(&self) -> status::Interface {
         status::Interface {
-            name: self.name.clone(),
-            mode: self.mode.clone(),
+            left_to_root: self.wanted.clone(),
             applied: self
                 .wanted
                 .iter()
                 .map(|command| format!("left to root: {command}"))
                 .collect(),
+            ..self.about.clone()
         }
     }
 }

@@ -40,6 +40,7 @@ use uwwan_usb::requests;
 
 use crate::askers::{Askers, Message, Request, Ticket};
 use crate::datapath::{Fault, Report};
+use crate::diagnosis::{Diagnosis, DiagnosisKind};
 use crate::event::Event;
 use crate::explain;
 use crate::failure::{Failure, Rung, TRIED_AGAIN};
@@ -218,7 +219,7 @@ impl Control {
             self.shared.update(|status| {
                 status.rungs.clear();
                 status.attempts += u32::from(!self.absent);
-                status.diagnoses.clear();
+                status.diagnosed.clear();
             });
         }
         self.ladder.start(Instant::now(), from);
@@ -391,9 +392,10 @@ impl Control {
             Report::Probed(identity) => self.healing.machine.answered(now, identity),
             Report::HostAnswered(0) => self.healing.machine.host_answered(now),
             Report::HostAnswered(_) => {}
-            Report::EmptyHeaders => self.diagnose(
-                "NTBs come with empty headers: this firmware needs the other NTB format; try `--ntb 32`".into(),
-            ),
+            Report::EmptyHeaders => self.tell(Event::Diagnosis(Diagnosis::new(
+                DiagnosisKind::OtherNtbFormat,
+                "NTBs come with empty headers: this firmware needs the other NTB format; try `--ntb 32`",
+            ))),
             Report::Verdict(session, verdict) => self.session_judged(session, verdict),
             Report::Link(session, datagram) => self.session_link(session, &datagram),
             Report::SessionLost(session, fault) => self.host_lost(session, &fault.to_string()),

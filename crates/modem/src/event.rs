@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::diagnosis::Diagnosis;
 use crate::failure::{Failure, Rung};
 use crate::heal::HealEvent;
 use crate::status::Addresses;
@@ -67,10 +68,7 @@ pub enum Event {
         text: String,
     },
     /// Something is wrong, and the text tells the likely reason.
-    Diagnosis {
-        /// Text for people.
-        text: String,
-    },
+    Diagnosis(Diagnosis),
     /// The layout of NTBs is being healed, or a layout of an earlier run is used.
     Heal(HealEvent),
     /// The modem, its network or session 0 was lost and will be brought up again.

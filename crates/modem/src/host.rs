@@ -26,6 +26,6 @@ pub use data::{HostData, Large, Single};
 pub use handed::{Carries, HostInterface, InterfaceKind};
 pub use plan::{Ethernet, HostConfig};
 pub use provider::TunProvider;
-pub use tap::TAP_MODE;
+pub use tap::about as about_tap;
 pub use tun::HostTun;
 pub use userspace::Userspace;

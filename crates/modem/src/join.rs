@@ -18,7 +18,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::host::{Carries, HostConfig, HostControl, HostData, HostEnd, InterfaceKind};
 use crate::options::IpType;
 use crate::poll::Waker;
-use crate::status::{Addresses, Interface};
+use crate::status::{Addresses, Interface, InterfaceType};
 
 /// The operation that fails when no session is to be had.
 const REFUSED: &str = "there is no further data session";
@@ -243,8 +243,9 @@ impl HostControl for Elsewhere {
     fn interface(&self) -> Interface {
         Interface {
             name: self.name.clone(),
+            kind: InterfaceType::OtherProgram,
             mode: "another program's".into(),
-            applied: Vec::new(),
+            ..Interface::default()
         }
     }
 }

@@ -62,6 +62,7 @@ pub mod client;
 pub mod composition;
 mod counters;
 mod datapath;
+pub mod diagnosis;
 mod dialled;
 pub mod event;
 pub mod failure;
@@ -105,6 +106,7 @@ mod shared;
 mod stream;
 mod words;
 
+pub use diagnosis::{Diagnosis, DiagnosisKind};
 pub use event::Event;
 pub use failure::{Code, Failure, FailureKind, Place, Rung};
 pub use host::{HostConfig, HostControl, HostData, HostEnd, HostProvider};

@@ -33,7 +33,7 @@ use crate::device::Interface;
 use crate::error::{Error, ErrorKind};
 use crate::netlink::{Mode, Netlink};
 use crate::observed::{OtherDefault, observe_with, other_defaults};
-use crate::plan::{Address, Ipv6, Plan, Route};
+use crate::plan::{Address, Change, Ipv6, Plan, Route};
 use crate::sysctl;
 
 /// Longest time the kernel takes to bring an IPv6 address into use.
@@ -50,9 +50,8 @@ pub struct Configuration {
     /// itself.
     addresses: Vec<Address>,
     routes: Vec<Route>,
-    /// The parts of it that were missing when they were last looked for, in the words of
-    /// `describe`.
-    missing: Vec<String>,
+    /// The parts of it that were missing when they were last looked for.
+    missing: Vec<Change>,
 }
 
 /// State of the interface before it was configured.
@@ -130,53 +129,49 @@ impl Configuration {
         &self.plan
     }
 
-    /// Returns what was added to the host and is there, as far as was last looked for, a line each,
-    /// for people.
+    /// Returns what was added to the host and is there, as far as was last looked for.
     #[must_use]
-    pub fn describe(&self) -> Vec<String> {
-        let mut lines = vec![self.link_words()];
-        lines.extend(
-            self.addresses
-                .iter()
-                .map(|address| format!("address {address}")),
-        );
-        lines.extend(self.routes.iter().map(|route| format!("route {route}")));
+    pub fn changes(&self) -> Vec<Change> {
+        let mut changes = vec![self.link()];
+        changes.extend(self.addresses.iter().copied().map(Change::Address));
+        changes.extend(self.routes.iter().copied().map(Change::Route));
         if let Ipv6::Slaac { default_route, .. } = self.plan.ipv6 {
-            let with = if default_route { "with" } else { "without" };
-            lines.push(format!(
-                "IPv6 from router advertisements, {with} default route"
-            ));
+            changes.push(Change::RouterAdvertisements { default_route });
         }
-        lines.retain(|line| !self.missing.contains(line));
-        lines
+        changes.retain(|change| !self.missing.contains(change));
+        changes
     }
 
-    fn link_words(&self) -> String {
-        format!("interface {} up, MTU {}", self.name, self.plan.mtu)
+    fn link(&self) -> Change {
+        Change::Link {
+            name: self.name.clone(),
+            mtu: self.plan.mtu,
+        }
     }
 
-    /// Looks for what was added, and returns what is not there, in the words of
-    /// [`Configuration::describe`].
+    /// Looks for what was added, and returns what is not there.
     ///
     /// # Errors
     /// [`ErrorKind::Gone`] when the interface is gone, or what the kernel said.
-    pub fn missing(&mut self) -> Result<Vec<String>, Error> {
+    pub fn missing(&mut self) -> Result<Vec<Change>, Error> {
         let there = observe_with(&mut self.netlink, self.index)?;
         let mut missing = Vec::new();
         if !there.up || there.mtu != self.plan.mtu {
-            missing.push(self.link_words());
+            missing.push(self.link());
         }
         let addresses = self.addresses.iter();
         missing.extend(
             addresses
                 .filter(|address| !there.addresses.contains(address))
-                .map(|address| format!("address {address}")),
+                .copied()
+                .map(Change::Address),
         );
         let routes = self.routes.iter();
         missing.extend(
             routes
                 .filter(|route| !there.routes.iter().any(|other| same(route, other)))
-                .map(|route| format!("route {route}")),
+                .copied()
+                .map(Change::Route),
         );
         self.missing.clone_from(&missing);
         Ok(missing)

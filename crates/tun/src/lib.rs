@@ -62,6 +62,6 @@ pub use device::{Interface, Tap, Tun};
 pub use error::{Error, ErrorKind};
 pub use observed::{Observed, observe};
 pub use offload::{Offload, Offloads};
-pub use plan::{Address, Plan, Prefix, Route};
+pub use plan::{Address, Change, Plan, Prefix, Route};
 pub use waiting::NoWait;
 pub use watch::Watch;

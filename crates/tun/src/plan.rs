@@ -179,6 +179,42 @@ impl fmt::Display for Route {
     }
 }
 
+/// One thing that a configuration has made so on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The interface is up.
+    Link {
+        /// Name of the interface.
+        name: String,
+        /// MTU in bytes.
+        mtu: u32,
+    },
+    /// The interface has an address.
+    Address(Address),
+    /// A route leads through the interface.
+    Route(Route),
+    /// The kernel takes IPv6 addresses from router advertisements (RFC 4862).
+    RouterAdvertisements {
+        /// Whether it takes a default route from them, too.
+        default_route: bool,
+    },
+}
+
+/// Describes the change for people, in one line.
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Link { name, mtu } => write!(f, "interface {name} up, MTU {mtu}"),
+            Self::Address(address) => write!(f, "address {address}"),
+            Self::Route(route) => write!(f, "route {route}"),
+            Self::RouterAdvertisements { default_route } => {
+                let with = if *default_route { "with" } else { "without" };
+                write!(f, "IPv6 from router advertisements, {with} default route")
+            }
+        }
+    }
+}
+
 /// Source of the interface's IPv6 addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ipv6 {

@@ -10,7 +10,7 @@ use uwwan_modem::options::{
     Format, IpType, Mode, Padding, Placement, Secret, SessionOptions, Table,
 };
 use uwwan_modem::status::Traffic;
-use uwwan_modem::{Event, FailureKind, Modem, Options, Place, Rung, Selector};
+use uwwan_modem::{Diagnosis, Event, FailureKind, Modem, Options, Place, Rung, Selector};
 use uwwan_tests::bench::{Bench, PATIENCE, emulator, families, quick, quick_session};
 
 #[test]
@@ -309,9 +309,9 @@ fn a_black_hole_is_diagnosed() {
     let mut bench = Bench::start("", options);
     bench.online();
     let event = bench.until("the diagnosis", |event| {
-        matches!(event, Event::Diagnosis { .. })
+        matches!(event, Event::Diagnosis(_))
     });
-    let Event::Diagnosis { text } = event else {
+    let Event::Diagnosis(Diagnosis { text, .. }) = event else {
         unreachable!()
     };
     assert!(

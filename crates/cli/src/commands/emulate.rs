@@ -150,7 +150,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     for line in far_interface
         .iter()
-        .flat_map(|interface| interface.describe())
+        .flat_map(|interface| interface.changes())
     {
         tell(format!("far side: {line}"))?;
     }

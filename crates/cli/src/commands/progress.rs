@@ -46,7 +46,7 @@ pub fn lines(event: &Event) -> Vec<String> {
             configuration,
             drivers,
         } => vec![note("given back", &given_back(*configuration, drivers))],
-        Event::Diagnosis { text } => vec![note("diagnosis", text)],
+        Event::Diagnosis(diagnosis) => vec![note("diagnosis", &diagnosis.text)],
         Event::Heal(event) => vec![note("healing", &event.text)],
         Event::Waiting {
             rung,

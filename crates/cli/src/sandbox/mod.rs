@@ -68,7 +68,7 @@ impl Confinement {
             }
         }
         let landlock = if self.programs {
-            "left open for the programs that it starts".to_owned()
+            Err("left open for the programs that it starts".to_owned())
         } else {
             paths::restrict(
                 &self.writable,
@@ -76,7 +76,6 @@ impl Confinement {
                 self.removable.as_deref(),
                 self.monitored,
             )
-            .unwrap_or_else(|why| why)
         };
         let calls = calls::restrict(self.programs, self.monitored)
             .unwrap_or_else(|error| error.to_string());
@@ -98,7 +97,7 @@ pub fn enter_as_monitor(programs: bool) -> State {
     }
     capabilities::keep_for_monitor();
     let calls = calls::restrict_monitor(programs).unwrap_or_else(|error| error.to_string());
-    let landlock = "not used: it opens what the command line names".to_owned();
+    let landlock = Err("not used: it opens what the command line names".to_owned());
     State::own("monitor", landlock, calls)
 }
 

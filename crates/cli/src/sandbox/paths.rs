@@ -8,6 +8,8 @@ use landlock::{
     RulesetStatus, Scope,
 };
 
+use super::state::Landlock;
+
 /// The newest rules that are known here. A kernel that knows fewer enforces those it knows.
 const RULES: ABI = ABI::V7;
 
@@ -25,8 +27,8 @@ const USB_NODES: &str = "/dev/bus/usb";
 const SETTINGS: [&str; 2] = ["/proc/sys/net", "/sys/devices"];
 
 /// Restricts the calling thread, and those it starts, to these files, and the removal of those in
-/// `removable`, and returns which version of
-/// Landlock does it. TCP connections and signals to other processes are refused as well where the
+/// `removable`, and returns what
+/// Landlock does. TCP connections and signals to other processes are refused as well where the
 /// kernel can.
 ///
 /// # Errors
@@ -36,8 +38,8 @@ pub(super) fn restrict(
     readable: &[PathBuf],
     removable: Option<&Path>,
     monitored: bool,
-) -> Result<String, String> {
-    let missing: Vec<&str> = devices(!monitored)
+) -> Result<Landlock, String> {
+    let missing: Vec<&'static str> = devices(!monitored)
         .filter(|path| place(Path::new(path)).is_none())
         .collect();
     let status = build(writable, readable, removable, monitored)
@@ -46,14 +48,13 @@ pub(super) fn restrict(
     let version = match status.landlock {
         LandlockStatus::NotEnabled => return Err("this kernel has it switched off".to_owned()),
         LandlockStatus::NotImplemented => return Err("this kernel has none".to_owned()),
-        LandlockStatus::Available { effective_abi, .. } => effective_abi as i32,
+        LandlockStatus::Available { effective_abi, .. } => effective_abi as u32,
     };
     match status.ruleset {
         RulesetStatus::NotEnforced => Err("not in force".to_owned()),
-        RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(match &missing[..] {
-            [] => format!("version {version}"),
-            missing => format!("version {version}, without {}", missing.join(", ")),
-        }),
+        RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => {
+            Ok(Landlock { version, missing })
+        }
     }
 }
 

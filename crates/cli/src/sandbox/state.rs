@@ -22,20 +22,41 @@ pub struct State {
     pub no_new_privs: Option<bool>,
     /// Whether system calls are filtered; `None` where the kernel does not tell.
     pub seccomp: Option<bool>,
-    /// The calls that the filter refuses, or the reason why there is none.
+    /// The calls that the filter refuses, or the reason why there is none, for people.
     pub calls: String,
-    /// Version of Landlock that restricts the files it may open, or why nothing does.
+    /// Version of Landlock's interface that restricts the files it may open; `None` when nothing does.
+    pub landlock_version: Option<u32>,
+    /// The same for people, or the reason why nothing restricts them.
     pub landlock: String,
+}
+
+/// What Landlock does for a process.
+pub(super) struct Landlock {
+    /// Version of its interface.
+    pub(super) version: u32,
+    /// Device nodes that are not there, nor a folder in which they may appear.
+    pub(super) missing: Vec<&'static str>,
+}
+
+impl fmt::Display for Landlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "version {}", self.version)?;
+        match &self.missing[..] {
+            [] => Ok(()),
+            missing => write!(f, ", without {}", missing.join(", ")),
+        }
+    }
 }
 
 impl State {
     /// Reads the state of the calling thread. `landlock` and `calls` say what became of the two that
     /// the kernel does not tell.
-    pub(super) fn own(name: &str, landlock: String, calls: String) -> Self {
+    pub(super) fn own(name: &str, landlock: Result<Landlock, String>, calls: String) -> Self {
         let mut state = Self {
             name: name.to_owned(),
             pid: std::process::id(),
-            landlock,
+            landlock_version: landlock.as_ref().ok().map(|landlock| landlock.version),
+            landlock: landlock.map_or_else(|why| why, |landlock| landlock.to_string()),
             calls,
             ..Self::default()
         };

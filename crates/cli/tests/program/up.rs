@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use crate::forms;
 use crate::running::{PATIENCE, Up, bare, emulated, succeeds, text, uwwan};
 
@@ -51,7 +53,23 @@ fn online_seen_and_put_down() {
             assert_eq!(process[restriction], true, "{process}");
         }
         let landlock = process["landlock"].as_str().unwrap();
-        assert!(landlock.starts_with("version"), "{process}");
+        let version = process["landlock_version"].as_u64().unwrap();
+        assert!(
+            landlock.starts_with(&format!("version {version}")),
+            "{process}"
+        );
+    }
+    assert!(processes[1]["landlock_version"].is_null(), "{status}");
+    let interface = &status["interface"];
+    assert_eq!(interface["kind"], "tun");
+    let offload = interface["mode"].as_str().unwrap().starts_with("offload");
+    assert_eq!(interface["offload"], offload);
+    for change in [
+        json!({"kind": "link", "mtu": 1500}),
+        json!({"kind": "address", "address": "10.169.198.77", "prefix": 30}),
+    ] {
+        let changes = interface["changes"].as_array().unwrap();
+        assert!(changes.contains(&change), "{change}: {interface}");
     }
 
     let output = up.ask(&["status", "--device", "emulator"]);
@@ -268,7 +286,10 @@ fn the_black_hole_is_diagnosed() {
     let said = diagnosis["text"].as_str().unwrap();
     assert!(said.starts_with("nothing comes back: "), "{said}");
     let status = forms::json("status", up.ask(&["status", "--json"]).stdout);
-    assert_eq!(status["diagnoses"][0], diagnosis["text"]);
+    assert_eq!(diagnosis["diagnosis"], "nothing-comes-back");
+    let told = json!({"diagnosis": "nothing-comes-back", "text": diagnosis["text"]});
+    assert_eq!(status["diagnosed"], json!([told]));
+    assert_eq!(status["diagnoses"], json!([diagnosis["text"]]));
     assert!(up.ask(&["down"]).status.success());
 }
 
@@ -519,7 +540,16 @@ fn addresses_and_routes_that_are_taken_away_are_put_back() {
     let mut up = Up::start(&["--route", "default"]);
     let online = up.event("online");
     let interface = online["interface"].as_str().unwrap().to_owned();
-    let before = up.status()["interface"]["applied"].clone();
+    let before = up.status()["interface"].clone();
+    let route = json!({
+        "kind": "route", "address": "0.0.0.0", "prefix": 0,
+        "gateway": "10.169.198.78", "metric": null,
+    });
+    let has_route = |interface: &Value| {
+        let changes = interface["changes"].as_array().unwrap();
+        changes.contains(&route)
+    };
+    assert!(has_route(&before), "{before}");
     for attack in [
         format!("addr flush dev {interface}"),
         format!("link set {interface} down"),
@@ -529,7 +559,7 @@ fn addresses_and_routes_that_are_taken_away_are_put_back() {
         let told = up.event("notice")["text"].to_string();
         assert!(told.contains("put back"), "{attack}: {told}");
         let after = up.status();
-        assert_eq!(after["interface"]["applied"], before, "{attack}");
+        assert_eq!(after["interface"], before, "{attack}");
         assert_eq!(after["online"], true, "{attack}");
     }
     // A fight has an end, and then what is told is what is there.
@@ -538,9 +568,12 @@ fn addresses_and_routes_that_are_taken_away_are_put_back() {
         up.event("notice");
     }
     ip(&up, "route del default");
-    let told = up.event("diagnosis")["text"].to_string();
+    let diagnosis = up.event("diagnosis");
+    assert_eq!(diagnosis["diagnosis"], "host");
+    let told = diagnosis["text"].to_string();
     assert!(told.contains("left so"), "{told}");
     let after = up.status();
+    assert!(!has_route(&after["interface"]), "{after}");
     let applied = after["interface"]["applied"].to_string();
     assert!(!applied.contains("route 0.0.0.0/0"), "{applied}");
     assert!(

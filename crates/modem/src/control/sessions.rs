@@ -13,6 +13,7 @@ use super::held::HeldSession;
 use super::{Asker, Control, start};
 use crate::askers::Message;
 use crate::datapath::{SessionAddressing, SessionPlan};
+use crate::diagnosis::{Diagnosis, DiagnosisKind};
 use crate::event::Event;
 use crate::failure::{Failure, Rung};
 use crate::function::VLAN_TAG;
@@ -229,7 +230,7 @@ impl Control {
                 .machine
                 .judged(Instant::now(), verdict, front, ntb32);
             if session.machine.leads_back() && verdict == Verdict::Recovered {
-                self.shared.update(|status| status.diagnoses.clear());
+                self.shared.update(|status| status.diagnosed.clear());
             }
         }
     }
@@ -293,9 +294,10 @@ impl Control {
                 HostNews::PutBack(text) => Event::Notice {
                     text: format!("{interface}: {text}"),
                 },
-                HostNews::Trouble(text) => Event::Diagnosis {
-                    text: format!("{interface}: {text}"),
-                },
+                HostNews::Trouble(text) => Event::Diagnosis(Diagnosis::new(
+                    DiagnosisKind::Host,
+                    format!("{interface}: {text}"),
+                )),
             });
         }
     }

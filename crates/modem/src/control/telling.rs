@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Climbing, Control, device};
+use crate::diagnosis::{Diagnosis, DiagnosisKind};
 use crate::event::{Event, SessionChange, SessionEvent};
 use crate::failure::Rung;
 use crate::heal::HealStep;
@@ -10,10 +11,6 @@ use crate::ladder::Input;
 use crate::status::{ConfigurationChange, RungTime, State};
 
 impl Control {
-    pub(super) fn diagnose(&mut self, text: String) {
-        self.tell(Event::Diagnosis { text });
-    }
-
     /// Tells that the rung waits for something, for `patience` at most from now on. Nothing is told
     /// when no rung is climbed, or when the rung tells itself what it waits for.
     pub(super) fn expect(&mut self, text: &str, patience: Duration) {
@@ -65,7 +62,7 @@ impl Control {
             return;
         }
         match &event {
-            Event::Diagnosis { text } => tracing::warn!("{text}"),
+            Event::Diagnosis(diagnosis) => tracing::warn!("{}", diagnosis.text),
             Event::RungFailed { failure, .. } => {
                 tracing::warn!("{}", failure.headline())
             }
@@ -117,10 +114,11 @@ impl Control {
                 status.why = "online".into();
             }
             Event::Notice { .. } | Event::GivenBack { .. } | Event::Session(_) => {}
-            Event::Diagnosis { text } => status.diagnosed(text),
+            Event::Diagnosis(diagnosis) => status.add_diagnosis(diagnosis.clone()),
             Event::Heal(event) => {
                 if event.step == HealStep::PutBack {
-                    status.diagnosed(&event.text);
+                    let text = event.text.clone();
+                    status.add_diagnosis(Diagnosis::new(DiagnosisKind::NotHealed, text));
                 }
                 status.heal = Some(event.clone());
             }
@@ -206,6 +204,6 @@ fn kind_of(event: &Event) -> String {
         }
         Event::Waiting { rung, text, .. } => format!("{rung}: waiting for {text}"),
         Event::Stopped { .. } => "stopped".into(),
-        Event::RungFailed { .. } | Event::Diagnosis { .. } | Event::Lost { .. } => String::new(),
+        Event::RungFailed { .. } | Event::Diagnosis(_) | Event::Lost { .. } => String::new(),
     }
 }

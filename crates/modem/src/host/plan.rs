@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use uwwan_tun::plan::Through;
-use uwwan_tun::{Address, Error, Plan, Prefix};
+use uwwan_tun::{Address, Configuration, Error, Plan, Prefix};
 
 use crate::options::{Dns, Routes, SessionOptions, TunMode};
-use crate::status::Addresses;
+use crate::status::{Addresses, HostChange};
 
 /// Configuration of a host's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +93,18 @@ pub(super) fn plan(config: &HostConfig) -> Result<Plan, Error> {
         config.route_metric,
         given.mtu.into(),
     ))
+}
+
+/// Returns what was changed on the host and is there, for programs.
+pub(super) fn changes(configuration: &Configuration) -> Vec<HostChange> {
+    let changes = configuration.changes().into_iter();
+    changes.map(HostChange::from).collect()
+}
+
+/// Returns the same as [`changes`], a line each for people.
+pub(super) fn lines(configuration: &Configuration) -> Vec<String> {
+    let changes = configuration.changes();
+    changes.iter().map(ToString::to_string).collect()
 }
 
 #[cfg(test)]

@@ -8,13 +8,13 @@ use uwwan_tun::{Configuration, Interface as _, Watch};
 
 use super::control::{HostControl, HostEnd, HostNews, HostProvider, other_kind};
 use super::handed::HostInterface;
-use super::plan::{HostConfig, plan};
+use super::plan::{HostConfig, changes, lines, plan};
 use super::tap;
 use super::tun::HostTun;
 use super::upkeep::{self, Upkeep};
 use crate::failure::Failure;
 use crate::options::{Dns, Routes};
-use crate::status::Interface;
+use crate::status::{HostChange, Interface};
 
 /// Maker of hosts' ends that are TUN interfaces, or TAP interfaces for Ethernet frames.
 #[derive(Debug, Default)]
@@ -51,8 +51,7 @@ impl TunProvider {
             notes: Vec::new(),
             index: tun.index(),
             configuration,
-            name: tun.name().to_owned(),
-            mode: tun.describe(),
+            about: tun.about(),
         };
         control.name_servers(config);
         control.upkeep.begin(&mut control.configuration);
@@ -63,17 +62,17 @@ impl TunProvider {
 /// Changes made to the host for a TUN interface. The order of the fields is the order of undoing.
 struct TunControl {
     watch: Option<Watch>,
-    dns: Option<Guard>,
+    /// Name servers that the host's resolver has.
+    dns: Option<(Guard, Vec<IpAddr>)>,
     /// News that have not been told.
     news: Vec<HostNews>,
     upkeep: Upkeep,
     /// Notices of what could not be done, a line each.
     notes: Vec<String>,
     configuration: Configuration,
-    name: String,
     index: u32,
-    /// Mode of the interface in words.
-    mode: String,
+    /// Status of the interface, without the changes.
+    about: Interface,
 }
 
 impl TunControl {
@@ -94,8 +93,14 @@ impl TunControl {
             Dns::Resolvconf => Method::ResolvConf,
         };
         let everything = config.routes == Routes::Default;
-        match dns::set(method, &self.name, &servers, everything, &Paths::default()) {
-            Ok(guard) => self.dns = Some(guard),
+        match dns::set(
+            method,
+            &self.about.name,
+            &servers,
+            everything,
+            &Paths::default(),
+        ) {
+            Ok(guard) => self.dns = Some((guard, servers)),
             Err(error) => {
                 let text = format!("name servers not set: {error}");
                 self.news.push(HostNews::Trouble(text.clone()));
@@ -131,13 +136,19 @@ impl HostControl for TunControl {
     }
 
     fn interface(&self) -> Interface {
-        let mut applied = self.configuration.describe();
-        applied.extend(self.dns.as_ref().and_then(Guard::describe));
-        applied.extend(self.notes.iter().cloned());
-        Interface {
-            name: self.name.clone(),
-            mode: self.mode.clone(),
-            applied,
+        let mut interface = Interface {
+            applied: lines(&self.configuration),
+            changes: changes(&self.configuration),
+            ..self.about.clone()
+        };
+        if let Some((guard, servers)) = &self.dns
+            && let Some(line) = guard.describe()
+        {
+            interface.applied.push(line);
+            let servers = servers.clone();
+            interface.changes.push(HostChange::NameServers { servers });
         }
+        interface.applied.extend(self.notes.iter().cloned());
+        interface
     }
 }

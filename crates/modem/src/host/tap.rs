@@ -10,13 +10,20 @@ use uwwan_tun::{Configuration, Error, Interface as _, Plan, Tap, Watch};
 use super::control::{HostControl, HostNews, other_kind};
 use super::data::Single;
 use super::handed::HostInterface;
-use super::plan::{self, Ethernet, HostConfig};
+use super::plan::{self, Ethernet, HostConfig, changes, lines};
 use super::upkeep::{self, Upkeep};
 use crate::failure::Failure;
-use crate::status::Interface;
+use crate::status::{Interface, InterfaceType};
 
-/// Mode of a TAP interface as `status` tells it: each system call carries one frame.
-pub const TAP_MODE: &str = "plain, frames";
+/// Returns what the status tells of a TAP interface: each system call carries one frame.
+pub fn about(tap: &Tap) -> Interface {
+    Interface {
+        name: tap.name().to_owned(),
+        kind: InterfaceType::Tap,
+        mode: "plain, frames".to_owned(),
+        ..Interface::default()
+    }
+}
 
 /// Makes the TAP interface and configures it.
 ///
@@ -109,9 +116,9 @@ impl HostControl for TapControl {
 
     fn interface(&self) -> Interface {
         Interface {
-            name: self.tap.name().to_owned(),
-            mode: TAP_MODE.to_owned(),
-            applied: self.configuration.describe(),
+            applied: lines(&self.configuration),
+            changes: changes(&self.configuration),
+            ..about(&self.tap)
         }
     }
 }

@@ -4,10 +4,11 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::BorrowedFd;
 
 use uwwan_tun::coalesce::Merge;
-use uwwan_tun::{Error, ErrorKind, Offload, Offloads, Tun};
+use uwwan_tun::{Error, ErrorKind, Interface as _, Offload, Offloads, Tun};
 
 use super::data::{HostData, Large, Single};
 use crate::options::TunMode;
+use crate::status;
 
 /// Returns which packets are cut and merged.
 fn offloads(mode: TunMode) -> Offloads {
@@ -74,9 +75,19 @@ impl HostTun {
         }
     }
 
-    /// Returns the mode and its properties in words.
+    /// Returns what the status tells of the interface itself.
     #[must_use]
-    pub fn describe(&self) -> String {
+    pub fn about(&self) -> status::Interface {
+        status::Interface {
+            name: self.name().to_owned(),
+            offload: matches!(self, Self::Offload(_)),
+            mode: self.describe(),
+            ..status::Interface::default()
+        }
+    }
+
+    /// Returns the mode and its properties in words.
+    fn describe(&self) -> String {
         match self {
             Self::Plain { why, .. } => Self::words(TunMode::Plain, why.as_ref()),
             Self::Offload(tun) => {

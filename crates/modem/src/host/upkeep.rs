@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use uwwan_tun::{Configuration, Error, Watch};
+use uwwan_tun::{Change, Configuration, Error, Watch};
 
 use super::control::HostNews;
 
@@ -13,8 +13,8 @@ const PERIOD: Duration = Duration::from_secs(60);
 
 /// Configuration of the host that can be looked at and put back.
 pub(super) trait Upheld {
-    /// Returns what of it is not there at present, a line each.
-    fn missing(&mut self) -> Result<Vec<String>, Error>;
+    /// Returns what of it is not there at present.
+    fn missing(&mut self) -> Result<Vec<Change>, Error>;
     /// Returns the default routes of other interfaces that go before its own, a line each.
     fn rivals(&mut self) -> Result<Vec<String>, Error>;
     /// Puts back what is missing.
@@ -22,7 +22,7 @@ pub(super) trait Upheld {
 }
 
 impl Upheld for Configuration {
-    fn missing(&mut self) -> Result<Vec<String>, Error> {
+    fn missing(&mut self) -> Result<Vec<Change>, Error> {
         Self::missing(self)
     }
 
@@ -80,6 +80,7 @@ impl Upkeep {
             self.left = false;
             self.failed = false;
         } else if !self.left {
+            let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
             news.extend(self.put_back(now, what, &missing.join(", "), culprit));
         }
         let rivals = what.rivals().unwrap_or_default();
@@ -149,18 +150,30 @@ fn by(culprit: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
+    use uwwan_tun::{Address, Prefix, Route};
+
     use super::*;
+
+    fn default_route() -> Change {
+        Change::Route(Route {
+            destination: Prefix::ALL_V4,
+            gateway: None,
+            metric: None,
+        })
+    }
 
     #[derive(Default)]
     struct Fake {
-        missing: Vec<String>,
+        missing: Vec<Change>,
         rivals: Vec<String>,
         put_back: usize,
         broken: bool,
     }
 
     impl Upheld for Fake {
-        fn missing(&mut self) -> Result<Vec<String>, Error> {
+        fn missing(&mut self) -> Result<Vec<Change>, Error> {
             Ok(self.missing.clone())
         }
         fn rivals(&mut self) -> Result<Vec<String>, Error> {
@@ -188,24 +201,24 @@ mod tests {
         let now = Instant::now();
         assert_eq!(upkeep.attend(now, &mut fake, None), []);
         for round in 0..MOST_TIMES {
-            fake.missing = vec!["route default".into()];
+            fake.missing = vec![default_route()];
             let news = upkeep.attend(now, &mut fake, Some("process 42 (dhclient)"));
             assert!(
                 matches!(&news[..], [HostNews::PutBack(text)] if text.contains("dhclient")),
                 "{round}: {news:?}"
             );
         }
-        fake.missing = vec!["route default".into()];
+        fake.missing = vec![default_route()];
         let news = upkeep.attend(now, &mut fake, Some("process 42 (dhclient)"));
         let told = matches!(&news[..], [HostNews::Trouble(text)]
-            if text.contains("process 42 (dhclient)") && text.contains("route default"));
+            if text.contains("process 42 (dhclient)") && text.contains("route 0.0.0.0/0"));
         assert!(told, "{news:?}");
         assert_eq!(upkeep.attend(now, &mut fake, None), [], "once");
         assert_eq!(fake.put_back, MOST_TIMES);
         // Whoever gives it back ends the fight; after a while it may begin anew.
         fake.missing.clear();
         assert_eq!(upkeep.attend(now, &mut fake, None), []);
-        fake.missing = vec!["route default".into()];
+        fake.missing = vec![default_route()];
         let news = upkeep.attend(now + PERIOD, &mut fake, None);
         assert!(matches!(&news[..], [HostNews::PutBack(_)]), "{news:?}");
     }
@@ -215,7 +228,7 @@ mod tests {
         let (mut upkeep, mut fake) = (Upkeep::default(), Fake::default());
         let mut now = Instant::now();
         for _ in 0..3 * MOST_TIMES {
-            fake.missing = vec!["route default".into()];
+            fake.missing = vec![default_route()];
             upkeep.attend(now, &mut fake, None);
             now += PERIOD / 4;
         }
@@ -225,7 +238,10 @@ mod tests {
     #[test]
     fn what_cannot_be_put_back_is_tried_again() {
         let (mut upkeep, mut fake) = (Upkeep::default(), Fake::default());
-        fake.missing = vec!["address 2001:db8::2".into()];
+        fake.missing = vec![Change::Address(Address::new(
+            Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2),
+            64,
+        ))];
         fake.broken = true;
         let now = Instant::now();
         let news = upkeep.attend(now, &mut fake, None);

@@ -15,7 +15,7 @@ use super::control::{HostControl, HostEnd, HostProvider};
 use super::data::{HostData, Single};
 use super::plan::HostConfig;
 use crate::failure::{Failure, FailureKind};
-use crate::status::{Addresses, Interface};
+use crate::status::{Addresses, Interface, InterfaceType};
 
 /// MTU in bytes where the network has told none.
 const MTU: u16 = 1500;
@@ -154,6 +154,7 @@ impl HostControl for Control {
     fn interface(&self) -> Interface {
         Interface {
             name: "the built-in stack".into(),
+            kind: InterfaceType::BuiltIn,
             applied: self.told.clone(),
             ..Interface::default()
         }

@@ -36,6 +36,7 @@ use uwwan_mbim::services::basic_connect::{
 use uwwan_mbim::session::Command;
 
 use crate::addresses::{Given, Sizes};
+use crate::diagnosis::{Diagnosis, DiagnosisKind};
 use crate::event::{Event, SessionChange, SessionEvent};
 use crate::explain;
 use crate::failure::{Failure, Rung, TRIED_AGAIN};
@@ -538,7 +539,8 @@ impl DataSession {
         let apn = &self.options.apn;
         let text = explain::black_hole(asked, ever, front, self.ground.quirk, ntb32, apn);
         let text = self.named(text);
-        self.tell(Event::Diagnosis { text });
+        let kind = DiagnosisKind::NothingComesBack;
+        self.tell(Event::Diagnosis(Diagnosis::new(kind, text)));
         self.look_again(now);
     }
 

@@ -80,7 +80,7 @@ impl HostControl for Sinks {
         Interface {
             name: "sink".into(),
             mode: "a socket".into(),
-            applied: Vec::new(),
+            ..Interface::default()
         }
     }
 }

@@ -325,10 +325,10 @@ fn addresses_and_routes_are_there_and_go_again() {
         assert_eq!(socket.local_addr().expect("bound").ip(), ip(own));
     }
     assert_eq!(
-        configuration.describe().len(),
+        configuration.changes().len(),
         5,
         "{:?}",
-        configuration.describe()
+        configuration.changes()
     );
     drop(configuration);
     let there = observe(tun.index()).expect("observed");

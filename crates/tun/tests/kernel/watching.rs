@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::mpsc::{self, Receiver};
 
 use uwwan_tun::plan::Through;
-use uwwan_tun::{Address, Configuration, ErrorKind, Offload, Offloads, Plan, Tun, Watch};
+use uwwan_tun::{Address, Change, Configuration, ErrorKind, Offload, Offloads, Plan, Tun, Watch};
 
 use crate::PATIENCE;
 
@@ -38,8 +38,8 @@ pub fn what_is_taken_away_is_put_back() {
         let _ = sender.send(());
     })
     .unwrap();
-    let all = configuration.describe();
-    assert_eq!(configuration.missing().unwrap(), Vec::<String>::new());
+    let all = configuration.changes();
+    assert_eq!(configuration.missing().unwrap(), Vec::<Change>::new());
     let name = tun.name();
     for (attack, taken) in [
         (format!("addr flush dev {name}"), "address 10.9.0.2/30"),
@@ -51,23 +51,25 @@ pub fn what_is_taken_away_is_put_back() {
         ip(&attack);
         until(&changes, &attack, || {
             let missing = configuration.missing().unwrap();
-            missing.iter().any(|line| line.contains(taken))
+            missing
+                .iter()
+                .any(|change| change.to_string().contains(taken))
         });
         // What is told is what is there.
         assert!(
             !configuration
-                .describe()
+                .changes()
                 .iter()
-                .any(|line| line.contains(taken)),
+                .any(|change| change.to_string().contains(taken)),
             "{attack}"
         );
         configuration.put_back().unwrap();
         assert_eq!(
             configuration.missing().unwrap(),
-            Vec::<String>::new(),
+            Vec::<Change>::new(),
             "{attack}"
         );
-        assert_eq!(configuration.describe(), all, "{attack}");
+        assert_eq!(configuration.changes(), all, "{attack}");
     }
     // `ip` gave its process id to the kernel, and is gone.
     let culprit = watch.take_culprit().expect("somebody");
@@ -98,7 +100,7 @@ pub fn a_rival_default_route_is_told() {
     for part in ["metric 100", name, "dhcp"] {
         assert!(rivals[0].contains(part), "{rivals:?}");
     }
-    assert_eq!(configuration.missing().unwrap(), Vec::<String>::new());
+    assert_eq!(configuration.missing().unwrap(), Vec::<Change>::new());
     drop(watch);
 }
 

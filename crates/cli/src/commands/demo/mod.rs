@@ -421,7 +421,7 @@ impl Demo {
                 SessionChange::Online { interface, .. } => self.interface.clone_from(interface),
                 SessionChange::Offline { .. } => {}
             },
-            Event::Diagnosis { text } => self.diagnosis = Some(text.clone()),
+            Event::Diagnosis(diagnosis) => self.diagnosis = Some(diagnosis.text.clone()),
             Event::RungStarted { rung } => self.trying = Some((*rung, Instant::now())),
             Event::RungFailed { failure, .. } => self.failed = Some(failure.clone()),
             _ => {}

@@ -5,7 +5,9 @@ use std::os::fd::AsFd;
 use std::str::FromStr;
 
 use uwwan_emulator::{FarSide, far_side};
-use uwwan_tun::{Address, Configuration, ErrorKind, Offload, Plan, Prefix, Route, Tun, plan::Ipv6};
+use uwwan_tun::{
+    Address, Change, Configuration, ErrorKind, Offload, Plan, Prefix, Route, Tun, plan::Ipv6,
+};
 
 use super::far_offload::OffloadNetwork;
 use crate::failure::{Failure, FailureKind};
@@ -48,9 +50,9 @@ pub struct Interface {
 }
 
 impl Interface {
-    /// Returns what was set up, one line each.
-    pub fn describe(&self) -> Vec<String> {
-        self.configuration.describe()
+    /// Returns what was set up.
+    pub fn changes(&self) -> Vec<Change> {
+        self.configuration.changes()
     }
 }
 

@@ -67,8 +67,8 @@ pub fn fields(
         field("cause", failure.why.join("; "));
         field("next", failure.next.join("; "));
     }
-    for text in &status.diagnoses {
-        field("diagnosis", text.clone());
+    for diagnosis in &status.diagnosed {
+        field("diagnosis", diagnosis.text.clone());
     }
     if let Some(addresses) = status.addresses() {
         for line in describe_addresses(addresses) {

@@ -53,9 +53,13 @@ impl Responder for Answers {
             processes: self.processes.clone(),
             modem_manager: (self.manager)(),
             usage: month.clone(),
-            at_port: self.handle.at_port().map(|at| AtPort {
-                terminal: self.terminal.clone(),
-                port: at.port().map(|port| port.to_string()),
+            at_port: self.handle.at_port().map(|at| {
+                let port = at.port();
+                AtPort {
+                    terminal: self.terminal.clone(),
+                    interface: port.as_ref().map(|port| port.interface),
+                    port: port.map(|port| port.to_string()),
+                }
             }),
         };
         serde_json::to_value(told).unwrap_or_default()

@@ -90,7 +90,7 @@ impl Attendant {
                         Event::RungFailed { failure, .. } => {
                             self.notifier.status(&failure.headline());
                         }
-                        Event::Diagnosis { text } => self.notifier.status(text),
+                        Event::Diagnosis(diagnosis) => self.notifier.status(&diagnosis.text),
                         Event::Heal(event) => self.notifier.status(&event.text),
                         // No packet waits for the allocator until the modem is back.
                         Event::Lost { .. } => allocator::give_back(),

@@ -3,7 +3,7 @@
 use std::io::{self, PipeReader, Read as _};
 use std::sync::Arc;
 
-use uwwan_modem::{Event, Status};
+use uwwan_modem::{Diagnosis, DiagnosisKind, Event, Status};
 
 use crate::failure::{Failure, FailureKind};
 use crate::hooks::Facts;
@@ -72,7 +72,5 @@ fn outcome(pipe: PipeReader) -> Option<Failure> {
 }
 
 fn diagnosis(failure: &Failure) -> Event {
-    Event::Diagnosis {
-        text: failure.one_line(),
-    }
+    Event::Diagnosis(Diagnosis::new(DiagnosisKind::Hook, failure.one_line()))
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use uwwan_modem::Event;
 use uwwan_modem::status::Traffic;
+use uwwan_modem::{Diagnosis, DiagnosisKind, Event};
 
 use crate::output::{bytes, plain};
 use crate::usage::{Entry, Size};
@@ -142,12 +142,13 @@ impl Metering {
         }
         let (total, quota) = (bytes(total), bytes(quota));
         Some(match reached {
-            100 => Event::Diagnosis {
-                text: format!(
+            100 => Event::Diagnosis(Diagnosis::new(
+                DiagnosisKind::Quota,
+                format!(
                     "data use: {total} in {}, and --quota is {quota}",
                     entry.month
                 ),
-            },
+            )),
             _ => Event::Notice {
                 text: format!("data use: {total} of {quota} (--quota) in {}", entry.month),
             },
@@ -184,7 +185,7 @@ mod tests {
         assert!(matches!(told, Some(Event::Notice { .. })), "{told:?}");
         assert_eq!(metering.measure(now, &traffic(70, 50)), None);
         let told = metering.measure(now, &traffic(70, 300));
-        assert!(matches!(told, Some(Event::Diagnosis { .. })), "{told:?}");
+        assert!(matches!(told, Some(Event::Diagnosis(_))), "{told:?}");
         assert_eq!(metering.measure(now, &traffic(70, 5000)), None);
         let stands = metering.month().lock().unwrap().clone().unwrap();
         assert!(stands.over_quota);
@@ -195,7 +196,7 @@ mod tests {
         assert_eq!(stands.entry.total(), 5770);
         *month.lock().unwrap() = "2026-12".into();
         let told = metering.measure(now, &traffic(70, 6000));
-        assert!(matches!(told, Some(Event::Diagnosis { .. })), "{told:?}");
+        assert!(matches!(told, Some(Event::Diagnosis(_))), "{told:?}");
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub struct Told {
 pub(super) struct AtPort {
     /// Path of the terminal that leads to it.
     pub(super) terminal: PathBuf,
-    /// Port that answers; null until one does.
+    /// `bInterfaceNumber` of the interface that answers; null until one does.
+    pub(super) interface: Option<u8>,
+    /// The same for people, with what the interface is known for.
     pub(super) port: Option<String>,
 }

@@ -420,7 +420,7 @@ fn suspicion_looks_at_the_session() {
     );
     let diagnosis = bench.session.next_step();
     assert!(
-        matches!(diagnosis, Some(Step::Tell(Event::Diagnosis { .. }))),
+        matches!(diagnosis, Some(Step::Tell(Event::Diagnosis(_)))),
         "{diagnosis:?}"
     );
     bench.work();
