@@ -119,9 +119,11 @@ take_account() {
 losses=(qdisc_drops interface_drops receive_buffer_errors)
 declare -A lost=()
 take_losses() {
-  local side
+  local side sides=('')
+  # Outside the guest, nobody is asked.
+  [[ $redir ]] || sides+=(far)
   lost=([qdisc_drops]=0 [interface_drops]=0 [receive_buffer_errors]=0)
-  for side in '' far; do
+  for side in "${sides[@]}"; do
     ((lost[qdisc_drops] += $($side tc -s -j qdisc show | jq '[.[].drops // 0] | add // 0'))) || :
     ((lost[interface_drops] += $($side ip -s -j link show | jq '[.[].stats64 | .tx.dropped + .rx.dropped] | add // 0'))) || :
     ((lost[receive_buffer_errors] += $($side cat /proc/net/snmp | awk '$1 == "Udp:" { if (!at) { for (i = 1; i <= NF; i++) if ($i == "RcvbufErrors") at = i } else print $at }'))) || :
