@@ -38,6 +38,9 @@ help=$("$program" up --help)
 # The kernel as it comes, and with the largest NTBs its driver takes; uwwan as it comes, and in turn
 # with what else it offers.
 declare -A options=([uwwan]='' [uwwan-acks]=--ack-filter [uwwan-ncm]='--mode ncm' [uwwan-ecm]='--mode ecm')
+# What a capture costs, beside 'uwwan': with zeros for the payload, and without room for them.
+capture='--snap 128 --capture-force --capture-ring 64M:2 --capture /tmp/trace.pcapng'
+options+=([uwwan-capture]=$capture [uwwan-capture-packed]=$capture.zst)
 contenders=(cdc_mbim cdc_mbim-64k uwwan)
 [[ $help != *--ack-filter* ]] || contenders+=(uwwan-acks)
 if [[ $help == *--tun-mode* ]]; then
@@ -353,6 +356,7 @@ end_visit() {
     "$program" down --timeout 20 >/dev/null 2>&1 || kill -KILL "$driver_pid"
     wait "$up_pid"
     driver_pid=''
+    rm -f /tmp/trace*
   fi
   if [[ $contender == veth ]]; then
     ip link del veth0
