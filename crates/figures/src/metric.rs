@@ -150,11 +150,18 @@ impl Metric {
     }
 
     /// Returns a row's ratio in words: `× 1.31`, or `≈ 1.02` where it is within the spread; empty where
-    /// there is none.
+    /// there is none. One below a tenth has two digits that are not zero.
     pub(crate) fn ratio_words(&self, row: &Row) -> String {
         let sign = if self.within_spread(row) { "≈" } else { "×" };
-        self.ratio(row)
-            .map_or(String::new(), |ratio| format!("{sign} {ratio:.2}"))
+        let Some(ratio) = self.ratio(row) else {
+            return String::new();
+        };
+        let digits = match ratio.abs() {
+            small if small > 0.0 && small < 0.1 => 1 - small.log10().floor() as i32,
+            _ => 2,
+        };
+        let digits = digits.clamp(2, 12) as usize;
+        format!("{sign} {ratio:.digits$}")
     }
 }
 
@@ -279,6 +286,27 @@ mod tests {
         assert_eq!(down.ratio(&down.rows()[0]), None);
         assert_eq!(down.ratio(&down.rows()[1]), Some(1.0));
         assert_eq!(up.ratio(&up.rows()[1]), None, "nothing to divide by");
+    }
+
+    #[test]
+    fn small_ratios_have_two_digits_in_words() {
+        let words = |value: f64| {
+            let mut figures = Figures::new("t");
+            let kind = Kind::new("G", "k", "ms", Better::Lower);
+            figures.record(&kind, "a", 10.0);
+            figures.record(&kind, "b", value);
+            figures.metrics()[0].ratio_words(&figures.metrics()[0].rows()[1])
+        };
+        let texts = [413.0, 13.14, 1.0, 0.98, 0.0111, 0.0].map(words);
+        let expected = [
+            "× 41.30",
+            "× 1.31",
+            "× 0.10",
+            "× 0.098",
+            "× 0.0011",
+            "× 0.00",
+        ];
+        assert_eq!(texts, expected);
     }
 
     #[test]

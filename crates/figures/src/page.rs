@@ -17,6 +17,7 @@ h3 { font-size: .95rem; font-weight: 600; margin: 1.2rem 0 .2rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; }
 dt, .note, .way { color: var(--faint); } dd { margin: 0; } p.note { margin: .3rem 0; }
 .way { font-weight: 400; } svg { width: 100%; height: auto; display: block; }
+@media screen and (max-width: 44rem) { .chart { overflow-x: auto; } .chart svg { min-width: 42rem; } }
 svg text { font: 13px system-ui, sans-serif; fill: var(--ink); } svg .ratio { fill: var(--faint); }
 .bar { fill: var(--bar); } .bar.first { fill: var(--first); }
 .grid { stroke: var(--line); } svg .tick { fill: var(--faint); font-size: 12px; }
@@ -118,7 +119,7 @@ fn chart(page: &mut String, metric: &Metric) {
     let _ = writeln!(
         page,
         "<h3>{name} <span class=\"way\">{}</span></h3>\n\
-         <svg viewBox=\"0 0 {:.1} {:.1}\" role=\"img\" aria-label=\"{name}, {unit}\">\n{}</svg>",
+         <div class=\"chart\"><svg viewBox=\"0 0 {:.1} {:.1}\" role=\"img\" aria-label=\"{name}, {unit}\">\n{}</svg></div>",
         escape(&way(metric)),
         chart.width,
         chart.height,
@@ -388,6 +389,16 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_chart_scrolls_where_it_would_be_too_small_to_read() {
+        let mut figures = Figures::new("t");
+        figures.record(&Kind::new("G", "k", "ms", Better::Lower), "a", 1.0);
+        let page = of(&figures);
+        assert_eq!(page.matches("<div class=\"chart\"><svg ").count(), 1);
+        assert_eq!(page.matches("</svg></div>").count(), 1);
+        assert!(page.contains("overflow-x: auto"));
     }
 
     #[test]
