@@ -7,6 +7,9 @@
 //! name are part of the answer. (A URC of the command's own name cannot be
 //! told from the answer; it becomes part of it.)
 //!
+//! The text of a USSD dialogue may have several lines, which come as they are: `+CUSD` goes on until its
+//! quotation mark is closed, and is then one line with line ends in it.
+//!
 //! A command that gets no final result in time fails, and the port is left alone for a moment so
 //! that a late answer is not taken for the next command's.
 //!
@@ -44,6 +47,8 @@ const LONGEST_LINE: usize = 8192;
 /// Longest answer in bytes and in lines; what comes behind it is thrown away.
 const LONGEST_ANSWER: usize = 256 * 1024;
 const MOST_LINES: usize = 4096;
+/// Longest `+CUSD` in bytes, over all its lines.
+const LONGEST_TEXT: usize = 2048;
 /// Most commands waiting to be sent.
 const MOST_COMMANDS: usize = 64;
 /// Most events waiting to be taken, before unsolicited ones are thrown away.
@@ -285,6 +290,8 @@ pub struct Dialogue {
     transmit: VecDeque<Vec<u8>>,
     events: VecDeque<Event>,
     line: Vec<u8>,
+    /// Lines of a text whose quotation mark is open.
+    open_text: Option<String>,
     next_id: u64,
     unanswered: u32,
     lost: u64,
@@ -298,6 +305,7 @@ impl Default for Dialogue {
             transmit: VecDeque::new(),
             events: VecDeque::new(),
             line: Vec::new(),
+            open_text: None,
             next_id: 0,
             unanswered: 0,
             lost: 0,
@@ -487,7 +495,32 @@ impl Dialogue {
         self.line = bytes;
     }
 
+    /// Takes a line, alone or as part of a text of several lines.
     fn take_line(&mut self, now: Instant, line: &str) {
+        let runs = matches!(self.state, State::Running(_));
+        match self.open_text.take() {
+            // The text was cut off.
+            Some(text) if begins_anew(line, runs) || text.len() + line.len() > LONGEST_TEXT => {
+                self.sort(now, &text);
+                self.sort_or_open(now, line.to_owned());
+            }
+            Some(text) => self.sort_or_open(now, text + "\r\n" + line),
+            None => self.sort_or_open(now, line.to_owned()),
+        }
+    }
+
+    /// Takes a line, or keeps it until its text ends.
+    fn sort_or_open(&mut self, now: Instant, line: String) {
+        let is_text = values::name(&line).is_some_and(|name| name.eq_ignore_ascii_case("+CUSD"));
+        if is_text && !line.matches('"').count().is_multiple_of(2) {
+            self.open_text = Some(line);
+        } else {
+            self.sort(now, &line);
+        }
+    }
+
+    /// Finds out what a line belongs to.
+    fn sort(&mut self, now: Instant, line: &str) {
         if nmea::is_sentence(line) {
             self.tell(Event::Nmea(line.to_owned()));
             return;
@@ -602,6 +635,16 @@ impl Running {
         self.bytes += line.len();
         self.lines.push(line.to_owned());
     }
+}
+
+/// Returns whether a line cannot be part of a text that has begun: a result code that is known to come by
+/// itself, or the final result of a command that runs.
+fn begins_anew(line: &str, runs: bool) -> bool {
+    let unsolicited = |name: &str| {
+        let mut known = UNSOLICITED_NAMES.iter();
+        known.any(|one| one.eq_ignore_ascii_case(name))
+    };
+    values::name(line).is_some_and(unsolicited) || runs && final_result(line, false).is_some()
 }
 
 /// Parses a final result, with the text that followed `CONNECT`. Results of calls end a command only if

@@ -44,6 +44,15 @@ impl Port {
         std::iter::from_fn(|| self.dialogue.poll_event()).collect()
     }
 
+    /// What came by itself since the last call.
+    fn unsolicited(&mut self) -> Vec<String> {
+        let line = |event| match event {
+            Event::Unsolicited(line) => line,
+            other => panic!("{other:?}"),
+        };
+        self.events().into_iter().map(line).collect()
+    }
+
     /// The one command that ended, with what came unsolicited beside it.
     fn done(&mut self) -> (Done, Vec<String>) {
         let mut done = None;
@@ -445,4 +454,46 @@ fn noise_does_not_stick() {
         );
         assert!(answered, "round {round}");
     }
+}
+
+#[test]
+fn a_ussd_text_of_several_lines_is_one_result_code() {
+    let text = "\r\n+CUSD: 1,\"1 Balance\r\n2 Data left\r\n\r\nOK\",15\r\n";
+    let joined = "+CUSD: 1,\"1 Balance\r\n2 Data left\r\nOK\",15";
+    let mut port = Port::new();
+    port.say(text);
+    assert_eq!(port.unsolicited(), [joined]);
+    // Before the final result of the command that asked, it is part of the answer.
+    let early = text.replace("OK", "0 End");
+    assert_eq!(
+        lines("AT+CUSD=1,\"*101#\",15", &format!("{early}\r\nOK\r\n")),
+        [joined.replace("OK", "0 End")]
+    );
+    // While another command runs, its answer is found behind the text.
+    let (done, rest) = exchange("AT+CSQ", &format!("{early}\r\n+CSQ: 20,99\r\n\r\nOK\r\n"));
+    assert_eq!(done.lines, ["+CSQ: 20,99"]);
+    assert_eq!(rest, [joined.replace("OK", "0 End")]);
+}
+
+#[test]
+fn a_ussd_text_that_never_ends_holds_nothing_up() {
+    let cut = "\r\n+CUSD: 1,\"1 Balance\r\n2 Da\r\n";
+    let (done, rest) = exchange("AT+CSQ", &format!("{cut}\r\nOK\r\n"));
+    assert_eq!(done.result, Ok(()));
+    assert_eq!(rest, ["+CUSD: 1,\"1 Balance\r\n2 Da"]);
+    let mut port = Port::new();
+    port.say(&format!("{cut}\r\n^RSSI: 20\r\n"));
+    assert_eq!(
+        port.unsolicited(),
+        ["+CUSD: 1,\"1 Balance\r\n2 Da", "^RSSI: 20"]
+    );
+    // Nor does it grow without bound.
+    port.say("\r\n+CUSD: 1,\"");
+    for _ in 0..1000 {
+        port.say("0123456789\r\n");
+    }
+    let told = port.unsolicited();
+    assert!(told[0].starts_with("+CUSD: 1,") && told[0].len() > 1000 && told[0].len() <= 2100);
+    assert!(told[1..].iter().all(|line| line == "0123456789"));
+    assert!(told.len() > 500);
 }
