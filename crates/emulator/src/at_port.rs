@@ -14,6 +14,7 @@ mod messages;
 mod nmea;
 mod port;
 mod state;
+mod ussd;
 
 use std::time::{Duration, Instant};
 

@@ -7,6 +7,7 @@
 mod activation;
 pub mod card;
 mod sessions;
+mod ussd;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -170,6 +171,7 @@ pub struct Firmware {
     sessions_version: u64,
     activated_once: bool,
     dialled: Dialled,
+    ussd: ussd::Ussd,
     /// Reference of the short message sent last.
     sent: u8,
     changes: VecDeque<Change>,
@@ -206,6 +208,7 @@ impl Firmware {
             sessions_version: 0,
             activated_once: false,
             dialled: Dialled::default(),
+            ussd: ussd::Ussd::default(),
             sent: 0,
             changes: VecDeque::new(),
         };

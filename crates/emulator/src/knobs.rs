@@ -17,7 +17,7 @@ pub use info::{Effect, Kind, KnobInfo};
 pub use value::{
     AddressAnswer, ArpManner, Brand, DescriptorFault, DhcpManner, DialOutcome, Dialling,
     HostDrivers, IpConfigurationAnswer, NdpPlace, NtbEnd, Registration, SequenceTaken,
-    SessionAddress, SessionAddresses, SimState,
+    SessionAddress, SessionAddresses, SimState, UssdForm,
 };
 use value::{Value, expected};
 
@@ -444,6 +444,11 @@ knobs! {
         at_silent: bool = false;
         /// NMEA sentences come on the GPS port without being asked for.
         nmea: bool = false, from Reset;
+        /// Form of texts in AT+CUSD: packed (octets in hexadecimal digits, until AT^USSDMODE=0), text
+        /// (until AT^USSDMODE=1) or text_always (there is no AT^USSDMODE).
+        ussd_form: UssdForm = UssdForm::Packed, seen "users of an E3372", from Reset;
+        /// Time until the network answers a USSD text that came by AT, in milliseconds.
+        ussd_ms: u64 = 200, unit "ms";
     }
     "faults": {
         /// Seed of everything random below.

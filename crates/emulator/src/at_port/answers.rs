@@ -47,6 +47,8 @@ pub(super) enum EquipmentError {
     NoNetwork = 30,
     /// A parameter makes no sense.
     WrongParameters = 50,
+    /// The octets of a text make no sense; a number of Huawei's own.
+    WrongPdu = 304,
 }
 
 impl EquipmentError {
@@ -63,6 +65,7 @@ impl EquipmentError {
             Self::WrongPassword => "incorrect password",
             Self::NoNetwork => "no network service",
             Self::WrongParameters => "Incorrect parameters",
+            Self::WrongPdu => "invalid PDU mode parameter",
         }
     }
 }

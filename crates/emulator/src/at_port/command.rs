@@ -57,3 +57,23 @@ pub(super) fn number(text: Option<&&str>) -> Result<u8, Final> {
     text.and_then(|text| text.parse().ok())
         .ok_or(Final::Equipment(EquipmentError::WrongParameters))
 }
+
+/// Writes bytes as hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+/// Reads hexadecimal digits; `None` when there is anything else.
+pub(super) fn unhex(text: &[u8]) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = text
+        .iter()
+        .filter(|byte| !byte.is_ascii_whitespace())
+        .map(|byte| (*byte as char).to_digit(16).map(|digit| digit as u8))
+        .collect::<Option<_>>()?;
+    digits.len().is_multiple_of(2).then(|| {
+        digits
+            .chunks(2)
+            .map(|pair| pair[0] << 4 | pair[1])
+            .collect()
+    })
+}

@@ -13,7 +13,7 @@ use super::answers::{self, EquipmentError, Final, finish, inform, registration, 
 use super::command::{Answer, Op, arguments, line, number, ok};
 use super::port::{Kind, Port};
 use super::state::AtContext;
-use super::{dialling, messages};
+use super::{dialling, messages, ussd};
 
 /// Text behind the PDP type in the ranges of +CGDCONT, as a real unit prints it.
 const CONTEXT_RANGES: &str = ",,,(0-2),(0-3),(0,1),(0,1),(0-2),(0,1)";
@@ -78,6 +78,8 @@ fn one(port: &mut Port, command: &str, context: &mut AtContext<'_>) -> Answer {
         };
         return if messages::has(&name) {
             messages::execute(port, &name, &op, context)
+        } else if ussd::has(&name) {
+            ussd::execute(port, &name, &op, context)
         } else if dialling::has(&name) {
             dialling::execute(&name, &op, context)
         } else if name.starts_with('^') {

@@ -4,7 +4,7 @@ use uwwan_mbim::services::sms::SmsStatus;
 use uwwan_mbim::status::Status;
 
 use super::answers::{Final, MessageError, finish, inform, sim_error};
-use super::command::{Answer, Op, line, number, ok};
+use super::command::{Answer, Op, hex, line, number, ok, unhex};
 use super::port::Port;
 use super::state::AtContext;
 use crate::firmware::card::{Card, MESSAGES};
@@ -170,23 +170,4 @@ fn delete(card: &mut Card, arguments: &[&str]) -> Answer {
 fn length(pdu: &[u8]) -> usize {
     let centre = pdu.first().map_or(0, |length| 1 + usize::from(*length));
     pdu.len().saturating_sub(centre)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
-}
-
-/// Reads hexadecimal digits; `None` when there is anything else.
-fn unhex(text: &[u8]) -> Option<Vec<u8>> {
-    let digits: Vec<u8> = text
-        .iter()
-        .filter(|byte| !byte.is_ascii_whitespace())
-        .map(|byte| (*byte as char).to_digit(16).map(|digit| digit as u8))
-        .collect::<Option<_>>()?;
-    digits.len().is_multiple_of(2).then(|| {
-        digits
-            .chunks(2)
-            .map(|pair| pair[0] << 4 | pair[1])
-            .collect()
-    })
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::firmware::Firmware;
-use crate::knobs::Knobs;
+use crate::knobs::{Knobs, UssdForm};
 use crate::rules::Running;
 
 /// Time between unsolicited signal reports.
@@ -25,6 +25,10 @@ pub(crate) struct AtState {
     pub(super) contexts: BTreeMap<u8, (String, String)>,
     /// AT+CNMI: whether a short message that came in is told.
     pub(super) message_arrivals: bool,
+    /// AT+CUSD: whether what the network says in a USSD dialogue is told.
+    pub(super) ussd_told: bool,
+    /// AT^USSDMODE: texts of USSD are octets, GSM 7-bit packed, in hexadecimal digits.
+    pub(super) ussd_packed: bool,
     /// Settings of AT^SYSCFGEX.
     pub(super) system: String,
     /// Setting of AT^SETPORT.
@@ -49,6 +53,8 @@ impl AtState {
             operator_format: 0,
             contexts: BTreeMap::from([(0, ("IP".into(), String::new()))]),
             message_arrivals: false,
+            ussd_told: false,
+            ussd_packed: knobs.ussd_form == UssdForm::Packed,
             system: "\"00\",3FFFFFFF,1,2,7FFFFFFFFFFFFFFF".into(),
             ports: "A1,A2;12,10,16,A1,A2".into(),
             nmea: knobs.nmea,

@@ -351,3 +351,43 @@ fn short_messages_need_the_sim() {
     assert_eq!(bench.ask("AT+CMEE=1"), "\r\nOK\r\n");
     assert_eq!(bench.ask("AT+CMGL=4"), "\r\n+CME ERROR: 11\r\n");
 }
+
+#[test]
+fn a_ussd_text_is_answered_later_in_its_form() {
+    let mut bench = Bench::new(2, "");
+    let wait = |bench: &mut Bench| {
+        bench.now += std::time::Duration::from_millis(200);
+        let (ports, mut context) = bench.parts();
+        super::advance(ports, &mut context);
+        bench.hear(0)
+    };
+    assert_eq!(bench.ask("AT+CUSD?"), "\r\n+CUSD: 0\r\n\r\nOK\r\n");
+    assert_eq!(bench.ask("AT^USSDMODE?"), "\r\n^USSDMODE: 1\r\n\r\nOK\r\n");
+    bench.ask("AT+CMEE=1;+CNMI=0;^CURC=0");
+    // As an E3372 refuses it.
+    assert_eq!(
+        bench.ask("AT+CUSD=1,\"*101#\",15"),
+        "\r\n+CME ERROR: 304\r\n"
+    );
+    // *101# packed, as a forum has *144# ("AA188D3602").
+    assert_eq!(bench.ask("AT+CUSD=1,\"AA182C3602\",15"), "\r\nOK\r\n");
+    let told = wait(&mut bench);
+    assert!(told.starts_with("\r\n+CUSD: 1,\"31"), "{told}");
+    assert!(told.ends_with("\",15\r\n"), "{told}");
+    assert_eq!(bench.ask("AT+CUSD=2"), "\r\nOK\r\n");
+    assert_eq!(bench.ask("AT^USSDMODE=0"), "\r\nOK\r\n");
+    assert_eq!(bench.ask("AT+CUSD=1,\"*104#\",15"), "\r\nOK\r\n");
+    assert_eq!(
+        wait(&mut bench),
+        "\r\n+CUSD: 0,\"You will be asked.\",15\r\n"
+    );
+    assert_eq!(
+        wait(&mut bench),
+        "\r\n+CUSD: 1,\"1 Balance\r\n2 Data left\r\n3 More\",15\r\n"
+    );
+    bench.ask("AT+CUSD=1,\"2\",15");
+    assert_eq!(wait(&mut bench), "\r\n+CUSD: 0,\"1024 MB left\",15\r\n");
+    // Who has not asked to be told is not told.
+    bench.ask("AT+CUSD=0,\"*100#\",15");
+    assert_eq!(wait(&mut bench), "");
+}

@@ -349,6 +349,18 @@ choice! {
 }
 
 choice! {
+    /// The form of texts in `+CUSD`.
+    UssdForm {
+        /// Octets in hexadecimal digits, GSM 7-bit packed, until `AT^USSDMODE=0`.
+        Packed = "packed",
+        /// Text, until `AT^USSDMODE=1`.
+        Text = "text",
+        /// Text; the firmware has no `^USSDMODE`.
+        TextAlways = "text_always",
+    }
+}
+
+choice! {
     /// The behaviour of the DHCP server of the link.
     DhcpManner {
         /// It leases the address of the data session.

@@ -27,8 +27,7 @@ use super::state::{
     packet_service, radio_state, ready_status, registration, signal_state,
 };
 use super::subscriptions::Subscriptions;
-use super::ussd::Dialogue;
-use super::{messages, phonebook as book, pin};
+use super::{messages, phonebook as book, pin, ussd as dialogue};
 use crate::firmware::{Change, HARDWARE, IMEI};
 use crate::knobs::Knobs;
 use crate::report::Counters;
@@ -91,7 +90,6 @@ pub(super) struct Commands {
     /// Counters at OPEN, from which the packet statistics count.
     baseline: Counters,
     idle_hint: NetworkIdleHintState,
-    dialogue: Dialogue,
     filters: Filters,
     fcc: Fcc,
 }
@@ -103,7 +101,6 @@ impl Commands {
             subscriptions: Subscriptions::new(knobs, now),
             baseline: Counters::default(),
             idle_hint: NetworkIdleHintState::DISABLED,
-            dialogue: Dialogue::default(),
             filters: Filters::default(),
             fcc: Fcc::default(),
         }
@@ -132,7 +129,7 @@ impl Commands {
                 self.fcc.answer(id, kind, info, context)
             }
             (_, CommandKind::SET) => match id {
-                ussd::USSD => self.dialogue.turn(info, context),
+                ussd::USSD => dialogue::turn(info, context),
                 ms_host_shutdown::NOTIFY => Ok(Outcome::default()),
                 _ => Err(Status::NO_DEVICE_SUPPORT),
             },

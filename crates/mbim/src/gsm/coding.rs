@@ -98,17 +98,24 @@ pub fn from_ussd(scheme: u8, octets: &[u8]) -> Option<String> {
         }
         alphabet::from_septets(&septets)
     };
-    match (scheme >> 4, scheme) {
+    match (scheme, ussd_alphabet(scheme)) {
         // Two letters of language and a line end (GSM 7-bit), or two letters (UCS-2), come first.
-        (1, 0x10) => Some(gsm7(octets, 0).chars().skip(3).collect()),
-        (1, 0x11) => Some(from_ucs2(octets.get(2..)?)),
-        (4..=7 | 9, _) => match of_message(scheme & 0x0c).0 {
-            Alphabet::Gsm7 => Some(gsm7(octets, 0)),
-            Alphabet::Ucs2 => Some(from_ucs2(octets)),
-            Alphabet::Data => None,
-        },
-        (0xf, _) if scheme & 4 != 0 => None,
-        _ => Some(gsm7(octets, 0)),
+        (0x10, _) => Some(gsm7(octets, 0).chars().skip(3).collect()),
+        (0x11, _) => Some(from_ucs2(octets.get(2..)?)),
+        (_, Alphabet::Gsm7) => Some(gsm7(octets, 0)),
+        (_, Alphabet::Ucs2) => Some(from_ucs2(octets)),
+        (_, Alphabet::Data) => None,
+    }
+}
+
+/// Returns the alphabet that the data coding scheme of a USSD text names (3GPP TS 23.038 section 5).
+#[must_use]
+pub const fn ussd_alphabet(scheme: u8) -> Alphabet {
+    match scheme >> 4 {
+        1 if scheme == 0x11 => Alphabet::Ucs2,
+        4..=7 | 9 => of_message(scheme & 0x0c).0,
+        0xf if scheme & 4 != 0 => Alphabet::Data,
+        _ => Alphabet::Gsm7,
     }
 }
 
