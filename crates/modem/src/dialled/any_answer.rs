@@ -9,6 +9,8 @@ use uwwan_at::failure::{Cme, Code, Failure as Refusal};
 use uwwan_mbim::CommandKind;
 use uwwan_mbim::services::basic_connect::{self as bc, ActivationCommand, ConnectSet};
 
+use uwwan_mbim::services::ussd::{USSD, UssdAction, UssdSet};
+
 use super::MAX_CONTROL_MESSAGE;
 use super::function::{Ask, Function, KNOWN};
 use crate::at_port::Answer;
@@ -66,6 +68,9 @@ fn lines() -> impl Strategy<Value = String> {
         "IMEI",
         "+CGDCONT",
         "+CLCK",
+        "+CUSD",
+        "^USSDMODE",
+        "+CSCS",
     ];
     let values = prop_oneof![
         "[0-9A-F,\"():.+ -]{0,80}",
@@ -103,7 +108,17 @@ proptest! {
                 (false, true) => (CommandKind::SET, bytes),
                 (false, false) => (CommandKind::QUERY, bytes),
             };
-            let (_, told) = function.answer(now, id, kind, &info);
+            let told = match id == USSD && sets {
+                true => {
+                    let turn = UssdSet {
+                        action: UssdAction(u32::from(info.len() as u8 % 4)),
+                        data_coding_scheme: info.first().copied().unwrap_or(15).into(),
+                        payload: info,
+                    };
+                    function.ussd(now, 1, &turn.encode()).unwrap_or_default().1
+                }
+                false => function.answer(now, id, kind, &info).1,
+            };
             prop_assert!(told.len() <= usize::from(MAX_CONTROL_MESSAGE) * 64, "{id}: {}", told.len());
             function.unsolicited(now, &line);
             now += Duration::from_secs(seconds);
@@ -111,6 +126,8 @@ proptest! {
                 function.timeout(now);
                 prop_assert!(function.poll_timeout().is_none_or(|due| due > now));
             }
+            let late = std::iter::from_fn(|| function.next_late()).take(9).count();
+            prop_assert!(late < 9);
             // Each step may have told of a few things.
             let indicated = std::iter::from_fn(|| function.next_indication()).take(9).count();
             prop_assert!(indicated < 9);

@@ -8,12 +8,13 @@ use uwwan_at::dialogue::Command;
 use uwwan_mbim::CommandKind;
 use uwwan_mbim::registry::CidId;
 use uwwan_mbim::services::basic_connect::{self as bc, DeviceServiceElement, DeviceServices};
-use uwwan_mbim::services::sms;
+use uwwan_mbim::services::{sms, ussd};
 use uwwan_mbim::status::{NwError, Status};
 use zeroize::Zeroizing;
 
 use super::call::Connection;
 use super::status;
+use super::ussd::{Dialogue, Late};
 use crate::at_port::Answer;
 use crate::failure::{Failure, FailureKind};
 
@@ -41,12 +42,15 @@ pub(super) struct Function {
     port: Box<dyn Ask>,
     pub(super) connection: Connection,
     pub(super) indications: VecDeque<(CidId, Vec<u8>)>,
+    pub(super) dialogue: Dialogue,
+    /// Answers to commands that have waited.
+    pub(super) late: VecDeque<Late>,
     /// Whether the modem has told of its registration, and the host does not know.
     pub(super) registration_changed: bool,
 }
 
 /// Commands that the function knows.
-pub(super) const KNOWN: [CidId; 17] = [
+pub(super) const KNOWN: [CidId; 18] = [
     bc::DEVICE_CAPS,
     bc::SUBSCRIBER_READY_STATUS,
     bc::RADIO_STATE,
@@ -64,6 +68,7 @@ pub(super) const KNOWN: [CidId; 17] = [
     sms::READ,
     sms::SEND,
     sms::DELETE,
+    ussd::USSD,
 ];
 
 impl Function {
@@ -72,6 +77,8 @@ impl Function {
             port,
             connection: Connection::default(),
             indications: VecDeque::new(),
+            dialogue: Dialogue::default(),
+            late: VecDeque::new(),
             registration_changed: false,
         }
     }
@@ -79,12 +86,15 @@ impl Function {
     /// Prepares the port: errors with numbers, and unsolicited result codes of state and registration.
     pub(super) fn begin(&mut self) {
         self.indications.clear();
+        self.late.clear();
+        self.dialogue = Dialogue::default();
         for line in [
             "AT+CMEE=1",
             "AT^CURC=1",
             "AT+CREG=1",
             "AT+CGREG=1",
             "AT+CEREG=1",
+            "AT+CUSD=1",
         ] {
             // A modem that lacks one of them is asked more often, and that is all.
             let _ = self.run(line);
@@ -93,6 +103,9 @@ impl Function {
 
     /// Ends the connection, as CLOSE does with an MBIM modem.
     pub(super) fn end(&mut self) {
+        if self.in_ussd() {
+            self.end_ussd();
+        }
         if self.connection.is_active() {
             let _ = self.hang_up();
         }
@@ -138,7 +151,8 @@ impl Function {
         T::parse(&lines).map_err(|_| Status::NO_DEVICE_SUPPORT.into())
     }
 
-    /// Answers a command of the host: its status, and the information buffer.
+    /// Answers a command of the host: its status, and the information buffer. The turns of a USSD
+    /// dialogue have [`Function::ussd`].
     pub(super) fn answer(
         &mut self,
         now: Instant,
@@ -185,6 +199,7 @@ impl Function {
             Some("^NDISSTAT") => self.connection_told(now, line),
             Some("+CREG" | "+CGREG" | "+CEREG" | "^SRVST") => self.registration_changed = true,
             Some("+CMTI") => self.sms_came(line),
+            Some("+CUSD") => self.ussd_told(line),
             _ => {}
         }
     }
@@ -196,12 +211,14 @@ impl Function {
 
     /// Returns the time at which [`Function::timeout`] is to be called.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.connection.poll_timeout()
+        let due = [self.connection.poll_timeout(), self.dialogue.poll_timeout()];
+        due.into_iter().flatten().min()
     }
 
     /// Does what is due.
     pub(super) fn timeout(&mut self, now: Instant) {
         self.follow_connection(now);
+        self.follow_ussd(now);
     }
 
     /// Returns the next indication to the host.
@@ -229,7 +246,7 @@ fn services() -> Vec<u8> {
     };
     DeviceServices {
         max_dss_sessions: 0,
-        device_services: vec![element(bc::UUID), element(sms::UUID)],
+        device_services: vec![element(bc::UUID), element(sms::UUID), element(ussd::UUID)],
     }
     .encode()
 }

@@ -152,12 +152,12 @@ impl Function {
 }
 
 /// Returns bytes as they stand in an AT command.
-fn hexadecimal(bytes: &[u8]) -> String {
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
 /// Returns the bytes that stand in an answer; `None` for text that is none.
-fn bytes(text: &str) -> Option<Vec<u8>> {
+pub(super) fn bytes(text: &str) -> Option<Vec<u8>> {
     // A sign is none, although a number may have one.
     let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if text.is_empty() || !text.len().is_multiple_of(2) || !digits {

@@ -13,17 +13,15 @@
 //!
 //! The worker is a thread of its own, `uwwan-dial`, because an answer on the AT port may take long. It
 //! carries out one command at a time. A connection that is being made holds nothing up: the modem is
-//! asked for it between commands, and an indication tells of it.
-//!
-//! USSD has no answer here: what a network answers comes by itself on the AT port, in an encoding that each
-//! firmware has its own.
+//! asked for it between commands, and an indication tells of it. Nor does a network that takes its time over
+//! a USSD text, whose command is answered when it has spoken.
 //!
 //! A command that no AT command expresses, or none that the modem knows, is answered with
 //! NO_DEVICE_SUPPORT, as an MBIM modem does that lacks it.
 //!
 //! - `function`: the answers, by service and CID; `status`: what a refusal means.
 //! - `card`: identity, SIM, PIN and radio. `network`: registration, packet service, signal.
-//!   `connection`: dialling and addresses, with its state in `call`. `messages`: SMS.
+//!   `connection`: dialling and addresses, with its state in `call`. `messages`: SMS. `ussd`: USSD.
 
 #[cfg(test)]
 mod any_answer;
@@ -36,14 +34,17 @@ mod network;
 mod status;
 #[cfg(test)]
 mod tests;
+mod ussd;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, after, never, select, unbounded};
+use uwwan_mbim::CommandKind;
 use uwwan_mbim::message::{Body, Message};
 use uwwan_mbim::registry::CidId;
+use uwwan_mbim::services::ussd::USSD;
 use uwwan_mbim::status::{ProtocolError, Status};
 use zeroize::Zeroize;
 
@@ -223,8 +224,15 @@ impl<F: FnMut(Vec<u8>) -> bool> Worker<F> {
                 mut info,
             } => {
                 let id = CidId { service, cid };
-                let (status, answer) = self.function.answer(Instant::now(), id, kind, &info);
+                let now = Instant::now();
+                let answered = match id == USSD && kind == CommandKind::SET {
+                    true => self.function.ussd(now, transaction, &info),
+                    false => Some(self.function.answer(now, id, kind, &info)),
+                };
                 info.zeroize();
+                let Some((status, answer)) = answered else {
+                    return true;
+                };
                 Body::CommandDone {
                     service,
                     cid,
@@ -240,8 +248,24 @@ impl<F: FnMut(Vec<u8>) -> bool> Worker<F> {
         })
     }
 
-    /// Tells of what has changed, as long as the control session is open.
+    /// Answers commands that have waited, and tells of what has changed, as long as the control session is
+    /// open.
     fn indicate(&mut self) -> bool {
+        while let Some(late) = self.function.next_late() {
+            let body = Body::CommandDone {
+                service: USSD.service,
+                cid: USSD.cid,
+                status: Status::NONE,
+                info: late.info,
+            };
+            let message = Message {
+                transaction: late.transaction,
+                body,
+            };
+            if self.open && !self.tell(&message) {
+                return false;
+            }
+        }
         while let Some((id, info)) = self.function.next_indication() {
             let body = Body::Indication {
                 service: id.service,

@@ -24,11 +24,11 @@ use super::function::{Ask, Function};
 use crate::at_port::Answer;
 use crate::failure::Failure;
 
-type Said = Result<&'static str, Refusal>;
+pub(super) type Said = Result<&'static str, Refusal>;
 
 /// A modem that answers each command line from a script, `ERROR` to others, and keeps what it was asked.
 #[derive(Clone, Default)]
-struct Script(Arc<Mutex<Dialogue>>);
+pub(super) struct Script(Arc<Mutex<Dialogue>>);
 
 #[derive(Default)]
 struct Dialogue {
@@ -37,7 +37,7 @@ struct Dialogue {
 }
 
 impl Script {
-    fn new(lines: &[(&str, Said)]) -> Self {
+    pub(super) fn new(lines: &[(&str, Said)]) -> Self {
         let script = Self::default();
         for (line, said) in lines {
             script.says(line, said.clone());
@@ -45,17 +45,17 @@ impl Script {
         script
     }
 
-    fn says(&self, line: &str, said: Said) {
+    pub(super) fn says(&self, line: &str, said: Said) {
         let mut dialogue = self.0.lock().unwrap();
         dialogue.answers.insert(line.to_owned(), said);
     }
 
     /// Returns the command lines since the last call.
-    fn asked(&self) -> Vec<String> {
+    pub(super) fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap().asked)
     }
 
-    fn function(&self) -> Function {
+    pub(super) fn function(&self) -> Function {
         Function::new(Box::new(self.clone()))
     }
 }
@@ -193,7 +193,7 @@ fn a_modem_that_is_well_is_told_as_an_mbim_modem_would() {
         .iter()
         .map(|one| one.cids.len())
         .collect();
-    assert_eq!(named, [13, 4]);
+    assert_eq!(named, [13, 4, 1]);
 }
 
 #[test]
