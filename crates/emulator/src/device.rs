@@ -96,6 +96,15 @@ impl UsbDevice {
 
     /// Resets the device from the bus: it is unconfigured, and everything pending ends as gone.
     pub fn bus_reset(&mut self, behaviour: &mut dyn Behaviour, now: Instant) {
+        self.end_transfers();
+        let from = self.configuration;
+        self.select(0);
+        self.remote_wakeup = false;
+        behaviour.configured(from, 0, now);
+    }
+
+    /// Ends all pending transfers as those of a device that is gone.
+    pub fn end_transfers(&mut self) {
         for slot in 0..32 {
             self.fail_pending(slot, UrbStatus::Gone);
         }
@@ -103,10 +112,6 @@ impl UsbDevice {
         for (_, urb) in std::mem::take(&mut self.waiting) {
             self.completed.push_back(urb.end(UrbStatus::Gone));
         }
-        let from = self.configuration;
-        self.select(0);
-        self.remote_wakeup = false;
-        behaviour.configured(from, 0, now);
     }
 
     /// Returns the oldest completion. Completions come in the order transfers ended.

@@ -160,6 +160,13 @@ impl Emulator {
         presence.wait(PLUG, |state| state.present);
     }
 
+    /// Lets the host suspend and resume while the device keeps its power: the kernel ends all transfers as
+    /// those of a device that is gone (`usb_suspend_both` in drivers/usb/core/driver.c flushes the endpoints
+    /// with ESHUTDOWN), and then everything is where it was, a call that is up included.
+    pub fn suspend(&self) {
+        self.handle.order(Order::Suspend);
+    }
+
     /// Lets the firmware crash: the device goes off the bus, and is back after the time that the
     /// knob `absent_ms` says.
     pub fn reset_firmware(&self) {

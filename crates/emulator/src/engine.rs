@@ -123,6 +123,10 @@ impl Engine {
                     self.connect(now);
                 }
             }
+            Order::Suspend => {
+                self.usb.end_transfers();
+                self.deliver();
+            }
             Order::ResetFirmware => self.reset_firmware(now),
             Order::Adjust(adjust) => self.modem.adjust(adjust, now),
             Order::Knobs(reply) => {

@@ -19,6 +19,8 @@ pub(crate) enum Order {
     Unplug,
     /// Plug the device in again.
     Plug,
+    /// Let the host suspend and resume.
+    Suspend,
     /// Let the firmware crash.
     ResetFirmware,
     /// Tell of the transfers of hosts elsewhere.

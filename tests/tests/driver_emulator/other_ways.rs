@@ -326,3 +326,17 @@ fn a_call_that_was_left_up_is_ended_and_made_anew() {
     bench.ping_through();
     bench.stop();
 }
+
+/// A suspend that leaves the modem its power ends every transfer, and the call is up afterwards.
+#[test]
+fn a_suspended_host_is_online_again_after_its_resume() {
+    for mode in [Mode::Ncm, Mode::Ecm, Mode::Mbim] {
+        let mut bench = Bench::start("", way(mode));
+        bench.online();
+        bench.emulator.suspend();
+        bench.until("the loss", |event| matches!(event, Event::Lost { .. }));
+        bench.online();
+        bench.ping_through();
+        bench.stop();
+    }
+}
