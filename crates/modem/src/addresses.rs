@@ -61,6 +61,17 @@ pub struct Sizes {
     pub segment: Option<u16>,
     /// Length of the longest datagram that fits into an NTB both ways.
     pub ntb: Option<u16>,
+    /// Length of the longest datagram that fits into a frame, on an Ethernet link.
+    pub frame: Option<u16>,
+}
+
+impl Sizes {
+    /// Returns whether the link can carry IPv6, which wants 1280 bytes of every link (RFC 8200 section 5).
+    #[must_use]
+    pub fn carry_ipv6(&self) -> bool {
+        let carries = |frame: u16| u32::from(frame) >= LEAST_MTU6;
+        self.frame.is_none_or(carries)
+    }
 }
 
 /// MTU where nobody gives one, in bytes.
@@ -75,6 +86,8 @@ const LEAST_MTU4: u32 = 576;
 /// gateway of all zeros means that everything is on-link. Name servers of all zeros are left out,
 /// and each is listed once.
 ///
+/// A link that cannot carry IPv6 gets no address and no name server of it.
+///
 /// The MTU is the user's choice; else the smaller of the network's; else the operator's wish in
 /// the descriptor; else 1500. Segment and NTB size bound all of them.
 #[must_use]
@@ -88,7 +101,8 @@ pub fn settle(given: &Given, sizes: Sizes) -> Addresses {
         .ipv6
         .iter()
         .find(|(address, _)| usable(address) && !address.is_unicast_link_local())
-        .or_else(|| given.ipv6.iter().find(|(address, _)| usable(address)));
+        .or_else(|| given.ipv6.iter().find(|(address, _)| usable(address)))
+        .filter(|_| sizes.carry_ipv6());
     let ipv4 = ipv4.map(|(address, prefix)| Prefix4 {
         address: *address,
         prefix: match *prefix {
@@ -111,7 +125,9 @@ pub fn settle(given: &Given, sizes: Sizes) -> Addresses {
             .gateway6
             .filter(|gateway| ipv6.is_some() && !gateway.is_unspecified()),
         dns4: once(&given.dns4, |server| !server.is_unspecified()),
-        dns6: once(&given.dns6, |server| !server.is_unspecified()),
+        dns6: once(&given.dns6, |server| {
+            !server.is_unspecified() && sizes.carry_ipv6()
+        }),
         mtu: mtu(given, sizes, ipv6.is_some()),
         ipv4,
         ipv6,
@@ -153,8 +169,10 @@ fn mtu(given: &Given, sizes: Sizes, has_ipv6: bool) -> u16 {
         .filter(|bound| *bound > 0);
     let most = bound.map(u32::from).min().unwrap_or(u32::from(u16::MAX));
     let least = if has_ipv6 { LEAST_MTU6 } else { LEAST_MTU4 };
-    // A device that takes less than the least is wrong about it or of no use either way.
-    wanted.min(most).clamp(least, u32::from(u16::MAX)) as u16
+    // A device that takes less than the least is wrong about it or of no use either way. A frame cannot be
+    // longer than it can, though.
+    let mtu = wanted.min(most).clamp(least, u32::from(u16::MAX)) as u16;
+    sizes.frame.map_or(mtu, |frame| mtu.min(frame))
 }
 
 #[cfg(test)]
@@ -287,5 +305,26 @@ mod tests {
             "IPv6 needs 1280"
         );
         assert_eq!(mtu(1, 1, Sizes::default()), 1500, "nonsense is not given");
+    }
+
+    #[test]
+    fn frames_below_the_least_of_ipv6_carry_ipv4_alone() {
+        let sizes = |frame: u16| Sizes {
+            frame: Some(frame),
+            segment: Some(frame),
+            ..Sizes::default()
+        };
+        let addresses = settle(&seen(), sizes(1279));
+        assert_eq!(addresses.list(), ["10.169.198.77/30"]);
+        assert_eq!((addresses.mtu, addresses.gateway6), (1279, None));
+        assert!(addresses.dns6.is_empty() && !addresses.dns4.is_empty());
+        let addresses = settle(&seen(), sizes(1280));
+        assert_eq!((addresses.list().len(), addresses.mtu), (2, 1280));
+        // Nor can the user's choice be longer than a frame.
+        let chosen = Sizes {
+            chosen: Some(1500),
+            ..sizes(600)
+        };
+        assert_eq!(settle(&seen(), chosen).mtu, 600);
     }
 }

@@ -234,6 +234,7 @@ pub(crate) fn negotiate(
             operator,
             segment: Some(frame.map_or(function.max_segment_size, |frame| frame - header)),
             ntb: Some(ntb.min(usize::from(u16::MAX)) as u16),
+            frame: frame.map(|frame| frame - header),
         },
         frame,
         notices,
@@ -281,6 +282,7 @@ fn negotiate_bare(
         sizes: Sizes {
             chosen: options.session(0).and_then(|session| session.mtu),
             segment: Some(frame - ETHERNET_HEADER),
+            frame: Some(frame - ETHERNET_HEADER),
             ..Sizes::default()
         },
         frame: Some(frame),

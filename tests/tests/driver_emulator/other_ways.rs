@@ -340,3 +340,45 @@ fn a_suspended_host_is_online_again_after_its_resume() {
         bench.stop();
     }
 }
+
+/// The modem with frames of `frame` bytes at most in its Ethernet functions (CDC ECM 1.2, 5.4).
+fn with_frames(frame: u16) -> Arc<Emulator> {
+    let mut bytes =
+        include_bytes!("../../../crates/usb/tests/vectors/descriptors/hp_lt4132_03f0_a31d.bin")
+            .to_vec();
+    let mut found = 0;
+    for at in 0..bytes.len() - 13 {
+        if bytes[at..at + 3] == [13, 0x24, 0x0f] {
+            bytes[at + 8..at + 10].copy_from_slice(&frame.to_le_bytes());
+            found += 1;
+        }
+    }
+    assert!(found > 0, "no Ethernet function");
+    let descriptors = Descriptors::from_sysfs(&bytes);
+    let knobs = Knobs {
+        ipv6: true,
+        ..Knobs::like(&descriptors)
+    };
+    Arc::new(Emulator::presenting(descriptors, knobs, FarSide::BuiltIn).unwrap())
+}
+
+#[test]
+fn frames_that_are_short_of_ipv6_carry_ipv4() {
+    let mut bench = Bench::on(with_frames(1214), way(Mode::Ecm), |_, _| {}).unwrap();
+    bench.online();
+    let told = |event: &Event| matches!(event, Event::Notice { text } if text.contains("carries 1200 bytes, and IPv6 needs 1280"));
+    assert!(bench.seen.iter().any(told), "{:#?}", bench.seen);
+    let addresses = bench.addresses();
+    assert!(addresses.ipv4.is_some() && addresses.ipv6.is_none());
+    assert_eq!(addresses.mtu, 1200);
+    bench.ping_through();
+    bench.stop();
+    // With the least that IPv6 wants there are both.
+    let mut bench = Bench::on(with_frames(1294), way(Mode::Ecm), |_, _| {}).unwrap();
+    bench.online();
+    let addresses = bench.addresses();
+    assert!(addresses.ipv4.is_some() && addresses.ipv6.is_some());
+    assert_eq!(addresses.mtu, 1280);
+    bench.ping_through();
+    bench.stop();
+}

@@ -47,12 +47,30 @@ impl DataSession {
         self.refusal = None;
         self.families.clear();
         let first = match self.options.ip_type {
-            IpType::Default => ContextIpType::DEFAULT,
             IpType::Ipv4 => ContextIpType::IPV4,
+            wanted if !self.ground.sizes.carry_ipv6() => return self.do_without_ipv6(now, wanted),
+            IpType::Default => ContextIpType::DEFAULT,
             IpType::Ipv6 => ContextIpType::IPV6,
             IpType::Ipv4v6 => ContextIpType::IPV4V6,
         };
         self.activate(now, first);
+    }
+
+    /// Asks for IPv4 alone, because the device's frames are too short for IPv6, or gives up where that is
+    /// not wanted.
+    fn do_without_ipv6(&mut self, now: Instant, wanted: IpType) {
+        let bytes = self.ground.sizes.frame.unwrap_or_default();
+        let why = format!(
+            "a frame of the device carries {bytes} bytes, and IPv6 needs 1280 of every link (RFC 8200, 5)"
+        );
+        if wanted == IpType::Ipv6 {
+            let what = "no IPv6 on this link".to_owned();
+            let next = "--ip-type ipv4, or another --mode";
+            let failure = explain::failure(Rung::Connect, true, what, &why, next);
+            return self.fail(now, failure, Rung::Connect);
+        }
+        self.tell_notice(format!("{why}; asking for IPv4 alone"));
+        self.activate(now, ContextIpType::IPV4);
     }
 
     pub(super) fn activate(&mut self, now: Instant, family: ContextIpType) {

@@ -226,3 +226,41 @@ fn without_addresses_a_network_device_is_online_all_the_same() {
     let addresses = bench.session.status().addresses.unwrap();
     assert_eq!((addresses.list().len(), addresses.mtu), (0, 1500));
 }
+
+#[test]
+fn a_link_whose_frames_are_short_of_ipv6_gets_ipv4() {
+    let short = |ip_type: IpType| {
+        let options = SessionOptions {
+            ip_type,
+            ..SessionOptions::default()
+        };
+        let mut bench = Bench::new(options);
+        bench.ground.sizes = Sizes {
+            segment: Some(1200),
+            frame: Some(1200),
+            ..Sizes::default()
+        };
+        bench.climb()
+    };
+    for ip_type in [IpType::Default, IpType::Ipv4v6, IpType::Ipv4] {
+        let bench = short(ip_type);
+        assert!(bench.online, "{:#?}", bench.log);
+        assert_eq!(bench.families, [ContextIpType::IPV4]);
+        // What the modem tells of IPv6 all the same is left out.
+        let addresses = bench.addresses.as_ref().unwrap();
+        assert_eq!(addresses.list(), ["10.169.198.77/30"]);
+        assert_eq!(addresses.mtu, 1200);
+        assert_eq!(
+            bench.said("carries 1200 bytes, and IPv6 needs 1280"),
+            ip_type != IpType::Ipv4,
+            "{:#?}",
+            bench.log
+        );
+    }
+    let bench = short(IpType::Ipv6);
+    assert!(!bench.online && bench.families.is_empty());
+    let failure = bench.failure();
+    assert!(failure.fatal, "{failure}");
+    assert!(failure.next[0].contains("--ip-type ipv4"), "{failure}");
+    assert!(failure.why[0].contains("1280"), "{failure}");
+}
