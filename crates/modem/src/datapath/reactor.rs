@@ -406,7 +406,10 @@ impl Worker {
         let now = Instant::now();
         let mut usb = 0;
         let mut timed = false;
-        let rest = self.data.as_ref().and_then(|data| data.downlink.resting());
+        let rest = self.data.as_ref().and_then(|data| {
+            let both = [data.downlink.resting(), data.uplink.resting()];
+            both.into_iter().flatten().max()
+        });
         if let Some(until) = rest.filter(|until| now < *until) {
             at_most(until.saturating_duration_since(now));
         } else if let Some(pump) = &self.pump {

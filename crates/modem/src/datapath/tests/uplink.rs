@@ -468,3 +468,56 @@ fn blocks_that_a_read_has_filled_wait_their_turn_without_kernel_memory() {
     let expected: Vec<_> = std::iter::once(packet(0, 60)).chain(datagrams).collect();
     assert_eq!(drain(&mut up), expected);
 }
+
+#[test]
+fn each_frame_leaves_at_once_and_none_waits_for_others() {
+    for mode in Mode::BOTH {
+        let mut up = Up::with(mode, Framing::bare(usize::from(MTU), 512), 112);
+        let frames: Vec<_> = (0..40).map(|number| packet(number, 1400)).collect();
+        up.host.sends(frames.clone());
+        up.round().unwrap();
+        assert_eq!(up.queue.lock().sent, frames, "one round, one transfer each");
+        // The host is read again at once, behind a single frame too.
+        assert!(up.uplink.pace.read_now(up.now, true));
+        up.host.sends([packet(50, 60)]);
+        up.uplink.reap(up.now, &mut up.tally).unwrap();
+        let host = Arc::clone(&up.host);
+        let filled = up.fill(0, &host).unwrap();
+        up.uplink.set_left_off(filled);
+        up.uplink.flush(&mut up.tally).unwrap();
+        assert_eq!(up.queue.lock().sent.last(), Some(&packet(50, 60)));
+        assert!(up.uplink.pace.read_now(up.now, true));
+    }
+}
+
+#[test]
+fn the_device_is_left_alone_while_it_takes_frames_that_leave_no_room() {
+    let mut up = Up::with(Mode::Single, Framing::bare(usize::from(MTU), 512), 112);
+    up.host.sends((0..60).map(|number| packet(number, 1400)));
+    up.round().unwrap();
+    up.round().unwrap();
+    up.uplink.rest(up.now, false);
+    assert_eq!(up.uplink.resting(), None, "the rate is not known");
+    // Ten frames in two milliseconds; forty and more are in flight.
+    up.now += Duration::from_millis(2);
+    for _ in 0..10 {
+        up.queue.complete(Ok(1400));
+    }
+    up.host.sends((0..60).map(|number| packet(number, 1400)));
+    up.round().unwrap();
+    up.uplink.rest(up.now, false);
+    let rest = up.uplink.resting().expect("a rest") - up.now;
+    assert_eq!(rest, Duration::from_micros(250), "and no longer");
+    // Where nothing moves there is none.
+    up.now += rest;
+    up.round().unwrap();
+    up.uplink.rest(up.now, false);
+    assert_eq!(up.uplink.resting(), None);
+    // With room there is none.
+    for _ in 0..50 {
+        up.queue.complete(Ok(1400));
+    }
+    up.uplink.reap(up.now, &mut up.tally).unwrap();
+    up.uplink.rest(up.now, false);
+    assert_eq!(up.uplink.resting(), None);
+}
