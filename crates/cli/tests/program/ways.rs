@@ -37,8 +37,9 @@ fn commands_are_answered_by_at() {
         assert_eq!(value(&up, &["sim"])["state"], "initialized", "{mode}");
         let messages = value(&up, &["sms", "list"]);
         assert_eq!(messages[0]["peer"], "+4722334455", "{mode}: {messages}");
+        ussd(&up, mode);
         // What cannot be done by AT says so.
-        let refused = up.ask(&["ussd", "*100#"]);
+        let refused = up.ask(&["phonebook", "list"]);
         let told = text(&refused.stderr);
         assert_eq!(refused.status.code(), Some(7), "{mode}: {told}");
         assert!(told.contains("no_device_support"), "{mode}: {told}");
@@ -52,6 +53,66 @@ fn commands_are_answered_by_at() {
         let devices = up.inside(&["cat", "/proc/net/dev"]);
         assert!(devices.contains("uwwan"), "{mode}: {devices}");
         assert_eq!(up.status()["online"], true, "{mode}");
+        up.down();
+    }
+}
+
+/// Asks the network by `+CUSD`, in both of its alphabets, and answers its questions.
+#[track_caller]
+fn ussd(up: &Up, mode: &str) {
+    let told = value(up, &["ussd", "*100#"]);
+    assert_eq!(
+        told[0]["text"], "Your balance is 99,00 kr.\r\nValid until 31.12.",
+        "{mode}: {told}"
+    );
+    let told = value(up, &["ussd", "*102#"]);
+    assert_eq!(told[0]["text"], "Ваш баланс: 99,00", "{mode}");
+    let told = value(up, &["ussd", "*101#", "--reply", "3", "--reply", "1"]);
+    let texts: Vec<_> = told
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["text"])
+        .collect();
+    assert_eq!(
+        texts,
+        [
+            "1 Balance\r\n2 Data left\r\n3 More",
+            "1 Balance\r\n0 Back",
+            "Your balance is 99,00 kr."
+        ],
+        "{mode}"
+    );
+    // A dialogue that is left is ended.
+    assert!(
+        succeeds(&up.ask(&["ussd", "*101#"])).contains("2 Data left"),
+        "{mode}"
+    );
+    for (code, why) in [
+        ("*103#", "network_timeout"),
+        ("*999#", "does not know this"),
+    ] {
+        let refused = up.ask(&["ussd", code]);
+        let told = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(7), "{mode} {code}: {told}");
+        assert!(told.contains(why), "{mode} {code}: {told}");
+    }
+    assert!(
+        succeeds(&up.ask(&["ussd", "--cancel"])).is_empty(),
+        "{mode}"
+    );
+}
+
+#[test]
+fn ussd_is_said_in_the_form_that_the_modem_takes() {
+    for form in ["text", "text_always"] {
+        let up = Up::online(&[
+            "--mode",
+            "ncm",
+            "--knob",
+            &format!("ussd_form={form},ussd_ms=20"),
+        ]);
+        ussd(&up, form);
         up.down();
     }
 }
