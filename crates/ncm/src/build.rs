@@ -53,7 +53,9 @@ pub struct Slot {
     /// Number of bytes that the framing adds behind the datagram.
     trailer: usize,
     ndp: usize,
-    /// Whether the stream needs an NDP of its own, which the NTB does not have yet.
+    /// Offset in bytes of the NDP that the datagram's stream still needs; `None` when the NTB has
+    /// one already. With [`Placement::End`] it is 0, because the offset is not known before the
+    /// NTB is finished.
     ndp_at: Option<usize>,
 }
 
@@ -177,7 +179,7 @@ impl Modulus {
         }
     }
 
-    /// Returns the first multiple of the divisor that is not less than `value`.
+    /// Returns `value` rounded up to the next multiple of the divisor.
     #[inline]
     fn up(self, value: usize) -> usize {
         match self.remainder(value) {
@@ -337,7 +339,7 @@ impl Builder {
     /// NDP, or as many as it can have.
     ///
     /// The order of the NDPs is that of their first datagrams. [`Builder::rewind`] and
-    /// [`Builder::keep`] open no NDP again.
+    /// [`Builder::keep`] do not reopen an NDP that was closed.
     pub fn begin_next_ndp(&mut self) {
         if self.ndp_count > 0 && self.ndp_count < MOST_NDPS {
             self.open_ndp = self.ndp_count;
@@ -375,8 +377,8 @@ impl Builder {
                 ndp_at: None,
             });
         }
-        // Taken out of its result and put into another: the usual slot is in registers only where
-        // it shares no memory with this one.
+        // The slot is unwrapped and wrapped again, because the slot of the usual case stays in
+        // registers only where it shares no memory with this one.
         let slot = self.place_slowly(stream, want)?;
         Ok(slot)
     }
@@ -643,8 +645,8 @@ impl Builder {
         }
     }
 
-    /// Takes back what was committed since `mark`, but for the first `datagrams`; of those refused
-    /// since nothing is remembered. The mark must be of the same NTB.
+    /// Takes back what was committed since `mark`, except for the first `datagrams` datagrams, and
+    /// forgets why any datagram since was refused. The mark must be of the same NTB.
     #[inline]
     pub fn keep(&mut self, mark: Mark, datagrams: usize) {
         let count = mark.count.saturating_add(datagrams).min(self.count);

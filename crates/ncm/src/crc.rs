@@ -1,6 +1,7 @@
 //! CRC-32 of Ethernet frames (IEEE 802.3), as NCM 1.0 section 3.3 puts it behind datagrams.
 
-/// One table step per byte: CRC mode is rare (only gadgets offer it), so small beats fast.
+/// The table has one step per byte. A faster one would be larger, and CRC mode is rare: only
+/// gadgets offer it.
 const TABLE: [u32; 256] = {
     let mut table = [0; 256];
     let mut index = 0;
@@ -25,7 +26,8 @@ pub(crate) fn crc32(bytes: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    /// The check value of CRC-32/ISO-HDLC in the catalogue of parametrised CRC algorithms.
+    /// The expected value is the check value of CRC-32/ISO-HDLC in the catalogue of parametrised
+    /// CRC algorithms.
     #[test]
     fn the_catalogues_check_value() {
         assert_eq!(super::crc32(b"123456789"), 0xcbf4_3926);

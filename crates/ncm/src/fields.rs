@@ -1,4 +1,5 @@
-//! The place of each field of a finished NTB, for whoever writes another value than the right one.
+//! The place of each field of a finished NTB, for tests and experiments that overwrite a field with
+//! a wrong value.
 
 use std::ops::Range;
 
@@ -50,9 +51,9 @@ pub enum Field {
 }
 
 impl Field {
-    /// Returns the bytes of the NTB that the field has, whether the NTB is so long or not. The field
-    /// is little endian unless it is a signature. `None` is returned for an NDP or an entry beyond
-    /// all memory.
+    /// Returns the range of bytes that the field occupies in an NTB, even where the NTB is too
+    /// short for it. The field is little endian unless it is a signature. `None` is returned when
+    /// the offset overflows `usize`.
     #[must_use]
     pub fn range(self, format: Format) -> Option<Range<usize>> {
         let layout = format.layout();

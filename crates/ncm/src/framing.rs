@@ -1,4 +1,4 @@
-//! The layout of NTBs to the device, and how that is agreed on.
+//! The layout of NTBs towards the device, and how it is negotiated from the NTB parameters.
 
 use std::fmt;
 

@@ -162,7 +162,7 @@ mod tests {
     ];
 
     #[test]
-    fn the_gadgets_block_reads_and_writes_back() {
+    fn the_gadgets_structure_reads_and_writes_back() {
         let parameters = NtbParameters::parse(&F_NCM);
         assert_eq!((parameters.in_max, parameters.out_max), (16384, 16384));
         assert!(parameters.supports(Format::Ntb16) && parameters.supports(Format::Ntb32));

@@ -290,12 +290,12 @@ pub struct Ndp {
     pub backwards: bool,
 }
 
-/// Walk along the NDPs of an NTB. It ends, because no byte may be part of two NDPs.
+/// Iteration over the chain of NDPs in an NTB. It ends, because no byte may be part of two NDPs.
 #[derive(Debug, Clone, Copy)]
 struct Chain {
     /// Offset of the next NDP; 0 when the chain has ended.
     next: usize,
-    /// Offset of the NDP before it; 0 in front of the first.
+    /// Offset of the NDP before it; 0 when `next` is the first.
     last: usize,
     /// Number of NDPs walked so far.
     walked: usize,
@@ -408,7 +408,8 @@ pub struct Datagrams<'a, 'c> {
 impl Iterator for Datagrams<'_, '_> {
     type Item = Datagram;
 
-    // Forced, here and below: out of line, passing the datagram through memory doubles its cost.
+    // Inlining is forced here and below: out of line, the datagram would pass through memory, which
+    // doubles the cost.
     #[inline(always)]
     fn next(&mut self) -> Option<Datagram> {
         loop {
@@ -422,7 +423,7 @@ impl Iterator for Datagrams<'_, '_> {
                     return Some(datagram);
                 }
             }
-            // The end of the chain is seen without a call, for most NTBs have one NDP.
+            // The end of the chain is tested here, before the call, because most NTBs have one NDP.
             if self.chain.next == 0 || !self.open_ndp() {
                 return None;
             }
@@ -607,8 +608,8 @@ impl Receiver {
         total
     }
 
-    /// Hands the frame that a transfer of a function without NTBs is (CDC ECM 1.2, 3.3.1) to `deliver`, if
-    /// it is one.
+    /// Hands a transfer of a function without NTBs (CDC ECM 1.2, 3.3.1) to `deliver` as one
+    /// Ethernet frame. A transfer too short or too long for a frame is counted as dropped instead.
     pub fn receive_frame(&mut self, transfer: &[u8], deliver: impl FnOnce(Datagram)) {
         let length = transfer.len();
         self.received = self.received.saturating_add(length as u64);

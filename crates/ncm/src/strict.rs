@@ -1,4 +1,5 @@
-//! The strictest reading of the rules for NTBs towards a device: what a firmware may insist on.
+//! The strictest reading of the rules for NTBs towards a device: everything that a firmware may
+//! insist on.
 //!
 //! Everything the Linux gadget `f_ncm` insists on (`ncm_unwrap_ntb`), the signatures of MBIM, and
 //! what the specification demands though few check it: alignment of NDPs and datagrams,

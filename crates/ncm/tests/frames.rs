@@ -80,7 +80,7 @@ fn ntbs_of_ip_datagrams_are_ntbs_of_their_frames() {
             expected[slot.offset..][..frame.len()].copy_from_slice(&frame);
             frames.commit(slot, frame.len());
         }
-        // Placed at once, and the same.
+        // The same datagrams, each placed in one call, make the same NTB.
         let last = datagram(700);
         let at = datagrams.put(Stream::Ips(0), 1500, 700).unwrap();
         ntb[at..][..700].copy_from_slice(&last);

@@ -1,6 +1,6 @@
-//! The layouts Linux `cdc_ncm` makes (6.12, `cdc_ncm_fill_tx_frame` with and without
-//! NDP-to-end), number by number, and the builder's beside them: packet size 512, NDP alignment 4,
-//! divisor 4, at most 40 datagrams. And the minimal form.
+//! The layouts that Linux `cdc_ncm` makes (6.12, `cdc_ncm_fill_tx_frame` with and without
+//! NDP-to-end), number by number, with the builder's beside them: packet size 512, NDP alignment 4,
+//! divisor 4, at most 40 datagrams. The builder's default form with a minimal NDP follows.
 
 #[path = "support/linux_tx.rs"]
 mod linux_tx;
@@ -23,7 +23,7 @@ impl Built {
         usize::from(u16::from_le_bytes([self.bytes[at], self.bytes[at + 1]]))
     }
 
-    /// NTB length and NDP index as in the header, with the format's width.
+    /// Returns the NTB length and the NDP index that the header states, in the width of the format.
     fn header(&self) -> (usize, usize) {
         if self.bytes.starts_with(b"ncmh") {
             (
@@ -51,7 +51,8 @@ fn parameters(remainder: u16, out_max: u32, out_max_datagrams: u16) -> NtbParame
     }
 }
 
-/// The builder's framing in the form of Linux: its sizes, its full-size NDP, its padding.
+/// Returns a framing with which the builder follows Linux: its sizes, its full-size NDP, its
+/// padding.
 fn linux_form(parameters: &NtbParameters, format: Format, placement: Placement) -> Framing {
     let sender = Sender::new(parameters, format, placement, false, 512);
     let choices = Choices {
@@ -93,7 +94,8 @@ fn build(framing: Framing, sizes: impl IntoIterator<Item = usize>) -> Built {
     }
 }
 
-/// (first offset, NDP offset, wLength, NTB length)
+/// Returns the offset of the first datagram, the offset of the NDP, its `wLength` and the NTB
+/// length.
 fn numbers(built: &Built) -> (usize, usize, usize, usize) {
     let (length, ndp) = built.header();
     assert_eq!(length, built.bytes.len(), "NTB length is what is sent");
@@ -115,7 +117,8 @@ struct Row {
     /// The number of datagrams that are offered, and their length in bytes.
     offered: (usize, usize),
     linux: Numbers,
-    /// Ours, where rounding to the next offset that will do makes a difference.
+    /// The builder's numbers, where rounding up to the next offset with the right remainder makes a
+    /// difference.
     ours: Option<Numbers>,
     reason: Option<Full>,
 }
@@ -161,7 +164,7 @@ const GOLDEN: [Row; 12] = [
         ours: Some((3, 14, 3014, 4516, 24, 4688)),
         ..ROW
     },
-    // 15228 bytes without padding, which is more than min_tx_pkt.
+    // The NTB has 15228 bytes without padding, which is more than `min_tx_pkt`.
     Row {
         offered: (20, 1500),
         linux: (10, 14, 13550, 15056, 52, 16384),
@@ -184,7 +187,7 @@ const GOLDEN: [Row; 12] = [
         reason: Some(Full::Datagrams),
         ..ROW
     },
-    // 512 bytes and one to be short.
+    // The NTB has 512 bytes, and one more to end in a short packet.
     Row {
         remainder: 0,
         offered: (1, 328),
@@ -244,8 +247,8 @@ fn the_golden_table() {
     }
 }
 
-/// (dwNtbOutMaxSize, tx_max, min_tx_pkt) by the rules of `cdc_ncm_check_tx_max` and
-/// `cdc_ncm_update_rxtx_max`, packet size 512.
+/// Returns `tx_max` and `min_tx_pkt` by the rules of `cdc_ncm_check_tx_max` and
+/// `cdc_ncm_update_rxtx_max` at a packet size of 512; each row begins with `dwNtbOutMaxSize`.
 #[test]
 fn the_maximum_of_linux() {
     for (out_max, tx_max, min_tx_pkt) in [
@@ -313,7 +316,7 @@ fn wide_ndp_alignment_stays_inside() {
     }
 }
 
-/// The default: as OpenBSD `if_umb` builds NTBs, the NDP at a multiple of its own alignment.
+/// The default form is that of OpenBSD `if_umb`: the NDP starts at a multiple of its own alignment.
 #[test]
 fn the_minimal_form() {
     for (remainder, format, expected) in [
@@ -345,9 +348,9 @@ fn the_minimal_form() {
     assert_eq!(offsets(23), [14, 42]);
 }
 
-/// The same 512 bytes under each padding.
+/// An NTB of 512 bytes ends differently under each padding.
 #[test]
-fn how_a_block_gets_a_short_packet() {
+fn how_an_ntb_gets_a_short_packet() {
     // 12 + 484 + 16 = 512
     let length = |padding, out_max, block_size, size| {
         let choices = Choices {
@@ -368,13 +371,13 @@ fn how_a_block_gets_a_short_packet() {
     assert_eq!(length(full, 16384, 16384, 484), (16384, false));
     let full = Padding::Full { min_tx_pkt: 512 };
     assert_eq!(length(full, 16384, 16384, 484), (513, false));
-    // Exactly dwNtbOutMaxSize needs nothing.
+    // An NTB of exactly `dwNtbOutMaxSize` needs no short packet.
     assert_eq!(length(Padding::Never, 2048, 2048, 2020), (2048, false));
     assert_eq!(
         length(Padding::ShortPacket, 2048, 2048, 2020),
         (2048, false)
     );
-    // Exactly our own maximum does, and room is kept for it.
+    // An NTB of exactly the builder's own maximum needs one, and room is kept for it.
     assert_eq!(length(Padding::Never, 4096, 2048, 2020), (2048, true));
     assert_eq!(
         length(Padding::ShortPacket, 4096, 2048, 2016),
@@ -404,7 +407,7 @@ fn the_sequence_wraps() {
 }
 
 #[test]
-fn another_session_closes_the_block_at_the_end_and_chains_in_front() {
+fn another_session_closes_the_ntb_at_the_end_and_chains_in_front() {
     let mut builder = Builder::new(Framing::negotiate(
         &parameters(0, 16384, 0),
         &Choices::default(),
@@ -415,7 +418,7 @@ fn another_session_closes_the_block_at_the_end_and_chains_in_front() {
         builder.place(Stream::Ips(1), 100).unwrap_err(),
         Full::Stream
     );
-    // The first session may go on.
+    // The first stream's NDP takes further datagrams.
     let slot = builder.place(Stream::Ips(0), 100).unwrap();
     builder.commit(slot, 100);
     let finished = builder.finish(&mut vec![0; 16384]);
@@ -443,7 +446,7 @@ fn another_session_closes_the_block_at_the_end_and_chains_in_front() {
     let mut drops = Default::default();
     let found: Vec<_> = parsed.datagrams(&mut drops).map(|d| d.stream).collect();
     assert_eq!(drops, Default::default());
-    // In the order of the NDPs.
+    // Datagrams are delivered in the order of the NDPs.
     assert_eq!(
         found,
         [
@@ -455,7 +458,8 @@ fn another_session_closes_the_block_at_the_end_and_chains_in_front() {
     );
 }
 
-/// Many datagrams placed before the bytes of the first are there, then half of it taken back.
+/// Many datagrams are placed before the bytes of the first are there, and then half of them are
+/// taken back.
 #[test]
 fn placing_ahead_and_rewinding() {
     let framing = Framing::negotiate(&parameters(2, 16384, 0), &Choices::default());
@@ -501,7 +505,7 @@ fn an_uncommitted_or_empty_datagram_leaves_no_trace() {
     let slot = builder.place(Stream::Ips(0), 1500).unwrap();
     builder.commit(slot, 0);
     assert!(builder.is_empty());
-    // Not even its session stays.
+    // The stream of the empty datagram does not stay either.
     let slot = builder.place(Stream::Ips(9), 1500).unwrap();
     assert_eq!(slot.offset, 12);
     builder.commit(slot, 20);
@@ -554,7 +558,7 @@ fn ethernet_frames_are_padded_to_60_bytes() {
 }
 
 #[test]
-fn what_fits_no_block_is_told_apart() {
+fn what_fits_no_ntb_is_told_apart() {
     let parameters = parameters(0, 2048, 0);
     let mut builder = Builder::new(Framing::negotiate(&parameters, &Choices::default()));
     assert_eq!(

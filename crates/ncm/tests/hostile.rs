@@ -1,4 +1,5 @@
-//! NTBs that are wrong in one chosen way, each against its counter, and its neighbours alive.
+//! NTBs that are wrong in one chosen way: each adds to its own counter, and its neighbours are
+//! delivered.
 
 use uwwan_ncm::{
     Builder, Choices, DropCounters, Format, Framing, HeaderError, Limits, Ndp, Ntb, NtbParameters,
@@ -74,7 +75,7 @@ impl Forge {
 
 const BOTH: [Format; 2] = [Format::Ntb16, Format::Ntb32];
 
-/// The datagrams that are delivered, as (session, length), with the counters.
+/// Returns the datagrams that are delivered, each with its stream and length, and the counters.
 fn receive(transfer: &[u8]) -> (Vec<(Stream, usize)>, DropCounters) {
     receive_with(transfer, Limits::default())
 }
@@ -88,7 +89,7 @@ fn receive_with(transfer: &[u8], limits: Limits) -> (Vec<(Stream, usize)>, DropC
     (found, receiver.drops)
 }
 
-/// Counters with one of them at 1.
+/// Returns counters of which one is 1.
 fn one(name: &str) -> DropCounters {
     counted(name, 1)
 }
@@ -123,7 +124,7 @@ fn counted(name: &str, value: u64) -> DropCounters {
     drops
 }
 
-/// An NTB with one good datagram, one as described, and another good one.
+/// Returns an NTB with one good datagram, one that consists of `middle`, and another good one.
 fn with_middle(format: Format, kind: &[u8; 3], middle: &[u8]) -> Vec<u8> {
     let mut forge = Forge::new(format);
     let entries = [forge.ipv4(100), forge.datagram(middle), forge.ipv4(60)];
@@ -132,7 +133,7 @@ fn with_middle(format: Format, kind: &[u8; 3], middle: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn every_truncation_of_a_good_block() {
+fn every_truncation_of_a_good_ntb() {
     for format in BOTH {
         for placement in [Placement::End, Placement::Front] {
             let choices = Choices {
@@ -157,7 +158,8 @@ fn every_truncation_of_a_good_block() {
                 let (found, drops) = receive(&ntb[..cut]);
                 assert!(found.is_empty());
                 assert_eq!(drops.total(), 1, "cut at {cut}");
-                // With the NTB length left to the short packet, what is whole is delivered.
+                // With an NTB length of 0, which means "until the short packet", what is whole is
+                // delivered.
                 let mut open = ntb[..cut].to_vec();
                 if open.len() >= 12 {
                     open[8..if format == Format::Ntb16 { 10 } else { 12 }].fill(0);
@@ -222,7 +224,7 @@ fn next_ndp_index_out_of_range() {
             let index = if narrow { index & 0xffff } else { index };
             let expected = match index {
                 0 => DropCounters::default(),
-                // There lies the datagram, whose bytes are no NDP and name none.
+                // A datagram lies at this offset, whose bytes are no NDP and name none.
                 0x0c if narrow => DropCounters {
                     ndp_truncated: 1,
                     ..one("ndp_index")
@@ -236,7 +238,7 @@ fn next_ndp_index_out_of_range() {
 
 /// CVE-2026-23447 and CVE-2026-23448: the NDP's header lies inside, its entries do not.
 #[test]
-fn entries_beyond_the_block() {
+fn entries_beyond_the_ntb() {
     for format in BOTH {
         let mut forge = Forge::new(format);
         let entry = forge.ipv4(100);
@@ -246,7 +248,7 @@ fn entries_beyond_the_block() {
             ntb[ndp + 4..ndp + 6].copy_from_slice(&length.to_le_bytes());
             assert_eq!(receive(&ntb), (vec![], one("ndp_truncated")));
         }
-        // And at the very end: the NDP's header is the NTB's last bytes.
+        // Here the header of the NDP is the last bytes of the NTB.
         let mut forge = Forge::new(format);
         forge.ipv4(100);
         let ndp = forge.ndp(b"IPS", 0, &[(16, 100)]);
@@ -325,7 +327,7 @@ fn a_ndp_without_terminator() {
 
 /// CVE-2022-48938: offset 0xfff0 and length 0x20 pass a check made in 16 signed bits.
 #[test]
-fn datagrams_outside_the_block() {
+fn datagrams_outside_the_ntb() {
     for format in BOTH {
         let mut forge = Forge::new(format);
         let good = forge.ipv4(100);
@@ -366,7 +368,7 @@ fn datagrams_over_header_and_ndp() {
 }
 
 #[test]
-fn block_lengths_that_cannot_be() {
+fn ntb_lengths_that_cannot_be() {
     for format in BOTH {
         let mut forge = Forge::new(format);
         let entry = forge.ipv4(100);
@@ -387,9 +389,9 @@ fn block_lengths_that_cannot_be() {
         for length in [ntb.len() + 1, 0xffff] {
             assert_eq!(receive(&with(length)), (vec![], one("block_length_beyond")));
         }
-        // 0 leaves it to the transfer's end.
+        // A length of 0 means that the NTB ends where the transfer ends.
         assert_eq!(receive(&with(0)).0, [(Stream::Ips(0), 100)]);
-        // Less than the datagram's end: the NDP, behind it, is outside too.
+        // A length below the datagram's end leaves the NDP behind it outside, too.
         assert_eq!(receive(&with(least)).1.ndp_index, 1);
         let limits = Limits {
             max_ntb: ntb.len() - 1,
@@ -403,7 +405,7 @@ fn block_lengths_that_cannot_be() {
 }
 
 #[test]
-fn a_datagram_behind_the_block_length() {
+fn a_datagram_behind_the_ntb_length() {
     for format in BOTH {
         let mut forge = Forge::new(format);
         let inside = forge.ipv4(40);
@@ -514,7 +516,7 @@ fn many_ndps_backwards() {
 #[test]
 fn chains_that_go_nowhere() {
     for format in BOTH {
-        // To itself, back to the other, into the other's entries.
+        // The chain leads to itself, back to the other NDP, or into the entries of the other.
         for target in [0, 1, 2] {
             let mut forge = Forge::new(format);
             let entries = [forge.ipv4(100), forge.ipv4(100)];
@@ -667,7 +669,7 @@ fn datagrams_longer_than_agreed_on() {
 
 #[test]
 fn ethernet_with_crc() {
-    // CRC-32 of 20 bytes of 0xff, from Python's zlib.
+    // The expected value is the CRC-32 of 20 bytes of 0xff, from Python's zlib.
     let mut frame = vec![0xff; 20];
     frame.extend(0x2cf7_72b0_u32.to_le_bytes());
     for format in BOTH {
@@ -686,7 +688,7 @@ fn ethernet_with_crc() {
 }
 
 #[test]
-fn several_blocks_and_padding_in_one_transfer() {
+fn several_ntbs_and_padding_in_one_transfer() {
     let a = with_middle(Format::Ntb16, b"IPS", &[0x45; 20]);
     let b = with_middle(Format::Ntb32, b"IPS", &[0x45; 20]);
     let joined = |parts: &[&[u8]]| parts.concat();

@@ -22,7 +22,7 @@ struct Case {
     framing: Framing,
     crc: bool,
     function: Function,
-    /// (stream, length)
+    /// Stream and length in bytes of each datagram.
     datagrams: Vec<(Stream, usize)>,
     /// Number of datagrams after which a further NDP begins, in every NTB.
     chain: Option<usize>,
@@ -135,7 +135,8 @@ fn linux_sender(parameters: &NtbParameters, choices: &Choices) -> Sender {
     )
 }
 
-/// The builder's framing in the form of Linux: its sizes, its full-size NDP, its padding.
+/// Returns a framing with which the builder follows Linux: its sizes, its full-size NDP, its
+/// padding.
 fn linux_form(parameters: &NtbParameters, choices: &Choices) -> Framing {
     let sender = linux_sender(parameters, choices);
     let choices = Choices {
@@ -152,7 +153,8 @@ fn linux_form(parameters: &NtbParameters, choices: &Choices) -> Framing {
     }
 }
 
-/// The bytes of datagram number `index`: an IP version, then something of its own.
+/// Returns the bytes of the datagram with the number `index`: an IP version, then bytes that tell
+/// it from others.
 fn content(index: usize, length: usize) -> Vec<u8> {
     let first = if index.is_multiple_of(2) { 0x45 } else { 0x60 };
     (0..length)
@@ -166,8 +168,8 @@ fn content(index: usize, length: usize) -> Vec<u8> {
         .collect()
 }
 
-/// All NTBs the case's datagrams make, on memory full of old bytes, and the bytes of what went
-/// in.
+/// Returns all NTBs that the case's datagrams make, built in memory full of old bytes, and the
+/// datagrams that went in.
 fn build(case: &Case) -> (Vec<(Vec<u8>, Finished)>, Packets) {
     let mut builder = Builder::new(case.framing);
     let mut ntb = vec![0xee; case.framing.max_ntb];
@@ -204,7 +206,7 @@ fn build(case: &Case) -> (Vec<(Vec<u8>, Finished)>, Packets) {
     (ntbs, sent)
 }
 
-/// The datagram as it is sent: Ethernet frames have at least 60 bytes.
+/// Returns the datagram as it is sent: Ethernet frames have at least 60 bytes.
 fn padded(stream: Stream, mut bytes: Vec<u8>) -> Vec<u8> {
     if matches!(stream, Stream::Ethernet { .. }) && bytes.len() < 60 {
         bytes.resize(60, 0);
@@ -212,7 +214,8 @@ fn padded(stream: Stream, mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// Datagrams of different streams may change places within an NTB; of one stream they may not.
+/// Sorts datagrams by stream: those of different streams may change places within an NTB, those of
+/// one stream may not.
 fn by_stream(mut datagrams: Packets) -> Packets {
     datagrams.sort_by_key(|(stream, _)| stream.signature(Format::Ntb16));
     datagrams
@@ -239,8 +242,9 @@ proptest! {
         prop_assert_eq!(by_stream(received), by_stream(sent));
     }
 
-    /// In the form of Linux the builder takes at least the datagrams Linux takes, none behind where
-    /// Linux puts it, and needs no more bytes; where the remainder is 0 the two are the same.
+    /// In the form of Linux, the builder takes at least the datagrams Linux takes, puts none
+    /// further back than Linux does, and needs no more bytes; where the remainder is 0, the two are
+    /// equal.
     #[test]
     fn the_builder_keeps_up_with_linux(
         parameters in parameters(),
@@ -262,7 +266,7 @@ proptest! {
             .collect();
         let Some(taken) = sender.fill(&datagrams) else { return Ok(()); };
         let datagrams = &datagrams[..taken.offsets.len()];
-        // Offered no more than it takes, Linux leaves no padding for what it refused.
+        // Offered no more than it takes, Linux leaves no padding for a datagram that it refused.
         let linux = sender.fill(datagrams).unwrap();
         prop_assert_eq!(&linux.offsets, &taken.offsets);
 
@@ -333,7 +337,7 @@ proptest! {
                     })
                 };
                 let Ok(offset) = placed else {
-                    // Only what is refused among those that stay is remembered.
+                    // Only a refusal among the datagrams that stay is remembered.
                     if index < marked + kept {
                         return None;
                     }
@@ -349,7 +353,7 @@ proptest! {
                 .map(|want| builder.place(Stream::Ips(0), want).map(|slot| (slot.offset, slot.room)))
                 .into();
             let finished = builder.finish(&mut ntb);
-            // What lies behind is of datagrams that were taken back.
+            // The bytes behind belong to datagrams that were taken back.
             Some((counts, places, finished, ntb[..finished.length].to_vec()))
         };
         if case.datagrams.len() > marked && let (Some(ahead), Some(exact)) = (build(true), build(false)) {
@@ -420,7 +424,8 @@ proptest! {
         let ndp = Ntb::parse(&ntb, &Limits::default()).unwrap().ndp_index();
         for (index, value) in changes {
             let at = if in_framing {
-                // The header or the NDP's first bytes, where a change matters most.
+                // The changed byte lies in the header or the first bytes of the NDP, where a change
+                // matters most.
                 let at = index.index(56);
                 if at < 16 { at } else { (ndp + at - 16).min(ntb.len() - 1) }
             } else {
@@ -439,15 +444,15 @@ proptest! {
         });
         if receiver.drops == DropCounters::default() && receiver.ntbs == 1 {
             match linux_host::receive(&ntb, 1 << 20) {
-                // It reads no Ethernet NDP with CRC, and follows 51 NDPs.
+                // Linux reads no Ethernet NDP with CRC, and follows 51 NDPs.
                 Ok(theirs) => prop_assert!(theirs == ours || crc_ndp(&ntb)),
                 Err(_) => prop_assert!(false, "Linux refuses what we deliver without a word"),
             }
         }
     }
 
-    /// Whatever arrives: no panic, nothing outside, not more out than in, and each datagram what
-    /// it claims to be.
+    /// Whatever arrives, the receiver does not panic, delivers nothing from outside the transfer
+    /// and not more bytes than arrived, and each datagram is what its stream says.
     #[test]
     fn nothing_from_the_wire_breaks_the_receiver(
         bytes in prop::collection::vec(any::<u8>(), 0..600),
@@ -488,7 +493,7 @@ proptest! {
     }
 }
 
-/// The datagrams that this crate delivers, in the form of the models.
+/// Returns the datagrams that this crate delivers, in the form of the models.
 fn delivered(ntb: &[u8]) -> Vec<Delivered> {
     let mut drops = DropCounters::default();
     let parsed = Ntb::parse(ntb, &Limits::default()).unwrap();
@@ -504,7 +509,7 @@ fn delivered(ntb: &[u8]) -> Vec<Delivered> {
         .collect()
 }
 
-/// The gadget model tells lengths with the CRC.
+/// Adds the CRC to each length, as the gadget model counts it.
 fn with_crc(delivered: Vec<Delivered>, crc: bool) -> Vec<Delivered> {
     let extra = if crc { 4 } else { 0 };
     delivered
@@ -513,7 +518,7 @@ fn with_crc(delivered: Vec<Delivered>, crc: bool) -> Vec<Delivered> {
         .collect()
 }
 
-/// Whether any bytes look like an NDP with CRC.
+/// Returns whether any bytes look like an NDP with CRC.
 fn crc_ndp(ntb: &[u8]) -> bool {
     ntb.windows(4)
         .any(|four| four.eq_ignore_ascii_case(b"NCM1"))

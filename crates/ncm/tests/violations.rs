@@ -1,4 +1,4 @@
-//! The strict check names what is wrong: one broken rule, one violation.
+//! The strict check names what is wrong: each test breaks one rule and expects one violation.
 
 use uwwan_ncm::strict::{Checked, Rules, Violation, check};
 use uwwan_ncm::{
@@ -22,8 +22,8 @@ const RULES: Rules = Rules {
     zero_padding: true,
 };
 
-/// Datagrams of 60 bytes at 12 and of 61 at 72, padding at 133..136, the NDP at 136, its
-/// entries at 144 and 148, its terminator at 152, the end at 156.
+/// Returns an NTB with datagrams of 60 bytes at 12 and of 61 at 72, padding at 133..136, the NDP at
+/// 136, its entries at 144 and 148, its terminator at 152, and the end at 156.
 fn good() -> Vec<u8> {
     build(&Choices::default(), &[60, 61])
 }
@@ -46,7 +46,7 @@ fn verdict(ntb: &[u8]) -> Result<Checked, Violation> {
     check(ntb, false, &PARAMETERS, &RULES)
 }
 
-/// The verdict on a good NTB with some bytes changed.
+/// Returns the violation found in a good NTB of which some bytes were changed.
 fn changed(at: usize, bytes: &[u8]) -> Violation {
     let mut ntb = good();
     ntb[at..at + bytes.len()].copy_from_slice(bytes);
@@ -54,7 +54,7 @@ fn changed(at: usize, bytes: &[u8]) -> Violation {
 }
 
 #[test]
-fn a_good_block_passes() {
+fn a_good_ntb_passes() {
     assert_eq!(good().len(), 156);
     let expected = Checked {
         ntbs: 1,
@@ -63,7 +63,7 @@ fn a_good_block_passes() {
         sequence: 0,
     };
     assert_eq!(verdict(&good()), Ok(expected));
-    // With the pad byte Windows puts behind an NTB.
+    // Windows puts one zero byte behind an NTB.
     let mut padded = good();
     padded.push(0);
     assert_eq!(verdict(&padded), Ok(expected));
@@ -91,7 +91,7 @@ fn headers() {
 }
 
 #[test]
-fn two_blocks_in_one_transfer_count_on() {
+fn two_ntbs_in_one_transfer_count_on() {
     let mut second = good();
     second[6] = 1;
     let joined = [good(), second].concat();
@@ -150,7 +150,7 @@ fn the_end_of_65536_bytes_where_more_is_announced() {
             ..Choices::default()
         };
         let framing = Framing {
-            // As if the end needed nothing.
+            // This device announces that an NTB of this length needs no short packet.
             device_max_ntb: 65_536,
             ..Framing::negotiate(&parameters, &choices)
         };
@@ -256,7 +256,7 @@ fn ndp_placement() {
             wanted: Placement::Front
         })
     );
-    // A second NDP.
+    // A second NDP at the end is refused.
     assert_eq!(
         changed(142, &[136]),
         Violation::NdpPlacement {

@@ -62,7 +62,7 @@ impl Builder {
         let layout = self.layout;
         let stream = self.on_wire(stream);
         let size = layout.shortest_ndp();
-        // No alignment is worth an NTB that is too long.
+        // The alignment yields where it would make the NTB longer than the device takes.
         let at = match self.ndp_alignment.up(layout.header) {
             at if at + size <= self.framing.max_ntb => at,
             _ => layout.header,
@@ -80,9 +80,9 @@ impl Builder {
 
     /// Returns whether some datagram can have padding in front of it or at its end, or a CRC behind
     /// it. The NTB must have a datagram, and its tail must be the end of the last.
-    fn has_trimmings(&self) -> bool {
+    fn has_padding_or_crc(&self) -> bool {
         let first = self.entries[0];
-        // The end of the last datagram if nothing lies between any two.
+        // The last datagram ends here if nothing lies between any two datagrams.
         let end = first.offset as usize + self.payload;
         first.gap != 0 || end != self.tail || self.framing.min_datagram_size != 0
     }
@@ -97,7 +97,7 @@ impl Builder {
     /// first NDP's offset.
     fn write_ndps(&mut self, ntb: &mut [u8]) -> usize {
         let layout = self.layout;
-        let trimmings = self.has_trimmings();
+        let padded = self.has_padding_or_crc();
         if self.framing.placement == Placement::End {
             for index in 0..self.ndp_count {
                 let at = self.ndp_alignment.up(self.tail);
@@ -112,10 +112,10 @@ impl Builder {
                 self.tail = at + size;
             }
         }
-        let trimmed = if trimmings { self.count } else { 0 };
-        for entry in &self.entries[..trimmed] {
+        let padded = if padded { self.count } else { 0 };
+        for entry in &self.entries[..padded] {
             let (offset, length) = (entry.offset as usize, entry.length as usize);
-            // Mostly there is no gap, and a call to clear nothing costs more than looking.
+            // Most datagrams have no gap, and a test is cheaper than a call that clears nothing.
             if entry.gap != 0 {
                 ntb[offset - usize::from(entry.gap)..offset].fill(0);
             }

@@ -1,18 +1,18 @@
-//! A model of what the Linux gadget `f_ncm` takes (`ncm_unwrap_ntb`, with the bounds of 2026), here
-//! with the NDP signature as a parameter so that it also judges MBIM NTBs. The strictest receiver
-//! in wide use: any fault refuses the whole transfer.
+//! A model of what the Linux gadget `f_ncm` takes (`ncm_unwrap_ntb`, with the bounds of 2026). The
+//! NDP signature is a parameter here, so that the model also judges MBIM NTBs. It is the strictest
+//! receiver in wide use: any fault refuses the whole transfer.
 
 use super::{Delivered, four, u16_at, u32_at};
 
 /// The configuration of the gadget.
 pub struct Gadget {
-    /// NTB32 rather than NTB16.
+    /// Whether the format is NTB32 rather than NTB16.
     pub wide: bool,
-    /// NDP signatures it takes, by their first three bytes.
+    /// NDP signatures that the gadget takes, by their first three bytes.
     pub kinds: &'static [&'static [u8; 3]],
     /// `dwNtbOutMaxSize`.
     pub ntb_max: usize,
-    /// Shortest and longest datagram.
+    /// Lengths in bytes of the shortest and the longest datagram.
     pub datagram: std::ops::RangeInclusive<usize>,
 }
 

@@ -6,8 +6,8 @@
 
 use super::{Delivered, four, u16_at, u32_at};
 
-/// NDPs followed behind the first.
-const MOST_FURTHER_TABLES: usize = 50;
+/// Largest number of NDPs followed behind the first.
+const MOST_FURTHER_NDPS: usize = 50;
 
 /// Returns the datagrams that are delivered from a transfer, or nothing when its header is refused.
 ///
@@ -33,7 +33,7 @@ pub fn receive(transfer: &[u8], rx_max: usize) -> Result<Vec<Delivered>, Vec<Del
         return Err(delivered);
     }
     let mut ndp = word(if wide { 12 } else { 10 });
-    let mut further = MOST_FURTHER_TABLES;
+    let mut further = MOST_FURTHER_NDPS;
     loop {
         if ndp + ndp_header > transfer.len() {
             return Err(delivered);

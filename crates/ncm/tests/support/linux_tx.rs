@@ -17,7 +17,7 @@ const SIZES: (usize, usize) = (2048, 65536);
 /// Least value of `min_tx_pkt` (`CDC_NCM_MIN_TX_PKT`), in bytes.
 const LEAST_MIN_TX_PKT: usize = 512;
 
-/// A sender with what it agreed on with the device. All sizes in bytes.
+/// A sender with what it agreed on with the device. All sizes are in bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Sender {
     nth: usize,
@@ -25,14 +25,15 @@ pub struct Sender {
     entry: usize,
     at_end: bool,
     divisor: usize,
-    /// Datagram offsets modulo `divisor`, with the Ethernet header taken off where there is one.
+    /// Remainder of datagram offsets modulo `divisor`, with the Ethernet header taken off where
+    /// there is one.
     pub remainder: usize,
     ndp_alignment: usize,
-    /// Longest NTB it builds.
+    /// Length of the longest NTB that the sender builds.
     pub tx_max: usize,
-    /// Longer NTBs are padded to `tx_max`.
+    /// Length above which NTBs are padded to `tx_max`.
     pub min_tx_pkt: usize,
-    /// Most datagrams in an NTB.
+    /// Largest number of datagrams in an NTB.
     pub max_datagrams: usize,
     packet: usize,
 }
@@ -94,11 +95,11 @@ impl Sender {
         }
     }
 
-    /// The NTB that takes as many of the datagrams as it can, each given by its session and its
-    /// length. `None` when not even the first fits.
+    /// Returns the NTB that takes as many of the datagrams as it can, each given by its session id
+    /// and its length. `None` is returned when not even the first fits.
     pub fn fill(&self, datagrams: &[(u8, usize)]) -> Option<Layout> {
         let full_ndp = self.ndp_header + (self.max_datagrams + 1) * self.entry;
-        // `delayed_ndp_size`.
+        // This is `delayed_ndp_size` of the driver.
         let reserve = if self.at_end {
             full_ndp + self.ndp_alignment.max(self.divisor + self.remainder) - 1
         } else {
@@ -106,7 +107,7 @@ impl Sender {
         };
         let mut tail = self.nth;
         let mut offsets = Vec::new();
-        // Session, offset, entries used.
+        // Each element has the session id, the offset, and the number of entries used.
         let mut ndps: Vec<(u8, usize, usize)> = Vec::new();
         for (session, length) in datagrams.iter().copied() {
             if offsets.len() == self.max_datagrams {
@@ -114,7 +115,7 @@ impl Sender {
             }
             let ndp = match ndps.iter().position(|ndp| ndp.0 == session) {
                 Some(known) => known,
-                // At the end there is one NDP only.
+                // With the NDP at the end, an NTB has one NDP only.
                 None if self.at_end && !ndps.is_empty() => {
                     tail = self.align(tail, self.divisor, self.remainder, self.tx_max);
                     break;
@@ -140,7 +141,7 @@ impl Sender {
             };
             tail = self.align(tail, self.divisor, self.remainder, self.tx_max);
             if tail + length + reserve > self.tx_max {
-                // The padding stays.
+                // The padding that was added for the refused datagram stays.
                 break;
             }
             offsets.push(tail);
@@ -172,7 +173,8 @@ impl Sender {
         })
     }
 
-    /// `cdc_ncm_align_tail`: where the tail is after padding that may not go beyond `most`.
+    /// Returns where the tail is after padding that may not go beyond `most`, as
+    /// `cdc_ncm_align_tail` does.
     fn align(&self, tail: usize, modulus: usize, remainder: usize, most: usize) -> usize {
         (tail.next_multiple_of(modulus) + remainder).min(most.max(tail))
     }

@@ -1,11 +1,11 @@
-//! Other people's receivers and Linux' sender, modelled from their rules and independent of this
-//! crate's code.
+//! Models of receivers other than this crate's and of the sender of Linux, written from their rules
+//! and independent of this crate's code.
 
 pub mod gadget;
 pub mod linux_host;
 pub mod linux_tx;
 
-/// A datagram a receiver delivers: (NDP signature, offset, length).
+/// A datagram that a receiver delivers: NDP signature, offset and length in bytes.
 pub type Delivered = ([u8; 4], usize, usize);
 
 fn u16_at(bytes: &[u8], at: usize) -> usize {
