@@ -1,11 +1,11 @@
-//! The host's side: one command after another, each with its answer.
+//! The host's side of an AT port: one command after another, each with its answer.
 //!
 //! A modem's AT port is a stream of lines in which everything is mixed: the echo of what was sent,
-//! the lines of the answer, the final result code, unsolicited result codes (URC), and on a GPS port NMEA
-//! sentences. What belongs to the running command is told by names: a line `+NAME: …` is part of
-//! the answer to `AT+NAME…` and unsolicited under any other extended command; lines without a
-//! name are part of the answer. (A URC of the command's own name cannot be
-//! told from the answer; it becomes part of it.)
+//! the lines of the answer, the final result code, unsolicited result codes (URCs), and on a GPS
+//! port NMEA sentences. The name of a line tells what it belongs to: a line `+NAME: …` is part of
+//! the answer to `AT+NAME…`, and unsolicited while any other extended command runs; lines without a
+//! name are part of the answer. A URC with the name of the running command cannot be told from the
+//! answer and becomes part of it.
 //!
 //! The text of a USSD dialogue may have several lines, which come as they are: `+CUSD` goes on until its
 //! quotation mark is closed, and is then one line with line ends in it.
@@ -40,20 +40,21 @@ use crate::nmea;
 use crate::timeouts::timeout;
 use crate::values;
 
-/// Longest command line in bytes.
+/// Length of the longest command line in bytes.
 const LONGEST_COMMAND: usize = 2048;
-/// Longest line from the modem in bytes; the rest of a longer one is thrown away.
+/// Length of the longest line from the modem in bytes; the rest of a longer one is thrown away.
 const LONGEST_LINE: usize = 8192;
-/// Longest answer in bytes and in lines; what comes behind it is thrown away.
+/// Length of the longest answer in bytes; what comes behind it is thrown away.
 const LONGEST_ANSWER: usize = 256 * 1024;
+/// Largest number of lines in an answer; what comes behind them is thrown away.
 const MOST_LINES: usize = 4096;
 /// Longest `+CUSD` in bytes, over all its lines.
 const LONGEST_TEXT: usize = 2048;
 /// Most commands waiting to be sent.
 const MOST_COMMANDS: usize = 64;
-/// Most events waiting to be taken, before unsolicited ones are thrown away.
+/// Number of waiting events at which further unsolicited result codes are thrown away.
 const MOST_EVENTS: usize = 1024;
-/// Time for which the port is left alone after a command got no answer.
+/// Time for which the port is left alone after a command that got no answer.
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// URCs without a name.
@@ -87,7 +88,7 @@ const UNSOLICITED_NAMES: [&str; 24] = [
     "+CUSD",
 ];
 
-/// Names a command, from [`Dialogue::command`] to its [`Done`].
+/// Id of a command, from [`Dialogue::command`] to its [`Done`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(u64);
 
@@ -97,7 +98,7 @@ pub struct Command {
     line: String,
     text: Option<String>,
     timeout: Duration,
-    /// Names that lines of its answer may start with.
+    /// Names that lines of the command's answer may start with.
     names: Vec<String>,
     dials: bool,
     wants_text: bool,
@@ -109,13 +110,14 @@ pub enum InvalidCommand {
     /// The line does not start with `AT`.
     #[error("an AT command starts with AT")]
     Prefix,
-    /// The line has a control character, which would end it or worse.
+    /// The line has a control character, which would end it early or be taken as an order to the
+    /// modem.
     #[error("an AT command has no control characters")]
     Control,
     /// The line is longer than 2048 bytes.
     #[error("an AT command has at most {LONGEST_COMMAND} bytes")]
     TooLong,
-    /// The line does not make the modem ask for text. What is sent all the same could be taken for
+    /// The line does not make the modem ask for text, so that text behind it could be taken for
     /// commands.
     #[error("text goes with one AT+CMGS=…, AT+CMGW=… or AT+CMGC=… alone in its line")]
     Text,
@@ -149,7 +151,7 @@ impl Command {
             Some(prefix) if prefix.eq_ignore_ascii_case("AT") => &line[2..],
             _ => return Err(InvalidCommand::Prefix),
         };
-        // What this engine cannot take apart the modem may still know.
+        // A line that cannot be split here may still be known to the modem.
         let parts = line::split(body).unwrap_or_default();
         let dials = parts
             .iter()
@@ -190,14 +192,14 @@ impl Command {
         Ok(self)
     }
 
-    /// Sets another timeout.
+    /// Sets a timeout other than the usual one.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Returns how long the final result code may take.
+    /// Returns how long the modem may take until the final result code.
     #[must_use]
     pub fn timeout(&self) -> Duration {
         self.timeout
@@ -233,7 +235,7 @@ fn wants_text(part: &line::Command) -> bool {
 const CTRL_Z: u8 = 0x1a;
 const ESCAPE: u8 = 0x1b;
 
-/// A command that came to its end.
+/// A command that has ended, with its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Done {
     /// Id that [`Dialogue::command`] gave the command.
@@ -242,11 +244,11 @@ pub struct Done {
     pub command: String,
     /// The lines of the answer, without echo, blank lines and final result.
     pub lines: Vec<String>,
-    /// Whether more came than is kept.
+    /// Whether the answer was longer than what is kept.
     pub truncated: bool,
     /// Text behind `CONNECT` where the port carries data from there on.
     pub connect: Option<String>,
-    /// Whether the final result code was `OK`, and why not.
+    /// `Ok` when the final result code was `OK`, else the reason why not.
     pub result: Result<(), Failure>,
 }
 
@@ -257,7 +259,7 @@ pub enum Event {
     Done(Done),
     /// An unsolicited result code.
     Unsolicited(String),
-    /// An NMEA 0183 sentence with a good checksum, or none.
+    /// An NMEA 0183 sentence, with a correct checksum or without one.
     Nmea(String),
 }
 
@@ -277,7 +279,7 @@ struct Running {
 enum State {
     Idle,
     Running(Box<Running>),
-    /// A command got no answer; one that comes late ends this.
+    /// The last command got no answer; an answer that comes late, or this time, ends the state.
     Settling(Instant),
     Closed,
 }
@@ -332,8 +334,8 @@ impl Dialogue {
         Ok(id)
     }
 
-    /// Takes back a command that was not sent yet. One that runs stays: its answer would be taken
-    /// for the next one's.
+    /// Takes back a command that was not sent yet, and returns whether it did. A command that runs
+    /// stays, because its answer would be taken for that of the next one.
     pub fn cancel(&mut self, id: CommandId) -> bool {
         let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == id) else {
             return false;
@@ -355,12 +357,12 @@ impl Dialogue {
         for byte in bytes.iter().copied() {
             match byte {
                 b'\r' | b'\n' => self.end_line(now),
-                // What some firmware puts between lines.
+                // Some firmware puts zero bytes between lines.
                 0 => {}
                 _ if self.line.len() == LONGEST_LINE => {}
                 _ => self.line.push(byte),
             }
-            // A prompt has no line end.
+            // A prompt is not followed by a line end.
             if self.line == b"> " {
                 self.prompt();
             }
@@ -372,7 +374,8 @@ impl Dialogue {
         }
     }
 
-    /// Ends the dialogue because the port went away: everything waiting fails, nothing more is taken.
+    /// Ends the dialogue because the port went away: every waiting command fails, and none is taken
+    /// any more.
     pub fn close(&mut self) {
         if let State::Running(running) = std::mem::replace(&mut self.state, State::Closed) {
             self.finish(*running, None, Err(Failure::Closed));
@@ -403,13 +406,13 @@ impl Dialogue {
         }
     }
 
-    /// Takes note of the time: ends a command whose answer is overdue, starts the next.
+    /// Ends a command whose answer is overdue at `now`, and starts the next.
     pub fn handle_timeout(&mut self, now: Instant) {
         match &self.state {
             State::Running(running) if running.deadline <= now => {
                 let failure = Failure::Timeout(running.command.timeout);
                 self.unanswered = self.unanswered.saturating_add(1);
-                // A prompt nobody saw must not swallow the next command.
+                // A prompt that was missed must not swallow the next command.
                 if running.command.text.is_some() {
                     self.transmit.push_back(vec![ESCAPE]);
                 }
@@ -428,13 +431,14 @@ impl Dialogue {
         self.unanswered
     }
 
-    /// Tells whether a command runs or waits.
+    /// Returns whether a command runs or waits.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         !matches!(self.state, State::Idle | State::Closed) || !self.waiting.is_empty()
     }
 
-    /// Returns the number of URCs thrown away because nobody took them.
+    /// Returns the number of unsolicited result codes and NMEA sentences thrown away because nobody
+    /// took them.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost
@@ -477,7 +481,7 @@ impl Dialogue {
                 bytes.push(CTRL_Z);
                 bytes
             }
-            // Nobody has anything to say: the modem must not wait for it.
+            // There is no text to send, and the modem must not wait for it.
             None => vec![ESCAPE],
         });
     }
@@ -489,7 +493,8 @@ impl Dialogue {
         if !text.is_empty() {
             self.take_line(now, text);
         }
-        // The memory serves the next line. An echo repeats the command, in which there may be a PIN.
+        // The memory serves the next line, so it is overwritten: an echo repeats the command, which
+        // may hold a PIN.
         bytes.fill(0);
         bytes.clear();
         self.line = bytes;
@@ -552,7 +557,8 @@ impl Dialogue {
                 }
             }
             State::Idle | State::Closed => {
-                // A final result to nothing is left over from someone else's command.
+                // A final result code while nothing runs belongs to a command of another program,
+                // and is ignored.
                 if matches!(line, "NO CARRIER") || final_result(line, false).is_none() {
                     self.tell(Event::Unsolicited(line.to_owned()));
                 }
@@ -589,7 +595,7 @@ impl Dialogue {
         }));
     }
 
-    /// Queues something that may be lost; the end of a command may not.
+    /// Queues an event that may be thrown away when too many wait; the end of a command may not.
     fn tell(&mut self, event: Event) {
         if self.events.len() < MOST_EVENTS {
             self.events.push_back(event);
@@ -607,7 +613,7 @@ impl Running {
         };
         let names = &self.command.names;
         let asked = names.iter().any(|name| name.eq_ignore_ascii_case(found));
-        // The answer to a basic command may carry any name: +GCAP in that to ATI.
+        // The answer to a basic command may carry any name, as `+GCAP` in that to `ATI`.
         let basic = names
             .iter()
             .all(|name| !name.starts_with(|first: char| first.is_ascii_punctuation()));

@@ -1,4 +1,4 @@
-//! Ends of a command other than `OK`.
+//! The ways in which a command ends without `OK`.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use crate::codes::{cme, cms};
 /// `AT+CMEE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Code {
-    /// The number, as with `AT+CMEE=1`.
+    /// Number, as `AT+CMEE=1` asks for.
     Number(u16),
-    /// The text, as with `AT+CMEE=2`.
+    /// Text, as `AT+CMEE=2` asks for.
     Text(String),
 }
 
@@ -59,7 +59,7 @@ impl fmt::Display for Cms {
     }
 }
 
-/// Reason why a command gave no `OK`.
+/// Reason why a command did not end with `OK`.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Failure {
     /// The modem answered `ERROR`, without a reason.

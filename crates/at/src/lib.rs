@@ -1,5 +1,5 @@
 //! AT command dialogue (ITU-T V.250, 3GPP TS 27.005 and 27.007, Huawei's own commands), without
-//! I/O: bytes and time in, bytes and events out.
+//! I/O: bytes and time go in, bytes and events come out.
 //!
 //! - [`dialogue`]: the host's side. Sends one command after another, finds its answer among echo,
 //!   unsolicited lines and NMEA, and never waits for ever.
@@ -8,7 +8,7 @@
 //! - [`values`]: parameters as they stand in answers.
 //! - [`mod@line`]: command lines, split into their commands.
 //!
-//! Everything is bounded: lines, answers, queues. Nothing here logs.
+//! Lines, answers and queues are bounded in length. Nothing here logs.
 #![forbid(unsafe_code)]
 
 pub mod codes;

@@ -31,7 +31,8 @@ pub enum Action {
     Set(String),
 }
 
-/// Splits what follows `AT` into commands (V.250, 5.2.2 and 5.4). `None` when it cannot be read.
+/// Splits what follows `AT` into commands (V.250, 5.2.2 and 5.4). `None` is returned for a line
+/// that cannot be read.
 ///
 /// Extended commands end at a semicolon outside quotes; basic commands follow each other without
 /// one, with or without spaces: `Q0 V1 E1 S0=0`.

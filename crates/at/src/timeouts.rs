@@ -1,4 +1,4 @@
-//! Longest times that commands may take.
+//! The longest times that commands may take.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 #[must_use]
 pub fn timeout(name: &str, test: bool) -> Duration {
     Duration::from_secs(match (name, test) {
-        // A network scan.
+        // A scan for networks takes minutes.
         ("+COPS", true) => 180,
         ("+COPS", _) => 120,
         ("+CGATT" | "+CGACT" | "D" | "A" | "+CUSD" | "^NDISDUP", false) => 75,

@@ -1,4 +1,4 @@
-//! Parameters as they stand in answers: comma-separated, some quoted, some in parentheses, some
+//! Parameters as they stand in answers: separated by commas, some quoted, some in parentheses, some
 //! missing.
 //!
 //! ```
@@ -90,7 +90,7 @@ impl<'a> Value<'a> {
             .map_or(self.0, |text| text.strip_suffix('"').unwrap_or(text))
     }
 
-    /// Tells whether nothing stands between the commas.
+    /// Returns whether nothing stands between the commas.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.0.is_empty()
@@ -110,12 +110,12 @@ impl<'a> Value<'a> {
             .strip_prefix("0x")
             .or_else(|| text.strip_prefix("0X"))
             .unwrap_or(text);
-        // from_str_radix takes a sign.
+        // `from_str_radix` would accept a sign.
         let plain = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
         plain.then(|| u64::from_str_radix(digits, 16).ok())?
     }
 
-    /// Returns the parameters inside the parentheses; the parameter itself when it has none.
+    /// Returns the parameters inside the parentheses, or the parameter itself when it has none.
     #[must_use]
     pub fn list(self) -> Values<'a> {
         Values::new(

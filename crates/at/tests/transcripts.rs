@@ -1,4 +1,4 @@
-//! The dialogue against what modems of this family were seen to send.
+//! The dialogue with an AT port, held against what modems of this family were seen to send.
 
 use std::time::{Duration, Instant};
 
@@ -67,7 +67,8 @@ impl Port {
     }
 }
 
-/// Asks, hears the reply whole and byte by byte, and expects the same lines both ways.
+/// Sends a command, receives the reply once whole and once byte by byte, and expects the same lines
+/// both times.
 fn exchange(line: &str, reply: &str) -> (Done, Vec<String>) {
     let mut whole = Port::new();
     whole.ask(line);
@@ -127,7 +128,7 @@ fn ati_with_its_blank_line() {
 }
 
 #[test]
-fn ati_with_unsolicited_lines_in_the_middle() {
+fn ati_with_unsolicited_result_codes_in_the_middle() {
     let reply = "ATI\r\r\nManufacturer: Huawei\r\n\r\n^RSSI: 13\r\n\r\n\
         ^HCSQ: \"LTE\",35,29,21,26\r\nModel: ME906s-158\r\n\r\nOK\r\n";
     let (done, rest) = exchange("ATI", reply);
@@ -192,7 +193,7 @@ fn every_refusal() {
     assert_eq!(failure("ATD*99#", "\r\nERROR\r\n"), Failure::Error);
 }
 
-/// The end of a call somewhere else is no result of a query.
+/// The end of a call elsewhere is not the result of a query.
 #[test]
 fn no_carrier_ends_only_dial_commands() {
     let (done, rest) = exchange("AT+CSQ", "\r\nNO CARRIER\r\n\r\n+CSQ: 9,99\r\n\r\nOK\r\n");
@@ -246,7 +247,7 @@ fn nmea_on_the_same_pipe() {
 }
 
 #[test]
-fn lines_nobody_asked_for_while_nothing_runs() {
+fn unsolicited_result_codes_while_nothing_runs() {
     let mut port = Port::new();
     port.say("\r\n^SYSSTART\r\n\r\n+CREG: 1\r\n\r\n^NWTIME: 14/08/05,04:00:21+40,00\r\n");
     let expected = ["^SYSSTART", "+CREG: 1", "^NWTIME: 14/08/05,04:00:21+40,00"];
@@ -254,7 +255,7 @@ fn lines_nobody_asked_for_while_nothing_runs() {
         port.events(),
         expected.map(|line| Event::Unsolicited(line.to_owned()))
     );
-    // Results of someone else's command.
+    // Results of another program's command are ignored.
     port.say("\r\nOK\r\n\r\nERROR\r\n");
     assert_eq!(port.events(), []);
 }
@@ -304,7 +305,7 @@ fn a_silent_port() {
     let timeout = Failure::Timeout(Duration::from_secs(10));
     assert_eq!(port.done().0.result, Err(timeout));
     assert_eq!(port.dialogue.unanswered(), 1);
-    // The next one waits a moment for a late answer, then goes out.
+    // The next command waits a moment for a late answer and is then sent.
     assert_eq!(port.sent(), "");
     port.pass(2);
     assert_eq!(port.sent(), "ATI\r");
@@ -314,7 +315,7 @@ fn a_silent_port() {
     assert_eq!(port.dialogue.unanswered(), 0);
 }
 
-/// An answer that comes late is nobody's, least of all the next command's.
+/// An answer that comes late belongs to no command, least of all to the next one.
 #[test]
 fn a_late_answer() {
     let mut port = Port::new();
@@ -420,7 +421,7 @@ fn floods_cost_bounded_memory() {
     let events = port.events();
     assert!(events.len() <= 1025);
     assert!(port.dialogue.lost() >= 98_000);
-    // However much came, the end of the command is there.
+    // However much came, the end of the command is reported.
     let Some(Event::Done(done)) = events.last() else {
         panic!()
     };
@@ -434,7 +435,7 @@ fn floods_cost_bounded_memory() {
     assert_eq!(refused, Err(Refused::Full));
 }
 
-/// Any bytes at all, in any pieces: no panic, and the next command is still answered.
+/// Arbitrary bytes in arbitrary pieces cause no panic, and the next command is still answered.
 #[test]
 fn noise_does_not_stick() {
     let mut state = 0x1234_5678_u32;

@@ -1,4 +1,5 @@
-//! Contexts: what connections are defined, which are up, and with what addresses.
+//! Contexts (PDP contexts of 3GPP TS 27.007): which are defined, which are active, and with what
+//! addresses.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -63,8 +64,8 @@ impl Query for Contexts {
     }
 }
 
-/// `AT+CGDCONT=?`: the kinds of contexts that can be defined. A modem locked to IPv4 names only
-/// [`ContextKind::Ipv4`].
+/// Answer to `AT+CGDCONT=?`: the kinds of contexts that can be defined. A modem locked to IPv4
+/// names only [`ContextKind::Ipv4`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContextKinds(pub Vec<ContextKind>);
 
@@ -103,8 +104,8 @@ pub struct ActiveContext {
     pub dns: Vec<IpAddr>,
 }
 
-/// `AT+CGCONTRDP`: the active contexts as the network set them up. A context with both kinds of
-/// addresses has a line for each.
+/// Answer to `AT+CGCONTRDP`: the active contexts as the network set them up (3GPP TS 27.007,
+/// 10.1.23). A context with addresses of both families has a line for each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveContexts(pub Vec<ActiveContext>);
 
@@ -140,8 +141,9 @@ impl Query for ActiveContexts {
     }
 }
 
-/// Reads an address in any form answers have: dotted decimal for both families (4 or 16 numbers), a mask
-/// of the same length behind it or not, or colons. What is not there is `None`.
+/// Reads an address in any form that answers have: dotted decimal for both families (4 or 16
+/// numbers), with a mask of the same length behind it or without, or with colons. An address or a
+/// mask that is missing is `None`.
 fn address_and_mask(text: &str) -> (Option<IpAddr>, Option<IpAddr>) {
     if text.contains(':') {
         let address = text.split('/').next().unwrap_or(text);
@@ -168,7 +170,7 @@ fn address_and_mask(text: &str) -> (Option<IpAddr>, Option<IpAddr>) {
     }
 }
 
-/// `AT+CGPADDR`: the addresses of each context.
+/// Answer to `AT+CGPADDR`: the number and the addresses of each context (3GPP TS 27.007, 10.1.14).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContextAddresses(pub Vec<(u8, Vec<IpAddr>)>);
 
@@ -193,7 +195,7 @@ impl Query for ContextAddresses {
     }
 }
 
-/// `AT^DHCP?`: the IPv4 configuration of the connection made with `^NDISDUP`.
+/// Answer to `AT^DHCP?`: the IPv4 configuration of the connection made with `^NDISDUP`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dhcp {
     /// Address the network gave to the host.
@@ -208,7 +210,8 @@ pub struct Dhcp {
     pub dns: [Ipv4Addr; 2],
 }
 
-/// Reads an address as `^DHCP` writes it: hexadecimal, last octet first, leading zeros left out.
+/// Reads an address as `^DHCP` writes it: hexadecimal, with the last octet first and without
+/// leading zeros.
 fn little_endian(value: Value<'_>) -> Option<Ipv4Addr> {
     let number = u32::try_from(value.hex()?).ok()?;
     Some(Ipv4Addr::from(number.swap_bytes()))
@@ -235,14 +238,14 @@ impl Query for Dhcp {
     }
 }
 
-/// `AT^DHCPV6?`: the IPv6 configuration of the connection made with `^NDISDUP`, in the order of
-/// [`Dhcp`] and with addresses as text.
+/// Answer to `AT^DHCPV6?`: the IPv6 configuration of the connection made with `^NDISDUP`. The
+/// values are in the order of [`Dhcp`], with addresses as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dhcpv6 {
     /// Address the network gave to the host.
     pub address: Ipv6Addr,
-    /// Length of its prefix in bits, which firmware writes as a number or as a mask; 64 where neither is
-    /// there.
+    /// Length of the address's prefix in bits, which firmware writes as a number or as a mask; 64
+    /// where it writes neither.
     pub prefix: u8,
     /// Address of the gateway; unspecified where there is none.
     pub gateway: Ipv6Addr,
@@ -281,9 +284,9 @@ impl Query for Dhcpv6 {
 /// Answer to `AT^NDISSTATQRY?`: whether a connection made with `^NDISDUP` is up, by address family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NetworkInterface {
-    /// Whether it is up for IPv4; `None` when the modem does not say.
+    /// Whether the connection is up for IPv4; `None` when the modem does not say.
     pub ipv4: Option<bool>,
-    /// Whether it is up for IPv6; `None` when the modem does not say.
+    /// Whether the connection is up for IPv6; `None` when the modem does not say.
     pub ipv6: Option<bool>,
 }
 
@@ -293,7 +296,8 @@ impl Query for NetworkInterface {
     fn parse(lines: &[String]) -> Result<Self, AnswerError> {
         let values: Vec<_> = first(lines, "^NDISSTATQRY")?.take(32).collect();
         let mut state = Self::default();
-        // Groups of state, error, unused, kind; or the state alone, then it is IPv4's.
+        // Each group has the state, the error, an unused value and the address family. A state
+        // alone is that of IPv4.
         for group in values.chunks(4) {
             let connected = group[0]
                 .number::<u8>()

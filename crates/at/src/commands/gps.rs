@@ -1,13 +1,13 @@
-//! GPS: started and stopped with AT, answered with NMEA on the same port
+//! Commands that start and stop GPS. The modem answers with NMEA sentences on the same port
 //! ([`crate::dialogue::Event::Nmea`]).
 
 use crate::dialogue::{Command, InvalidCommand};
 
-/// Returns the commands that start GPS, in order: standalone mode, tracking, a fix every `seconds` for as long
-/// as it takes, go. `AT^WPDST` fails harmlessly when GPS runs already.
+/// Returns the commands that start GPS, in order: standalone mode, tracking, a fix every `seconds`
+/// for an unlimited time, and the start itself. `AT^WPDST` fails harmlessly when GPS runs already.
 ///
 /// # Errors
-/// Never.
+/// None occur: every `seconds` makes a valid command line.
 pub fn start(seconds: u16) -> Result<[Command; 4], InvalidCommand> {
     Ok([
         Command::new("AT^WPDOM=0")?,
@@ -20,7 +20,7 @@ pub fn start(seconds: u16) -> Result<[Command; 4], InvalidCommand> {
 /// Returns the command that stops GPS.
 ///
 /// # Errors
-/// Never.
+/// None occur: the command line is valid.
 pub fn stop() -> Result<Command, InvalidCommand> {
     Command::new("AT^WPEND")
 }
@@ -29,7 +29,7 @@ pub fn stop() -> Result<Command, InvalidCommand> {
 mod tests {
     use super::*;
 
-    /// As ModemManager starts GPS on Huawei modems.
+    /// The commands are those with which ModemManager starts GPS on Huawei modems.
     #[test]
     fn the_usual_sequence() {
         let lines: Vec<_> = start(30)

@@ -3,7 +3,7 @@
 use super::{AnswerError, MOST_ITEMS, Personal, Query};
 use crate::values::{Values, after};
 
-/// Answer to `ATI`: who made the modem and what it is.
+/// Answer to `ATI`: the manufacturer, the model and the firmware of the modem.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Information {
     /// Manufacturer (`Manufacturer:`).
@@ -47,7 +47,7 @@ impl Query for Information {
     }
 }
 
-/// Returns the only line of an answer, without the command's name if the modem puts it there.
+/// Returns the only line of an answer, without the command's name where the modem puts it in front.
 fn bare<'a>(lines: &'a [String], name: &'static str) -> Result<&'a str, AnswerError> {
     let line = lines.first().ok_or(AnswerError::Missing(name))?;
     let text = crate::values::after(line, name).unwrap_or(line).trim();
@@ -84,15 +84,15 @@ macro_rules! one_line {
 }
 
 one_line! {
-    /// `AT+CGMI`: the manufacturer.
+    /// Answer to `AT+CGMI`: the manufacturer.
     Manufacturer(String) = "AT+CGMI", "+CGMI", bare;
-    /// `AT+CGMM`: the model.
+    /// Answer to `AT+CGMM`: the model.
     Model(String) = "AT+CGMM", "+CGMM", bare;
-    /// `AT+CGMR`: the firmware's version.
+    /// Answer to `AT+CGMR`: the version of the firmware.
     Revision(String) = "AT+CGMR", "+CGMR", bare;
-    /// `AT+CGSN`: the IMEI.
+    /// Answer to `AT+CGSN`: the IMEI.
     Serial(Personal) = "AT+CGSN", "+CGSN", digits;
-    /// `AT+CIMI`: the IMSI of the SIM.
+    /// Answer to `AT+CIMI`: the IMSI of the SIM.
     Subscriber(Personal) = "AT+CIMI", "+CIMI", digits;
 }
 
@@ -114,8 +114,9 @@ impl Subscriber {
         }
     }
 
-    /// Returns the operator's country code and the digits its network code may have, two or three, which
-    /// only the SIM knows. `("242", "01", "016")`.
+    /// Returns the operator's country code and the two forms its network code may have, of two and
+    /// of three digits; which one holds, only the SIM knows. An IMSI that starts with 242016 gives
+    /// `("242", "01", "016")`.
     #[must_use]
     pub fn operator(&self) -> Option<(&str, &str, &str)> {
         let imsi = self.0.reveal();
@@ -123,8 +124,9 @@ impl Subscriber {
     }
 }
 
-/// `AT+CRSM` for the four bytes of the SIM's file EF-AD: the number of digits of its operator's network
-/// code, 2 or 3 (3GPP TS 27.007, 8.18; TS 31.102, 4.2.18).
+/// Answer to `AT+CRSM` with READ BINARY (176) for the four bytes of the SIM's file EF-AD (28589,
+/// 0x6FAD): the number of digits of its operator's network code, 2 or 3 (3GPP TS 27.007, 8.18; TS
+/// 31.102, 4.2.18).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NetworkDigits(pub u8);
 
@@ -135,7 +137,8 @@ impl Query for NetworkDigits {
         let line = lines.iter().find_map(|line| after(line, "+CRSM"));
         let mut values = Values::new(line.ok_or(AnswerError::Missing("+CRSM"))?);
         let mut digits = || {
-            // The card answers 90 00 or 91 xx when it has read the file.
+            // The card answers with status 90 00 or 91 xx when it has read the file (ETSI TS 102
+            // 221, 10.2.1).
             values
                 .number::<u8>()
                 .filter(|first| matches!(first, 0x90 | 0x91))?;
@@ -196,7 +199,7 @@ mod tests {
         assert_eq!(short.operator(), None);
     }
 
-    /// Answers as 3GPP TS 27.007, 8.18 writes them.
+    /// The answers have the form of 3GPP TS 27.007, 8.18.
     #[test]
     fn ef_ad_tells_the_length_of_the_network_code() {
         for (line, digits) in [

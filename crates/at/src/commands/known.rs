@@ -1,7 +1,7 @@
-//! Commands this family of modems is known for, each with a line of explanation: for completion
-//! and help in a console.
+//! Commands that this family of modems is known for, each with an explanation, for completion and
+//! help in a console.
 
-/// A command and what it does.
+/// A known command and its explanation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Known {
     /// The command as it is typed.
@@ -48,7 +48,7 @@ known! {
     "ATZ": "settings as after power-up",
     "AT^CHIPTEMP?": "temperatures",
     "AT^CPIN?": "PIN state with the attempts remaining",
-    "AT^CURC=0": "no unsolicited lines",
+    "AT^CURC=0": "no unsolicited result codes",
     "AT^CURC=1": "unsolicited lines",
     "AT^DHCP?": "IPv4 configuration of the connection",
     "AT^DHCPV6?": "IPv6 configuration of the connection",
@@ -70,7 +70,7 @@ known! {
     "AT^WPEND": "stops GPS",
 }
 
-/// Returns the known commands that start with what is typed so far, in whatever case.
+/// Returns the known commands that start with `typed`, compared without regard to case.
 pub fn starting_with(typed: &str) -> impl Iterator<Item = &'static Known> {
     let typed = typed.to_ascii_uppercase();
     KNOWN

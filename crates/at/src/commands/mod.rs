@@ -1,4 +1,4 @@
-//! Answers of known commands as types; one file per group.
+//! Answers of known commands as types, one file for each group of commands.
 //!
 //! ```
 //! use uwwan_at::commands::{Query, signal::SignalQuality};
@@ -36,12 +36,12 @@ pub const PASSWORD_COMMANDS: [&str; 22] = [
     "+CPUK",
     "+CLCK",
     "+CPWD",
-    // Codes that unlock the modem.
+    // These commands carry codes that unlock the modem.
     "^CARDLOCK",
     "^SIMLOCKUNLOCK",
     "^DATALOCK",
     "+QSIMLOCK",
-    // Raw commands to the SIM; VERIFY carries the PIN.
+    // These are raw commands to the SIM, of which VERIFY carries the PIN.
     "+CSIM",
     "^CSIM",
     "+CGLA",
@@ -56,7 +56,7 @@ pub const PASSWORD_COMMANDS: [&str; 22] = [
 
 /// A command without parameters whose answer has a type.
 pub trait Query: Sized {
-    /// The command line.
+    /// Command line that is sent.
     const COMMAND: &'static str;
 
     /// Reads the lines of the answer ([`crate::dialogue::Done::lines`]).
@@ -65,38 +65,39 @@ pub trait Query: Sized {
     /// The answer is not of the form that the command answers with.
     fn parse(lines: &[String]) -> Result<Self, AnswerError>;
 
-    /// The command, ready to be sent.
+    /// Returns the command, ready to be sent.
     ///
     /// # Errors
-    /// Never for the commands in this crate: their lines are checked by its tests.
+    /// None occur for the commands in this crate, whose lines are checked by its tests.
     fn command() -> Result<Command, InvalidCommand> {
         Command::new(Self::COMMAND)
     }
 }
 
-/// An answer that is none.
+/// Reason why an answer cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AnswerError {
-    /// No line of it starts as it should.
+    /// No line of the answer starts with this name.
     #[error("the answer has no line with {0}")]
     Missing(&'static str),
-    /// A line cannot be read. The line itself may name a person and is left out.
+    /// A line of the answer with this name cannot be read. The line itself may name a person and is
+    /// left out.
     #[error("the answer's {0} cannot be read")]
     Unreadable(&'static str),
 }
 
-/// Text that names a person or a device: shown only where that was asked for.
+/// Text that names a person or a device. `Debug` does not show it; [`Personal::reveal`] does.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Personal(String);
 
 impl Personal {
-    /// Keeps it.
+    /// Wraps text that names a person or a device.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text, for someone who asked for it.
+    /// Returns the text, for a caller whose user asked to see it.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -127,14 +128,14 @@ pub(crate) fn all<'a>(
         .filter_map(move |line| after(line, name).map(Values::new))
 }
 
-/// The most that is read of an answer that lists things.
+/// Largest number of items that are read of an answer that lists things.
 pub(crate) const MOST_ITEMS: usize = 1024;
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
 
-    /// The lines of an answer, as the dialogue leaves them.
+    /// Returns the lines of an answer, as the dialogue leaves them.
     pub(crate) fn lines(text: &str) -> Vec<String> {
         text.lines()
             .map(str::trim)
@@ -143,13 +144,13 @@ pub(crate) mod tests {
             .collect()
     }
 
-    /// Reads an answer that has to be good.
+    /// Reads an answer that must be readable.
     pub(crate) fn parse<T: Query>(text: &str) -> T {
         assert!(T::command().is_ok(), "{}", T::COMMAND);
         T::parse(&lines(text)).unwrap_or_else(|error| panic!("{}: {error}", T::COMMAND))
     }
 
-    /// Text no answer can be read from.
+    /// Checks that no answer can be read from the text.
     pub(crate) fn refuses<T: Query>(text: &str) {
         assert!(T::parse(&lines(text)).is_err(), "{}: {text}", T::COMMAND);
     }

@@ -1,12 +1,13 @@
-//! Purposes of the ports, and the reports that come over them unasked.
+//! Purposes of the modem's ports, and commands for its unsolicited result codes and its restart.
 
 use super::{AnswerError, MOST_ITEMS, Query, first};
 use crate::dialogue::{Command, InvalidCommand};
 
-/// `AT^SETPORT?`: the functions of the first (before a switch) and the second mode, as codes: 12
-/// the PC UI port, 10 the modem port, 13 diagnostics, 14 GPS, 16 NCM, A1 CD-ROM, A2 SD card.
+/// Answer to `AT^SETPORT?`: the functions of the mode before and of the mode after a mode switch,
+/// as Huawei's codes: 12 the PC UI port, 10 the modem port, 13 diagnostics, 14 GPS, 16 NCM, A1
+/// CD-ROM, A2 SD card.
 ///
-/// Never take 12 out: the modem would have no port left to be told otherwise.
+/// A setting without 12 leaves the modem without a port on which the setting could be changed back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortSetting {
     /// Functions before a mode switch, as codes.
@@ -41,8 +42,8 @@ impl Query for PortSetting {
     }
 }
 
-/// `AT^GETPORTMODE`: ports by name with their numbers, as far as the modem tells. Not to be sent
-/// to an MU609: its firmware crashes.
+/// Answer to `AT^GETPORTMODE`: the ports' names with their numbers, as far as the modem tells. The
+/// command must not be sent to an MU609, whose firmware crashes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortModes(pub Vec<(String, u8)>);
 
@@ -61,19 +62,19 @@ impl Query for PortModes {
     }
 }
 
-/// Returns the command that switches Huawei's unsolicited result codes off or on (`AT^CURC`).
+/// Returns the command that switches Huawei's unsolicited result codes on or off (`AT^CURC`).
 ///
 /// # Errors
-/// Never.
+/// None occur: the command line is valid.
 pub fn unsolicited(on: bool) -> Result<Command, InvalidCommand> {
     Command::new(if on { "AT^CURC=1" } else { "AT^CURC=0" })
 }
 
-/// Returns the command that restarts the modem. It answers `OK`, leaves the bus, and is back some 20 s later in its
-/// default configuration.
+/// Returns the command that restarts the modem. The modem answers `OK`, leaves the bus, and is back
+/// some 20 s later in its default configuration.
 ///
 /// # Errors
-/// Never.
+/// None occur: the command line is valid.
 pub fn restart() -> Result<Command, InvalidCommand> {
     Command::new("AT^RESET")
 }

@@ -17,19 +17,19 @@ pub const GENERIC_IPV4V6: &str = "99999";
 pub struct Ipv6Capability(pub u8);
 
 impl Ipv6Capability {
-    /// Tells whether IPv4 contexts work.
+    /// Returns whether IPv4 contexts work.
     #[must_use]
     pub fn ipv4(self) -> bool {
         self.0 & 1 != 0
     }
 
-    /// Tells whether IPv6 contexts work.
+    /// Returns whether IPv6 contexts work.
     #[must_use]
     pub fn ipv6(self) -> bool {
         self.0 & 2 != 0
     }
 
-    /// Tells whether contexts with both families work.
+    /// Returns whether contexts with both families work.
     #[must_use]
     pub fn ipv4v6(self) -> bool {
         self.0 & 4 != 0

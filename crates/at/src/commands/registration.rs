@@ -3,7 +3,7 @@
 use super::{AnswerError, MOST_ITEMS, Query, first};
 use crate::values::{Value, Values};
 
-/// Registration as 3GPP TS 27.007, 7.2 numbers it.
+/// Registration state, in the order in which 3GPP TS 27.007, 7.2 numbers the states from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum RegistrationState {
@@ -45,13 +45,13 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// Reads what follows `+CREG:`. The answer has a number for the reporting mode in front,
-    /// which the unsolicited form does not; area codes are quoted (or hexadecimal of four digits)
-    /// where they are.
+    /// Reads what follows `+CREG:`. An answer has the number of the reporting mode in front, which
+    /// the unsolicited form has not. Area and cell are hexadecimal, quoted or not, and may be
+    /// missing.
     fn read(text: Values<'_>) -> Option<Self> {
         let values: Vec<Value<'_>> = text.take(8).collect();
         let is_state = |value: &Value<'_>| value.raw().len() <= 2 && value.number::<u8>().is_some();
-        // Two plain numbers in front: mode and state. One: the state alone.
+        // Two plain numbers in front are the mode and the state; one alone is the state.
         let start = usize::from(values.len() > 1 && values.get(1).is_some_and(is_state));
         let mut rest = values.get(start..)?.iter();
         let hex = |value: Option<&Value<'_>>| u32::try_from(value?.hex()?).ok();
@@ -83,11 +83,11 @@ macro_rules! registration {
 }
 
 registration! {
-    /// `AT+CREG?`: registration for calls.
+    /// Answer to `AT+CREG?`: registration for calls.
     CircuitRegistration = "AT+CREG?", "+CREG";
-    /// `AT+CGREG?`: registration for packet data in GSM and UMTS.
+    /// Answer to `AT+CGREG?`: registration for packet data in GSM and UMTS.
     PacketRegistration = "AT+CGREG?", "+CGREG";
-    /// `AT+CEREG?`: registration in LTE.
+    /// Answer to `AT+CEREG?`: registration in LTE.
     LteRegistration = "AT+CEREG?", "+CEREG";
 }
 
@@ -165,7 +165,8 @@ impl Query for OperatorScan {
     }
 }
 
-/// `AT^SYSINFOEX`: everything about the service at once. Numbers as in Huawei's specification.
+/// Answer to `AT^SYSINFOEX`: everything about the service at once, in the numbers of Huawei's AT
+/// command specification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SystemInformation {
     /// Service: 0 none, 1 restricted, 2 valid, 3 restricted to a region, 4 saving power.
@@ -178,11 +179,11 @@ pub struct SystemInformation {
     pub sim: Option<u8>,
     /// System mode: 0 none, 1 GSM, 3 WCDMA, 4 TD-SCDMA, 6 LTE.
     pub mode: Option<u8>,
-    /// The number before it as the modem's text.
+    /// Name of [`SystemInformation::mode`] in the modem's words.
     pub mode_name: Option<String>,
     /// System submode: 1 GSM, 2 GPRS, 3 EDGE, 41 WCDMA, 45 HSPA, 46 HSPA+, 101 LTE, …
     pub submode: Option<u16>,
-    /// The number before it as the modem's text.
+    /// Name of [`SystemInformation::submode`] in the modem's words.
     pub submode_name: Option<String>,
 }
 
@@ -215,7 +216,7 @@ pub struct SystemConfiguration {
     /// Technologies by preference: `00` automatic, otherwise pairs of digits: 01 GSM, 02 UMTS,
     /// 03 LTE.
     pub order: String,
-    /// GSM and UMTS bands, one bit each.
+    /// GSM and UMTS bands, one bit for each, in Huawei's order.
     pub bands: u64,
     /// Roaming: 0 not allowed, 1 allowed, 2 unchanged.
     pub roaming: Option<u8>,
@@ -321,7 +322,7 @@ mod tests {
         );
         let few: SystemConfiguration = parse("^SYSCFGEX: \"03\",3fffffff,1,2,800c5");
         let bands: Vec<_> = few.lte_band_numbers().collect();
-        // 800c5 is LTE2100/LTE1800/LTE2600/LTE900/LTE800 in the modem's own list.
+        // The modem's own list calls 800c5 LTE2100/LTE1800/LTE2600/LTE900/LTE800.
         assert_eq!(bands, [1, 3, 7, 8, 20]);
         refuses::<SystemConfiguration>("^SYSCFGEX: \"00\",xyz,1,2,1");
     }

@@ -12,7 +12,7 @@ pub struct SignalQuality {
 }
 
 impl SignalQuality {
-    /// Returns the received signal strength in dBm.
+    /// Returns the received signal strength in dBm; `None` when it is unknown.
     #[must_use]
     pub fn dbm(&self) -> Option<i16> {
         (self.rssi <= 31).then(|| i16::from(self.rssi) * 2 - 113)
@@ -31,23 +31,23 @@ impl Query for SignalQuality {
     }
 }
 
-/// `AT^HCSQ?`: signal by radio technology, converted to dBm and dB with the tables for this very
-/// device. What the modem does not know is `None`.
+/// Answer to `AT^HCSQ?`: signal by radio technology, in dBm and dB, converted with the tables for
+/// this family of modems. What the modem does not know is `None`.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)] // the quantities are named as in the 3GPP specifications
 pub enum Signal {
     NoService,
-    /// dBm.
+    /// Signal in GSM; `rssi` is in dBm.
     Gsm {
         rssi: Option<f32>,
     },
-    /// dBm, dBm, dB. Also for `TD-SCDMA`.
+    /// Signal in WCDMA and `TD-SCDMA`; `rssi` and `rscp` are in dBm, `ecio` in dB.
     Wcdma {
         rssi: Option<f32>,
         rscp: Option<f32>,
         ecio: Option<f32>,
     },
-    /// dBm, dBm, dB, dB.
+    /// Signal in LTE; `rssi` and `rsrp` are in dBm, `sinr` and `rsrq` in dB.
     Lte {
         rssi: Option<f32>,
         rsrp: Option<f32>,
@@ -56,7 +56,7 @@ pub enum Signal {
     },
 }
 
-/// Converts a reported value to `base + value × step`; 255 and what is no number are unknown.
+/// Returns `base + value × step`; a value of 255, or none, is unknown.
 fn scaled(value: Option<u8>, base: f32, step: f32) -> Option<f32> {
     value
         .filter(|value| *value != 255)
@@ -91,7 +91,8 @@ impl Query for Signal {
     }
 }
 
-/// `AT^CHIPTEMP?`: degrees Celsius of each sensor the modem has; `None` for one without a value.
+/// Answer to `AT^CHIPTEMP?`: the temperature of each sensor of the modem in degrees Celsius; `None`
+/// for a sensor without a value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Temperatures(pub Vec<Option<f32>>);
 
@@ -103,7 +104,7 @@ impl Query for Temperatures {
             .take(MOST_ITEMS)
             .map(|value| match value.number::<i32>() {
                 None | Some(65535) => None,
-                // Some sensors count in tenths.
+                // Some sensors count in tenths of a degree.
                 Some(value) if value.abs() > 100 => Some(value as f32 / 10.0),
                 Some(value) => Some(value as f32),
             })
@@ -115,7 +116,7 @@ impl Query for Temperatures {
     }
 }
 
-/// A carrier the modem is on.
+/// A carrier that the modem uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Carrier {
     /// System mode in Huawei's numbers: 6 for LTE.
@@ -136,7 +137,7 @@ pub struct Carrier {
     pub uplink_bandwidth: u32,
 }
 
-/// `AT^HFREQINFO?`: the carriers in use, more than one with carrier aggregation.
+/// Answer to `AT^HFREQINFO?`: the carriers in use, more than one with carrier aggregation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Carriers(pub Vec<Carrier>);
 
@@ -148,7 +149,7 @@ impl Query for Carriers {
         let mut seen = false;
         for mut values in all(lines, "^HFREQINFO").take(MOST_ITEMS) {
             seen = true;
-            // Whether the modem reports changes by itself.
+            // The first value is whether the modem reports changes by itself.
             let _ = values.next();
             let Some(mode) = values.number() else {
                 continue;

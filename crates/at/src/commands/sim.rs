@@ -71,7 +71,8 @@ impl Query for PinAttempts {
         if state.is_empty() {
             return Err(AnswerError::Unreadable("^CPIN"));
         }
-        // How many attempts of what the state asks for: the same number again.
+        // The first number is the attempts remaining of the code that the state asks for, which
+        // comes again below.
         let _ = values.next();
         Ok(Self {
             state: PinState::new(state),
