@@ -1,8 +1,9 @@
-//! Fragments of received messages put together.
+//! Reassembly of received messages from their fragments.
 //!
-//! MBIM 1.0 section 9.1: the first fragment is number 0, each further one is one more, and a gap is
-//! a protocol error. Fragments of different transactions may interleave, so the table is keyed by
-//! transaction id, with host transactions and indications apart (their ids are unrelated).
+//! The first fragment is number 0, each further one is one more, and a gap is a protocol error
+//! (MBIM 1.0 section 9.1). Fragments of different transactions may interleave, so incomplete
+//! messages are kept by transaction id. Host transactions and indications are kept apart, because
+//! their ids are unrelated.
 
 use std::time::{Duration, Instant};
 
@@ -15,11 +16,12 @@ pub(crate) const FRAGMENT_TIMEOUT: Duration = Duration::from_millis(1250);
 /// Bounds on what a [`Reassembler`] keeps.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Number of incomplete messages kept at a time, for host transactions and for indications each.
+    /// Largest number of incomplete messages kept at a time, for host transactions and for
+    /// indications each.
     pub messages: usize,
-    /// Number of bytes one message may have.
+    /// Largest number of bytes in one message.
     pub message_bytes: usize,
-    /// Longest pause between fragments of a message.
+    /// Longest pause between two fragments of a message.
     pub timeout: Duration,
 }
 
@@ -33,7 +35,7 @@ impl Default for Limits {
     }
 }
 
-/// A fragment that was refused; the message it belongs to is dropped.
+/// Reason why a fragment was refused; the message it belongs to is dropped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FragmentError {
     /// The bytes are no message.
@@ -48,9 +50,9 @@ pub enum FragmentError {
         transaction: u32,
         /// Number of the fragment received.
         current: u32,
-        /// Number of fragments the received one states.
+        /// Number of fragments that the received one states.
         total: u32,
-        /// Number that was due.
+        /// Number of the fragment that was due.
         expected: u32,
     },
     /// The message grows beyond the limit.
@@ -58,13 +60,14 @@ pub enum FragmentError {
     TooLarge {
         /// Id of the transaction.
         transaction: u32,
-        /// The limit, bytes.
+        /// The limit in bytes.
         limit: usize,
     },
 }
 
 impl FragmentError {
-    /// The transaction and the error to report to the sender in a HOST_ERROR, if one is due.
+    /// Returns the id of the transaction and the error to report to the sender in a HOST_ERROR, if
+    /// one is due.
     #[must_use]
     pub const fn report(&self) -> Option<(u32, ProtocolError)> {
         match self {
@@ -77,19 +80,19 @@ impl FragmentError {
     }
 }
 
-/// Type, transaction id and everything after the (fragment) header of a reassembled message.
+/// Message that was put together from its fragments, without its headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assembled {
     /// Type of the message.
     pub kind: MessageType,
     /// Id of the transaction.
     pub transaction: u32,
-    /// The bytes behind the header, and behind the fragment header where the type has one.
+    /// Bytes behind the header, and behind the fragment header where the type has one.
     pub payload: Vec<u8>,
 }
 
 impl Assembled {
-    /// Returns the message in one piece, as a single fragment.
+    /// Returns the encoded message in one piece, as a single fragment.
     #[must_use]
     pub fn message(&self) -> Vec<u8> {
         let length = FRAGMENT_HEADER + self.payload.len();
@@ -129,7 +132,7 @@ impl Default for Reassembler {
 }
 
 impl Reassembler {
-    /// A reassembler with these bounds.
+    /// Makes a reassembler with these bounds.
     #[must_use]
     pub const fn new(limits: Limits) -> Self {
         Self {
@@ -140,7 +143,7 @@ impl Reassembler {
         }
     }
 
-    /// Takes one message or fragment. Gives the message when it is complete.
+    /// Takes one message or fragment. Returns the message when it is complete.
     ///
     /// # Errors
     /// When the bytes are no message, or the fragment does not continue its message.
@@ -155,10 +158,11 @@ impl Reassembler {
         }
     }
 
-    /// As [`Reassembler::push`], without interpreting what was put together.
+    /// Takes one message or fragment as [`Reassembler::push`] does, and returns a complete message
+    /// without decoding its body.
     ///
     /// # Errors
-    /// As [`Reassembler::push`].
+    /// The same errors as those of [`Reassembler::push`].
     pub fn push_raw(
         &mut self,
         now: Instant,
@@ -202,7 +206,7 @@ impl Reassembler {
             expected,
         };
         let index = match found {
-            // A first fragment starts over: its sender gave up on the message before.
+            // A first fragment starts over, because its sender has given up the message before.
             Some(index) if current == 0 => {
                 table.swap_remove(index);
                 self.dropped += 1;
@@ -279,7 +283,7 @@ impl Reassembler {
         expired
     }
 
-    /// When [`Reassembler::expire`] has something to do, if fragments are pending.
+    /// Returns when [`Reassembler::expire`] is due, or `None` when no fragments are pending.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let touched = self
@@ -288,7 +292,8 @@ impl Reassembler {
             .chain(&self.indications)
             .map(|partial| partial.touched)
             .min()?;
-        // One step past the limit, so that `expire` at this instant does drop the message.
+        // The deadline is one step past the limit, so that `expire` at this instant does drop the
+        // message.
         touched.checked_add(self.limits.timeout + Duration::from_millis(1))
     }
 
@@ -298,7 +303,7 @@ impl Reassembler {
         self.dropped
     }
 
-    /// Bytes held for incomplete messages.
+    /// Returns the number of bytes held for incomplete messages.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.host
@@ -308,7 +313,7 @@ impl Reassembler {
             .sum()
     }
 
-    /// Forgets everything pending.
+    /// Drops all incomplete messages without counting them.
     pub fn clear(&mut self) {
         self.host.clear();
         self.indications.clear();

@@ -1,4 +1,4 @@
-//! MBIM control messages (MBIM 1.0 section 9): the header, the body, both directions.
+//! MBIM control messages (MBIM 1.0 section 9): the header and the body, in both directions.
 //!
 //! Everything is little-endian; UUIDs are in textual order. A message longer than the negotiated
 //! control transfer size travels as fragments (MBIM 1.0 section 9.1).
@@ -12,15 +12,16 @@ use crate::registry::{CidId, Part};
 use crate::status::{ProtocolError, Status};
 use crate::uuid::Uuid;
 
-/// Bytes of the header every message has: type, length, transaction id.
+/// Length in bytes of the header that every message has: type, length, transaction id.
 pub const HEADER: usize = 12;
-/// Bytes of the header of a fragment: the common header, total and current fragment number.
+/// Length in bytes of the header of a fragment: the common header, total and current fragment
+/// number.
 pub const FRAGMENT_HEADER: usize = 20;
-/// Bytes in front of the information buffer of COMMAND and COMMAND_DONE.
+/// Number of bytes in front of the information buffer of COMMAND and COMMAND_DONE.
 pub const COMMAND_HEADER: usize = 48;
-/// Bytes in front of the information buffer of INDICATE_STATUS.
+/// Number of bytes in front of the information buffer of INDICATE_STATUS.
 pub const INDICATION_HEADER: usize = 44;
-/// Bit that turns a request's type into its answer's type.
+/// Bit that turns the type of a request into the type of its answer.
 pub const DONE: u32 = 0x8000_0000;
 
 values! {
@@ -39,7 +40,7 @@ values! {
 }
 
 impl MessageType {
-    /// Whether messages of this type carry the fragment header.
+    /// Returns whether messages of this type carry the fragment header.
     #[must_use]
     pub const fn is_fragmented(self) -> bool {
         matches!(
@@ -48,7 +49,7 @@ impl MessageType {
         )
     }
 
-    /// Whether this is a type of MBIM 1.0.
+    /// Returns whether this is a type of MBIM 1.0.
     #[must_use]
     pub const fn is_known(self) -> bool {
         matches!(self.0, 1..=4 | 0x8000_0001..=0x8000_0004 | 0x8000_0007)
@@ -66,14 +67,14 @@ impl MessageType {
 }
 
 values! {
-    /// Whether a command asks or changes.
+    /// Type of a command: it queries or it sets.
     CommandKind: u32 { QUERY = 0, SET = 1 }
 }
 
 /// One complete control message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Transaction id: chosen by the host, repeated by the answer, 0 for indications.
+    /// Id of the transaction, chosen by the host and repeated in the answer; 0 for indications.
     pub transaction: u32,
     /// Content of the message.
     pub body: Body,
@@ -93,9 +94,9 @@ pub enum Body {
     Command {
         /// Identifier of the service.
         service: Uuid,
-        /// Command number within the service.
+        /// Number of the command within the service (CID).
         cid: u32,
-        /// Whether it queries or sets.
+        /// Type of the command, query or set.
         kind: CommandKind,
         /// Content of the information buffer, little endian.
         info: Vec<u8>,
@@ -110,7 +111,7 @@ pub enum Body {
     CommandDone {
         /// Identifier of the service.
         service: Uuid,
-        /// Command number within the service.
+        /// Number of the command within the service (CID).
         cid: u32,
         /// Status of the command. A failure may still carry an information buffer.
         status: Status,
@@ -123,14 +124,14 @@ pub enum Body {
     Indication {
         /// Identifier of the service.
         service: Uuid,
-        /// Command number within the service.
+        /// Number of the command within the service (CID).
         cid: u32,
         /// Content of the information buffer, little endian.
         info: Vec<u8>,
     },
 }
 
-/// Information buffers are shown by their length only: they may hold personal content.
+/// Writes information buffers by their length only, because they may hold personal content.
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = |service: &Uuid, cid: u32| CidId {
@@ -187,12 +188,12 @@ impl fmt::Debug for Body {
 /// Reason why bytes are not a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MessageError {
-    /// More bytes are needed to tell; not an error on a byte stream.
+    /// More bytes are needed. On a byte stream this is no error.
     #[error("message incomplete: {have} bytes there, at least {need} needed")]
     Incomplete {
-        /// Bytes there.
+        /// Number of bytes there.
         have: usize,
-        /// Bytes needed at least.
+        /// Smallest number of bytes needed.
         need: usize,
     },
     /// The type is not one of MBIM 1.0.
@@ -203,7 +204,7 @@ pub enum MessageError {
     TooShort {
         /// Stated length in bytes.
         length: usize,
-        /// Bytes needed for the type's headers.
+        /// Number of bytes that the headers of the type need.
         need: usize,
     },
     /// The number of fragments is zero.
@@ -217,7 +218,7 @@ pub enum MessageError {
         /// Stated number of fragments.
         total: u32,
     },
-    /// This is one fragment of several; it needs a reassembler.
+    /// The bytes are one fragment of several, which a reassembler must put together.
     #[error("fragment {current} of {total}: reassemble first")]
     Fragment {
         /// Number of the fragment, from 0.
@@ -230,12 +231,12 @@ pub enum MessageError {
     InfoTooLong {
         /// Stated length of the information buffer in bytes.
         info: u32,
-        /// Length of the message, bytes.
+        /// Length of the message in bytes.
         length: usize,
     },
 }
 
-/// The header of a message or fragment, checked.
+/// Header of a message or fragment that was checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     /// Type of the message.
@@ -253,9 +254,8 @@ pub struct Header {
 impl Header {
     /// Reads and checks the header at the start of `bytes`; bytes past the stated length are ignored.
     ///
-    /// # Errors
-    /// [`MessageError::Incomplete`] when fewer bytes than the stated length are there; the other
-    /// kinds when the header contradicts itself.
+    /// Returns [`MessageError::Incomplete`] when fewer bytes than the stated length are there, and
+    /// the other errors when the header contradicts itself.
     pub fn parse(bytes: &[u8]) -> Result<Self, MessageError> {
         let incomplete = |need| MessageError::Incomplete {
             have: bytes.len(),
@@ -303,8 +303,8 @@ impl Header {
 impl Message {
     /// Decodes a complete message; bytes past the stated length are ignored.
     ///
-    /// # Errors
-    /// Says what is wrong and where; [`MessageError::Fragment`] when reassembly is needed first.
+    /// Returns the reason why the bytes are no message, and [`MessageError::Fragment`] when
+    /// reassembly is needed first.
     pub fn decode(bytes: &[u8]) -> Result<Self, MessageError> {
         let header = Header::parse(bytes)?;
         if header.total > 1 {
@@ -321,14 +321,14 @@ impl Message {
         Self::from_parts(header.kind, header.transaction, &bytes[body..header.length])
     }
 
-    /// Builds a message from its type and what follows the header (and fragment header).
+    /// Makes a message from its type and the bytes behind the header and the fragment header.
     pub(crate) fn from_parts(
         kind: MessageType,
         transaction: u32,
         rest: &[u8],
     ) -> Result<Self, MessageError> {
         let command = |info_at: usize| -> Result<(Uuid, u32, u32, Vec<u8>), MessageError> {
-            // `rest` starts behind the 20-byte fragment header, so do the offsets here.
+            // `rest` starts behind the 20-byte fragment header, and so do the offsets here.
             let length = FRAGMENT_HEADER + rest.len();
             if rest.len() < info_at {
                 return Err(MessageError::TooShort {
@@ -413,9 +413,9 @@ impl Message {
         }
     }
 
-    /// Encodes into transfers of at most `max_fragment` bytes each; one unless that is too small.
-    ///
-    /// A `max_fragment` below 64 (the smallest size MBIM allows) counts as 64.
+    /// Encodes the message as transfers of at most `max_fragment` bytes each. There is one transfer
+    /// when the message fits. A `max_fragment` below 64, the smallest size MBIM allows, counts as
+    /// 64.
     ///
     /// # Panics
     /// When the information buffer is 4 GiB or larger, which no message can state.
@@ -424,7 +424,7 @@ impl Message {
         split(&self.encode_whole(), max_fragment.max(64))
     }
 
-    /// Encodes as one unfragmented message, whatever its length.
+    /// Encodes the message in one piece, whatever its length.
     ///
     /// # Panics
     /// When the information buffer is 4 GiB or larger, which no message can state.
@@ -489,9 +489,9 @@ impl From<CommandKind> for Part {
     }
 }
 
-/// Cuts an encoded message into transfers of at most `max` bytes, or hands it back whole when it
-/// fits or its type cannot be fragmented. `max` counts the 20-byte header of each fragment and is
-/// at least 24 in effect.
+/// Cuts an encoded message into transfers of at most `max` bytes. The message is returned whole
+/// when it fits or its type cannot be fragmented. `max` includes the 20-byte header of each
+/// fragment and counts as 24 when it is less.
 #[must_use]
 pub fn split(message: &[u8], max: usize) -> Vec<Vec<u8>> {
     let fragmented = message.len() >= FRAGMENT_HEADER
@@ -509,7 +509,7 @@ pub fn split(message: &[u8], max: usize) -> Vec<Vec<u8>> {
             let mut out = Vec::with_capacity(FRAGMENT_HEADER + part.len());
             out.extend_from_slice(&message[..FRAGMENT_HEADER]);
             out.extend_from_slice(part);
-            // A message's own length fits 32 bits, so the parts and their number do.
+            // The length of the message fits 32 bits, so those of the parts and their number do.
             #[allow(clippy::cast_possible_truncation)]
             for (at, value) in [
                 (4, out.len() as u32),

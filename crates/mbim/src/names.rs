@@ -185,11 +185,11 @@ mod tests {
     use crate::fields::{bits, values};
 
     values! {
-        /// Enumeration for the tests.
+        /// An enumeration for the tests.
         Colour: u32 { RED = 1, _5G_BLUE = 7 }
     }
     bits! {
-        /// Bit set for the tests.
+        /// A bit set for the tests.
         Parts: u32 { LEFT = 0, RIGHT = 4 }
     }
 

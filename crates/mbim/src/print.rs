@@ -11,7 +11,7 @@ use crate::fields::{Field, Kind, Reader, Record, Tlv, Value};
 /// Text in the place of hidden content.
 pub const HIDDEN: &str = "<hidden>";
 
-/// Whether to print what identifies or belongs to a person.
+/// Choice whether printers show what identifies or belongs to a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Personal {
     /// Personal content is hidden: [`HIDDEN`] is printed instead.
@@ -21,8 +21,8 @@ pub enum Personal {
     Show,
 }
 
-/// Whether a character can change how text around it is shown: controls, line separators, and the
-/// invisible characters that steer direction.
+/// Returns whether a character can change how the text around it is shown: controls, line
+/// separators, and the invisible characters that steer direction.
 const fn is_unsafe(c: char) -> bool {
     matches!(c,
         '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}'
@@ -48,7 +48,7 @@ pub fn escape(text: &str) -> String {
 pub fn json_line(value: &Json) -> String {
     let mut out = Vec::new();
     let mut serializer = serde_json::Serializer::with_formatter(&mut out, Careful);
-    // Writing to memory cannot fail, and the value is JSON already.
+    // Writing to memory cannot fail, and the value is valid JSON already.
     if serde::Serialize::serialize(value, &mut serializer).is_err() {
         return String::from("null");
     }
@@ -65,7 +65,8 @@ impl serde_json::ser::Formatter for Careful {
     ) -> io::Result<()> {
         let mut rest = fragment;
         while let Some((at, c)) = rest.char_indices().find(|(_, c)| is_unsafe(*c)) {
-            // All of them are in the basic multilingual plane: one escape each.
+            // All of these characters are in the basic multilingual plane, so each becomes one
+            // escape.
             write!(writer, "{}\\u{:04x}", &rest[..at], u32::from(c))?;
             rest = &rest[at + c.len_utf8()..];
         }

@@ -10,19 +10,21 @@
 //! TLV      type 1, length 2, value
 //! ```
 
-/// Service that hands out clients.
+/// Number of the control service (CTL), which hands out client ids.
 pub const CONTROL: u8 = 0x00;
-/// Device management service.
+/// Number of the device management service (DMS).
 pub const DMS: u8 = 0x02;
-/// Control: allocate a client. TLV 01 holds the service; in the answer service and client.
+/// Control message that allocates a client. TLV 01 holds the service; in the answer it holds
+/// service and client.
 pub const ALLOCATE_CLIENT: u16 = 0x0022;
-/// Control: release a client. TLV 01 holds service and client.
+/// Control message that releases a client. TLV 01 holds service and client.
 pub const RELEASE_CLIENT: u16 = 0x0023;
-/// Device management: Set FCC Authentication, without fields.
+/// Device management message Set FCC Authentication, which has no fields.
 pub const SET_FCC_AUTHENTICATION: u16 = 0x555f;
-/// Device management: Foxconn's Set FCC Authentication. TLV 01 holds one byte.
+/// Device management message of Foxconn's Set FCC Authentication. TLV 01 holds one byte.
 pub const FOXCONN_SET_FCC_AUTHENTICATION: u16 = 0x5571;
-/// Type of the field in every response that holds its result: 2 bytes result, 2 bytes error.
+/// Type of the field in every response that holds its result: two bytes of result, then two bytes
+/// of error.
 const RESULT: u8 = 0x02;
 
 /// Length in bytes of the QMUX header.
@@ -31,9 +33,9 @@ const QMUX: usize = 6;
 /// A QMI message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Message {
-    /// Whether it is a response of the modem; otherwise it is a request of the host.
+    /// Whether the message is a response of the modem; otherwise it is a request of the host.
     pub response: bool,
-    /// Number of the service.
+    /// Number of the service the message belongs to.
     pub service: u8,
     /// Number of the client; 0 with the control service.
     pub client: u8,
@@ -41,12 +43,12 @@ pub struct Message {
     pub transaction: u16,
     /// Number of the message within its service.
     pub id: u16,
-    /// Fields, each with its type.
+    /// Fields of the message, as pairs of type and value.
     pub fields: Vec<(u8, Vec<u8>)>,
 }
 
 impl Message {
-    /// Returns the message as bytes.
+    /// Returns the encoded message.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut fields = Vec::new();
@@ -71,8 +73,8 @@ impl Message {
         bytes
     }
 
-    /// Reads one message from its bytes. Returns `None` when they end too early or begin with
-    /// something else, and for indications.
+    /// Reads one message from its bytes. Returns `None` for bytes that end too early or are no QMUX
+    /// message, and for indications.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (&marker, rest) = bytes.split_first()?;
@@ -120,11 +122,10 @@ impl Message {
             .map(|(_, value)| value.as_slice())
     }
 
-    /// Returns the result of a response: `Ok`, or the number of the QMI error. A response that
-    /// tells no result has the error `ffff`.
+    /// Returns the result of a response. A response without a result has the error 0xffff.
     ///
     /// # Errors
-    /// The number of the QMI error.
+    /// Returns the number of the QMI error.
     pub fn result(&self) -> Result<(), u16> {
         match self.field(RESULT) {
             Some([0, 0, ..]) => Ok(()),
@@ -133,7 +134,7 @@ impl Message {
         }
     }
 
-    /// Returns the response to this request with a result, `Err` with the number of a QMI error.
+    /// Returns the response to this request with a result; `Err` holds the number of a QMI error.
     #[must_use]
     pub fn answer(&self, result: Result<(), u16>) -> Self {
         let error = result.err().unwrap_or_default();
@@ -146,12 +147,12 @@ impl Message {
     }
 }
 
-/// Returns a length as it is written; what QMI cannot say becomes the largest it can.
+/// Returns a length as two bytes; a length that QMI cannot state becomes the largest it can.
 fn length(length: usize) -> [u8; 2] {
     u16::try_from(length).unwrap_or(u16::MAX).to_le_bytes()
 }
 
-/// Reads a number of two bytes.
+/// Reads a number of two bytes, of which there may be fewer.
 fn number(bytes: &[u8]) -> Option<u16> {
     bytes.first_chunk().map(|two| u16::from_le_bytes(*two))
 }

@@ -1,4 +1,4 @@
-//! Every known service, to be found by identifier or name.
+//! Every known service, found by its identifier or name.
 
 use std::fmt;
 
@@ -114,8 +114,8 @@ mod tests {
         }
     }
 
-    /// What carries AT commands, toolkit commands or whole foreign messages may carry a PIN, a
-    /// number or the text of a message.
+    /// Commands that carry AT commands, toolkit commands or messages of another protocol may carry
+    /// a PIN, a number or the text of a message, so their content is personal.
     #[test]
     fn tunnels_are_personal() {
         for name in ["stk", "compal", "fibocom", "intel_at_tunnel", "qmi"] {
@@ -133,7 +133,8 @@ mod tests {
         }
     }
 
-    /// Counts, conditions and elements must refer to fields that exist and can be measured.
+    /// Checks that counts, conditions and elements refer to fields that exist and whose size is
+    /// known.
     fn check(schema: &'static Schema) {
         let position = |name: &str| {
             schema

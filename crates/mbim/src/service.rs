@@ -3,7 +3,7 @@
 use crate::fields::Schema;
 use crate::uuid::Uuid;
 
-/// A command of a service: enough to address it.
+/// Address of a command: its service and number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CidId {
     /// Identifier of the service.
@@ -12,9 +12,8 @@ pub struct CidId {
     pub cid: u32,
 }
 
-/// Version of the Microsoft extensions in force, which changes some layouts device-wide.
-///
-/// Plain MBIM 1.0 unless the host negotiated more through the `VERSION` command.
+/// Version of Microsoft's extensions in force (MBIMEx), which changes some layouts for the whole
+/// device. It is MBIM 1.0 unless the host negotiated another one through the `VERSION` command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Version {
     /// MBIM 1.0 and MBIMEx 1.0 are in force.
@@ -26,16 +25,16 @@ pub enum Version {
     V3,
 }
 
-/// In which part of an exchange an information buffer stands.
+/// Part of an exchange in which an information buffer stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// The command of a query.
+    /// A query.
     Query,
-    /// The command of a set.
+    /// A set.
     Set,
     /// The answer to a query or a set.
     Done,
-    /// The indication.
+    /// An indication.
     Notify,
 }
 
@@ -46,14 +45,14 @@ pub struct Layouts {
     pub query: Option<&'static Schema>,
     /// Layout of a set.
     pub set: Option<&'static Schema>,
-    /// Layout of the answer to either.
+    /// Layout of the answer to a query or a set.
     pub done: Option<&'static Schema>,
     /// Layout of the indication.
     pub notify: Option<&'static Schema>,
 }
 
 impl Layouts {
-    /// The layouts of a command without any.
+    /// Layouts of a command whose information buffers have none.
     pub const NONE: Self = Self {
         query: None,
         set: None,
@@ -87,7 +86,8 @@ pub struct Cid {
 }
 
 impl Cid {
-    /// Returns the layout of one part under a version: the newest not above it.
+    /// Returns the layout of one part under a version: the newest one that is not above the
+    /// version.
     #[must_use]
     pub fn layout(&self, part: Part, version: Version) -> Option<&'static Schema> {
         let v3 = self.v3.part(part).filter(|_| version >= Version::V3);
@@ -96,7 +96,7 @@ impl Cid {
     }
 }
 
-/// A service.
+/// Description of a service.
 #[derive(Debug)]
 pub struct Service {
     /// Name in snake case, as the command line takes it.
@@ -145,7 +145,7 @@ macro_rules! service_table {
                 $crate::service::CidId { service: UUID, cid: $number };
         )*
 
-        /// The service.
+        /// Description of the service.
         #[allow(clippy::needless_update)]
         pub static SERVICE: $crate::service::Service = $crate::service::Service {
             name: stringify!($name),

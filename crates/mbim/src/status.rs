@@ -65,19 +65,20 @@ values! {
 }
 
 impl Status {
-    /// Name in snake case, such as `no_device_support`, or the number of an unlisted code.
+    /// Returns the name in snake case, such as `no_device_support`, or the number of an unlisted
+    /// code.
     #[must_use]
     pub fn name(self) -> String {
         self.to_string()
     }
 
-    /// Whether the command succeeded.
+    /// Returns whether the command succeeded.
     #[must_use]
     pub const fn is_success(self) -> bool {
         self.0 == 0
     }
 
-    /// One line for people: what the code means.
+    /// Returns one line for people that says what the code means.
     #[must_use]
     pub const fn explanation(self) -> &'static str {
         match self {
@@ -148,8 +149,9 @@ impl Status {
 }
 
 values! {
-    /// Reason the network gave for a refusal, as the `NwError` fields carry it: a cause of 3GPP TS
-    /// 24.008 (sections 10.5.5.14 and 10.5.6.6) or TS 24.301 (sections 9.9.3.9 and 9.9.4.4).
+    /// Reason that the network gave for a refusal, as the `NwError` fields carry it: a cause of
+    /// 3GPP TS 24.008 (sections 10.5.5.14 and 10.5.6.6) or TS 24.301 (sections 9.9.3.9 and
+    /// 9.9.4.4).
     NwError: u32 {
         NONE = 0,
         IMSI_UNKNOWN_IN_HLR = 2,
@@ -222,14 +224,14 @@ values! {
     }
 }
 
-/// The offset that older firmware of the Fibocom FM350 adds to every cause (ModemManager
+/// Number that older firmware of the Fibocom FM350 adds to every cause (ModemManager
 /// `normalize_nw_error`).
 const CAUSE_OFFSET: u32 = 100;
 
 impl NwError {
-    /// Severe network failure: EPS mobility management gives the number of
-    /// [`SYNTACTICAL_ERROR_IN_THE_TFT_OPERATION`](Self::SYNTACTICAL_ERROR_IN_THE_TFT_OPERATION) this
-    /// meaning (3GPP TS 24.301 section 9.9.3.9). It is printed by the name of the latter.
+    /// Severe network failure. EPS mobility management gives the number of
+    /// [`SYNTACTICAL_ERROR_IN_THE_TFT_OPERATION`](Self::SYNTACTICAL_ERROR_IN_THE_TFT_OPERATION)
+    /// this meaning (3GPP TS 24.301 section 9.9.3.9), and it is printed by that name.
     pub const SEVERE_NETWORK_FAILURE: Self = Self::SYNTACTICAL_ERROR_IN_THE_TFT_OPERATION;
 
     /// Returns the cause as 3GPP numbers it. Firmware exists that reports it 100 too high, such as
@@ -317,7 +319,7 @@ values! {
 }
 
 impl ProtocolError {
-    /// One line for people: what the error means.
+    /// Returns one line for people that says what the error means.
     #[must_use]
     pub const fn explanation(self) -> &'static str {
         match self {
@@ -348,7 +350,8 @@ mod tests {
         assert_eq!(Status(77).name(), "77");
     }
 
-    /// Fibocom FM350: 100 too high, so that the fallback to one family works.
+    /// The Fibocom FM350 reports causes 100 too high. They are understood, so that the fallback to
+    /// one address family works.
     #[test]
     fn causes_that_are_100_too_high_are_understood() {
         for (reported, cause) in [
@@ -357,7 +360,8 @@ mod tests {
             (128, NwError::UNKNOWN_PDP_ADDRESS_OR_TYPE),
             (132, NwError::SERVICE_OPTION_NOT_SUPPORTED),
             (133, NwError::REQUESTED_SERVICE_OPTION_NOT_SUBSCRIBED),
-            // Causes themselves, and what is none either way.
+            // Numbers that are causes themselves stay as they are, and so do numbers that are no
+            // cause either way.
             (100, NwError::CONDITIONAL_IE_ERROR),
             (111, NwError::PROTOCOL_ERROR_UNSPECIFIED),
             (50, NwError::PDP_TYPE_IPV4_ONLY_ALLOWED),

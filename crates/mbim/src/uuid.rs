@@ -70,7 +70,7 @@ impl fmt::Debug for Uuid {
     }
 }
 
-/// Error for a text that is not 32 hexadecimal digits; hyphens are allowed anywhere.
+/// Error for a text that is not 32 hexadecimal digits, between which hyphens are allowed anywhere.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "\"{0}\" is not a UUID: expected 32 hexadecimal digits, such as a289cc33-bcbb-8b4f-b6b0-133ec2aae6df"

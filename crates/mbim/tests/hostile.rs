@@ -1,4 +1,4 @@
-//! Buffers made to cost time or memory.
+//! Information buffers that are made to cost time or memory.
 
 use uwwan_mbim::Layout;
 use uwwan_mbim::fields::{Reader, Value};
@@ -11,7 +11,7 @@ fn words(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-/// Bytes of variable data in a value.
+/// Returns the number of bytes of variable data in a value.
 fn size(value: &Value) -> usize {
     match value {
         Value::Text(text) => text.len(),
@@ -44,14 +44,14 @@ fn counts_of_four_billion_cost_nothing() {
 
 #[test]
 fn many_references_to_the_same_data_are_cut_off() {
-    // 4000 telephone numbers, all of them the whole buffer.
+    // The buffer has 4000 telephone numbers, each of which refers to the whole buffer.
     let count = 4000;
     let length = 28 + count * 8;
     let mut info = words(&[1, 0, 0, 0, 0, 0, count]);
     for _ in 0..count {
         info.extend(words(&[4, length - 4]));
     }
-    // Make it text without an early NUL.
+    // No 16-bit unit is NUL, so that the texts do not end early.
     info.iter_mut()
         .skip(28)
         .filter(|byte| **byte == 0)
@@ -72,7 +72,7 @@ fn many_references_to_the_same_data_are_cut_off() {
 
 #[test]
 fn nested_references_are_cut_off() {
-    // Services that all share one list of commands as long as the buffer.
+    // All services share one list of commands as long as the buffer.
     let count = 1000u32;
     let mut info = words(&[count, 0]);
     let at = 8 + 8 * count;

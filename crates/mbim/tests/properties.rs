@@ -1,4 +1,4 @@
-//! Properties over all layouts and over bytes nobody vouches for.
+//! Properties of all layouts, and of arbitrary bytes.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -14,7 +14,7 @@ use uwwan_mbim::{Status, Uuid};
 const VERSIONS: [Version; 3] = [Version::V1, Version::V2, Version::V3];
 const PARTS: [Part; 4] = [Part::Query, Part::Set, Part::Done, Part::Notify];
 
-/// Every layout of every command.
+/// Returns every layout of every command.
 fn schemas() -> Vec<&'static Schema> {
     let cids = registry::services().iter().flat_map(|service| service.cids);
     cids.flat_map(|cid| VERSIONS.map(|version| PARTS.map(|part| cid.layout(part, version))))
@@ -23,7 +23,7 @@ fn schemas() -> Vec<&'static Schema> {
         .collect()
 }
 
-/// Random choices from random bytes; zeros when they run out.
+/// A source of random choices made from random bytes; it gives zeros when they run out.
 struct Source<'a>(std::slice::Iter<'a, u8>);
 
 impl Source<'_> {
@@ -105,7 +105,8 @@ impl Source<'_> {
         }
     }
 
-    /// A record in the form reading gives it: counts filled in, unmet conditions absent.
+    /// Makes a record in the form in which reading returns it: counts are filled in, and fields
+    /// whose condition is unmet are absent.
     fn record(&mut self, schema: &'static Schema) -> Record {
         let mut record = Record::empty(schema);
         let shared = self.below(9);

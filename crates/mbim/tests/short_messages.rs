@@ -1,5 +1,5 @@
-//! Short message PDUs against those of ModemManager's and oFono's unit tests (data only), the
-//! widely published examples of "hellohello", and hostile input.
+//! Short message PDUs, held against those of the unit tests of ModemManager and oFono (data only),
+//! the widely published examples of "hellohello", and hostile input.
 
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ fn number_types_and_protocol_identifiers() {
     let message = read("07912143658709f1000b818100551512f2ff00111010214365000ae8329bfd4697d9ec37");
     assert_eq!(message.peer.text(), "18005551212");
     assert_eq!(text(&message), "hellohello");
-    // The classic tutorial message, from a sender of an unassigned type.
+    // The message is the one of many tutorials, from a sender whose type is unassigned.
     let message = read("07917283010010f5040bc87238880900f10000993092516195800ae8329bfd4697d9ec37");
     assert_eq!(message.centre.as_ref().unwrap().text(), "+27381000015");
     assert_eq!(message.peer.text(), "27838890001");
@@ -161,7 +161,7 @@ fn stored_and_reported_messages() {
     );
     assert_eq!(time(&report), "2012-09-11T07:40:36+02:00");
     assert_eq!(report.status, Some(0x30));
-    // oFono's message of an MBIM store.
+    // The message is oFono's example of an MBIM message store.
     let message = read("07916163838429f3040b915121553071f900007111709162654a04d4f29c0e");
     assert_eq!(text(&message), "Test");
 }
@@ -254,7 +254,7 @@ fn long_texts_come_back_whole() {
         let pdus = message.encode().unwrap();
         assert_eq!(pdus.len(), measure(&text).0);
         let parts = pdus.iter().enumerate().map(|(index, pdu)| {
-            // 140 octets of user data, and what is in front of them.
+            // The PDU has at most 140 octets of user data and the fields in front of them.
             assert!(pdu.len() <= 1 + 2 + 7 + 3 + 140, "{}", pdu.len());
             (index, Message::decode(pdu).unwrap())
         });
@@ -288,7 +288,7 @@ fn cut_and_scrambled_messages_are_no_harm() {
     for end in 0..good.len() {
         assert!(Message::decode(&good[..end]).is_err(), "{end}");
     }
-    // Every octet in every value: read or refused, never worse.
+    // Each octet takes every value: the message is read or refused, and nothing worse.
     let whole = bytes(
         "07912160130320F6440B916171056429F5000021405291651569320500034C0202E9E8301D44479741F0B09C3E0785E56590BCCC0E\
          D3CB6410FD0D7ABBCBA0B0FB4D4797E52E10",
@@ -300,7 +300,8 @@ fn cut_and_scrambled_messages_are_no_harm() {
             let _ = Message::decode(&scrambled);
         }
     }
-    // A header longer than the text, an empty one, and a place that makes no sense.
+    // The headers are one that is longer than the text, an empty one, and one with an impossible
+    // place of the part.
     let start = "004001812100";
     let too_long = bytes(&format!("{start}0011101021436500040aff0000"));
     assert!(Message::decode(&too_long).is_err());

@@ -9,11 +9,12 @@ use crate::message::{COMMAND_HEADER, CommandKind, INDICATION_HEADER, MessageType
 use crate::registry::{self, Part, Version};
 use crate::uuid::Uuid;
 
-/// Names of the fields that are secrets: what nobody but the SIM or the network may learn.
+/// Names of the fields that are secrets, which only the SIM or the network may learn.
 const CREDENTIALS: [&str; 4] = ["pin", "new_pin", "password", "local_pin"];
 
-/// Names of the fields in which a tunnel or an APDU is carried, which may hold one of them.
-const CARRIERS: [&str; 4] = ["command", "command_req", "qmi_msg", "qmux"];
+/// Names of the fields that carry a message of another protocol or an APDU, which may hold a
+/// secret.
+const TUNNELS: [&str; 4] = ["command", "command_req", "qmi_msg", "qmux"];
 
 /// Returns whether a field of this name is a PIN, a PUK or a password.
 #[must_use]
@@ -22,12 +23,13 @@ pub fn is_credential(field: &str) -> bool {
 }
 
 fn is_secret(field: &str) -> bool {
-    is_credential(field) || CARRIERS.contains(&field)
+    is_credential(field) || TUNNELS.contains(&field)
 }
 
-/// Names of fields that no person owns, but that tell where somebody is, who answers, or what cannot
-/// be judged: places in the network, challenges, and bytes whose meaning is a vendor's or a protocol's.
-const TELLING: [&str; 27] = [
+/// Names of fields that are not personal, but that say where somebody is or who answers, or whose
+/// content cannot be judged: places in the network, challenges, and bytes that only a vendor or
+/// another protocol defines.
+const IDENTIFYING: [&str; 27] = [
     "location_area_code",
     "tracking_area_code",
     "lac",
@@ -64,12 +66,12 @@ pub struct PersonalContent {
     pub parts: Vec<PersonalPart>,
     /// Offset in bytes behind the fixed fields, where texts and other values of any length begin.
     pub variable: usize,
-    /// Whether some field of the layout is a secret, there or not.
+    /// Whether some field of the layout is a secret, even one that the message does not have.
     pub has_secrets: bool,
-    /// Whether all of the message could be read, so that no value was missed.
+    /// Whether the whole message could be read, so that no value was missed.
     pub complete: bool,
-    /// Ranges that belong to fields, in ascending order; what lies between them is padding, or what
-    /// no layout accounts for. Empty unless [`identifying_content`] was asked.
+    /// Ranges that belong to fields, in ascending order. Bytes between them are padding, or bytes
+    /// that no layout accounts for. It is empty unless [`identifying_content`] was called.
     pub covered: Vec<Range<usize>>,
 }
 
@@ -88,7 +90,8 @@ pub fn personal_content(message: &[u8], version: Version) -> Option<PersonalCont
 }
 
 /// Returns where everything lies that leads to a person: the personal content, addresses, places in
-/// the network, and bytes whose meaning is not known. `None` when the layout of the message is unknown.
+/// the network, and bytes whose meaning is not known. Returns `None` when the layout of the message
+/// is unknown.
 #[must_use]
 pub fn identifying_content(message: &[u8], version: Version) -> Option<PersonalContent> {
     content(message, version, Some(identifies))
@@ -100,7 +103,7 @@ fn identifies(field: &Field) -> bool {
         Kind::At(of) | Kind::Packed { of, .. } => matches!(of, Kind::Ipv4 | Kind::Ipv6),
         _ => false,
     };
-    field.personal || address || TELLING.contains(&field.name)
+    field.personal || address || IDENTIFYING.contains(&field.name)
 }
 
 fn content(

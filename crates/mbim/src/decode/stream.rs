@@ -19,7 +19,7 @@ pub fn decode_all(bytes: &[u8], version: Version) -> Vec<Decoded> {
     let mut reassembler = Reassembler::default();
     let mut pending: Vec<&[u8]> = Vec::new();
     let mut rest = bytes;
-    // A capture has no times, so that no fragment expires.
+    // A capture has no times here, so one instant serves for all fragments and none expires.
     let now = Instant::now();
     while !rest.is_empty() {
         let header = match Header::parse(rest) {

@@ -8,7 +8,7 @@ use crate::registry;
 use crate::services::basic_connect::context_type_name;
 use crate::uuid::Uuid;
 
-/// Returns the name of what a UUID stands for, if it is a known one.
+/// Returns the name of the service or context type that a UUID stands for, if it is a known one.
 fn uuid_meaning(uuid: Uuid) -> Option<&'static str> {
     registry::service(uuid)
         .map(|service| service.name)

@@ -27,7 +27,7 @@ pub struct FieldError {
     pub offset: usize,
     /// Description of the problem.
     pub what: String,
-    /// Whether the problem costs a value; otherwise the value is odd but could be read.
+    /// Whether the problem costs a value; otherwise the value is unusual but could be read.
     #[serde(skip)]
     pub lost: bool,
 }
@@ -40,12 +40,12 @@ pub struct Reader<'a> {
     budget: usize,
     errors: Vec<FieldError>,
     lost: Option<FieldError>,
-    /// Tells whose values are noted.
+    /// Predicate that chooses the fields whose values are noted.
     noted: fn(&Field) -> bool,
-    /// The noted field that is being read.
+    /// Name of the noted field that is being read.
     personal: Option<&'static str>,
     parts: Vec<PersonalPart>,
-    /// The bytes that were read, where they are asked for.
+    /// Ranges of the bytes that were read, where the caller asked for them.
     covered: Option<Vec<Range<usize>>>,
 }
 
@@ -121,8 +121,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns the reader so that it notes the values of the fields that `noted` chooses, instead of
-    /// the personal ones, and what it reads at all.
+    /// Returns the reader set up to note the values of the fields that `noted` chooses, instead of
+    /// the personal ones, and to note every range that it reads.
     #[must_use]
     pub(crate) fn noting(mut self, noted: fn(&Field) -> bool) -> Self {
         self.noted = noted;
@@ -149,7 +149,7 @@ impl<'a> Reader<'a> {
         self.structure(schema, 0, self.limit).0
     }
 
-    /// Returns where the personal values lie that were read so far.
+    /// Returns where the personal values lie that have been read.
     #[must_use]
     pub(crate) fn personal_parts(&self) -> &[PersonalPart] {
         &self.parts
@@ -227,8 +227,8 @@ impl<'a> Reader<'a> {
         );
     }
 
-    /// Checks the reference at `at` to `size` bytes at `base + offset`. Returns the offsets of
-    /// their start and end.
+    /// Checks the reference at `at` to `size` bytes at `base + offset`. Returns the offsets of the
+    /// start and the end of these bytes.
     fn reference(
         &mut self,
         name: &str,
@@ -258,7 +258,7 @@ impl<'a> Reader<'a> {
                 false,
             );
         }
-        // Both offsets are at most the length of a slice, so they fit.
+        // Both offsets are at most the length of a slice, so they fit a `usize`.
         Some((usize::try_from(start).ok()?, usize::try_from(stop).ok()?))
     }
 
@@ -509,8 +509,8 @@ impl<'a> Reader<'a> {
         );
         match of {
             Kind::Inline(schema) => {
-                // Some firmware states sizes that reach too far, so that it only matters whether
-                // the fields are there.
+                // Some firmware states sizes that reach too far, so only the fields must be inside
+                // the buffer.
                 let (start, _) = self.reference(name, at, base, offset, 0)?;
                 let stop = (start as u64 + u64::from(size)).min(self.bytes.len() as u64) as usize;
                 if stop - start < size as usize {

@@ -142,7 +142,7 @@ pub struct Field {
     /// Largest size in bytes that the specification allows, where it states one.
     pub limit: Option<usize>,
     /// Whether the content identifies or belongs to a person: IMEI, IMSI, ICCID, numbers, PINs,
-    /// passwords, message text, place. Printers hide it unless asked.
+    /// passwords, message text, location. Printers hide it unless they are told to show it.
     pub personal: bool,
     /// Condition under which the field is present; `None` when it always is.
     pub condition: Option<Condition>,

@@ -56,7 +56,7 @@ impl Tlv {
 }
 
 /// Reads UTF-16LE text as devices send it: an odd last byte is dropped, a NUL ends the text, and
-/// what is not UTF-16 becomes U+FFFD.
+/// invalid sequences become U+FFFD.
 pub(crate) fn utf16(bytes: &[u8]) -> String {
     let units = bytes
         .chunks_exact(2)
@@ -67,7 +67,7 @@ pub(crate) fn utf16(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// Reads UTF-8 text as devices send it: a NUL ends the text, and what is not UTF-8 becomes U+FFFD.
+/// Reads UTF-8 text as devices send it: a NUL ends the text, and invalid sequences become U+FFFD.
 pub(crate) fn utf8(bytes: &[u8]) -> String {
     let end = bytes
         .iter()
@@ -163,7 +163,7 @@ pub enum SetError {
         name: &'static str,
         /// Text that was given.
         text: String,
-        /// Description of what would be right.
+        /// Description of a text that would be accepted.
         expected: String,
     },
     /// The value is longer than the specification allows.

@@ -14,7 +14,7 @@ pub trait Wire: Sized {
     fn to_value(&self) -> Value;
     /// Makes the type from a value; returns `None` when the value is of another kind.
     fn from_value(value: Value) -> Option<Self>;
-    /// Returns what stands for a missing value: zero, empty or absent.
+    /// Returns the value that stands in for a missing one: zero, empty or absent.
     fn zero() -> Self;
 }
 

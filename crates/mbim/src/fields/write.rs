@@ -4,8 +4,8 @@
 use super::schema::{Field, Kind, Schema};
 use super::value::{Record, Tlv, TlvType, Value};
 
-/// Encodes a structure as an information buffer. Fields without a value become zero or empty;
-/// counts follow from what they count.
+/// Encodes a structure as an information buffer. Fields without a value become zero or empty, and
+/// each count is the number of elements or bytes in the fields that it counts.
 ///
 /// # Panics
 /// Panics when a part is 4 GiB or larger, which no MBIM size field can state.
@@ -121,7 +121,7 @@ fn tlv(tlv: &Tlv) -> Vec<u8> {
     let padding = tlv.data.len().next_multiple_of(4) - tlv.data.len();
     let mut out = Vec::with_capacity(8 + tlv.data.len() + padding);
     out.extend_from_slice(&tlv.kind.0.to_le_bytes());
-    // The padding is at most 3 bytes.
+    // The padding has at most 3 bytes.
     #[allow(clippy::cast_possible_truncation)]
     out.extend_from_slice(&[0, padding as u8]);
     out.extend_from_slice(&word(tlv.data.len()).to_le_bytes());

@@ -39,7 +39,7 @@ pub enum MessageKind {
 }
 
 impl MessageKind {
-    /// Returns a word for the type.
+    /// Returns the name of the type in snake case.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

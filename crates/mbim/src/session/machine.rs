@@ -85,8 +85,8 @@ pub struct ControlSession {
     pub(super) counters: Counters,
     /// Transaction ids of messages that the caller sends itself.
     pub(super) foreign: Vec<u32>,
-    /// Id of the transaction of the transfer handed out last, for
-    /// [`ControlSession::handle_send_error`].
+    /// Id of the transaction whose transfer was handed out last, which
+    /// [`ControlSession::handle_send_error`] is about.
     pub(super) sending: Option<u32>,
 }
 
@@ -130,8 +130,8 @@ impl ControlSession {
         }
     }
 
-    /// Returns the settings in force. The largest control transfer may be smaller than was set,
-    /// after the modem refused it.
+    /// Returns the settings in force. The largest control transfer is smaller than was set after
+    /// the modem has refused it.
     #[must_use]
     pub const fn config(&self) -> &Config {
         &self.config
@@ -155,23 +155,23 @@ impl ControlSession {
         self.queue.len()
     }
 
-    /// Returns whether there are messages to send that were begun, so that one of the caller's own
-    /// would stand among their fragments.
+    /// Returns whether messages to send were begun, so that a message of the caller's own would
+    /// come between their fragments.
     #[must_use]
     pub fn is_sending(&self) -> bool {
         !self.transmit.is_empty()
     }
 
-    /// Returns whether a transaction id is that of a command without an answer.
+    /// Returns whether a transaction id belongs to a command without an answer.
     #[must_use]
     pub fn is_taken(&self, id: u32) -> bool {
         let taken = |other: TransactionId| other.0 == id;
         self.outstanding.iter().any(|o| taken(o.id)) || self.queue.iter().any(|q| taken(q.id))
     }
 
-    /// Tells which transaction ids messages have that the caller sends itself, beside the control
+    /// Sets the transaction ids of messages that the caller sends itself, beside the control
     /// session, and whose answers it looks for in what it hands to
-    /// [`ControlSession::handle_response`]. No command gets one of them, and while there is any, the
+    /// [`ControlSession::handle_response`]. No command gets one of them. While there are any, the
     /// function is polled as if a command were without an answer.
     pub fn set_foreign(&mut self, ids: Vec<u32>) {
         self.foreign = ids;
@@ -293,14 +293,14 @@ impl ControlSession {
     }
 
     /// Takes note that notifications came in a storm and were not kept for
-    /// [`ControlSession::handle_notification`]. What they announced is read all the same.
+    /// [`ControlSession::handle_notification`]. The messages they announced are read all the same.
     pub fn handle_missed_notifications(&mut self) {
         self.counters.notifications_ignored += 1;
         self.reads.missed();
     }
 
     /// Takes the bytes that a GET_ENCAPSULATED_RESPONSE returned, possibly none. Most functions
-    /// hand out one message a read; of one that hands out several, all are taken.
+    /// return one message a read; where a function returns several, all are taken.
     pub fn handle_response(&mut self, now: Instant, bytes: &[u8]) {
         self.read_failures = 0;
         if bytes.is_empty() {
@@ -323,7 +323,7 @@ impl ControlSession {
                 Ok(None) => {}
                 Err(error) => self.handle_garbage(now, error),
             }
-            // Padding behind a message is none.
+            // Bytes behind a message that do not begin with a header are padding.
             match header.map(|header| &rest[header.length..]) {
                 Ok(behind) if Header::parse(behind).is_ok() => rest = behind,
                 _ => return,

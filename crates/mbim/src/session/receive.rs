@@ -92,7 +92,7 @@ impl ControlSession {
             0..=LEAST_CONTROL_MESSAGE => {
                 return self.refused(now, OpenError::MaxTransfer(refused), false);
             }
-            // Functions known to answer so take this size (DWM-156, EM7345, LN930, L850).
+            // Functions known to answer like this take 512 bytes (DWM-156, EM7345, LN930, L850).
             513.. => 512,
             _ => (refused / 2).max(LEAST_CONTROL_MESSAGE),
         };
@@ -154,7 +154,7 @@ impl ControlSession {
     fn receive_function_error(&mut self, now: Instant, transaction: u32, error: ProtocolError) {
         match &self.phase {
             Phase::Closing { id, .. } if *id == transaction => {
-                // A function that is not open is closed, as was asked.
+                // A function that is not open is closed, which is what was asked for.
                 self.closed(error == ProtocolError::NOT_OPENED);
             }
             Phase::Opening(opening) => match opening.awaited {
@@ -189,9 +189,9 @@ impl ControlSession {
         }
     }
 
-    /// Queues an indication. In a full queue it takes the place of the one of its kind that waits,
-    /// or of the oldest indication. Answers are never dropped, since the commands bound their
-    /// number.
+    /// Queues an indication. In a full queue it takes the place of the waiting one of its kind, or
+    /// of the oldest indication. Answers are never dropped, because the number of commands bounds
+    /// theirs.
     fn push_indication(&mut self, id: CidId, info: Vec<u8>) {
         if self.events.len() >= self.config.max_events {
             self.counters.indications_merged += 1;

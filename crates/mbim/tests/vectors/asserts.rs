@@ -1,4 +1,4 @@
-//! The values that the original unit tests assert, found by the names they use there.
+//! The values that the original unit tests assert, found by the names they have there.
 
 use serde_json::{Value as Json, json};
 use uwwan_mbim::fields::{Reader, Record, Tlv, Value};
@@ -52,7 +52,7 @@ pub fn check(key: &str, expected: &Json, message: &Message, bytes: &[u8], record
         _ => content(key, expected, record),
     };
     let expected = match expected.as_str() {
-        // Names of constants in the test's source, and its C escapes.
+        // These are names of constants, and C escapes, in the source of the test.
         Some("expected_tlv_str_1") => json!("abcde"),
         Some("expected_tlv_str_2") => json!("Orange"),
         Some("lte_band_class_array_size") => json!(29),
@@ -146,7 +146,8 @@ fn length(record: &Record, path: &str) -> Json {
     json!(value.len().expect("a list or bytes"))
 }
 
-/// A value by its path; `x_size` and `x_count` stand for the length of `x` where there is no such field.
+/// Returns a value by its path; `x_size` and `x_count` are the length of `x` where there is no such
+/// field.
 fn by_path(record: &Record, path: &str) -> Json {
     let Some((is_bool, value)) = lookup(record, path) else {
         let stem = path
@@ -166,7 +167,7 @@ fn by_path(record: &Record, path: &str) -> Json {
     }
 }
 
-/// Follows names and indices; underscores in names do not count, `idx` is the last element.
+/// Follows names and indices; underscores in names are ignored, and `idx` is the last element.
 fn lookup(record: &Record, path: &str) -> Option<(bool, Value)> {
     let plain = |name: &str| name.replace('_', "");
     let (first, rest) = path

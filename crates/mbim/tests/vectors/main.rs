@@ -1,8 +1,8 @@
-//! Messages from libmbim's and oFono's unit tests, each a test of its own name.
+//! Messages from the unit tests of libmbim and oFono, each as a test with its own name.
 //!
-//! Checked for each: the header, every field libmbim prints, every value its test asserts, byte
-//! arrays, and that encoding gives the message again (for built ones, to the byte). Where a message
-//! must be refused, that it is.
+//! Each test checks the header, every field that libmbim prints, every value that the original test
+//! asserts, byte arrays, and that encoding gives the message again (for messages that libmbim
+//! builds, to the byte). A message that must be refused is.
 
 mod asserts;
 mod printed;

@@ -1,9 +1,9 @@
-//! Comparison with the lines libmbim prints for a message.
+//! Comparison with the lines that libmbim prints for a message.
 
 use uwwan_mbim::fields::{Field, Kind, Record, Tlv, Value};
 use uwwan_mbim::print;
 
-/// `SimIccId` to `sim_icc_id`.
+/// Converts a name such as `SimIccId` to the form `sim_icc_id`.
 fn snake(camel: &str) -> String {
     let chars: Vec<char> = camel
         .replace("IPv", "Ipv")
@@ -22,7 +22,7 @@ fn snake(camel: &str) -> String {
     out
 }
 
-/// Panics unless the lines say what the record holds, field for field.
+/// Panics unless the lines state what the record holds, field for field.
 pub fn compare(record: &Record, lines: &[String]) {
     let mut lines = Lines { lines, at: 0 };
     structure(record, &mut lines, &[]);
@@ -139,7 +139,7 @@ fn field(field: &Field, value: &Value, rest: &str, lines: &mut Lines<'_>) {
     }
 }
 
-/// A TLV as libmbim prints it: type, data, and for some types the meaning.
+/// Compares a TLV with what libmbim prints: its type, its data, and for some types the meaning.
 fn tlv(field: &Field, value: &Value, lines: &mut Lines<'_>, closing: &[&str]) {
     let kind = lines
         .next()
@@ -209,7 +209,7 @@ fn leaf(field: &Field, value: &Value, printed: &str) {
     );
 }
 
-/// The ways libmbim may print a value.
+/// Returns the ways in which libmbim may print a value.
 fn spellings(kind: &Kind, value: &Value) -> Vec<String> {
     let empty = || vec![String::new(), "(null)".to_owned()];
     match value {

@@ -1,5 +1,6 @@
-//! Requests as Debian's mbimcli 1.28.2 sends them, captured at its proxy socket, with the fields its
-//! arguments stand for. That version pads data at the end of a buffer, which later ones do not.
+//! Requests as Debian's mbimcli 1.28.2 sends them, captured at its proxy socket, with the fields
+//! that its arguments stand for. That version pads data at the end of a buffer, which later ones do
+//! not.
 
 use serde_json::Value as Json;
 use uwwan_mbim::decode::{Content, decode};

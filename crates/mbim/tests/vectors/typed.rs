@@ -1,4 +1,5 @@
-//! Typed structs against the messages libmbim builds from the same arguments, byte for byte.
+//! Typed structs, held against the messages that libmbim builds from the same arguments, byte for
+//! byte.
 
 use crate::vector;
 use uwwan_mbim::fields::{Tlv, TlvType};
@@ -8,7 +9,7 @@ use uwwan_mbim::services::ms_basic_connect_extensions as ext;
 use uwwan_mbim::services::{auth, dss, google, ms_uicc_low_level_access as uicc, sms, stk, ussd};
 use uwwan_mbim::{Layout, Uuid};
 
-/// The typed value encodes to the vector's information buffer and is what that decodes to.
+/// Checks that the typed value encodes to the information buffer of the vector and decodes from it.
 fn same<T: Layout + PartialEq + std::fmt::Debug>(name: &str, typed: &T) {
     let message = Message::decode(&vector::bytes(name)).expect("message");
     let (Body::Command { info, .. } | Body::CommandDone { info, .. }) = message.body else {

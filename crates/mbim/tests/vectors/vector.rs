@@ -1,4 +1,4 @@
-//! One vector: its file entry and everything that is checked about it.
+//! One vector: its entry in the file and everything that is checked about it.
 
 use std::time::Instant;
 
@@ -22,7 +22,7 @@ pub struct Vector {
     expect: Expect,
 }
 
-/// The result that an entry expects.
+/// Result that an entry expects.
 #[derive(serde::Deserialize)]
 #[serde(default)]
 #[derive(Default)]
@@ -36,7 +36,7 @@ struct Expect {
     max_fragment_size: Option<usize>,
 }
 
-/// The text that libmbim prints for it.
+/// Text that libmbim prints for the message.
 #[derive(serde::Deserialize)]
 struct Printed {
     valid: bool,
@@ -44,7 +44,7 @@ struct Printed {
     fields: Vec<String>,
 }
 
-/// All vectors.
+/// Returns all vectors.
 pub fn all() -> Vec<Vector> {
     serde_json::from_str(include_str!("mbim-messages.json")).expect("vector file")
 }
@@ -62,12 +62,12 @@ pub fn unhex(text: &str) -> Vec<u8> {
         .collect()
 }
 
-/// The bytes of the vector of this name.
+/// Returns the bytes of the vector with this name.
 pub fn bytes(name: &str) -> Vec<u8> {
     unhex(&named(name).hex)
 }
 
-/// Checks the vector of this name.
+/// Checks the vector with this name.
 pub fn check(name: &str) {
     let vector = named(name);
     let bytes = unhex(&vector.hex);
@@ -173,7 +173,7 @@ fn check_message(vector: &Vector, bytes: &[u8]) {
         .as_deref()
         .is_some_and(|error| error.contains("parse must fail"));
     if refused {
-        // With an empty buffer there is nothing to find wrong, and nothing to read.
+        // In an empty buffer there is nothing wrong and nothing to read.
         assert!(
             info.is_empty() || decoded.errors.iter().any(|error| error.lost),
             "nothing found wrong"
@@ -259,14 +259,14 @@ fn check_header(
     }
 }
 
-/// Every run of bytes in a structure.
+/// Returns every run of bytes in a structure.
 fn byte_values(record: &Record) -> Vec<Vec<u8>> {
     fn collect(value: &Value, out: &mut Vec<Vec<u8>>) {
         match value {
             Value::Bytes(bytes) => out.push(bytes.clone()),
             Value::Tlv(tlv) => {
                 out.push(tlv.data.clone());
-                // The packet of a wake packet element stands behind sixteen bytes.
+                // The packet of a TLV that woke the host starts behind sixteen bytes.
                 out.extend(tlv.data.get(16..).map(<[u8]>::to_vec));
             }
             Value::List(list) => list.iter().for_each(|value| collect(value, out)),

@@ -266,7 +266,7 @@ fn garbage_and_oversized_reads_are_survived() {
     assert_eq!((counters.garbage, counters.oversized), (4, 2));
 }
 
-/// Two answers and an indication in one read, with padding behind them.
+/// Two answers and an indication come in one read, with padding behind them.
 #[test]
 fn several_messages_in_one_read_are_all_taken() {
     let mut bench = Bench::opened(Config::default());

@@ -172,7 +172,7 @@ fn typed_commands_and_answers_fit_together() {
     assert_eq!(state.hw_radio_state, bc::RadioSwitchState::ON);
 }
 
-/// The caller sends messages of its own with the ids 2 and 3.
+/// The caller sends messages of its own with the transaction ids 2 and 3.
 #[test]
 fn ids_of_the_callers_own_messages_are_left_to_it() {
     let mut bench = Bench::opened(sixteen());
@@ -180,13 +180,13 @@ fn ids_of_the_callers_own_messages_are_left_to_it() {
     bench.query(bc::PIN);
     assert_eq!(bench.sent(), ["4 query 4"]);
     assert!(bench.session.is_taken(4) && !bench.session.is_taken(2));
-    // Their answers match nothing here.
+    // The answers to the caller's messages match no command here.
     bench.done(2, bc::PIN, Status::NONE);
     assert_eq!(bench.events(), []);
     assert_eq!(bench.session.counters().stray_answers, 1);
     bench.done(4, bc::PIN, Status::NONE);
     assert_eq!(bench.events(), [ok(4, bc::PIN, Status::NONE)]);
-    // A lost notification of their answers is made up for, as long as there may be any.
+    // While the caller waits for answers, a poll makes up for a lost notification.
     bench.session.poll_transmit(bench.now);
     let due = bench.session.poll_timeout().expect("a poll");
     bench.now = due;

@@ -15,7 +15,7 @@ use crate::status::{ProtocolError, Status};
 const NOTIFIED: [u8; 8] = [0xa1, 1, 0, 0, 0, 0, 0, 0];
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Control session with a clock, and a shorthand for both sides.
+/// A control session with a clock, and shorthands for both sides.
 struct Bench {
     session: ControlSession,
     now: Instant,
@@ -39,8 +39,8 @@ impl Bench {
         bench
     }
 
-    /// Returns everything the control session wants to send, as "id kind". A read is returned as
-    /// "read" and left without a result.
+    /// Returns everything that the control session wants to send, each as "id kind". A read is
+    /// returned as "read" and left without a result.
     fn transmits(&mut self) -> Vec<String> {
         let mut out = Vec::new();
         while let Some(transmit) = self.session.poll_transmit(self.now) {
@@ -55,7 +55,7 @@ impl Bench {
         out
     }
 
-    /// Returns the same as [`Bench::transmits`] without reads, which are answered by nothing.
+    /// Returns what [`Bench::transmits`] returns, without the reads, which bring nothing.
     fn sent(&mut self) -> Vec<String> {
         let mut out = Vec::new();
         loop {

@@ -81,8 +81,9 @@ fn lasting_refusals_end_opening_early_and_passing_ones_do_not() {
     assert_eq!(bench.events(), [Event::Opened]);
 }
 
-/// Some functions announce more than they take (DWM-156, EM7345, LN930, L850). The host offers 512
-/// bytes at first, then half each time, down to the 64 that MBIM 1.0 demands of every function.
+/// Some functions announce a larger control transfer than they take (DWM-156, EM7345, LN930, L850).
+/// The host offers 512 bytes at first, then half of it each time, down to the 64 that MBIM 1.0
+/// demands of every function.
 #[test]
 fn open_refused_as_too_large_is_repeated_with_a_smaller_size() {
     for (announced, sizes) in [
