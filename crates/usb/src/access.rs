@@ -1,8 +1,8 @@
-//! The operations that take a right on this machine: opening device nodes, and what only root may
-//! write.
+//! The operations that need rights on this machine: opening device nodes, and writing what only
+//! root may write.
 //!
-//! A program without rights of its own hands its backend an [`Access`] that asks a process that has
-//! them. [`Local`] is the one of a program that does it itself.
+//! A program without rights of its own gives its backend an [`Access`] that asks a process which
+//! has them. [`Local`] is the one for a program that has the rights itself.
 
 use std::fs::File;
 use std::io;
@@ -13,10 +13,10 @@ use crate::error::Holder;
 use crate::linux::sysfs::{self, Sysfs, USBFS};
 use crate::linux::{ioctl, node};
 
-/// The operations that take a right on this machine. Devices are named by what sysfs calls them:
-/// port, bus and device number.
+/// Operations that need rights on this machine. Devices are identified as sysfs does it: by port,
+/// bus and device number.
 ///
-/// Errors are those of the system, with its number.
+/// Errors are those of the operating system, with their numbers.
 pub trait Access: std::fmt::Debug + Send + Sync {
     /// Opens the node of a device for reading and writing.
     ///
@@ -29,8 +29,8 @@ pub trait Access: std::fmt::Debug + Send + Sync {
         false
     }
 
-    /// Keeps kernel drivers from a port, as [`Device::guard_port`](crate::device::Device::guard_port)
-    /// tells.
+    /// Keeps kernel drivers from a port, as
+    /// [`Device::guard_port`](crate::device::Device::guard_port) describes.
     ///
     /// # Errors
     /// `ENODEV` when the port is gone, `EBUSY` when another program has claimed it, otherwise those of
@@ -89,7 +89,7 @@ impl Local {
     ) -> io::Result<()> {
         let node = self.open(device)?;
         let select = |value| match ioctl::select_configuration(&node, value) {
-            // A driver is bound to an interface that was not claimed.
+            // A driver is bound to an interface that this program has not claimed.
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
                 self.0.force_configuration(&device.port, value)
             }

@@ -43,7 +43,7 @@ impl BackendKind {
     }
 }
 
-/// The devices of a machine, which one of the libraries opens.
+/// The devices of a machine, and the library that opens them.
 pub(crate) struct Machine {
     kind: BackendKind,
     sysfs: Sysfs,
@@ -51,7 +51,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Makes the backend of a machine whose devices stand in `sysfs`. nusb can open devices of this
+    /// Makes the backend of a machine whose devices `sysfs` lists. nusb can open devices of this
     /// machine only.
     #[cfg(test)]
     pub(crate) fn with_sysfs(kind: BackendKind, sysfs: Sysfs) -> Self {

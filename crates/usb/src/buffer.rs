@@ -20,7 +20,8 @@ pub(crate) enum Memory {
     Heap(Box<[u8]>),
     /// Memory that the kernel shares with the USB controller. Nothing is copied.
     Mapped(Mapped),
-    /// A buffer of nusb's, of either kind, whose size is rounded up to whole packets.
+    /// Memory of a buffer of nusb's, mapped or on the heap, whose size is rounded up to whole
+    /// packets.
     Nusb(Area),
 }
 
@@ -52,7 +53,7 @@ impl Buffer {
         (self.memory, self.len)
     }
 
-    /// Returns how many bytes fit.
+    /// Returns how many bytes the buffer holds at most.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.bytes().len()

@@ -1,11 +1,12 @@
 //! Switches a device from whatever configuration it is in to the one that is wanted, and claims the
-//! wanted interfaces before a kernel driver has them, or takes them back from it.
+//! wanted interfaces before a kernel driver binds to them, or takes them back from it.
 //!
-//! One round goes: free every interface of the active configuration, unconfigure, settle, select
-//! the target, claim. Things that others do meanwhile start the round anew, for as long as
-//! [`SwitchPlan::patience`] lasts: a kernel module that loads late and binds, another program that
-//! selects a configuration of its own (`usb_modeswitch`, a udev rule), a device that is busy
-//! starting its firmware. Being unplugged ends it at once.
+//! One round frees every interface of the active configuration, unconfigures the device, waits for
+//! it to settle, selects the target, and claims. A round starts over, for as long as
+//! [`SwitchPlan::patience`] lasts, when something else interferes: a kernel module that loads late
+//! and binds, another program that selects a configuration of its own (`usb_modeswitch`, a udev
+//! rule), a device that is busy starting its firmware. A device that is unplugged ends the switch
+//! at once.
 //!
 //! Going through "unconfigured" matters: firmware is known that accepts a direct change and every
 //! request after it, but never answers a control message then.
@@ -252,9 +253,10 @@ pub fn switch(
 
 /// Reason why a round did not succeed.
 enum Setback {
-    /// Trying again is of no use.
+    /// The error cannot pass, so the switch fails.
     Fatal(Error),
-    /// The round is tried again and the step told; the error is the reason once the time is over.
+    /// The round is tried again and the step reported; the error becomes the reason when the time
+    /// is over.
     Retry(Step, Error),
 }
 
@@ -358,8 +360,8 @@ impl Switching<'_> {
             .unwrap_or_default();
         for interface in numbers {
             self.release(interface)?;
-            // Another driver may bind then: it is detached as well, and a third one by the next
-            // round.
+            // Another driver may bind after the first is detached. It is detached as well, and a
+            // third one in the next round.
             for _ in 0..2 {
                 let driver = match self.device.holder(interface)? {
                     None => break,
@@ -427,7 +429,7 @@ impl Switching<'_> {
                         (self.observer)(Step::TookBack { interface, driver });
                     }
                     Err(error) if fatal(&error) => return Err(Setback::Fatal(error)),
-                    // The driver has left, or has bound again: claiming tells.
+                    // The driver has left, or has bound again; the claim that follows shows which.
                     Err(_) => {}
                 }
             }
@@ -438,7 +440,7 @@ impl Switching<'_> {
                 }
                 Err(error) if fatal(&error) => return Err(Setback::Fatal(error)),
                 Err(error) => {
-                    // In another configuration the number means another interface.
+                    // In another configuration the number belongs to another interface.
                     self.expect(self.plan.target)?;
                     if self.elapsed() >= self.plan.patience {
                         return Err(error.into());

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Stands for a timeout so long that the clock cannot tell when it is over.
+/// Duration that replaces a timeout so long that its end is beyond the range of the clock.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Returns the moment at which a `timeout` that begins at the call is over.

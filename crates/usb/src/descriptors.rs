@@ -1,8 +1,9 @@
 //! The descriptors of a device and all its configurations, class-specific ones included.
 //!
-//! Layouts: USB 2.0, 9.6 (standard descriptors), CDC 1.2, 5.2.3 (functional descriptors), NCM 1.0,
-//! 5.2.1, MBIM 1.0, 6.3 and 6.4. All multi-byte fields are little endian. The parser accepts any
-//! bytes, keeps what makes sense and names the rest in [`Descriptors::faults`].
+//! Their layouts are in USB 2.0, 9.6 (standard descriptors), CDC 1.2, 5.2.3 (functional
+//! descriptors), NCM 1.0, 5.2.1, and MBIM 1.0, 6.3 and 6.4. All multi-byte fields are little
+//! endian. The parser accepts any bytes, keeps what makes sense and lists the rest in
+//! [`Descriptors::faults`].
 
 mod parse;
 #[cfg(test)]
@@ -214,7 +215,7 @@ impl Descriptors {
         ClassTriple(byte(4), byte(5), byte(6))
     }
 
-    /// Returns the little-endian word at an offset of the device descriptor.
+    /// Returns the little-endian 16-bit word at an offset of the device descriptor.
     fn device_word(&self, at: usize) -> u16 {
         match self.device.get(at..at + 2) {
             Some(bytes) => u16::from_le_bytes([bytes[0], bytes[1]]),

@@ -1,7 +1,7 @@
-//! The one trait a USB device is driven through, and the types that cross it.
+//! The traits through which a USB device is driven, and the types that they use.
 //!
-//! Three backends stand behind it: `libusb`, `nusb`, and the in-process emulator. Code that uses the
-//! trait cannot tell them apart.
+//! Three backends implement them: `libusb`, `nusb`, and the in-process emulator. Code that uses the
+//! traits cannot tell them apart.
 //!
 //! # Streaming
 //!
@@ -66,7 +66,7 @@ pub trait Backend: Send + Sync {
 pub struct Found {
     /// Place where the device is plugged in, and what it says it is.
     pub identity: Identity,
-    /// Its descriptors, as far as they could be read without opening it.
+    /// Descriptors of the device, as far as they could be read without opening it.
     pub descriptors: Descriptors,
     /// `bConfigurationValue` of the active configuration, 0 when unconfigured; `None` when it could
     /// not be read.
@@ -286,7 +286,7 @@ pub struct Setup {
 ///
 /// Dropping the queue cancels what is pending and waits until the backend has let go of the buffers.
 pub trait Queue: Send {
-    /// Returns the endpoint's address, direction bit included.
+    /// Returns the address of the endpoint, direction bit included.
     fn endpoint(&self) -> u8;
 
     /// Returns `wMaxPacketSize` in bytes, which is never 0.
@@ -318,8 +318,9 @@ pub trait Queue: Send {
     /// completed in time or nothing is pending.
     fn next(&mut self, timeout: Duration) -> Option<Completion>;
 
-    /// Returns what ends the waits of [`Queue::next`] from another thread; `None` where the queue has
-    /// no such means, so that its owner waits for a short time again and again.
+    /// Returns a value with which another thread can end the waits of [`Queue::next`]. Returns
+    /// `None` where the queue has no such means, so that its owner waits for a short time again and
+    /// again.
     fn interrupter(&self) -> Option<Interrupter> {
         None
     }
@@ -329,7 +330,7 @@ pub trait Queue: Send {
     fn cancel_all(&mut self);
 }
 
-/// Ends the waits of a queue's owner. Made by [`Queue::interrupter`].
+/// A handle that ends the waits of a queue's owner. It comes from [`Queue::interrupter`].
 #[derive(Clone)]
 pub struct Interrupter(Arc<dyn Fn() + Send + Sync>);
 

@@ -9,8 +9,8 @@ use thiserror::Error as ThisError;
 pub enum Holder {
     /// The kernel driver of this name.
     Driver(String),
-    /// A program, through a claim of usbfs; as far as it can be seen, the text names it and its
-    /// process.
+    /// A program that has claimed it through usbfs. The text names the program and its process as
+    /// far as they can be seen.
     Program(String),
     /// The part of this program that the text names.
     Own(&'static str),
@@ -89,7 +89,7 @@ pub enum Error {
 /// Reason why a queued transfer ended without success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ThisError)]
 pub enum TransferError {
-    /// Its owner cancelled the transfer.
+    /// The owner of the transfer cancelled it.
     #[error("cancelled")]
     Cancelled,
     /// The endpoint is halted.

@@ -1,5 +1,5 @@
-//! A device for tests: an lt4132 as far as configurations, kernel drivers and control requests
-//! go. A hook sees every call first, and can change the state or refuse the call.
+//! A device for tests, which behaves like an lt4132 towards configurations, kernel drivers and
+//! control requests. A hook sees every call first, and can change the state or refuse the call.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -127,7 +127,7 @@ impl FakeDevice {
         }
     }
 
-    /// Gives all further calls to another hook.
+    /// Replaces the hook that gets all further calls.
     pub(crate) fn refuse(
         &self,
         hook: impl FnMut(&str, &mut State) -> Option<Error> + Send + 'static,
@@ -151,7 +151,7 @@ impl FakeDevice {
     }
 }
 
-/// Makes the error of most refusals.
+/// Makes the error with which most calls are refused.
 pub(crate) fn busy(holder: Option<Holder>) -> Error {
     Error::Busy {
         operation: "test".to_owned(),
@@ -212,7 +212,8 @@ impl Device for FakeDevice {
         let mut state = self.enter(&format!("detach {interface}"))?;
         if let Some(Holder::Driver(name)) = state.drivers.get(&interface).cloned() {
             state.drivers.remove(&interface);
-            // Of a network function, the control interface's driver holds both.
+            // In a network function, the driver of the control interface holds the data interface
+            // as well.
             if interface == 0 && matches!(name.as_str(), "cdc_mbim" | "cdc_ether") {
                 state.drivers.remove(&1);
             }

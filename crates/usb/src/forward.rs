@@ -1,8 +1,9 @@
 //! Methods of a [`Device`](crate::device::Device), a [`Queue`](crate::device::Queue) or an
-//! [`Access`](crate::access::Access) that stands in front of another one.
+//! [`Access`](crate::access::Access) that wraps another one.
 
-/// Writes methods that do as those of the field `inner`, by their names. Those of an
-/// [`Access`](crate::access::Access) stand behind `Access:`, because some have the names of a device's.
+/// Writes the named methods so that each calls the same method of the field `inner`. The methods of
+/// an [`Access`](crate::access::Access) stand behind `Access:`, because some have the names of a
+/// device's.
 ///
 /// ```
 /// use std::time::Duration;
@@ -36,7 +37,7 @@ macro_rules! forward {
             self.inner.$name($($argument),*)
         }
     };
-    // Of a device.
+    // These are the methods of a device.
     (@ identity) => { $crate::forward!(@ identity(&self) -> &$crate::device::Identity); };
     (@ descriptors) => { $crate::forward!(@ descriptors(&self) -> &$crate::descriptors::Descriptors); };
     (@ active_configuration) => { $crate::forward!(@ active_configuration(&self) -> Result<u8, $crate::error::Error>); };
@@ -54,7 +55,7 @@ macro_rules! forward {
     (@ clear_halt) => { $crate::forward!(@ clear_halt(&self, endpoint: u8) -> Result<(), $crate::error::Error>); };
     (@ reset) => { $crate::forward!(@ reset(&self) -> Result<(), $crate::error::Error>); };
     (@ pump) => { $crate::forward!(@ pump(&self) -> Result<Box<dyn $crate::device::Pump>, $crate::error::Error>); };
-    // Of a queue.
+    // These are the methods of a queue.
     (@ endpoint) => { $crate::forward!(@ endpoint(&self) -> u8); };
     (@ max_packet_size) => { $crate::forward!(@ max_packet_size(&self) -> u16); };
     (@ allocate) => { $crate::forward!(@ allocate(&mut self, capacity: usize) -> $crate::buffer::Buffer); };
@@ -64,7 +65,7 @@ macro_rules! forward {
     (@ next) => { $crate::forward!(@ next(&mut self, timeout: ::std::time::Duration) -> Option<$crate::device::Completion>); };
     (@ interrupter) => { $crate::forward!(@ interrupter(&self) -> Option<$crate::device::Interrupter>); };
     (@ cancel_all) => { $crate::forward!(@ cancel_all(&mut self) -> ()); };
-    // Of an access.
+    // These are the methods of an access.
     (@access is_local) => { $crate::forward!(@ is_local(&self) -> bool); };
     (@access guard_port) => { $crate::forward!(@ guard_port(&self, port: &str) -> ::std::io::Result<$crate::device::PortGuard>); };
     (@access force_configuration) => { $crate::forward!(@ force_configuration(&self, port: &str, value: u8) -> ::std::io::Result<()>); };

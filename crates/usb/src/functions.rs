@@ -1,5 +1,5 @@
-//! The network and serial functions of a device, found by class and by the descriptors that tie
-//! interfaces together, never by interface number.
+//! The network and serial functions of a device. They are found by their class and by the
+//! descriptors that tie interfaces together, never by interface number.
 //!
 //! A CDC function has a communication interface (class 02) with a union descriptor that names its
 //! data interface (CDC 1.2, 5.2.3.2). As in Linux (`cdc_ncm_bind_common` in
@@ -51,11 +51,13 @@ pub struct MbimFunction {
     pub configuration: u8,
     /// Number of the communication interface, to which all class requests go.
     pub control_interface: u8,
-    /// Number of its alternate setting that is MBIM: 0, or 1 in a function that can be NCM as well.
+    /// Number of the alternate setting of the communication interface that is MBIM: 0, or 1 in a
+    /// function that can be NCM as well.
     pub control_alternate: u8,
     /// Number of the data interface.
     pub data_interface: u8,
-    /// Number of its alternate setting with endpoints; alternate setting 0 is the idle one.
+    /// Number of the alternate setting of the data interface with endpoints; alternate setting 0 is
+    /// the idle one.
     pub data_alternate: u8,
     /// The endpoint for notifications.
     pub interrupt_in: Endpoint,
@@ -84,12 +86,13 @@ pub struct NcmFunction {
     pub configuration: u8,
     /// Number of the communication interface, to which all class requests go.
     pub control_interface: u8,
-    /// Number of its alternate setting that is NCM.
+    /// Number of the alternate setting of the communication interface that is NCM.
     pub control_alternate: u8,
     /// Number of the data interface. It is the communication interface in functions that have all
     /// their endpoints in alternate setting 1 of that one (Huawei E5331).
     pub data_interface: u8,
-    /// Number of its alternate setting with endpoints; alternate setting 0 is the idle one.
+    /// Number of the alternate setting of the data interface with endpoints; alternate setting 0 is
+    /// the idle one.
     pub data_alternate: u8,
     /// The endpoint for notifications, in functions that have one.
     pub interrupt_in: Option<Endpoint>,
@@ -242,8 +245,9 @@ fn communication(
 
 fn mbim_function(at: &Communication<'_>) -> Option<MbimFunction> {
     let data = at.data(MBIM_DATA, false)?;
-    // An endpoint of another alternate setting is not there while this one is active; Linux takes
-    // the active one's only (`cdc_ncm_find_endpoints`), and binds no `cdc_mbim` without it.
+    // An endpoint of another alternate setting is not usable while this one is active. Linux takes
+    // the endpoints of the active one only (`cdc_ncm_find_endpoints`), and binds no `cdc_mbim`
+    // without an interrupt endpoint.
     let interrupt_in = interrupt_in(at.alternate)?;
     let declared = at.functional().find_map(|f| match *f {
         Functional::Mbim {
@@ -284,7 +288,8 @@ fn mbim_function(at: &Communication<'_>) -> Option<MbimFunction> {
 
 fn ncm_function(at: &Communication<'_>) -> Option<NcmFunction> {
     let data = at.data(NCM_DATA, true)?;
-    // An interface that is both is in the alternate setting with the data.
+    // Where one interface serves for both, the interrupt endpoint is in the alternate setting with
+    // the data.
     let notifications = if data.interface == at.interface.number {
         data.interrupt_in
     } else {

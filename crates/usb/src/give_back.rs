@@ -1,5 +1,5 @@
-//! Gives a device back: the interfaces that were claimed, and to the kernel's drivers the whole
-//! device, in the configuration in which they had it.
+//! Gives a device back. The interfaces that were claimed are released, and the kernel's drivers get
+//! the whole device, in the configuration in which they had it.
 //!
 //! Linux probes drivers for every interface of a configuration when it is selected
 //! (`drivers/usb/core/message.c`, `usb_set_configuration`). Where the configuration stays as it is,
@@ -37,38 +37,38 @@ pub fn release(device: &dyn Device, claimed: &[u8], data: Option<u8>) -> Result<
     }
 }
 
-/// The interfaces that the kernel's drivers are given back, and how.
+/// Plan of how the kernel's drivers get a device back.
 #[derive(Debug, Clone)]
 pub struct GiveBack {
-    /// `bConfigurationValue` of the configuration in which they had the device. The active one stays
-    /// where this is none of the device's, such as 0.
+    /// `bConfigurationValue` of the configuration in which the drivers had the device. The active
+    /// one stays where the device has none of this value, such as 0.
     pub configuration: u8,
-    /// `bConfigurationValue` of the configuration in which this program leaves the device; `None` when
-    /// it did not come to select one. Where another is active, another program has selected it.
+    /// `bConfigurationValue` of the configuration in which this program leaves the device; `None`
+    /// when it has not selected one. Where another is active, another program has selected it.
     pub left_in: Option<u8>,
     /// Whether the device is unconfigured on the way to another configuration.
     pub via_zero: ViaZero,
-    /// Time for which it stays unconfigured.
+    /// Time for which the device stays unconfigured.
     pub settle: Duration,
 }
 
-/// The fate of a device that was to be given back.
+/// Outcome of giving a device back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GivenBack {
-    /// The kernel's drivers have it.
+    /// The kernel's drivers are bound to the device.
     Drivers {
         /// `bConfigurationValue` of the active configuration.
         configuration: u8,
         /// Interfaces with the names of the drivers that are bound to them.
         drivers: Vec<(u8, String)>,
     },
-    /// The device is gone.
+    /// The device was unplugged or has re-enumerated.
     Gone,
-    /// Another program has it, which is described here for people.
+    /// Another program uses the device. The text describes it for people.
     Taken(String),
 }
 
-/// Lets the kernel's drivers have a device of which nothing is claimed any more.
+/// Lets the kernel's drivers bind to a device of which nothing is claimed any more.
 ///
 /// A [`PortGuard`](crate::device::PortGuard) must be dropped first.
 ///
@@ -157,7 +157,7 @@ mod tests {
         }
     }
 
-    /// A device that a driver of ours has in configuration 3, and has just released.
+    /// Returns a device that a driver had in configuration 3, and has just released.
     fn released() -> FakeDevice {
         let device = FakeDevice::new(2);
         let switch = SwitchPlan {
@@ -165,7 +165,7 @@ mod tests {
             ..SwitchPlan::new(3, [0, 1])
         };
         configuration::switch(&device, &switch, &mut |_| {}).unwrap();
-        // A guard would have kept it away.
+        // A guard would have kept the kernel's driver from it.
         device.detach_kernel_driver(2).unwrap();
         let before = device.state.lock().unwrap().calls.len();
         release(&device, &[0, 1], Some(1)).unwrap();

@@ -13,10 +13,10 @@
 //!
 //! - Without a [`Pump`](crate::device::Pump) every waiting thread offers itself as event handler;
 //!   libusb's own locks see to it that one does it and the others wake when their flag is set.
-//! - With a pump, its thread handles events and other waiters sleep on a condition variable. If
-//!   they see nothing for a while they look for themselves, so a request made while the pump's
-//!   owner is busy elsewhere still ends. Completions they find that way are reported to the pump
-//!   through an eventfd among its descriptors.
+//! - With a pump, its thread handles events and other waiters sleep on a condition variable. A
+//!   waiter that sees nothing for a while handles events itself, so that a request made while the
+//!   pump's owner is busy elsewhere still ends. Completions found in this way are reported to the
+//!   pump through an eventfd among its descriptors.
 //!
 //! A queue hands out completions in the order of submission by looking at the flag of its oldest
 //! transfer only: no list, no lock, no allocation between submission and completion. (libusb

@@ -11,7 +11,8 @@ const RESPONSE_AVAILABLE: u8 = 0x01;
 const CONNECTION_SPEED_CHANGE: u8 = 0x2a;
 /// Length of the header in bytes.
 const HEADER: usize = 8;
-/// Length in bytes of the longest notification that is read; those of interest have 8 or 16.
+/// Length in bytes of the longest notification that is read; those that are understood have 8 or
+/// 16.
 const LONGEST: usize = 64;
 
 /// A notification of an Ethernet function.
@@ -30,17 +31,18 @@ pub enum Notification {
     ResponseAvailable,
 }
 
-/// Puts the parts of notifications together. A reader holds 64 bytes at most.
+/// Reader that puts the parts of notifications together. It holds 64 bytes at most.
 #[derive(Debug, Default)]
 pub struct Reader {
     parts: Vec<u8>,
 }
 
 impl Reader {
-    /// Takes what one interrupt transfer brought and returns the notifications it completes. Other
-    /// notifications and bytes that are no notification are left out.
+    /// Takes the bytes of one interrupt transfer and returns the notifications that they complete.
+    /// Other notifications, and bytes that are no notification, are dropped.
     pub fn push(&mut self, transfer: &[u8]) -> Vec<Notification> {
-        // Where the rest of a notification was due and another one begins, the rest will not come.
+        // Where another notification begins in place of the rest that was due, the rest will not
+        // come.
         let begins = matches!(
             transfer,
             [
@@ -102,7 +104,7 @@ mod tests {
     use super::*;
 
     const UP: [u8; 8] = [0xa1, 0x00, 1, 0, 0, 0, 0, 0];
-    /// As Linux `f_ncm` sends it at high speed: 425 Mbit/s, 13 packets of 512 bytes a microframe.
+    /// Linux `f_ncm` sends this at high speed: 425 Mbit/s, 13 packets of 512 bytes a microframe.
     const SPEED: [u8; 16] = [
         0xa1, 0x2a, 0, 0, 0, 0, 8, 0, 0x00, 0x00, 0x64, 0x19, 0x00, 0x00, 0x64, 0x19,
     ];
@@ -120,7 +122,7 @@ mod tests {
             uplink: RATE,
         };
         assert_eq!(reader.push(&SPEED), [speed]);
-        // In packets of 8 bytes, and with another notification behind.
+        // The notification comes in packets of 8 bytes, with another one behind it.
         assert_eq!(reader.push(&SPEED[..8]), []);
         assert_eq!(reader.push(&SPEED[8..]), [speed]);
         assert_eq!(
@@ -136,14 +138,14 @@ mod tests {
         assert_eq!(reader.push(&[0xff; 64]), []);
         assert_eq!(reader.push(&[0xa1; 200]), []);
         assert_eq!(reader.push(&UP), [Notification::Connected(true)]);
-        // A length that never comes: what follows is a new notification.
+        // The rest of the stated length never comes, and the next bytes are another notification.
         assert_eq!(reader.push(&SPEED[..8]), []);
         assert_eq!(reader.push(&UP), [Notification::Connected(true)]);
         let mut endless = UP;
         endless[6..].copy_from_slice(&[0xff, 0xff]);
         assert_eq!(reader.push(&endless), []);
         assert_eq!(reader.push(&UP), [Notification::Connected(true)]);
-        // Unknown, and speed of a wrong length.
+        // The first notification is unknown, and the second states a wrong length for a speed.
         assert_eq!(reader.push(&[0xa1, 0x0f, 0, 0, 0, 0, 0, 0]), []);
         assert_eq!(reader.push(&[0xa1, 0x2a, 0, 0, 0, 0, 0, 0]), []);
         assert_eq!(reader.push(&UP[..3]), []);

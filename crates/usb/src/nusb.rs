@@ -6,22 +6,22 @@
 //! # Theory of operation
 //!
 //! nusb has one thread for the process, which waits for all its devices, takes every completed
-//! transfer from the kernel and wakes the waker that polled the endpoint last. So nobody else has
-//! to handle events here, and a [`Pump`](crate::device::Pump) only passes the wake on: each queue
-//! polls its endpoint with a waker of its own (`wake::QueueWaker`), and that either unparks the
-//! thread that waits in [`Queue::next`](crate::device::Queue::next) or writes an eventfd among the
-//! pump's descriptors, once until the pump reads it. nusb wakes a waker with the first completion
-//! after a poll only, and the waker stays mute while the queue is being drained, so a stream costs
-//! one wake a batch.
+//! transfer from the kernel and wakes the waker that polled the endpoint last. No other thread has
+//! to handle events, so a [`Pump`](crate::device::Pump) only passes the wake on. Each queue polls
+//! its endpoint with a waker of its own (`wake::QueueWaker`). That waker either unparks the thread
+//! that waits in [`Queue::next`](crate::device::Queue::next), or writes an eventfd among the pump's
+//! descriptors, once until the pump reads it. nusb wakes a waker only with the first completion
+//! after a poll, and the waker is muted while the queue is being drained, so a stream costs one
+//! wake a batch.
 //!
-//! nusb does some things its own way. They are, with what is done about each:
+//! nusb behaves in some ways that this backend makes up for:
 //!
 //! - *Submission never fails*; what the kernel refuses comes back as a completion in its turn. A
 //!   refusal wakes the endpoint's waker inside the call, which is how `queue` notices: the refused
 //!   transfer waits in its place and is tried again there, and further ones are rejected until then.
 //! - *Receive transfers are whole packets.* Buffers are rounded up behind their visible capacity,
-//!   and more than that capacity is reported as overflow. Beyond that nusb does not tell overflow
-//!   from other faults; one with all the bytes asked for is taken for it.
+//!   and more than that capacity is reported as overflow. Otherwise nusb does not tell overflow
+//!   from other faults; a fault with all the bytes asked for is taken for it.
 //! - *A buffer's length can only grow by writing to it*, so a mapped buffer cannot be filled in
 //!   place and then sent: receive buffers are mapped, send buffers are ordinary memory.
 //! - *An endpoint belongs to one owner*, and interfaces, halts and alternate settings can only be

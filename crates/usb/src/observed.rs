@@ -1,8 +1,8 @@
-//! A backend that tells an observer of every transfer, as usbmon would.
+//! A backend that reports every transfer to an observer, as usbmon would.
 //!
-//! [`Observed`] stands in front of another backend. What is not observed pays nothing: the choice is
-//! made when the backend is made. Requests that the kernel makes for its caller, such as
-//! SET_CONFIGURATION, are told as the control transfers they are on the bus.
+//! [`Observed`] wraps another backend. A transfer that is not observed costs nothing more, because
+//! the choice is made when the backend is made. Requests that the kernel makes for its caller, such
+//! as SET_CONFIGURATION, are reported as the control transfers that they are on the bus.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,23 +25,23 @@ const TO_ENDPOINT: u8 = 0x02;
 /// Somebody who watches transfers. The calls come from the threads that make the transfers, and must
 /// not block.
 pub trait Observer: Send + Sync {
-    /// Returns whether bulk and interrupt transfers are to be told at the moment. Control transfers
-    /// always are, so that an observer that begins late knows the device's state.
+    /// Returns whether bulk and interrupt transfers are to be reported at the moment. Control
+    /// transfers always are, so that an observer that begins late knows the device's state.
     fn is_active(&self) -> bool;
 
-    /// Tells that a device was opened.
+    /// Reports that a device was opened.
     fn opened(&self, opened: &Opened<'_>);
 
-    /// Tells what happened to a transfer.
+    /// Reports an event of a transfer.
     fn transfer(&self, seen: &Seen<'_>);
 }
 
-/// A device that was opened.
+/// Facts about a device that was opened.
 #[derive(Debug, Clone, Copy)]
 pub struct Opened<'a> {
     /// Place where the device is plugged in, and what it says it is.
     pub identity: &'a Identity,
-    /// Its descriptors.
+    /// Descriptors of the device.
     pub descriptors: &'a Descriptors,
     /// `bConfigurationValue` of the active configuration, 0 when unconfigured.
     pub active_configuration: u8,
@@ -52,20 +52,20 @@ pub struct Opened<'a> {
 pub enum Moment {
     /// The transfer was submitted.
     Submitted,
-    /// The transfer could not be submitted, with the error as a negative number of Linux (`errno`).
+    /// The transfer could not be submitted. The value is the error as a negative `errno` of Linux.
     Rejected(i32),
-    /// The transfer ended: 0, or the error as a negative number of Linux (`errno`).
+    /// The transfer ended. The value is 0, or the error as a negative `errno` of Linux.
     Completed(i32),
 }
 
-/// A moment in the life of a transfer.
+/// An event of a transfer, with the facts that usbmon shows.
 #[derive(Debug, Clone, Copy)]
 pub struct Seen<'a> {
     /// Number of the bus.
     pub bus: u8,
     /// Number of the device on its bus.
     pub address: u8,
-    /// Number that all moments of a transfer share.
+    /// Number that all events of a transfer share.
     pub id: u64,
     /// Event that this is: the submission, its rejection or the end of the transfer.
     pub moment: Moment,
@@ -73,11 +73,11 @@ pub struct Seen<'a> {
     pub kind: TransferKind,
     /// Address of the endpoint, direction bit included.
     pub endpoint: u8,
-    /// Setup stage as it is on the bus, of the submission of a control transfer.
+    /// Setup stage as it is on the bus; present at the submission of a control transfer only.
     pub setup: Option<[u8; 8]>,
     /// Number of bytes asked for or to be sent; at the end, the number of bytes moved.
     pub length: usize,
-    /// The bytes that are sent, at the submission, or that were received, at the end.
+    /// Bytes that are sent, at the submission, or that were received, at the end.
     pub data: &'a [u8],
 }
 
@@ -88,7 +88,7 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// Makes a backend that does as `inner` and tells `observer`.
+    /// Makes a backend that works as `inner` does and reports to `observer`.
     #[must_use]
     pub fn new(inner: Arc<dyn Backend>, observer: Arc<dyn Observer>) -> Self {
         Self { inner, observer }
@@ -123,7 +123,7 @@ impl Backend for Observed {
     }
 }
 
-/// The numbers of one stream of transfers.
+/// Source of the numbers of the transfers of one queue or of the control endpoint.
 struct Numbers {
     first: u64,
     given: AtomicU64,
@@ -150,7 +150,7 @@ struct ObservedDevice {
 }
 
 impl ObservedDevice {
-    /// Tells that a control transfer begins. Returns what its end has in common with it.
+    /// Reports that a control transfer begins. Returns the facts that its end shares.
     fn begin(&self, setup: Setup, length: usize, sent: &[u8]) -> Seen<'static> {
         let identity = self.inner.identity();
         let seen = Seen {
@@ -172,7 +172,7 @@ impl ObservedDevice {
         seen
     }
 
-    /// Tells how a control transfer ended that moved `length` bytes and brought `came`.
+    /// Reports the end of a control transfer that moved `length` bytes and received `came`.
     fn end<T>(&self, seen: Seen<'static>, result: &Result<T, Error>, length: usize, came: &[u8]) {
         let ended = Seen {
             moment: Moment::Completed(result.as_ref().err().map_or(0, errno)),
@@ -189,7 +189,7 @@ impl ObservedDevice {
         });
     }
 
-    /// Carries out a request without data with `act`, and tells of it.
+    /// Carries out a request without data with `act`, and reports it.
     fn order(
         &self,
         request_type: u8,
@@ -314,7 +314,7 @@ impl Device for ObservedDevice {
 }
 
 /// Returns the transfer type of an endpoint. An address may have different types in different
-/// configurations, so the `active` one counts first; 0 when it is not known.
+/// configurations, so that in the `active` one counts first; `active` is 0 when it is not known.
 fn transfer_kind(descriptors: &Descriptors, active: u8, endpoint: u8) -> TransferKind {
     let active = descriptors.configuration(active).into_iter();
     active
@@ -326,7 +326,7 @@ fn transfer_kind(descriptors: &Descriptors, active: u8, endpoint: u8) -> Transfe
         .map_or(TransferKind::Bulk, |described| described.kind)
 }
 
-/// The facts that all moments of a queue's transfers share.
+/// Facts that all events of a queue's transfers share.
 #[derive(Clone, Copy)]
 struct Template {
     bus: u8,
@@ -462,7 +462,7 @@ mod tests {
     use super::*;
     use crate::fake::FakeDevice;
 
-    /// An observer that keeps what it is told as text.
+    /// An observer that keeps what is reported to it as text.
     #[derive(Default)]
     struct Notes {
         lines: Mutex<Vec<String>>,
@@ -525,7 +525,7 @@ mod tests {
         let mut descriptors = crate::descriptors::vectors::lt4132();
         let mut last = descriptors.configurations.last().unwrap().clone();
         let kinds = [TransferKind::Bulk, TransferKind::Interrupt];
-        // The first configuration has every endpoint of the last one, as the other kind.
+        // The first configuration gets every endpoint of the last one, as the other transfer type.
         let mut first = last.clone();
         (first.value, last.value) = (1, 2);
         let endpoints = (first.interfaces.iter_mut())

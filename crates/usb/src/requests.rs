@@ -196,7 +196,7 @@ pub fn get_string(device: &dyn Device, index: u8) -> Result<String, Error> {
             reason: "the device has none there".to_owned(),
         });
     }
-    // Index 0 lists the languages.
+    // The string with index 0 is the list of languages.
     let language = read(0, 0)?[0];
     Ok(String::from_utf16_lossy(&read(index, language)?))
 }

@@ -17,7 +17,7 @@ struct Set {
 
 #[derive(Deserialize)]
 struct Expected {
-    /// `mbim`, `ncm` or `none`.
+    /// Kind of the function: `mbim`, `ncm` or `none`.
     kind: String,
     configuration: Option<u8>,
     control: Option<u8>,
@@ -37,7 +37,7 @@ struct Found {
     data_alternate: u8,
 }
 
-/// The function that is taken: MBIM before NCM, the first of several.
+/// Returns the function that is driven: the first MBIM function, or else the first NCM function.
 fn taken(descriptors: &Descriptors) -> Option<Found> {
     let mbim = functions::mbim(descriptors).into_iter().map(|f| Found {
         kind: "mbim",

@@ -1,10 +1,10 @@
-//! Transfers that do not end well.
+//! Trials of transfers that end without success.
 
 use super::streams::{get_status, turn};
 use super::*;
 
 pub fn cancel_storm(bench: &Bench) -> Outcome {
-    // Nothing arrives on the loopback's way in, so every transfer ends by being cancelled.
+    // The loopback has nothing to send, so every transfer ends by being cancelled.
     let device = bench.ready(LOOPBACK)?;
     let (mut inward, _) = queues(&*device, LOOPBACK)?;
     for round in 0..30 {
@@ -26,7 +26,7 @@ pub fn cancel_storm(bench: &Bench) -> Outcome {
         }
     }
     drop((device, inward));
-    // While they complete.
+    // Here they are cancelled while they complete.
     let device = bench.ready(SOURCE_SINK)?;
     let (mut inward, _) = queues(&*device, SOURCE_SINK)?;
     for _ in 0..30 {
@@ -62,7 +62,7 @@ pub fn drop_orders(bench: &Bench) -> Outcome {
             4 => drop((device, inward, pump, outward, kept)),
             _ => {
                 drop((device, pump, inward, outward));
-                // A buffer that stays does not keep the claim.
+                // A buffer that outlives the device does not keep the claim.
                 drop(bench.ready(LOOPBACK)?);
                 drop(kept);
             }
@@ -84,7 +84,7 @@ pub fn unplugged(bench: &Bench) -> Outcome {
             if round % 2 == 0 {
                 while inward.pending() > 0 {
                     let done = inward.next(PATIENCE).ok_or("a transfer did not end")?;
-                    // Which it is depends on whether the driver or the controller ended it.
+                    // The error depends on whether the driver or the controller ended the transfer.
                     ensure(
                         &format!("ended: {:?}", done.result),
                         !matches!(done.result, Ok(1..)),

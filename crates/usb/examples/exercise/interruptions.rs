@@ -1,8 +1,8 @@
-//! Events that come between transfers while a queue stays.
+//! Trials of events that come between transfers while a queue stays.
 
 use super::*;
 
-/// Streams in both directions, so that nothing is pending afterwards.
+/// Streams in both directions, and takes all completions, so that nothing is pending afterwards.
 fn flows(queues: &mut Queues) -> Outcome {
     let (inward, outward) = queues;
     fill(&mut **inward, 4, TRANSFER)?;
@@ -21,7 +21,7 @@ fn flows(queues: &mut Queues) -> Outcome {
     Ok(())
 }
 
-/// SET_FEATURE(ENDPOINT_HALT) (USB 2.0, 9.4.9).
+/// Halts an endpoint with SET_FEATURE(ENDPOINT_HALT) (USB 2.0, 9.4.9).
 fn halt(device: &dyn Device, endpoint: u8) -> Result<(), Error> {
     let setup = Setup {
         request_type: 0x02,
@@ -35,7 +35,7 @@ fn halt(device: &dyn Device, endpoint: u8) -> Result<(), Error> {
 pub fn halted(bench: &Bench) -> Outcome {
     let device = bench.ready(SOURCE_SINK)?;
     let (inward, outward) = endpoints(&*device, SOURCE_SINK);
-    // Also where no queue has the endpoint.
+    // A halt can be cleared on an endpoint without a queue, too.
     device.clear_halt(outward)?;
     let mut queues = queues(&*device, SOURCE_SINK)?;
     flows(&mut queues)?;
@@ -100,7 +100,7 @@ pub fn interrupted(bench: &Bench) -> Outcome {
         device.set_alternate_setting(0, 0)?;
         flows(&mut queues)?;
     }
-    // The kernel's driver must not slip in.
+    // No kernel driver may bind in between.
     for _ in 0..3 {
         device.reset()?;
         expect("driver beside our claim", device.holder(0)?, None)?;
@@ -109,7 +109,7 @@ pub fn interrupted(bench: &Bench) -> Outcome {
     drop(queues);
     reset_with_pending(bench, &*device)?;
     switch(&*device, SOURCE_SINK, |_| {})?;
-    // Given back and taken again around a queue.
+    // The interface is released and claimed again around a queue.
     device.release(0)?;
     expect("nobody has it", device.holder(0)?, None)?;
     let other = bench.open()?;
@@ -122,7 +122,8 @@ pub fn interrupted(bench: &Bench) -> Outcome {
     drop(other);
     device.claim(0)?;
     for _ in 0..20 {
-        // Opened again at once, whoever still looks at the last transfers.
+        // The device is opened again at once, even if another thread still reads the last
+        // completions.
         let mut queues = super::queues(&*device, SOURCE_SINK)?;
         flows(&mut queues)?;
     }

@@ -1,11 +1,12 @@
-//! Drives a real USB device stack hard: either backend against the kernel's own test gadget
+//! Drives a real USB device stack hard. Either backend runs against the kernel's own test gadget
 //! (source/sink in configuration 3, loopback in configuration 2) on an emulated controller, and
-//! against a gadget of its own that never says anything. Run as root in a machine that can be
-//! lost; `tests/guest/usb.sh` sets the gadgets up and calls it.
+//! against a gadget of this program that never answers. It must run as root in a machine that may
+//! be damaged; `tests/guest/usb.sh` sets the gadgets up and calls it.
 //!
 //! usage: exercise [--usb libusb|nusb] GADGETS_FOLDER [PART_OF_A_NAME]
 //!
-//! Prints `ok - …` or `not ok - …` for each thing it tries; exit status 0 when all went well.
+//! The program prints `ok - …` or `not ok - …` for each trial; its exit status is 0 when all went
+//! well.
 
 mod endings;
 mod interruptions;
@@ -46,7 +47,7 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 type Trial = fn(&Bench) -> Outcome;
 type Queues = (Box<dyn Queue>, Box<dyn Queue>);
 
-/// Counts allocations of the thread that asks for it.
+/// An allocator that counts the allocations of the thread that asks for it.
 struct Counting;
 
 thread_local! {
@@ -54,18 +55,18 @@ thread_local! {
 }
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
-// SAFETY: everything is passed on to the system's allocator unchanged.
+// SAFETY: every call is passed on to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if COUNTED.get() {
             ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
         }
-        // SAFETY: as the caller vouches.
+        // SAFETY: the caller keeps the contract of `alloc`, which is that of `System`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: as the caller vouches.
+        // SAFETY: the caller keeps the contract of `dealloc`, which is that of `System`.
         unsafe { System.dealloc(memory, layout) }
     }
 }
@@ -146,7 +147,7 @@ fn main() -> ExitCode {
         {
             continue;
         }
-        // Whatever the one before left behind; fails when it is plugged in already.
+        // The gadget may be plugged in or not after the trial before; plugging fails when it is.
         let _ = bench.plug(true);
         let begun = Instant::now();
         match trial(&bench) {
@@ -169,7 +170,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// This program again, with the same backend.
+    /// Returns a command that runs this program again with the same backend.
     fn another(&self, program: &std::path::Path) -> Command {
         let mut command = Command::new(program);
         command.args(["--usb", self.backend.name()]);
@@ -205,7 +206,7 @@ impl Bench {
         Ok(self.backend.open(&self.found()?)?)
     }
 
-    /// Open, in a configuration, interface 0 claimed.
+    /// Opens the device, selects a configuration and claims interface 0.
     fn ready(&self, target: u8) -> Result<Arc<dyn Device>, Box<dyn std::error::Error>> {
         let device = self.open()?;
         switch(&*device, target, |_| {})?;
@@ -231,7 +232,7 @@ fn switch(
     configuration::switch(device, &plan, &mut observer)
 }
 
-/// The bulk endpoints of interface 0, in and out.
+/// Returns the bulk endpoints of interface 0, IN first.
 fn endpoints(device: &dyn Device, configuration: u8) -> (u8, u8) {
     let interface = device
         .descriptors()

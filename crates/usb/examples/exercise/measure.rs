@@ -1,16 +1,16 @@
-//! Measures what a stream costs. Not a trial: `exercise --usb NAME measure in|out MEBIBYTES`, with
-//! nothing else on the machine, and under `perf stat -e raw_syscalls:sys_enter` for the system
-//! calls.
+//! Measures what a stream costs. It is no trial: it is called as `exercise --usb NAME measure
+//! in|out MEBIBYTES`, with nothing else on the machine, and under `perf stat -e
+//! raw_syscalls:sys_enter` to count system calls.
 
 use super::streams::turn;
 use super::*;
 
-/// Transfers kept in flight.
+/// Number of transfers kept in flight.
 const DEPTH: usize = 16;
 
-/// The number of processors, and the seconds that all of them together were idle (proc_stat(5), in
-/// hundredths). What interrupts cost is charged to whatever they interrupt, so only the idle time
-/// tells two programs apart.
+/// Returns the number of processors, and the seconds that all of them together were idle
+/// (proc_stat(5) counts hundredths). Interrupts are charged to whatever they interrupt, so only the
+/// idle time tells two programs apart.
 fn idle() -> Result<(f64, f64), Box<dyn std::error::Error>> {
     let text = std::fs::read_to_string("/proc/stat")?;
     let processors = text.lines().filter(|line| line.starts_with("cpu")).count() - 1;
@@ -45,7 +45,8 @@ pub fn measure(bench: &Bench, direction: &str, mebibytes: usize) -> Outcome {
     while done < wanted {
         turn(&mut *pump, PATIENCE)?;
         turns += 1;
-        // A fast device keeps up with this for ever.
+        // A fast device completes transfers as fast as they are submitted, so the loop has an end
+        // of its own.
         while done < wanted {
             let Some(completion) = queue.try_next() else {
                 break;

@@ -1,4 +1,4 @@
-//! Checks what is refused, and that the error names it.
+//! Trials of operations that are refused, whose errors must say so.
 
 use super::streams::turn;
 use super::*;
@@ -93,7 +93,7 @@ pub fn out_of_memory(bench: &Bench) -> Outcome {
     outcome
 }
 
-/// Submits spare buffers until one is refused. Gives how many were: one or none.
+/// Submits spare buffers until one is refused. Returns how many were refused: one or none.
 fn submit_while_memory_lasts(
     queue: &mut dyn Queue,
     spare: &mut Vec<Buffer>,
@@ -111,11 +111,11 @@ fn submit_while_memory_lasts(
     Ok(0)
 }
 
-/// Transfers after which memory should have been scarce once. Where transfers end as fast as they
-/// are submitted that takes a while.
+/// Number of transfers after which memory must have been short once. Where transfers end as fast as
+/// they are submitted, that takes a while.
 const MOST_MOVED: u32 = 5000;
 
-/// A stream with less memory than it would like.
+/// Streams with less memory than the queue asks for.
 fn scarcity(bench: &Bench) -> Outcome {
     let device = bench.ready(SOURCE_SINK)?;
     let (mut inward, _) = queues(&*device, SOURCE_SINK)?;
@@ -131,7 +131,7 @@ fn scarcity(bench: &Bench) -> Outcome {
     ensure("memory was scarce", refused > 0)
 }
 
-/// The same beside a pump, whose word is waited for: it must tell of whatever has ended.
+/// Streams with too little memory beside a pump, which must report every transfer that has ended.
 fn scarcity_beside_pump(bench: &Bench) -> Outcome {
     let device = bench.ready(SOURCE_SINK)?;
     let (mut inward, _) = queues(&*device, SOURCE_SINK)?;
@@ -155,7 +155,7 @@ fn scarcity_beside_pump(bench: &Bench) -> Outcome {
     ensure("memory was scarce", refused > 0)
 }
 
-/// The other program of `held`.
+/// Runs as the other program in the trial `held`.
 pub fn hold(bench: &Bench) -> ExitCode {
     let device = bench.ready(LOOPBACK).unwrap();
     println!("holding");
@@ -213,7 +213,7 @@ pub fn held(bench: &Bench) -> Outcome {
     Ok(())
 }
 
-/// The ordinary user of `permission`.
+/// Runs as the ordinary user in the trial `permission`.
 pub fn nobody(bench: &Bench) -> ExitCode {
     let found = bench.found().unwrap();
     match bench.backend.open(&found).err() {

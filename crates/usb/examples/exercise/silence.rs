@@ -1,16 +1,16 @@
-//! A device that answers nothing.
+//! A trial with a device that answers nothing.
 
 use super::streams::{get_status, turn};
 use super::*;
 
-/// The gadget of `silence`: one vendor interface with a bulk endpoint each way, in user space
-/// (FunctionFS, mounted at /tmp/silent). It accepts every request and answers none.
+/// Runs as the gadget of the trial `silence`: one vendor interface with a bulk endpoint each way,
+/// in user space (FunctionFS, mounted at /tmp/silent). It accepts every request and answers none.
 pub fn silent_gadget() -> ExitCode {
     use std::io::Write;
     let le = u32::to_le_bytes;
     let interface = [9, 4, 0, 0, 2, 0xff, 0, 0, 0];
     let endpoints = [7, 5, 0x81, 2, 0, 2, 0, 7, 5, 0x02, 2, 0, 2, 0];
-    // Head (magic, length, flags: high speed only), count, descriptors.
+    // The head has magic, length, flags (high speed only) and count; the descriptors follow.
     let descriptors = [
         &le(3)[..],
         &le(12 + 4 + 23),
@@ -116,7 +116,7 @@ pub fn silence(bench: &Bench) -> Outcome {
     }
     fill(&mut *inward, 16, TRANSFER)?;
     expect("others are answered", get_status(&*device)?, 2)?;
-    // It ends with transfers pending.
+    // The gadget ends while transfers are pending.
     drop(gadget.stdin.take());
     gadget.wait()?;
     while inward.pending() > 0 {

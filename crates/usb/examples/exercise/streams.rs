@@ -1,4 +1,4 @@
-//! Queues at work, with and without a pump.
+//! Trials of streaming queues, with and without a pump.
 
 use super::*;
 
@@ -39,7 +39,7 @@ pub fn streaming(bench: &Bench) -> Outcome {
     Ok(())
 }
 
-/// Polls a pump's descriptors once and processes it.
+/// Polls a pump's descriptors once, and processes what is ready.
 pub fn turn(pump: &mut dyn Pump, limit: Duration) -> Result<(), Error> {
     let mut polled: Vec<PollFd<'_>> = pump
         .descriptors()
@@ -102,7 +102,7 @@ pub fn loopback(bench: &Bench) -> Outcome {
         }
         while let Some(done) = inward.try_next() {
             let length = done.result?;
-            // The gadget repeats a zero packet as an empty transfer.
+            // The gadget returns a zero-length packet as an empty transfer.
             if length > 0 {
                 let want = expected.pop_front().ok_or("more came than was sent")?;
                 ensure("the same bytes", done.buffer.filled() == want)?;
@@ -145,7 +145,7 @@ pub fn no_allocation(bench: &Bench) -> Outcome {
     expect("allocations", ALLOCATIONS.swap(0, Ordering::Relaxed), 0)
 }
 
-/// GET_STATUS of the device: two bytes.
+/// Sends GET_STATUS to the device, which answers with two bytes.
 pub fn get_status(device: &dyn Device) -> Result<usize, Error> {
     let setup = Setup {
         request_type: 0x80,
@@ -166,9 +166,9 @@ pub fn control_beside_pump(bench: &Bench) -> Outcome {
     };
     statuses(20)?;
     let mut pump = device.pump()?;
-    // From the thread that has the pump.
+    // The requests come from the thread that has the pump.
     statuses(20)?;
-    // From others, while it is driven.
+    // The requests come from other threads, while the pump is processed.
     let finished = AtomicBool::new(false);
     std::thread::scope(|scope| -> Outcome {
         let others: Vec<_> = (0..4)
@@ -190,7 +190,7 @@ pub fn control_beside_pump(bench: &Bench) -> Outcome {
         }
         Ok(())
     })?;
-    // From another, while nobody drives it.
+    // The requests come from another thread, while nobody processes the pump.
     std::thread::scope(|scope| {
         scope
             .spawn(|| statuses(5).map_err(|error| error.to_string()))
@@ -232,7 +232,7 @@ pub fn waiting_beside_pump(bench: &Bench) -> Outcome {
             }
             Ok(())
         });
-        // It comes and goes while they wait.
+        // The pump is made and dropped again and again while they wait.
         let deadline = Instant::now() + PATIENCE;
         let mut turns = 0;
         while !finished.load(Ordering::SeqCst) && Instant::now() < deadline {

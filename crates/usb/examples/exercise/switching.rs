@@ -1,4 +1,4 @@
-//! Finding, switching and guarding.
+//! Trials of finding, switching and guarding a device.
 
 use super::*;
 
@@ -27,15 +27,15 @@ pub fn switched(bench: &Bench) -> Outcome {
         expect("active", device.active_configuration()?, target)?;
         expect("driver beside our claim", device.holder(0)?, None)?;
     }
-    // Given back, unconfigured, and found unconfigured.
+    // The device is given back unconfigured, and found unconfigured.
     give_back::release(&*device, &[0], None)?;
     device.set_configuration(0)?;
     expect("unconfigured", device.active_configuration()?, 0)?;
     expect("listed as", bench.found()?.active_configuration, Some(0))?;
     let switched = switch(&*device, SOURCE_SINK, |_| {})?;
     expect("before", switched.before, 0)?;
-    // The kernel's driver gets it when asked, stands in the way, can be
-    // pushed aside by root, and is detached.
+    // The kernel's driver gets the interface when asked. It then stands in the way, root can force
+    // it out, and it can be detached.
     give_back::release(&*device, &[0], Some(0))?;
     let plan = GiveBack {
         configuration: SOURCE_SINK,

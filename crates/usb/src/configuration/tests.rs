@@ -1,7 +1,7 @@
 use super::*;
 use crate::fake::{FakeDevice, State, busy};
 
-/// As the usual plan, only faster.
+/// Returns the usual plan with shorter times.
 fn plan() -> SwitchPlan {
     SwitchPlan {
         settle: Duration::from_millis(20),
@@ -72,7 +72,7 @@ fn everything_bound_in_configuration_2_is_detached_before_it_is_left() {
     let (result, steps) = run(&device, &plan());
     let mut detached = result.unwrap().detached;
     detached.retain(|d| d.0 == 2);
-    // Interface 1 goes with interface 0.
+    // The driver of interface 0 holds interface 1 as well.
     let numbers: Vec<u8> = detached.iter().map(|d| d.1).collect();
     assert_eq!(numbers, [0, 2, 3, 4, 5, 6]);
     let unconfigured = steps.iter().position(|s| *s == Step::Unconfigured).unwrap();
@@ -177,7 +177,7 @@ fn busy_for_ever_ends_with_the_holder_named() {
         "{error}"
     );
     let state = device.state.lock().unwrap();
-    // Kernel drivers may be pushed aside, other programs not.
+    // Kernel drivers may be forced out, other programs not.
     assert_eq!(state.forced, 0);
     assert_eq!(state.active, 2);
 }
@@ -217,7 +217,8 @@ fn a_driver_that_cannot_be_detached_is_forced_out_after_a_while() {
 
 #[test]
 fn a_concurrent_switcher_makes_it_start_over() {
-    // It sees the device unconfigured and configures it, twice, too early for the firmware.
+    // The other program sees the device unconfigured and configures it, twice, too early for the
+    // firmware.
     let mut left = 2;
     let device = FakeDevice::with_hook(2, move |call, state| {
         if call == "active" && state.active == 0 && left > 0 {

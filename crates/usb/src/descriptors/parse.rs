@@ -1,10 +1,10 @@
-//! Parses descriptors from bytes that nobody vouches for.
+//! Parses descriptors from untrusted bytes.
 //!
-//! Every descriptor starts with its length and type (USB 2.0, 9.5), so the whole is walked by
-//! lengths. A length below 2 or past the end stops the walk of that configuration: nothing after it
-//! can be trusted. Everything else that is wrong costs only the descriptor it is in. The rules for
-//! duplicates are the Linux kernel's (`drivers/usb/core/config.c`): the first of two equal alternate
-//! settings counts, and an endpoint belongs to the interface that names it first.
+//! Every descriptor starts with its length and type (USB 2.0, 9.5), so the parser goes from one to
+//! the next by their lengths. A length below 2 or past the end stops it for that configuration,
+//! because nothing after it can be trusted. Any other fault costs only the descriptor it is in. The
+//! rules for duplicates are the Linux kernel's (`drivers/usb/core/config.c`): the first of two
+//! equal alternate settings counts, and an endpoint belongs to the interface that names it first.
 
 use super::{
     AlternateSetting, Association, ClassTriple, Configuration, Descriptors, Endpoint, Functional,
@@ -15,11 +15,11 @@ use crate::codes::{descriptor, functional};
 /// `bLength` of a device descriptor in bytes.
 pub(super) const DEVICE_LENGTH: usize = 18;
 
-/// Number of messages up to which they are kept in [`Descriptors::faults`].
+/// Largest number of messages kept in [`Descriptors::faults`].
 const FAULTS_MAX: usize = 32;
 /// Length in bytes of the longest configuration: `wTotalLength` has 16 bits.
 const CONFIGURATION_MAX: usize = u16::MAX as usize;
-/// Number of configurations up to which they are read: `bNumConfigurations` has 8 bits.
+/// Largest number of configurations that are read: `bNumConfigurations` has 8 bits.
 const CONFIGURATIONS_MAX: usize = u8::MAX as usize;
 
 /// Parses a device descriptor and its configurations.
@@ -67,7 +67,8 @@ pub(super) fn split_configurations(bytes: &[u8]) -> Vec<&[u8]> {
     let mut at = 0;
     while let Some(&[length, kind]) = bytes.get(at..at + 2) {
         if length < 2 {
-            // The walk ends here; `wTotalLength` may lead to the next configuration.
+            // The descriptors cannot be followed further here; `wTotalLength` may lead to the next
+            // configuration.
             let Some(next) = starts.last().and_then(|&start| resume(bytes, start, at)) else {
                 break;
             };
@@ -174,14 +175,14 @@ enum Current {
     },
 }
 
-/// A walk over the descriptors of one configuration.
+/// State of the parser within one configuration.
 struct Walk<'a> {
     /// Index of the configuration.
     index: usize,
     configuration: &'a mut Configuration,
     faults: &'a mut Faults,
     current: Current,
-    /// For each endpoint address the number of the interface that named it first.
+    /// For each endpoint address, the number of the interface that named it first.
     owners: [Option<u8>; 256],
 }
 
@@ -457,12 +458,12 @@ fn known(subtype: u8, body: &[u8]) -> Option<Functional> {
     })
 }
 
-/// Returns the little-endian word at an offset.
+/// Returns the little-endian 16-bit word at an offset.
 fn word(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_le_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
 }
 
-/// The messages about what was wrong, bounded in number so that hostile descriptors cannot make them
+/// Messages about the faults found, bounded in number so that hostile descriptors cannot make them
 /// grow without end.
 #[derive(Default)]
 struct Faults {

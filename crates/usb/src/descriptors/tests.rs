@@ -88,7 +88,7 @@ fn class_specific_descriptors_are_read() {
             interval: 0
         }
     );
-    // Union and call management of the serial interfaces, whatever they are worth.
+    // Union and call management descriptors of the serial interfaces are read, whatever they mean.
     let serial = &descriptors
         .configuration(3)
         .unwrap()
@@ -113,7 +113,7 @@ fn sysfs_and_single_descriptors_say_the_same() {
 
 #[test]
 fn a_configuration_that_the_kernel_shortened_does_not_swallow_the_next() {
-    // The raw wTotalLength still says 288.
+    // The raw `wTotalLength` still says 288.
     let blob = [&DEVICE[..], &CONFIGURATION_2[..274], &CONFIGURATION_3].concat();
     let descriptors = Descriptors::from_sysfs(&blob);
     let values: Vec<u8> = descriptors.configurations.iter().map(|c| c.value).collect();
@@ -137,7 +137,7 @@ fn a_broken_descriptor_does_not_hide_the_next_configuration() {
 fn lengths_that_lead_nowhere_stop_the_walk() {
     for length in [0, 1, 255] {
         let mut broken = CONFIGURATION_3;
-        // The first interface descriptor, behind the association.
+        // The byte is the length of the first interface descriptor, behind the association.
         broken[17] = length;
         let descriptors = Descriptors::parse(&DEVICE, &[broken]);
         assert!(
@@ -150,7 +150,7 @@ fn lengths_that_lead_nowhere_stop_the_walk() {
             descriptors.faults
         );
     }
-    // A length of 2 is walkable, but no interface.
+    // A length of 2 leads to the next descriptor, but is too short for an interface.
     let mut broken = CONFIGURATION_3;
     broken[17] = 2;
     let descriptors = Descriptors::parse(&DEVICE, &[broken]);
@@ -185,7 +185,7 @@ fn every_truncation_is_read_as_far_as_it_goes() {
 #[test]
 fn the_first_of_two_equal_alternate_settings_counts() {
     let mut twice = CONFIGURATION_3;
-    // Interface 1: alternate setting 1 calls itself 0 as well.
+    // Alternate setting 1 of interface 1 gets the number 0 as well.
     let at = CONFIGURATION_3
         .windows(4)
         .position(|w| w == [9, 4, 1, 1])
@@ -266,7 +266,7 @@ fn faults_do_not_grow_without_bound() {
     assert!(descriptors.faults.last().unwrap().contains("more"));
 }
 
-/// A configuration descriptor in front of `body`.
+/// Returns a configuration descriptor in front of `body`.
 fn configuration(interfaces: u8, body: &[u8]) -> Vec<u8> {
     let total = u16::try_from(9 + body.len()).unwrap().to_le_bytes();
     [

@@ -27,12 +27,12 @@ const fn piece<const N: usize>(offset: usize) -> [u8; N] {
     bytes
 }
 
-/// Returns all of them.
+/// Returns the device descriptor and all configurations, as sysfs shows them.
 pub(crate) fn sysfs() -> Vec<u8> {
     LT4132.to_vec()
 }
 
-/// Returns all of them, parsed.
+/// Returns the device descriptor and all configurations, parsed.
 pub(crate) fn lt4132() -> super::Descriptors {
     super::Descriptors::parse(
         &DEVICE,

@@ -1,12 +1,13 @@
 //! Network functions of modems that carry Ethernet frames and are dialled by AT commands.
 //!
-//! Most Huawei modems have one in place of MBIM or beside it, in another configuration: NCM of a vendor's
-//! own class, or CDC ECM. The codes of the former are those that Linux `huawei_cdc_ncm.c` binds, in any
-//! subclass, as the lt4132 has it in 06 and other firmware in 01 to 05. Control and data are then one
-//! interface with two alternate settings, or two interfaces that a union ties together.
+//! Most Huawei modems have one in place of MBIM or beside it, in another configuration: NCM of a
+//! vendor-specific class, or CDC ECM. The codes of the former are those that Linux
+//! `huawei_cdc_ncm.c` binds, in any subclass: the lt4132 has it in 06 and other firmware in 01 to
+//! 05. Control and data are then one interface with two alternate settings, or two interfaces that
+//! a union ties together.
 //!
-//! ECM and NCM of the class are on docks and telephones as well. They are a modem's where something in the
-//! same configuration may answer to AT commands.
+//! Docks and telephones have ECM and NCM of the standard class as well. Such a function counts as
+//! that of a modem where an interface in the same configuration may answer to AT commands.
 
 use super::serial::{HUAWEI, at_candidates};
 use super::{
@@ -18,11 +19,11 @@ use crate::descriptors::{ClassTriple, Descriptors};
 /// Kind of a function that is dialled by AT commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DialledKind {
-    /// NCM of Huawei's own class, ff/xx/16 and its siblings.
+    /// NCM of Huawei's own class, ff/xx/16, ff/xx/46 or ff/xx/76.
     HuaweiNcm,
-    /// NCM of the class, 02/0d.
+    /// NCM of the standard class, 02/0d.
     Ncm,
-    /// CDC ECM, 02/06: one frame in a transfer.
+    /// CDC ECM, 02/06: each transfer carries one frame.
     Ecm,
 }
 
@@ -43,12 +44,13 @@ impl DialledKind {
 pub struct DialledFunction {
     /// Kind of the function.
     pub kind: DialledKind,
-    /// Its interfaces and endpoints. Those of ECM carry frames in place of NTBs, and its
-    /// `capabilities` are 0.
+    /// Interfaces and endpoints of the function. Those of ECM carry frames in place of NTBs, and
+    /// its `capabilities` are 0.
     pub function: NcmFunction,
 }
 
-/// `bmNetworkCapabilities`: the function takes encapsulated commands (NCM 1.0, 5.2.1).
+/// Bit of `bmNetworkCapabilities` that says that the function takes encapsulated commands (NCM 1.0,
+/// 5.2.1).
 const ENCAPSULATED: u8 = 1 << 1;
 
 /// A network function that takes AT commands as encapsulated commands.
@@ -60,9 +62,9 @@ pub struct AtPipe {
     pub interface: u8,
 }
 
-/// Returns the function of a configuration that takes AT commands as encapsulated commands: Huawei's own
-/// NCM, with which Linux `huawei_cdc_ncm.c` always makes a `/dev/cdc-wdm0`, or Huawei's NCM of the class
-/// where its capabilities say so.
+/// Returns the function of a configuration that takes AT commands as encapsulated commands. That is
+/// Huawei's own NCM, for which Linux `huawei_cdc_ncm.c` always makes a `/dev/cdc-wdm0`, or Huawei's
+/// NCM of the standard class where its capabilities say so.
 #[must_use]
 pub fn at_pipe(descriptors: &Descriptors, configuration: u8) -> Option<AtPipe> {
     let all = dialled(descriptors);
@@ -90,8 +92,8 @@ pub(super) fn is_huawei_ncm(class: ClassTriple) -> bool {
     )
 }
 
-/// Returns the functions that are dialled by AT commands: Huawei's NCM, then NCM of the class, then ECM,
-/// each in descriptor order.
+/// Returns the functions that are dialled by AT commands: Huawei's NCM, then NCM of the standard
+/// class, then ECM, each in descriptor order.
 #[must_use]
 pub fn dialled(descriptors: &Descriptors) -> Vec<DialledFunction> {
     let dialled = |kind| move |function| DialledFunction { kind, function };
@@ -117,8 +119,8 @@ pub fn dialled(descriptors: &Descriptors) -> Vec<DialledFunction> {
         .collect()
 }
 
-/// Returns the function of an interface that no union ties to anything: the data is in one of its own
-/// alternate settings.
+/// Returns the function of an interface that no union ties to another one. Its data is in one of
+/// the interface's own alternate settings.
 fn alone(at: &Communication<'_>) -> Option<NcmFunction> {
     let own = at.interface.alternates.iter();
     let (data, (bulk_in, bulk_out)) = own
@@ -151,7 +153,8 @@ mod tests {
         dialled(&Descriptors::from_sysfs(&std::fs::read(path).unwrap()))
     }
 
-    /// Returns kind, configuration, interfaces with the data's alternate setting, and endpoints.
+    /// Returns kind, configuration, interfaces with the alternate setting of the data, and
+    /// endpoints.
     fn summary(found: &DialledFunction) -> (&'static str, [u8; 4], [Option<u8>; 3]) {
         let function = &found.function;
         (

@@ -1,5 +1,5 @@
-//! The network functions of a device, in the order in which a driver takes them, and functions that
-//! carry packets in another way, which are named and not driven.
+//! The network functions of a device, in the order in which a driver prefers them, and functions
+//! that carry packets in another way, which are named and not driven.
 
 use super::dialled::is_huawei_ncm;
 use super::serial::{QMI_VENDORS, serial_pair};
@@ -53,12 +53,12 @@ pub fn network(descriptors: &Descriptors) -> Vec<NetworkFunction> {
     mbim.chain(ncm).collect()
 }
 
-/// A function that carries packets and is neither MBIM nor NCM of the class.
+/// A function that carries packets and is neither MBIM nor NCM of the standard class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OtherNetwork {
     /// `bConfigurationValue` of the configuration that holds the function.
     pub configuration: u8,
-    /// Number of its first interface.
+    /// Number of the function's first interface.
     pub interface: u8,
     /// Name of the protocol.
     pub name: &'static str,

@@ -1,10 +1,10 @@
 //! Serial functions, and which of them may answer to AT commands.
 //!
-//! Modems have serial functions of two kinds: vendor-specific interfaces (class ff) that carry their
-//! bytes over two bulk endpoints, and CDC ACM (class 02, subclass 02). Only the latter say what they
-//! are for. Of the former the makers' codes are known from the Linux drivers that bind them
-//! (`drivers/usb/serial/option.c`, with the compositions in its history) and from the port rules of
-//! ModemManager; the shape of the rest is all there is to go by.
+//! Modems have serial functions of two kinds: vendor-specific interfaces (class ff) that carry
+//! their bytes over two bulk endpoints, and CDC ACM (class 02, subclass 02). Only CDC ACM says what
+//! it is for. The makers' codes of vendor-specific interfaces are known from the Linux drivers that
+//! bind them (`drivers/usb/serial/option.c`, with the compositions in its history) and from the
+//! port rules of ModemManager. An interface with an unknown code is judged by its endpoints alone.
 
 use super::{bulk_pair, interrupt_in};
 use crate::codes::{class, subclass};
@@ -12,7 +12,7 @@ use crate::descriptors::{
     AlternateSetting, ClassTriple, Configuration, Descriptors, Endpoint, Functional, TransferKind,
 };
 
-/// Vendor id of Huawei, whose older modems number their ports from 1.
+/// Vendor id of Huawei, whose older modems number the codes of their ports from 1.
 pub(super) const HUAWEI: u16 = 0x12d1;
 
 /// Vendor ids of makers whose QMI function is a vendor-specific interface without a code of its own
@@ -26,8 +26,9 @@ pub struct SerialFunction {
     pub configuration: u8,
     /// Number of the interface that takes the class requests.
     pub interface: u8,
-    /// Number of the interface with the bulk endpoints. It is another one in CDC ACM only: the union
-    /// that vendor-specific interfaces carry names interface 0 in all of them and means nothing.
+    /// Number of the interface with the bulk endpoints. It differs from `interface` in CDC ACM
+    /// only: the union that vendor-specific interfaces carry names interface 0 in all of them and
+    /// means nothing.
     pub data_interface: u8,
     /// Class, subclass and protocol of `interface`.
     pub class: ClassTriple,
@@ -43,8 +44,8 @@ pub struct SerialFunction {
     pub bulk_out: Endpoint,
 }
 
-/// The purpose of a serial function, as far as its class tells. The order is the one in which to
-/// look for a function that answers to AT commands, among those that do so with equal likelihood.
+/// Purpose of a serial function, as far as its class tells. Among functions that are equally likely
+/// to answer to AT commands, the one that comes first in this order is tried first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SerialRole {
     /// AT commands for programs, which Huawei calls PC UI.
@@ -53,11 +54,11 @@ pub enum SerialRole {
     At,
     /// AT commands and dial-up.
     Modem,
-    /// Position data, and AT commands.
+    /// Position data (GPS), and AT commands.
     Gps,
     /// No purpose is known.
     Other,
-    /// Position data alone.
+    /// Position data (NMEA 0183) alone.
     Nmea,
     /// Diagnostics of the baseband.
     Diagnostics,
@@ -111,7 +112,8 @@ pub fn serial(descriptors: &Descriptors) -> Vec<SerialFunction> {
             let interfaces = configuration.interfaces.iter();
             interfaces.filter_map(move |interface| {
                 let [alternate] = &interface.alternates[..] else {
-                    // More than one is a vendor-specific network function.
+                    // An interface with several alternate settings is a vendor-specific network
+                    // function.
                     return None;
                 };
                 match alternate.class {
@@ -126,7 +128,7 @@ pub fn serial(descriptors: &Descriptors) -> Vec<SerialFunction> {
             })
         })
         .collect();
-    // A code that nobody knows is tried on a modem only: elsewhere it may be anything.
+    // An unknown code is tried on a modem only; on another device it may mean anything.
     let is_modem = !super::mbim(descriptors).is_empty()
         || functions.iter().any(|f| f.at <= AtLikelihood::Likely);
     for function in &mut functions {
@@ -237,8 +239,8 @@ fn is_generic(class: ClassTriple) -> bool {
     )
 }
 
-/// Tells the purpose of a vendor-specific interface from its codes, and where those do not tell from
-/// the interfaces beside it.
+/// Returns the purpose of a vendor-specific interface, from its codes and, where those do not
+/// suffice, from the interfaces beside it.
 fn purpose(
     vendor: u16,
     configuration: &Configuration,
@@ -252,11 +254,11 @@ fn purpose(
         alternates.any(|a| a.class == codes)
     };
     match (class.1, class.2) {
-        // Android: ADB is 01, fastboot 03.
+        // Android has ADB in protocol 01 and fastboot in 03.
         (0x42, _) => (Adb, Never),
-        // Apple: usbmux.
+        // Apple has usbmux here.
         (0xfe, _) => (Foreign, Never),
-        // Huawei, whatever name is on the modem. 16, 46 and 76 are network functions
+        // Huawei's codes hold whatever name is on the modem. 16, 46 and 76 are network functions
         // (`huawei_cdc_ncm.c`).
         (0x01..=0x06, 0x12) => (Pcui, Known),
         (0x01..=0x06, 0x10) => (Modem, Known),
@@ -268,11 +270,12 @@ fn purpose(
         (0x01..=0x03, 0x02) if vendor == HUAWEI => (Pcui, Likely),
         (0x01..=0x03, 0x03) if vendor == HUAWEI => (Diagnostics, Never),
         (0x01..=0x03, 0x05) if vendor == HUAWEI => (Nmea, Never),
-        // Qualcomm since the X55, on Telit, Sierra, Quectel, Fibocom and Rolling modems.
+        // Qualcomm has these codes since the X55, on modems of Telit, Sierra, Quectel, Fibocom and
+        // Rolling.
         (0xff, 0x40) => (At, Likely),
         (0xff, 0x60) => (Gps, Likely),
         (0xff, 0x30) => (Diagnostics, Never),
-        // QMI, system trace and packet logging.
+        // These are QMI, system trace and packet logging.
         (0xff, 0x50 | 0x70 | 0x80) => (Foreign, Never),
         (0x00, 0x40) if beside(ClassTriple(class::VENDOR, 0xff, 0x40)) => (Nmea, Never),
         // Qualcomm before: AT, NMEA and modem ports are 00/00 with an interrupt endpoint; diagnostics

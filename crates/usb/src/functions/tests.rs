@@ -1,7 +1,7 @@
 use super::*;
 use crate::descriptors::vectors::{CONFIGURATION_2, CONFIGURATION_3, DEVICE, lt4132};
 
-/// Configuration 3 with some bytes replaced wherever they occur.
+/// Returns configuration 3 with some bytes replaced wherever they occur.
 fn with(replace: &[u8], by: &[u8]) -> Descriptors {
     let mut raw = CONFIGURATION_3;
     let at = raw
@@ -96,7 +96,7 @@ fn its_serial_interfaces_are_found_by_protocol() {
 
 #[test]
 fn numbers_do_not_matter() {
-    // The function moves to configuration 5, interfaces 7 and 9.
+    // The function moves to configuration 5 and to interfaces 7 and 9.
     let mut raw = CONFIGURATION_3;
     raw[5] = 5;
     let number = |from: u8| match from {
@@ -130,7 +130,7 @@ fn without_a_union_the_association_tells() {
     let found = mbim(&with(&[5, 0x24, 6, 0, 1], &[5, 0x24, 0x7f]));
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].data_interface, 1);
-    // Without both there is nothing to go by.
+    // Without a union and an association nothing ties the interfaces together.
     let mut raw = CONFIGURATION_3;
     let union = raw
         .windows(5)
@@ -143,10 +143,10 @@ fn without_a_union_the_association_tells() {
 
 #[test]
 fn a_union_that_leads_nowhere_is_no_function() {
-    // MBIM has two interfaces.
+    // MBIM has separate interfaces for control and data.
     assert_eq!(mbim(&with(&[5, 0x24, 6, 0, 1], &[5, 0x24, 6, 0, 0])), []);
     assert_eq!(mbim(&with(&[5, 0x24, 6, 0, 1], &[5, 0x24, 6, 0, 77])), []);
-    // It names the serial interface, which carries no MBIM data.
+    // The union names the serial interface, which carries no MBIM data.
     assert_eq!(mbim(&with(&[5, 0x24, 6, 0, 1], &[5, 0x24, 6, 0, 2])), []);
     // Linux takes the first union whatever control interface it names.
     let found = mbim(&with(&[5, 0x24, 6, 0, 1], &[5, 0x24, 6, 2, 1]));
@@ -164,7 +164,7 @@ fn endpoints_that_cannot_carry_a_byte_are_refused() {
         mbim(&with(&[7, 5, 0x82, 3, 16, 0, 5], &[7, 5, 0x82, 3, 0, 0, 5])),
         []
     );
-    // Both bulk endpoints inward.
+    // Both bulk endpoints are IN endpoints here.
     assert_eq!(mbim(&with(&[7, 5, 0x01, 2], &[7, 5, 0x84, 2])), []);
 }
 
@@ -180,7 +180,7 @@ fn sizes_nobody_could_use_are_brought_into_range() {
     assert_eq!(control_message(0, 0), 64);
     assert_eq!(control_message(0, 0x10), 4096);
     assert_eq!(control_message(0xff, 0xff), 4096);
-    // Without the functional descriptor: the least.
+    // Without the functional descriptor, the smallest values that MBIM allows apply.
     let found = mbim(&with(&[0x0c, 0x24, 0x1b], &[0x0c, 0x24, 0x7e]));
     assert_eq!(
         (found[0].max_control_message, found[0].max_segment_size),
@@ -196,7 +196,7 @@ fn sizes_nobody_could_use_are_brought_into_range() {
     );
 }
 
-/// A function that is NCM or MBIM by alternate setting (NCM 1.0 errata; MBIM 1.0, 6.6).
+/// The function is NCM or MBIM, depending on the alternate setting (NCM 1.0 errata; MBIM 1.0, 6.6).
 #[test]
 fn one_function_with_two_personalities() {
     let body = [
@@ -267,7 +267,8 @@ fn a_device_with_no_such_function_has_none() {
     assert_eq!(ncm(&Descriptors::default()), []);
 }
 
-/// A configuration with one interface for each `(alternate, class, endpoints)`, numbered from 0.
+/// Returns a configuration with one interface for each `(alternate, class, endpoints)`, numbered
+/// from 0.
 fn interfaces(vendor: u16, all: &[(ClassTriple, &[[u8; 7]])]) -> Descriptors {
     let mut body = Vec::new();
     for (number, (class, endpoints)) in (0..).zip(all) {
@@ -287,7 +288,7 @@ fn interfaces(vendor: u16, all: &[(ClassTriple, &[[u8; 7]])]) -> Descriptors {
     Descriptors::parse(&device, &[raw])
 }
 
-/// Two bulk endpoints with the number `n`, and an interrupt endpoint.
+/// Returns two bulk endpoints with the number `n`, and an interrupt endpoint.
 fn ports(n: u8) -> [[u8; 7]; 3] {
     [
         [7, 5, 0x80 | n, 2, 0, 2, 0],
@@ -321,7 +322,7 @@ fn what_is_known_to_be_something_else_is_never_tried() {
     }
 }
 
-/// The AT ports of modems whose owners report that none was found.
+/// The ports are the AT ports of modems whose owners report that none was found.
 #[test]
 fn the_at_ports_of_reported_modems_are_candidates() {
     for (modem, vendor, class) in [
@@ -339,8 +340,8 @@ fn the_at_ports_of_reported_modems_are_candidates() {
     }
 }
 
-/// The composition of a Sierra EM7455 with QMI: AT ports are ff/00/00, QMI is ff/ff/ff, both with an
-/// interrupt endpoint (Linux `qcserial.c` and `qmi_wwan.c`).
+/// The composition is that of a Sierra EM7455 with QMI: AT ports are ff/00/00, QMI is ff/ff/ff,
+/// both with an interrupt endpoint (Linux `qcserial.c` and `qmi_wwan.c`).
 #[test]
 fn qmi_beside_at_ports_is_never_tried() {
     let (port, qmi) = (ports(1), ports(2));

@@ -26,10 +26,10 @@ use crate::linux::sysfs::Sysfs;
 const SETUP_LENGTH: usize = 8;
 /// Length in bytes of the longest data stage that usbfs takes (`drivers/usb/core/devio.c`).
 const CONTROL_MAX: usize = 4096;
-/// Time for which a control request may still end by itself after its timeout, and again after it
-/// was cancelled.
+/// Time for which a control request may still end by itself after its timeout, and the time for
+/// which it may still end after it was cancelled.
 const GRACE: Duration = Duration::from_secs(2);
-/// Number of control transfers kept for use again.
+/// Largest number of control transfers kept to be used again.
 const CONTROL_KEPT: usize = 4;
 
 /// An open device driven through libusb.
@@ -37,7 +37,7 @@ const CONTROL_KEPT: usize = 4;
 pub(super) struct LibusbDevice {
     inner: Arc<Inner>,
     place: Place,
-    /// Control transfers that are not in flight.
+    /// Control transfers that are not in flight and can be used again.
     control: Mutex<Vec<Transfer>>,
 }
 
@@ -106,7 +106,7 @@ impl LibusbDevice {
         bytes[1] = setup.request;
         bytes[2..4].copy_from_slice(&setup.value.to_le_bytes());
         bytes[4..6].copy_from_slice(&setup.index.to_le_bytes());
-        // The length was checked above, so it fits.
+        // The length was checked above, so it fits 16 bits.
         bytes[6..8].copy_from_slice(&u16::try_from(length).unwrap_or(0).to_le_bytes());
         bytes[SETUP_LENGTH..SETUP_LENGTH + data.len()].copy_from_slice(data);
 
@@ -125,7 +125,7 @@ impl LibusbDevice {
             endpoint: 0,
             length: SETUP_LENGTH + length,
             zero_packet: false,
-            // 0 would mean that the request never times out.
+            // A timeout of 0 would mean that the request never times out.
             timeout: u32::try_from(timeout.as_millis())
                 .unwrap_or(u32::MAX)
                 .max(1),
@@ -168,7 +168,8 @@ impl LibusbDevice {
                     operation: operation(),
                 },
                 TransferError::Overflow | TransferError::Fault => {
-                    // A request in flight at the moment of unplugging ends in either way.
+                    // A request in flight at the moment of unplugging ends with either of these
+                    // errors.
                     match self.gone_if_absent("control request") {
                         Err(_) => Error::Gone {
                             operation: operation(),
@@ -183,8 +184,9 @@ impl LibusbDevice {
         }
     }
 
-    /// Turns libusb's refusal of a transfer into an error for `operation`. libusb reports EBUSY (a
-    /// kernel driver holds the interface the request is for) and others alike.
+    /// Turns libusb's refusal of a transfer into an error for `operation`. libusb reports several
+    /// errors of the kernel as the same `Io`, EBUSY among them (a kernel driver holds the interface
+    /// the request is for).
     fn submission_error(&self, error: rusb::Error, operation: String) -> Error {
         if matches!(error, rusb::Error::Io) && self.gone_if_absent("").is_err() {
             return Error::Gone { operation };
@@ -203,7 +205,8 @@ impl Device for LibusbDevice {
     }
 
     fn active_configuration(&self) -> Result<u8, Error> {
-        // libusb would ask the device itself, because it was opened by its descriptor.
+        // libusb would send a request to the device, because the device was opened by its
+        // descriptor.
         self.gone_if_absent("read the active configuration")?;
         self.place.active_configuration()
     }
@@ -253,7 +256,8 @@ impl Device for LibusbDevice {
     fn detach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
         let what = format!("detach the kernel driver from interface {interface}");
         match self.usb().detach_kernel_driver(interface) {
-            // NotFound means no driver, or the claim of a program, which cannot be detached.
+            // NotFound means that no driver is bound, or that a program has claimed the interface,
+            // which cannot be detached.
             Ok(()) | Err(rusb::Error::NotFound) => Ok(()),
             Err(error) => {
                 self.gone_if_absent(&what)?;
@@ -265,7 +269,7 @@ impl Device for LibusbDevice {
     fn attach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
         let what = format!("let kernel drivers have interface {interface}");
         match self.usb().attach_kernel_driver(interface) {
-            // NotFound means that no driver wants it, Busy that one has it already.
+            // NotFound means that no driver matches the interface, Busy that one is bound already.
             Ok(()) | Err(rusb::Error::NotFound | rusb::Error::Busy) => Ok(()),
             Err(error) => {
                 self.gone_if_absent(&what)?;
@@ -281,7 +285,7 @@ impl Device for LibusbDevice {
         }
         match self.usb().claim_interface(interface) {
             Ok(()) => {
-                // The kernel returned it to alternate setting 0 when it was released last.
+                // The kernel set the interface to alternate setting 0 when it was released last.
                 self.inner.claims().insert(interface, 0);
                 Ok(())
             }
@@ -364,7 +368,7 @@ impl Device for LibusbDevice {
     fn reset(&self) -> Result<(), Error> {
         match self.usb().reset() {
             Ok(()) => {
-                // libusb released the claimed interfaces and claimed them again.
+                // libusb has released the claimed interfaces and claimed them again.
                 self.inner.claims().values_mut().for_each(|a| *a = 0);
                 Ok(())
             }

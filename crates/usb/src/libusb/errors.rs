@@ -1,4 +1,4 @@
-//! libusb's errors as this crate's.
+//! The conversion of libusb's errors to those of this crate.
 
 use crate::error::Error;
 

@@ -28,7 +28,7 @@
 //!
 //! **Dropping in flight** frees nothing: slot, `libusb_transfer`, memory and one reference to the
 //! handle are leaked on purpose, because the kernel may still write to the memory. Owners cancel
-//! and wait before they drop; this is for a kernel that does not answer.
+//! and wait before they drop; the leak is for a kernel that does not end a transfer.
 //!
 //! **Mapped memory** comes from `mmap` of the device (`libusb_dev_mem_alloc`). The kernel keeps it
 //! for as long as it is mapped, also after the device is gone; `libusb_dev_mem_free` is `munmap`.

@@ -9,12 +9,13 @@ use super::ffi::done::DoneFlag;
 use super::ffi::handle::Handle;
 use crate::device::Identity;
 
-/// First time for which a waiter sleeps before it looks whether the pump leaves events lying.
+/// Time for which a waiter sleeps at first before it checks whether the pump has left events
+/// unhandled.
 const LOOK_FIRST: Duration = Duration::from_millis(20);
-/// Longest time for which a waiter sleeps before it looks again. A thread that waits for what the
-/// device says by itself wakes this often for nothing.
+/// Longest time for which a waiter sleeps before it checks again. A thread that waits for an
+/// unsolicited transfer wakes this often for nothing.
 const LOOK_LAST: Duration = Duration::from_secs(4);
-/// Longest time after which a thread that handles events looks whether a pump has taken over.
+/// Longest time after which a thread that handles events checks whether a pump has taken over.
 const HANDLE_MAX: Duration = Duration::from_millis(500);
 
 /// The part of an open device that its queues and its pump share.
@@ -28,7 +29,7 @@ pub(super) struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // Buffers may keep the node open, but the claims end here.
+        // Buffers may keep the node open, but the claims end with this value.
         for &interface in self.claims().keys() {
             let _ = self.handle.usb().release_interface(interface);
         }
@@ -36,7 +37,7 @@ impl Drop for Inner {
 }
 
 impl Inner {
-    /// Shares an open device that has claimed nothing.
+    /// Makes the shared part of an open device that has claimed nothing.
     pub(super) fn new(handle: Arc<Handle>, identity: Identity) -> Self {
         Self {
             handle,
@@ -56,8 +57,8 @@ impl Inner {
         self.wait_unless(done, deadline, &AtomicBool::new(false))
     }
 
-    /// As [`Inner::wait`], but also no longer than until `interrupted` is set, whose setter calls
-    /// [`Inner::interrupt`] afterwards.
+    /// Waits as [`Inner::wait`] does, but only until `interrupted` is set, after which the thread
+    /// that sets it calls [`Inner::interrupt`].
     pub(super) fn wait_unless(
         &self,
         done: &DoneFlag,
@@ -95,7 +96,7 @@ impl Inner {
         }
     }
 
-    /// Wakes all threads that wait, so that they look whether they are interrupted.
+    /// Wakes all threads that wait, so that they check whether they are interrupted.
     pub(super) fn interrupt(&self) {
         self.handle.wake().wake_all();
         if !self.handle.wake().has_pump() {
@@ -113,7 +114,7 @@ impl Inner {
     fn handle_events(&self, limit: Duration, done: &DoneFlag) {
         if let Err(error) = self.handle.handle_events(limit, Some(done)) {
             tracing::warn!(device = %self.identity, %error, "USB event handling failed");
-            // A failure that stays must not make the caller's loop spin.
+            // A failure that lasts must not make the caller's loop spin.
             std::thread::sleep(Duration::from_millis(1).min(limit));
         }
     }

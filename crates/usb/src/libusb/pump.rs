@@ -1,4 +1,4 @@
-//! Lets a poll loop that watches other descriptors too handle libusb's events.
+//! A pump that lets a poll loop handle libusb's events beside its other descriptors.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ impl LibusbPump {
             return None;
         }
         wake.take_descriptors_changed();
-        // A thread that handles events leaves that to the pump from here on.
+        // From here on, the thread that handles events leaves them to the pump.
         inner.handle.interrupt();
         let mut pump = Self {
             inner,

@@ -28,7 +28,7 @@ pub(super) struct LibusbQueue {
     idle: Vec<Transfer>,
     /// Transfers that were submitted, the oldest at the front.
     in_flight: VecDeque<Transfer>,
-    /// Whether the owner's waits are over.
+    /// Whether the owner of the queue may no longer wait.
     interrupted: Arc<AtomicBool>,
 }
 
@@ -127,7 +127,7 @@ impl Queue for LibusbQueue {
             }
             Err((buffer, error)) => {
                 let error = match error {
-                    // ENOENT is the usual reason; libusb does not pass the number on.
+                    // ENOENT is the usual reason, but libusb does not pass the number on.
                     rusb::Error::Io => Error::Other {
                         operation: operation(),
                         reason: "refused by the kernel: not in the active alternate setting, \
@@ -182,7 +182,8 @@ impl Queue for LibusbQueue {
     }
 
     fn cancel_all(&mut self) {
-        // The newest is cancelled first, so that none begins because one before it has ended.
+        // The newest transfer is cancelled first, so that none begins because the one before it has
+        // ended.
         for transfer in self.in_flight.iter().rev() {
             transfer.cancel();
         }

@@ -1,4 +1,4 @@
-//! Tells waiting threads and the pump that a transfer has ended.
+//! Wakes waiting threads and the pump when a transfer has ended.
 
 use std::cell::Cell;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -11,9 +11,9 @@ use rustix::event::{EventfdFlags, eventfd};
 use super::ffi::done::DoneFlag;
 
 thread_local! {
-    /// The number of this thread; 0 until one is needed.
+    /// Number of this thread; 0 until a number is needed.
     static THREAD: Cell<u64> = const { Cell::new(0) };
-    /// The address of the [`Wake`] whose pump handles events in this thread at the moment; 0 for none.
+    /// Address of the [`Wake`] whose pump handles events in this thread at the moment; 0 for none.
     static PROCESSING: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -28,34 +28,34 @@ fn this_thread() -> u64 {
     })
 }
 
-/// The state that a device's completion callbacks and its waiters share.
+/// State that the completion callbacks and the waiters of a device share.
 ///
-/// All flags use sequentially consistent order. Whether a thread sleeps until a transfer ends
-/// stands in the transfer's own [`DoneFlag`].
+/// All flags use sequentially consistent order. The [`DoneFlag`] of each transfer says whether a
+/// thread sleeps until that transfer ends.
 #[derive(Debug)]
 pub(super) struct Wake {
-    /// The lock of `condvar`; threads in [`Wake::sleep`] wait on it.
+    /// Lock of `condvar`, on which threads in [`Wake::sleep`] wait.
     lock: Mutex<()>,
     condvar: Condvar,
-    /// The flag is set while a pump exists.
+    /// Whether a pump exists.
     pump: AtomicBool,
-    /// The number of the thread that processed the pump last.
+    /// Number of the thread that processed the pump last.
     pump_thread: AtomicU64,
-    /// The eventfd is readable while there is something for the pump to know.
+    /// Eventfd that is readable while something has happened that the pump has not seen.
     event: OwnedFd,
-    /// The flag is set while `event` was written and not read.
+    /// Whether `event` was written and not read.
     signalled: AtomicBool,
-    /// The flag is set when libusb's set of descriptors has changed.
+    /// Whether libusb's set of descriptors has changed.
     descriptors_changed: AtomicBool,
-    /// The flag is set once the kernel has said that the device is gone.
+    /// Whether the kernel has said that the device is gone.
     gone: AtomicBool,
 }
 
 impl Wake {
-    /// Makes what a device's callbacks and waiters share.
+    /// Makes the state that a device's callbacks and waiters share.
     ///
     /// # Errors
-    /// Returns what the kernel said when it has no eventfd to give.
+    /// Returns the error of the kernel when it makes no eventfd.
     pub(super) fn new() -> std::io::Result<Self> {
         Ok(Self {
             lock: Mutex::new(()),
@@ -69,8 +69,8 @@ impl Wake {
         })
     }
 
-    /// Tells the pump and the sleeping threads that a transfer has ended; `awaited` says whether a
-    /// thread sleeps until it does. Called in whichever thread handles events.
+    /// Notifies the pump and the sleeping threads that a transfer has ended; `awaited` says whether
+    /// a thread sleeps until it does. The caller is whichever thread handles events.
     pub(super) fn completed(&self, awaited: bool) {
         if self.pump.load(Ordering::SeqCst) && !self.is_processing() {
             self.signal();
@@ -103,8 +103,8 @@ impl Wake {
         self.gone.load(Ordering::SeqCst)
     }
 
-    /// Sleeps until the transfer of `done` ends, `interrupted` is set, `limit` has passed, or the pump
-    /// is gone. May return earlier for no reason.
+    /// Sleeps until the transfer of `done` ends, `interrupted` is set, `limit` has passed, or the
+    /// pump is gone. It may return earlier without a reason.
     pub(super) fn sleep(&self, done: &DoneFlag, interrupted: &AtomicBool, limit: Duration) {
         if !done.begin_sleep() {
             return;
@@ -122,13 +122,13 @@ impl Wake {
         let begun = !self.pump.swap(true, Ordering::SeqCst);
         if begun {
             self.pump_thread.store(this_thread(), Ordering::SeqCst);
-            // What completed before is for the pump to find.
+            // Transfers that completed before are left for the pump to find.
             self.signal();
         }
         begun
     }
 
-    /// Notes that the pump is gone: threads that sleep handle events themselves from here on.
+    /// Notes that the pump is gone, so that threads that sleep handle events themselves.
     pub(super) fn end_pump(&self) {
         self.pump.store(false, Ordering::SeqCst);
         self.wake_all();
@@ -139,7 +139,8 @@ impl Wake {
         self.pump.load(Ordering::SeqCst)
     }
 
-    /// Returns whether this thread processes the pump, so that nobody does while it waits.
+    /// Returns whether this thread is the one that processes the pump, so that the pump is not
+    /// processed while it waits.
     pub(super) fn drives_pump(&self) -> bool {
         self.pump_thread.load(Ordering::SeqCst) == this_thread()
     }
@@ -154,8 +155,9 @@ impl Wake {
     pub(super) fn as_pump<T>(&self, handle: impl FnOnce() -> T) -> T {
         self.pump_thread.store(this_thread(), Ordering::SeqCst);
         if self.signalled.load(Ordering::SeqCst) {
-            // The descriptor is read before the flag falls: a signal in between leaves it unwritten,
-            // but the pump's owner sees after this call what it is about.
+            // The descriptor is read before the flag is cleared. A signal in between leaves it
+            // unwritten, but the pump's owner finds the completion when it looks at its queues
+            // after this call.
             let _ = rustix::io::read(&self.event, &mut [0; 8]);
             self.signalled.store(false, Ordering::SeqCst);
         }
@@ -173,7 +175,8 @@ impl Wake {
     /// Makes the pump's descriptor readable.
     fn signal(&self) {
         if !self.signalled.swap(true, Ordering::SeqCst) {
-            // Fails only when the counter is full, and then it is readable as it should be.
+            // The write fails only when the counter is full, and then the descriptor is readable as
+            // it should be.
             let _ = rustix::io::write(&self.event, &1_u64.to_ne_bytes());
         }
     }

@@ -1,4 +1,4 @@
-//! The ioctls of usbfs that take no library (`include/uapi/linux/usbdevice_fs.h`).
+//! The ioctls of usbfs that are called without a library (`include/uapi/linux/usbdevice_fs.h`).
 
 use std::ffi::c_uint;
 use std::fs::File;
@@ -6,8 +6,8 @@ use std::io;
 
 use rustix::ioctl::{Opcode, Setter, opcode};
 
-/// Claims port `port` of the hub whose node is `hub` until that is closed (`USBDEVFS_CLAIM_PORT`). The
-/// kernel binds no driver to a device at a claimed port.
+/// Claims port `port` of the hub whose node is `hub` until `hub` is closed (`USBDEVFS_CLAIM_PORT`).
+/// The kernel binds no driver to a device at a claimed port.
 ///
 /// # Errors
 /// Returns the refusal of the kernel, EBUSY when another program has claimed the port.

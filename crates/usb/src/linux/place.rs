@@ -1,4 +1,4 @@
-//! A device at its port as the kernel sees it, whatever backend drives it.
+//! A device at its port as the kernel shows it, whatever backend drives it.
 
 use std::fs::File;
 use std::io;
@@ -12,7 +12,7 @@ use crate::descriptors::{Descriptors, Endpoint};
 use crate::device::{Found, Identity, PortGuard};
 use crate::error::{Error, Holder};
 
-/// A device at its port as the kernel sees it.
+/// A device at its port as the kernel shows it.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) sysfs: Sysfs,
@@ -101,7 +101,7 @@ impl Place {
     }
 
     /// Selects a configuration through sysfs, which unbinds all drivers first, after usbfs has
-    /// refused to.
+    /// refused the selection.
     ///
     /// # Errors
     /// `refused`, the error of usbfs, when it is not [`Error::Busy`] or when sysfs refuses as well.

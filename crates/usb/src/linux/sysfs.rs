@@ -9,9 +9,9 @@ use crate::descriptors::Descriptors;
 use crate::device::{Found, Identity, Speed};
 use crate::error::{Error, Holder};
 
-/// Length in bytes up to which descriptors are read: more than eight configurations of 64 KiB.
+/// Largest number of bytes of descriptors that are read: more than eight configurations of 64 KiB.
 const DESCRIPTORS_MAX: u64 = 1 << 20;
-/// Length in bytes up to which a text attribute is read: as much as sysfs has room for.
+/// Largest number of bytes of a text attribute that are read: as many as sysfs can hold.
 const ATTRIBUTE_MAX: u64 = 4096;
 
 /// Name of the driver to which the kernel binds an interface that a program has claimed.
@@ -102,7 +102,7 @@ impl Sysfs {
         })
     }
 
-    /// Returns who the device at `port` is. Returns `None` when an attribute is missing.
+    /// Returns the identity of the device at `port`. Returns `None` when an attribute is missing.
     pub(crate) fn identity(&self, port: &str) -> Option<Identity> {
         let text = |name: &str| {
             self.attribute(port, name)
@@ -219,7 +219,7 @@ pub(crate) fn holder(node: &Path) -> Holder {
             has.then_some(process)
         });
     let mut holders: Vec<u32> = holders.collect();
-    // This program has it open too; it is the holder only if no other program has.
+    // This program has the node open too. It is the holder only if no other program is.
     holders.sort_by_key(|&process| process == own);
     Holder::Program(match holders.first() {
         Some(&process) if process == own => "this program itself".to_owned(),

@@ -1,5 +1,5 @@
-//! Listing and opening with both backends, from a made-up sysfs. Transfers need the kernel: see
-//! `examples/exercise`.
+//! Tests of listing and opening with both backends, from a sysfs made by the test. Transfers need
+//! the kernel: see `examples/exercise`.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,7 +11,7 @@ use crate::device::{Backend, Speed};
 use crate::error::Error;
 use crate::linux::sysfs::Sysfs;
 
-/// Both, over the same folders.
+/// Returns both backends over the same folders.
 fn both(devices: &Path, nodes: &Path) -> [Box<dyn Backend>; 2] {
     [BackendKind::Libusb, BackendKind::Nusb].map(|kind| {
         let sysfs = Sysfs::new(devices.into(), nodes.into());
@@ -19,7 +19,7 @@ fn both(devices: &Path, nodes: &Path) -> [Box<dyn Backend>; 2] {
     })
 }
 
-/// One lt4132 at port 1-4 behind root hub 1, in configuration `active`.
+/// Returns a machine with one lt4132 at port 1-4 behind root hub 1, in configuration `active`.
 fn machine(active: &str) -> (tempfile::TempDir, [Box<dyn Backend>; 2]) {
     let root = tempfile::tempdir().unwrap();
     let devices = root.path().join("devices");
@@ -127,7 +127,7 @@ fn a_missing_or_impossible_node_is_named() {
         let error = backend.open(&found).err().unwrap();
         assert!(error.to_string().contains("001/007"), "{error}");
     }
-    // A file that is no device: it must be refused without a crash.
+    // The node is a file that is no device, which must be refused without a crash.
     put(&root.path().join("nodes/001/007"), b"");
     for backend in &backends {
         assert!(backend.open(&found).is_err());

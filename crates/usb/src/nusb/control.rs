@@ -21,7 +21,7 @@ use crate::linux::place::request;
 const LONGEST: usize = 4096;
 /// Time for which a control request may still end by itself after its timeout.
 const GRACE: Duration = Duration::from_secs(4);
-/// Shortest timeout: with 0 nusb's timer would never expire.
+/// Shortest timeout, because nusb's timer would never expire with 0.
 const SHORTEST: Duration = Duration::from_millis(1);
 
 impl Inner {
@@ -109,8 +109,8 @@ impl Inner {
         }
     }
 
-    /// Turns the end of a request into what the caller gets. `late` says that its time was over, and
-    /// `ended` is `None` when it did not end at all.
+    /// Turns the end of a request into the result for the caller. `late` says that its time was
+    /// over, and `ended` is `None` when it did not end at all.
     fn outcome<T>(
         &self,
         setup: Setup,
@@ -140,7 +140,7 @@ impl Inner {
             fault if is_no_memory(fault) => Error::NoMemory {
                 operation: operation(),
             },
-            // A request in flight at the moment of unplugging ends in either way.
+            // A request in flight at the moment of unplugging ends with either of these faults.
             fault => match self.place.gone_if_absent(&request(setup)) {
                 Err(gone) => gone,
                 Ok(()) if is_busy(fault) => {
@@ -184,8 +184,8 @@ fn recipient(request_type: u8) -> Option<Recipient> {
     }
 }
 
-/// Waits for a request that has a timeout of its own. Returns `None` when it does not end soon after
-/// that; nusb frees its memory when it ends after all.
+/// Waits for a request that has a timeout of its own. Returns `None` when it does not end soon
+/// after that. nusb frees its memory when it ends later.
 fn bounded<R: MaybeFuture>(request: R, timeout: Duration) -> Option<R::Output> {
     wait(
         request.into_future(),
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn request_types_are_taken_apart() {
-        // GET_NTB_PARAMETERS: class, interface, to the host.
+        // GET_NTB_PARAMETERS is a class request to an interface, with data to the host.
         assert_eq!(kind(0xa1), Some(ControlType::Class));
         assert_eq!(recipient(0xa1), Some(Recipient::Interface));
         assert_eq!(kind(0x40), Some(ControlType::Vendor));

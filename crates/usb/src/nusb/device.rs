@@ -133,7 +133,8 @@ impl Device for NusbDevice {
         let what = format!("select configuration {value}");
         let operation = self.place().operation(&what);
         if value == 0 && self.descriptors().configuration(0).is_some() {
-            // usbfs would select that one, and nusb has no number for none at all.
+            // With 0, usbfs would select a configuration of that value, and nusb cannot express
+            // unconfiguring.
             return self.unconfigure(operation);
         }
         match self.inner.usb().set_configuration(value).wait() {
@@ -177,7 +178,7 @@ impl Device for NusbDevice {
     fn detach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
         let what = format!("detach the kernel driver from interface {interface}");
         self.gone_if_absent(&what)?;
-        // nusb would end another program's claim as well.
+        // nusb would end the claim of another program as well.
         if self.place().is_claimed(interface) {
             return Ok(());
         }
@@ -195,7 +196,7 @@ impl Device for NusbDevice {
         let what = format!("let kernel drivers have interface {interface}");
         match self.inner.usb().attach_kernel_driver(interface) {
             Ok(()) => Ok(()),
-            // A kernel driver has it already.
+            // A kernel driver is bound already.
             Err(error) if error.kind() == ErrorKind::Busy => Ok(()),
             Err(error) => {
                 self.gone_if_absent(&what)?;

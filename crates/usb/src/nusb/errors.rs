@@ -1,4 +1,4 @@
-//! nusb's errors as this crate's.
+//! The conversion of nusb's errors to those of this crate.
 
 use ::nusb::ErrorKind;
 use ::nusb::transfer::TransferError as Fault;
@@ -37,9 +37,9 @@ pub(super) fn is_no_memory(fault: Fault) -> bool {
     matches!(fault, Fault::Unknown(code) if i32::try_from(code) == Ok(libc::ENOMEM))
 }
 
-/// Turns what nusb says of a transfer that failed into why it ended. `full` says that a receive
-/// transfer has all the bytes it asked for: as it failed all the same, the device sent more. nusb
-/// does not tell EOVERFLOW from other faults.
+/// Turns the fault of a failed transfer into the reason why it ended. `full` says that a receive
+/// transfer has all the bytes it asked for; because it failed all the same, the device sent more.
+/// nusb does not tell EOVERFLOW from other faults.
 pub(super) fn to_transfer_error(fault: Fault, full: bool) -> TransferError {
     match fault {
         Fault::Cancelled => TransferError::Cancelled,
@@ -50,13 +50,13 @@ pub(super) fn to_transfer_error(fault: Fault, full: bool) -> TransferError {
     }
 }
 
-/// Turns what nusb says of a transfer that the kernel did not accept into an error for `operation`.
+/// Turns the fault of a transfer that the kernel did not accept into an error for `operation`.
 pub(super) fn to_refusal(fault: Fault, operation: String) -> Error {
     match fault {
         Fault::Disconnected => Error::Gone { operation },
         Fault::Stall => Error::Stall { operation },
         fault if is_no_memory(fault) => Error::NoMemory { operation },
-        // ENOENT: nobody can have cancelled the transfer yet.
+        // The fault is ENOENT, because the transfer cannot have been cancelled yet.
         Fault::Cancelled => Error::Other {
             operation,
             reason: "refused by the kernel: not in the active alternate setting, or not claimed \

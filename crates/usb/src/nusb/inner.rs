@@ -18,7 +18,7 @@ use crate::linux::place::Place;
 const EVENT_THREAD_MAX: Duration = Duration::from_secs(1);
 /// Number of times a device is asked for its configuration before it counts as silent.
 const CONFIGURATION_TRIES: usize = 20;
-/// Pause between two looks at whether it still does.
+/// Pause between two checks whether the event thread still holds the endpoint.
 const EVENT_THREAD_PAUSE: Duration = Duration::from_micros(50);
 
 /// The part of an open device that its queues and its pump share.
@@ -51,7 +51,7 @@ impl Drop for Inner {
 }
 
 impl Inner {
-    /// Shares an open device that has claimed nothing.
+    /// Makes the shared part of an open device that has claimed nothing.
     pub(super) fn new(usb: ::nusb::Device, place: Place, signal: Arc<PumpSignal>) -> Self {
         Self {
             usb: Mutex::new(usb),
@@ -70,8 +70,9 @@ impl Inner {
             .clone()
     }
 
-    /// Opens the device anew after its configuration was changed otherwise than by nusb, which of a device
-    /// that was opened by descriptor knows the configuration at the opening. Nothing may be claimed.
+    /// Opens the device anew after its configuration was changed by other means than nusb. A device
+    /// that was opened by descriptor keeps the configuration that nusb saw at the opening. No
+    /// interface may be claimed.
     ///
     /// # Errors
     /// As [`open_node`].
@@ -155,19 +156,19 @@ impl Inner {
         if claims.contains_key(&interface) {
             return Ok(());
         }
-        // When the transfers of an earlier claim end, this claim would end with them.
+        // This claim would end with the pending transfers of an earlier claim.
         self.busy_if_pending(interface, &operation)?;
         let handle = self.new_handle(interface, &what)?;
         let claim = Claim {
             handles: vec![handle],
-            // The kernel returned it to alternate setting 0 when it was released last.
+            // The kernel set the interface to alternate setting 0 when it was released last.
             alternate: 0,
         };
         claims.insert(interface, claim);
         Ok(())
     }
 
-    /// Claims an interface in the kernel for the operation `what`.
+    /// Claims an interface in the kernel for the operation `what`, and returns nusb's handle.
     fn new_handle(&self, interface: u8, what: &str) -> Result<Interface, Error> {
         self.usb()
             .claim_interface(interface)
@@ -272,7 +273,8 @@ impl Inner {
         let result = self.usb().reset().wait();
         let mut lost = None;
         claims.retain(|&interface, claim| {
-            // A kernel driver may have bound in between; the claim of another program is left alone.
+            // A kernel driver may have bound in between. The claim of another program is left
+            // alone.
             if !self.place.is_claimed(interface) {
                 let _ = self.usb().detach_kernel_driver(interface);
             }
@@ -329,12 +331,12 @@ impl Inner {
 
 /// Opens a device with nusb.
 ///
-/// A device that it has listed itself nusb asks sysfs for the configuration whenever it needs to know.
-/// One that it gets as a descriptor it asks once, by a control request that it gives 50 ms; it
-/// guesses when there is no answer, so what it has learned is compared with sysfs.
+/// nusb asks sysfs for the configuration of a device that it has listed, whenever it needs to know.
+/// It asks a device that it gets as a descriptor once, by a control request with a timeout of 50
+/// ms, and guesses when there is no answer. Its idea is therefore compared with sysfs.
 ///
 /// # Errors
-/// [`Error::Gone`], as [`Place::open_node`], or what nusb said.
+/// [`Error::Gone`], the errors of [`Place::open_node`], or the error of nusb.
 pub(super) fn open_node(place: &Place) -> Result<::nusb::Device, Error> {
     let operation = || format!("open {}", place.identity);
     if place.access.is_local() {
@@ -381,8 +383,8 @@ fn open_listed(place: &Place, operation: &str) -> Result<::nusb::Device, Error> 
     })
 }
 
-/// Repeats `attempt` while nusb says that it is busy, which it is as long as its event thread holds
-/// an endpoint of the interface.
+/// Repeats `attempt` while nusb says that the interface is busy, which it does as long as its event
+/// thread holds an endpoint of it.
 fn when_let_go<T>(
     mut attempt: impl FnMut() -> Result<T, ::nusb::Error>,
 ) -> Result<T, ::nusb::Error> {

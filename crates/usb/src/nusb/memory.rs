@@ -30,10 +30,10 @@ use std::task::{Context, Poll};
 use ::nusb::transfer::{Buffer as Transferred, BulkOrInterrupt, EndpointDirection, TransferError};
 use ::nusb::{Endpoint, MaybeFuture};
 
-/// Transfers for whose marks there is room in advance.
+/// Number of transfers for whose marks memory is reserved in advance.
 const DEPTH: usize = 32;
 
-/// The memory of a buffer, and the number of its bytes that are shown.
+/// Address of a buffer's memory, and the number of its bytes that are shown.
 #[derive(Debug)]
 struct Mark {
     start: NonNull<u8>,
@@ -43,7 +43,7 @@ struct Mark {
 
 // SAFETY: a mark allows no access to the memory by itself.
 unsafe impl Send for Mark {}
-// SAFETY: as above.
+// SAFETY: a mark allows no access to the memory by itself.
 unsafe impl Sync for Mark {}
 
 impl Mark {
@@ -76,12 +76,12 @@ impl Area {
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: initialised, and borrowed with the area that owns it.
+        // SAFETY: the memory is initialised, and borrowed with the area that owns it.
         unsafe { std::slice::from_raw_parts(self.mark.start.as_ptr(), self.mark.capacity) }
     }
 
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as above, and borrowed for writing.
+        // SAFETY: the memory is initialised as above, and borrowed for writing.
         unsafe { std::slice::from_raw_parts_mut(self.mark.start.as_ptr(), self.mark.capacity) }
     }
 
@@ -130,7 +130,7 @@ impl Lent {
         }
     }
 
-    /// Makes what a ZLP is sent from.
+    /// Makes the empty memory from which a ZLP is sent.
     pub(super) fn empty() -> Self {
         Self::heap(Box::default(), 0)
     }
@@ -160,7 +160,8 @@ impl Lent {
     pub(super) fn into_heap(self) -> Box<[u8]> {
         assert!(!self.buffer.is_zero_copy());
         let mut bytes = self.buffer.into_vec();
-        // SAFETY: within the allocation, and initialised before it was lent.
+        // SAFETY: the capacity is within the allocation, whose bytes were initialised before it was
+        // lent.
         unsafe { bytes.set_len(self.mark.capacity) };
         bytes.into_boxed_slice()
     }
@@ -178,7 +179,7 @@ pub(super) struct Ended {
 /// An endpoint with the marks of the buffers that are in its transfers.
 pub(super) struct Lender<K: BulkOrInterrupt, D: EndpointDirection> {
     endpoint: Endpoint<K, D>,
-    /// The mark of the oldest transfer is at the front.
+    /// Marks of the transfers in flight, the oldest at the front.
     marks: VecDeque<Mark>,
 }
 
@@ -263,7 +264,7 @@ mod tests {
         area.bytes_mut().fill(7);
         let mut lent = area.lend(512);
         assert_eq!(lent.buffer.requested_len(), 512);
-        // As after a transfer that brought nothing.
+        // After a transfer without data, nusb shows an empty buffer.
         lent.buffer.clear();
         assert!(lent.mark.is_of(&lent.buffer));
         assert_eq!((lent.capacity(), lent.len()), (100, 0));
@@ -292,8 +293,8 @@ mod tests {
         assert!(lent.into_heap().is_empty());
     }
 
-    /// Which of two functions `_` stands for could not be told if a mark could be copied or cloned: then
-    /// this does not compile.
+    /// The compiler could not infer which implementation `_` stands for if a mark could be copied
+    /// or cloned, so this would not compile then.
     #[test]
     fn a_mark_cannot_outlive_its_buffer_in_a_copy() {
         trait Told<A> {
@@ -311,7 +312,7 @@ mod tests {
     fn another_buffer_is_not_taken_for_it() {
         let lent = Lent::heap(vec![0; 16].into(), 16);
         assert!(!lent.mark.is_of(&Transferred::new(512)));
-        // The address alone is not enough.
+        // The address alone does not identify the buffer.
         let longer = Mark {
             start: lent.mark.start,
             capacity: 17,

@@ -77,7 +77,7 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> Parking<K, D> {
     }
 }
 
-/// Nobody has the endpoint open.
+/// Error for an endpoint that nobody has open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Closed;
 

@@ -1,4 +1,4 @@
-//! Lets a poll loop that watches other descriptors too learn of nusb's completions.
+//! A pump that lets a poll loop learn of nusb's completions beside its other descriptors.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ impl Pump for NusbPump {
         if !gone {
             return Ok(());
         }
-        // The node stays ready from here on and says no more.
+        // The node stays ready from here on, so it is no longer polled.
         self.descriptors.truncate(1);
         Err(Error::Gone {
             operation: format!("handle USB events of {}", self.inner.place.identity),

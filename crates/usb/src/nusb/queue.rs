@@ -21,14 +21,14 @@ use crate::descriptors;
 use crate::device::{Completion, Interrupter, Queue, Rejected};
 use crate::error::{Error, TransferError};
 
-/// Transfers for which there is room in advance; queues may be kept deeper.
+/// Number of transfers for which memory is reserved in advance; a queue may be kept deeper.
 const DEPTH: usize = 32;
 /// Longest wait for cancelled transfers before they are left to nusb.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 /// Length of the longest transfer in bytes: the kernel counts them in a signed integer.
 const LONGEST: usize = i32::MAX as usize;
 
-/// A transfer of nusb's.
+/// A transfer that was handed to nusb.
 #[derive(Debug, Clone, Copy)]
 enum Slot {
     /// A transfer that the queue's owner submitted.
@@ -42,7 +42,7 @@ enum Slot {
 struct Submitted {
     /// Whether a ZLP follows the transfer.
     zero_packet: bool,
-    /// Whether the kernel refused the transfer before.
+    /// Whether the kernel has refused the transfer and it was submitted again.
     again: bool,
     /// Whether the queue's owner has cancelled the transfer.
     cancelled: bool,
@@ -50,25 +50,25 @@ struct Submitted {
 
 /// The queue of transfers of one endpoint.
 pub(super) struct NusbQueue<K: BulkOrInterrupt, D: EndpointDirection> {
-    /// The endpoint is here while transfers are pending, and otherwise in `parking`.
+    /// Endpoint while transfers are pending; otherwise it is in `parking`.
     endpoint: Option<Lender<K, D>>,
     parking: Arc<Parking<K, D>>,
     interface: u8,
     described: descriptors::Endpoint,
-    /// The packet size in bytes. Receive transfers are multiples of it.
+    /// Packet size of the endpoint in bytes. Receive transfers are multiples of it.
     packet: usize,
     queue_waker: Arc<QueueWaker>,
     waker: Waker,
     zero_packet: bool,
-    /// The transfers that nusb has, the oldest at the front.
+    /// Transfers that nusb has, the oldest at the front.
     slots: VecDeque<Slot>,
     /// Completions that were found before the queue's owner asked for them, the oldest at the front.
     ended: VecDeque<Completion>,
-    /// The completion of a transfer whose ZLP has not ended.
+    /// Completion of a transfer whose ZLP has not ended.
     half: Option<Completion>,
     /// Number of transfers that were submitted and whose completion was not taken.
     pending: usize,
-    /// The largest number of slots there were at once.
+    /// Largest number of slots that there were at once.
     deepest: usize,
     /// Whether the kernel refused the transfer in the newest slot.
     refused: bool,
@@ -120,14 +120,15 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> NusbQueue<K, D> {
         capacity.max(1).next_multiple_of(self.packet)
     }
 
-    /// Turns a buffer into what nusb takes.
+    /// Turns a buffer into memory that nusb takes.
     fn lend(&self, buffer: Buffer) -> Lent {
         let (memory, length) = buffer.into_memory();
         if self.described.is_in() {
             let asked = self.asked(memory.bytes().len());
             let area = match memory {
                 Memory::Nusb(area) if area.room() >= asked => area,
-                // Other memory has no room for a whole packet. The new one comes back instead.
+                // Other memory has no room for a whole packet, so new memory is lent and comes back
+                // instead.
                 other => Area::new(Transferred::new(asked), other.bytes().len()),
             };
             area.lend(asked)
@@ -140,7 +141,7 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> NusbQueue<K, D> {
         }
     }
 
-    /// Turns what nusb returned into a buffer with `length` bytes of payload.
+    /// Turns the memory that nusb returned into a buffer with `length` bytes of payload.
     fn back(&self, lent: Lent, length: usize) -> Buffer {
         let length = length.min(lent.capacity());
         let memory = if self.described.is_in() {
@@ -153,9 +154,8 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> NusbQueue<K, D> {
 
     /// Takes the endpoint from its parking, or opens it.
     ///
-    /// # Errors
-    /// As [`Inner::open_endpoint`]; an endpoint that the active alternate setting has not got is
-    /// refused as the kernel refuses it.
+    /// Fails as [`Inner::open_endpoint`] does. An endpoint that the active alternate setting does
+    /// not have is refused with the error of the kernel.
     fn unpark(&mut self) -> Result<(), Error> {
         if self.endpoint.is_some() {
             return Ok(());
@@ -210,16 +210,17 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> NusbQueue<K, D> {
         let refused = self.queue_waker.refuses(|| endpoint.submit(lent));
         self.slots.push_back(slot);
         self.deepest = self.deepest.max(self.slots.len());
-        // A lone transfer tells by its own end why it was refused: see `refusal`.
+        // A lone transfer reports by its own end why it was refused: see `refusal`.
         self.refused |= refused && !alone;
         if refused && !alone {
-            // The refusal has used up the waker, which the other transfers may need.
+            // The refusal has used up the waker, which the other transfers may still need.
             self.find_ended();
         }
         refused
     }
 
-    /// Returns how the oldest transfer of nusb's has ended, or registers the waker if it has not.
+    /// Returns the end of the oldest transfer that nusb has, or registers the waker if it has not
+    /// ended.
     fn poll(&mut self) -> Option<Ended> {
         if self.slots.is_empty() {
             return None;
@@ -232,7 +233,7 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> NusbQueue<K, D> {
         }
     }
 
-    /// Sets aside the completions of all transfers that have ended, which no wake will tell of, and
+    /// Sets aside the completions of all transfers that have ended, of which no wake will come, and
     /// registers the waker for the others.
     fn find_ended(&mut self) {
         while let Some(ended) = self.poll() {
@@ -249,7 +250,7 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> NusbQueue<K, D> {
     fn settle(&mut self, ended: Ended) -> Option<Completion> {
         let slot = self.slots.pop_front()?;
         if ended.status == Err(Fault::Disconnected) {
-            // A reset ends transfers in this way as well.
+            // A reset ends transfers in this way as well, so the kernel is asked.
             self.inner.signal.check_gone();
         }
         let submitted = match slot {
@@ -264,7 +265,7 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> NusbQueue<K, D> {
         };
         let never_began = ended.status.is_err_and(is_no_memory);
         if never_began && !submitted.again && !submitted.cancelled {
-            // What was ahead of it has ended and given its memory back.
+            // The transfers ahead of it have ended and given their memory back.
             self.refused &= !self.slots.is_empty();
             let again = Submitted {
                 again: true,
@@ -330,7 +331,7 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> NusbQueue<K, D> {
             std::thread::park_timeout(left);
         };
         self.queue_waker.end_wait();
-        // A wake may have reached this thread only; looking once more registers the waker anew.
+        // A wake may have reached this thread only. Polling once more registers the waker anew.
         taken.or_else(|| self.take())
     }
 
@@ -339,14 +340,14 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> NusbQueue<K, D> {
         let ended = self.poll()?;
         let refused = match ended.status {
             Ok(()) | Err(Fault::Stall | Fault::Fault) => None,
-            // A transfer that was in flight is not cancelled by anybody yet.
+            // A transfer that was in flight cannot have been cancelled yet.
             Err(fault) => Some(fault),
         };
         let Some(Slot::Submitted(submitted)) = self.slots.front().copied() else {
             return None;
         };
         let Some(fault) = refused else {
-            // It has ended already, perhaps before the waker was registered.
+            // The transfer has ended already, perhaps before the waker was registered.
             let completion = self.settle(ended);
             if submitted.zero_packet && completion.as_ref().is_some_and(|c| c.result.is_ok()) {
                 self.half = completion;
@@ -411,7 +412,8 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> Queue for NusbQueue<K, D> {
             return Err(self.rejected(buffer, |operation| Error::Gone { operation }));
         }
         if self.refused {
-            // Behind the one that was refused, in whose place it would go.
+            // A further transfer would go behind the one that was refused, which is to be tried
+            // again first.
             let gone = self.inner.place.gone_if_absent("").is_err();
             return Err(self.rejected(buffer, |operation| match gone {
                 true => Error::Gone { operation },
@@ -429,7 +431,7 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> Queue for NusbQueue<K, D> {
             && self.slots.len() >= self.deepest
             && !self.queue_waker.is_armed()
         {
-            // A deeper queue than before may be refused, and only an armed waker tells.
+            // A queue deeper than before may be refused, and only an armed waker shows that.
             self.find_ended();
         }
         let length = buffer.filled().len();
@@ -471,7 +473,7 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> Queue for NusbQueue<K, D> {
 
     fn try_next(&mut self) -> Option<Completion> {
         let taken = self.take();
-        // Whoever gets one looks for more before sleeping.
+        // A caller that gets a completion looks for more before it sleeps.
         self.queue_waker.mute(taken.is_some());
         taken
     }

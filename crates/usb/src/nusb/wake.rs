@@ -1,4 +1,4 @@
-//! Tells the owner of a queue and the pump that a transfer has completed.
+//! Wakes the owner of a queue and the pump when a transfer has completed.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -11,23 +11,25 @@ use std::thread::Thread;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 thread_local! {
-    /// The address of the [`QueueWaker`] on whose endpoint this thread is submitting a transfer; 0
-    /// when it is submitting none.
+    /// Address of the [`QueueWaker`] on whose endpoint this thread is submitting a transfer; 0 when
+    /// it is submitting none.
     static SUBMITTING: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Tells the pump of a device that something happened. All flags use sequentially consistent order.
+/// Notifies the pump of a device that something happened. All flags use sequentially consistent
+/// order.
 #[derive(Debug)]
 pub(super) struct PumpSignal {
-    /// The flag is set while a pump exists.
+    /// Whether a pump exists.
     pump: AtomicBool,
-    /// The eventfd is readable while there is something for the pump to know.
+    /// Eventfd that is readable while something has happened that the pump has not seen.
     event: OwnedFd,
-    /// The flag is set while `event` was written and not read.
+    /// Whether `event` was written and not read.
     signalled: AtomicBool,
-    /// The flag is set once the kernel has said that the device is gone.
+    /// Whether the kernel has said that the device is gone.
     gone: AtomicBool,
-    /// The device's node, opened for reading only, polls as nothing until the device is gone.
+    /// Node of the device, opened for reading only. It becomes ready for polling only when the
+    /// device is gone.
     node: File,
 }
 
@@ -35,7 +37,7 @@ impl PumpSignal {
     /// Makes the signal of a device whose node is `node`, opened for reading only.
     ///
     /// # Errors
-    /// Returns what the kernel said when it has no eventfd to give.
+    /// Returns the error of the kernel when it makes no eventfd.
     pub(super) fn new(node: File) -> std::io::Result<Self> {
         Ok(Self {
             pump: AtomicBool::new(false),
@@ -50,7 +52,7 @@ impl PumpSignal {
     pub(super) fn begin_pump(&self) -> bool {
         let begun = !self.pump.swap(true, Ordering::SeqCst);
         if begun {
-            // What completed before is for the pump to find.
+            // Transfers that completed before are left for the pump to find.
             self.notify();
         }
         begun
@@ -64,7 +66,8 @@ impl PumpSignal {
     /// Makes the pump's descriptor readable if there is a pump.
     pub(super) fn notify(&self) {
         if self.pump.load(Ordering::SeqCst) && !self.signalled.swap(true, Ordering::SeqCst) {
-            // Fails only when the counter is full, and then it is readable as it should be.
+            // The write fails only when the counter is full, and then the descriptor is readable as
+            // it should be.
             let _ = rustix::io::write(&self.event, &1_u64.to_ne_bytes());
         }
     }
@@ -73,8 +76,9 @@ impl PumpSignal {
     pub(super) fn take(&self) -> bool {
         let signalled = self.signalled.load(Ordering::SeqCst);
         if signalled {
-            // The descriptor is read before the flag falls: a notification in between leaves it
-            // unwritten, but the pump's owner, who looks at its queues next, sees what it is about.
+            // The descriptor is read before the flag is cleared. A notification in between leaves
+            // it unwritten, but the pump's owner finds the completion when it looks at its queues
+            // next.
             let _ = rustix::io::read(&self.event, &mut [0; 8]);
             self.signalled.store(false, Ordering::SeqCst);
         }
@@ -110,15 +114,15 @@ impl PumpSignal {
 #[derive(Debug)]
 pub(super) struct QueueWaker {
     signal: Arc<PumpSignal>,
-    /// The flag is set while nusb may have the waker: from before a poll until the wake.
+    /// Whether nusb may have the waker: set before a poll, cleared by the wake.
     armed: AtomicBool,
-    /// The flag is set while the queue's owner drains the queue, so that waking it is no use.
+    /// Whether the owner of the queue is draining it, so that a wake is of no use.
     muted: AtomicBool,
-    /// The flag is set while the queue's owner sleeps until the wake.
+    /// Whether the owner of the queue sleeps until the wake.
     awaited: AtomicBool,
-    /// The flag is set once the owner's waits are over.
+    /// Whether the owner may no longer wait.
     interrupted: AtomicBool,
-    /// The thread that sleeps, or slept last.
+    /// Thread that sleeps, or slept last.
     sleeper: Mutex<Option<Thread>>,
 }
 
@@ -145,8 +149,8 @@ impl QueueWaker {
         self.armed.load(Ordering::SeqCst)
     }
 
-    /// Keeps wakes from the pump, or lets them through again. After the latter the endpoint must be
-    /// polled, because a wake before it told nobody.
+    /// Keeps wakes from the pump, or lets them through again. When they are let through again, the
+    /// endpoint must be polled, because an earlier wake reached nobody.
     pub(super) fn mute(&self, muted: bool) {
         self.muted.store(muted, Ordering::SeqCst);
     }
@@ -200,7 +204,7 @@ impl Wake for QueueWaker {
     fn wake(self: Arc<Self>) {
         self.armed.store(false, Ordering::SeqCst);
         if SUBMITTING.get() == self.address() {
-            // While a thread submits, only a refusal wakes in that same thread.
+            // While a thread submits, only a refusal wakes the waker in that same thread.
             SUBMITTING.set(0);
         } else if self.awaited.load(Ordering::SeqCst) {
             let sleeper = self.sleeper.lock().unwrap_or_else(PoisonError::into_inner);
@@ -233,7 +237,8 @@ mod tests {
 
     use super::*;
 
-    /// The signal of a device that is never gone: nothing is ever written to its node, an eventfd.
+    /// Returns the signal of a device that is never gone: its node is an eventfd to which nothing
+    /// is written.
     fn signal() -> Arc<PumpSignal> {
         let quiet = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
         Arc::new(PumpSignal::new(File::from(quiet)).unwrap())
@@ -311,7 +316,7 @@ mod tests {
         assert!(!queue_waker.refuses(|| {}));
         assert!(queue_waker.refuses(|| waker.wake_by_ref()));
         assert!(!queue_waker.is_armed() && !is_readable(&signal));
-        // Of another transfer, in nusb's thread.
+        // This wake is that of another transfer, in nusb's thread.
         assert!(!queue_waker.refuses(|| {
             std::thread::scope(|scope| {
                 scope.spawn(|| waker.wake_by_ref());

@@ -1,7 +1,7 @@
 use super::*;
 use crate::fake::FakeDevice;
 
-/// The request that one call put on the wire: request type, request, value, index, data.
+/// Returns the request that one call sends: request type, request, value, index and data.
 fn sent(call: impl FnOnce(&FakeDevice)) -> (u8, u8, u16, u16, Vec<u8>) {
     let device = FakeDevice::new(3);
     call(&device);
@@ -23,7 +23,7 @@ fn answering(answer: &[u8]) -> FakeDevice {
     device
 }
 
-/// Codes and directions: NCM 1.0, table 6-2; CDC 1.2, table 19.
+/// The codes and directions are those of NCM 1.0, table 6-2, and CDC 1.2, table 19.
 #[test]
 fn requests_are_as_the_specifications_number_them() {
     let ntb32 = sent(|d| set_ntb_format(d, 4, 1).unwrap());
@@ -109,7 +109,7 @@ fn a_device_without_modem_lines_may_refuse_them() {
 
 #[test]
 fn strings_are_asked_for_in_the_devices_language() {
-    // "02A1" as UTF-16; as a list of languages it begins with 0x0030.
+    // The answer is "02A1" in UTF-16; as a list of languages it begins with 0x0030.
     let answer = [10, 3, b'0', 0, b'2', 0, b'A', 0, b'1', 0];
     let device = answering(&answer);
     assert_eq!(get_string(&device, 5).unwrap(), "02A1");
@@ -122,7 +122,8 @@ fn strings_are_asked_for_in_the_devices_language() {
     assert_eq!(asked, [(0x80, 6, 0x0300, 0), (0x80, 6, 0x0305, 0x0030)]);
     drop(state);
     assert!(get_string(&device, 0).is_err());
-    // Cut short, stated longer than it is, and no string at all.
+    // One answer is cut short, one states a greater length than it has, and one is no string at
+    // all.
     assert_eq!(get_string(&answering(&answer[..7]), 5).unwrap(), "02");
     for bad in [&[][..], &[2, 3], &[4, 2, 1, 0], &[3, 3, 1, 0]] {
         assert!(get_string(&answering(bad), 5).is_err(), "{bad:02x?}");

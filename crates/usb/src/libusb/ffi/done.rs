@@ -2,15 +2,16 @@
 
 use std::sync::atomic::{AtomicI32, Ordering};
 
-/// The transfer is in flight.
+/// Value of the flag while the transfer is in flight.
 const IN_FLIGHT: i32 = 0;
-/// The transfer has ended. libusb takes every value but 0 for this one.
+/// Value of the flag when the transfer has ended. libusb takes every value but 0 for an end.
 const DONE: i32 = 1;
-/// The transfer is in flight, and a thread sleeps until it ends. libusb would take it for ended,
-/// so the flag has this value only while a thread sleeps outside of libusb.
+/// Value of the flag while the transfer is in flight and a thread sleeps until it ends. libusb
+/// would take it for an end, so the flag has this value only while a thread sleeps outside of
+/// libusb.
 const AWAITED: i32 = 2;
 
-/// Tells whether a transfer has ended, and whether a thread sleeps until it does.
+/// Flag that says whether a transfer has ended, and whether a thread sleeps until it does.
 ///
 /// All operations are sequentially consistent. One exchange ends the transfer and tells whether to
 /// wake a thread, so transfers that stream through a pump wake nobody.
@@ -90,8 +91,9 @@ mod tests {
         assert!(!unsafe { flag.finish() });
     }
 
-    /// Which of two functions `_` stands for could not be told if safe code could call what ends a
-    /// transfer: then this does not compile. The number itself is private to the flag.
+    /// The compiler could not infer which implementation `_` stands for if safe code could call the
+    /// function that ends a transfer, so this would not compile then. The number itself is private
+    /// to the flag.
     #[test]
     fn safe_code_cannot_end_a_transfer() {
         trait Told<A> {

@@ -1,6 +1,6 @@
-//! libusb in Rust, so that Miri can run what stands on the real one: transfers that are submitted end
-//! in whichever thread handles events, and their memory is written to until then. Its functions have the
-//! names of the real ones, which Miri cannot call.
+//! libusb in Rust, so that Miri can run the code that uses the real one. Transfers that are
+//! submitted end in whichever thread handles events, and their memory is written to until then. The
+//! functions have the names of the real ones, which Miri cannot call.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::collections::VecDeque;
@@ -12,11 +12,11 @@ use libusb1_sys::constants::{
     LIBUSB_ERROR_IO, LIBUSB_ERROR_NOT_FOUND, LIBUSB_TRANSFER_CANCELLED, LIBUSB_TRANSFER_COMPLETED,
 };
 
-/// An endpoint on which the kernel refuses every transfer.
+/// Address of an endpoint on which the kernel refuses every transfer.
 pub(super) const REFUSED: u8 = 0x8f;
-/// An endpoint whose transfers end when they are cancelled, and not before.
+/// Address of an endpoint whose transfers end when they are cancelled, and not before.
 pub(super) const SILENT: u8 = 0x8e;
-/// The byte that receive transfers bring.
+/// Byte that fills the memory of receive transfers.
 pub(super) const BROUGHT: u8 = 0xa5;
 
 /// A transfer in the hands of the kernel.
@@ -25,7 +25,7 @@ struct Urb {
     cancelled: bool,
 }
 
-// SAFETY: the kernel hands a transfer from thread to thread.
+// SAFETY: the kernel passes a transfer from thread to thread.
 unsafe impl Send for Urb {}
 
 /// The object that `libusb_context` and `libusb_device_handle` point to.
@@ -37,7 +37,7 @@ struct Kernel {
 /// # Safety
 /// The pointer is from `libusb_init_context` and was not passed to `libusb_exit`.
 unsafe fn kernel<'a, T>(pointer: *mut T) -> &'a Kernel {
-    // SAFETY: as the caller vouches.
+    // SAFETY: the caller vouches that the pointer is valid.
     unsafe { &*pointer.cast::<Kernel>() }
 }
 
@@ -47,14 +47,14 @@ extern "system" fn libusb_init_context(
     _: *const c_void,
     _: c_int,
 ) -> c_int {
-    // SAFETY: the caller's place for the result.
+    // SAFETY: the caller passes a valid place for the result.
     unsafe { *context = Box::into_raw(Box::<Kernel>::default()).cast() };
     0
 }
 
 #[unsafe(no_mangle)]
 extern "system" fn libusb_exit(context: *mut sys::libusb_context) {
-    // SAFETY: from libusb_init_context, and the last use of it.
+    // SAFETY: the pointer is from `libusb_init_context`, and this is its last use.
     drop(unsafe { Box::from_raw(context.cast::<Kernel>()) });
 }
 
@@ -64,7 +64,7 @@ extern "system" fn libusb_wrap_sys_device(
     _: *mut c_int,
     handle: *mut *mut sys::libusb_device_handle,
 ) -> c_int {
-    // SAFETY: the caller's place for the result.
+    // SAFETY: the caller passes a valid place for the result.
     unsafe { *handle = context.cast() };
     0
 }
@@ -79,7 +79,8 @@ extern "system" fn libusb_set_pollfd_notifiers(
     removed: Option<extern "system" fn(c_int, *mut c_void)>,
     data: *mut c_void,
 ) {
-    // As when the kernel says that the device is gone, which an open device does not outlive here.
+    // The real libusb calls this function when the kernel says that the device is gone, which does
+    // not happen here.
     let _ = removed;
     added.expect("a function")(0, 1, data);
 }
@@ -94,9 +95,9 @@ extern "system" fn libusb_get_pollfds(
 
 #[unsafe(no_mangle)]
 extern "system" fn libusb_free_pollfds(list: *const *mut sys::libusb_pollfd) {
-    // SAFETY: from libusb_get_pollfds.
+    // SAFETY: the pointer is from `libusb_get_pollfds`.
     let list = unsafe { Box::from_raw(list.cast::<[*mut sys::libusb_pollfd; 2]>().cast_mut()) };
-    // SAFETY: as above.
+    // SAFETY: the entry is from `libusb_get_pollfds` as well.
     drop(unsafe { Box::from_raw(list[0]) });
 }
 
@@ -111,13 +112,13 @@ extern "system" fn libusb_alloc_transfer(_: c_int) -> *mut sys::libusb_transfer 
 
 #[unsafe(no_mangle)]
 extern "system" fn libusb_free_transfer(transfer: *mut sys::libusb_transfer) {
-    // SAFETY: from libusb_alloc_transfer.
+    // SAFETY: the pointer is from `libusb_alloc_transfer`.
     unsafe { dealloc(transfer.cast(), Layout::new::<sys::libusb_transfer>()) };
 }
 
 #[unsafe(no_mangle)]
 extern "system" fn libusb_submit_transfer(transfer: *mut sys::libusb_transfer) -> c_int {
-    // SAFETY: filled by the caller, who has it until this returns.
+    // SAFETY: the caller has filled the structure, and owns it until this function returns.
     let (kernel, endpoint) = unsafe { (kernel((*transfer).dev_handle), (*transfer).endpoint) };
     if endpoint == REFUSED {
         return LIBUSB_ERROR_IO;
@@ -132,7 +133,8 @@ extern "system" fn libusb_submit_transfer(transfer: *mut sys::libusb_transfer) -
 
 #[unsafe(no_mangle)]
 extern "system" fn libusb_cancel_transfer(transfer: *mut sys::libusb_transfer) -> c_int {
-    // SAFETY: its owner has not freed it, and nobody writes this field while it is in flight.
+    // SAFETY: the owner of the transfer has not freed it, and nobody writes this field while it is
+    // in flight.
     let kernel = unsafe { kernel((*transfer).dev_handle) };
     let mut urbs = kernel.urbs.lock().unwrap_or_else(PoisonError::into_inner);
     match urbs.iter_mut().find(|urb| urb.transfer == transfer) {
@@ -152,14 +154,14 @@ extern "system" fn libusb_handle_events_timeout_completed(
     let kernel = unsafe { kernel(context) };
     loop {
         let mut urbs = kernel.urbs.lock().unwrap_or_else(PoisonError::into_inner);
-        // SAFETY: in flight, so the structure is the kernel's.
+        // SAFETY: the transfer is in flight, so the structure is the kernel's.
         let ends = |urb: &Urb| urb.cancelled || unsafe { (*urb.transfer).endpoint } != SILENT;
         let Some(urb) = urbs.iter().position(ends).and_then(|at| urbs.remove(at)) else {
             return 0;
         };
         drop(urbs);
         let raw = urb.transfer;
-        // SAFETY: as above, and the buffer has `length` bytes.
+        // SAFETY: the transfer is in flight, and the buffer has `length` bytes.
         unsafe {
             (*raw).status = LIBUSB_TRANSFER_CANCELLED;
             (*raw).actual_length = 0;
@@ -174,7 +176,7 @@ extern "system" fn libusb_handle_events_timeout_completed(
                     assert!(sent.iter().all(|byte| *byte == BROUGHT));
                 }
             }
-            // The last use of the transfer.
+            // The callback is the last use of the transfer.
             ((*raw).callback)(raw);
         }
     }
@@ -194,7 +196,7 @@ extern "system" fn libusb_dev_mem_free(
     memory: *mut c_uchar,
     length: usize,
 ) -> c_int {
-    // SAFETY: from libusb_dev_mem_alloc with this length.
+    // SAFETY: the memory is from `libusb_dev_mem_alloc` with this length.
     drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(memory, length)) });
     0
 }

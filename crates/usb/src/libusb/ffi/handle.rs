@@ -27,7 +27,7 @@ union InitValue {
     _callback: *const c_void,
 }
 
-// These functions are in libusb 1.0.27, but not in its bindings.
+// The functions are in libusb 1.0.27, but not in its Rust bindings.
 unsafe extern "system" {
     fn libusb_init_context(
         context: *mut *mut sys::libusb_context,
@@ -45,8 +45,8 @@ unsafe extern "system" {
 /// An open device in a libusb context of its own.
 #[derive(Debug)]
 pub(in crate::libusb) struct Handle {
-    // Fields are dropped in this order: the device is closed, then the context ends, then what
-    // callbacks refer to goes, then the node is closed.
+    // Fields are dropped in this order: the device is closed, then the context ends, then the state
+    // that callbacks refer to is freed, then the node is closed.
     usb: rusb::DeviceHandle<rusb::Context>,
     wake: Arc<Wake>,
     _node: OwnedFd,
@@ -91,7 +91,7 @@ impl Handle {
         &self.usb
     }
 
-    /// Returns what callbacks and waiters share.
+    /// Returns the state that callbacks and waiters share.
     pub(in crate::libusb) fn wake(&self) -> &Wake {
         &self.wake
     }
@@ -145,7 +145,7 @@ impl Handle {
             let (fd, events) = unsafe { ((*entry).fd, (*entry).events) };
             descriptors.push((fd, events & libc::POLLOUT != 0));
         }
-        // SAFETY: from libusb_get_pollfds, and not used after this.
+        // SAFETY: the list is from `libusb_get_pollfds`, and is not used after this.
         unsafe { sys::libusb_free_pollfds(list) };
         descriptors
     }
@@ -178,15 +178,15 @@ impl Handle {
 }
 
 extern "system" fn on_descriptor_added(_: c_int, _: c_short, wake: *mut c_void) {
-    // SAFETY: registered with a `Wake` that outlives the context.
+    // SAFETY: the callback was registered with a `Wake` that outlives the context.
     unsafe { &*wake.cast::<Wake>() }.descriptors_changed();
 }
 
 extern "system" fn on_descriptor_removed(_: c_int, wake: *mut c_void) {
-    // SAFETY: registered with a `Wake` that outlives the context.
+    // SAFETY: the callback was registered with a `Wake` that outlives the context.
     let wake = unsafe { &*wake.cast::<Wake>() };
-    // libusb removes no other descriptor than the device's: when the kernel says that the device is
-    // gone, and when the device is closed, after which nobody asks.
+    // libusb removes only the descriptor of the device: when the kernel says that the device is
+    // gone, and when the device is closed, after which the flag is not read.
     wake.set_gone();
     wake.descriptors_changed();
 }
@@ -201,7 +201,7 @@ pub(crate) struct Mapped {
 
 // SAFETY: the memory belongs to this value alone, and munmap works from any thread.
 unsafe impl Send for Mapped {}
-// SAFETY: shared references only allow reading.
+// SAFETY: shared references allow reading only.
 unsafe impl Sync for Mapped {}
 
 impl Mapped {
@@ -218,14 +218,15 @@ impl Mapped {
     }
 
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as above, and borrowed for writing.
+        // SAFETY: the memory is valid as above, and borrowed for writing.
         unsafe { std::slice::from_raw_parts_mut(self.memory.as_ptr(), self.length) }
     }
 }
 
 impl Drop for Mapped {
     fn drop(&mut self) {
-        // SAFETY: from libusb_dev_mem_alloc with this length, and no transfer has it.
+        // SAFETY: the memory is from `libusb_dev_mem_alloc` with this length, and no transfer has
+        // it.
         unsafe {
             libusb_dev_mem_free(self.handle.usb.as_raw(), self.memory.as_ptr(), self.length);
         }

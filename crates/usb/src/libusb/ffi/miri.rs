@@ -1,4 +1,4 @@
-//! Transfers, their memory and their ends in several threads, against libusb in Rust.
+//! Tests of transfers, their memory and their ends in several threads, with libusb in Rust.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ fn memory_of_either_kind_goes_out_and_comes_back() {
         assert!(transfer.take().is_none());
         let again = transfer.submit(request(0x81, 40), Buffer::heap(64));
         assert!(again.is_err(), "it is in flight");
-        // A value that moves while its transfer is in flight.
+        // The value moves while its transfer is in flight.
         let mut transfer = Box::new(transfer);
         handle
             .handle_events(Duration::ZERO, Some(transfer.done()))
@@ -80,7 +80,7 @@ fn memory_of_either_kind_goes_out_and_comes_back() {
         assert_eq!((moved, result), (40, Ok(())));
         assert!(buffer.bytes()[..40].iter().all(|byte| *byte == BROUGHT));
         assert_eq!(buffer.bytes()[40..], [0; 24]);
-        // The same memory goes out, more of it than was filled.
+        // The same memory is sent again, with more payload than it was received with.
         let mut buffer = buffer;
         buffer.bytes_mut().fill(BROUGHT);
         transfer.submit(request(1, 64), buffer).unwrap();
@@ -174,7 +174,7 @@ fn a_wait_is_interrupted_from_another_thread() {
     let interrupter = queue.interrupter().unwrap();
     let waiter = std::thread::spawn(move || {
         let long = Duration::from_secs(36_000);
-        // The call in progress, and every later one.
+        // The interrupt ends the call in progress and every later one.
         let ended = (queue.next(long), queue.next(long), queue.pending());
         handle.wake().end_pump();
         drop(queue);
@@ -194,6 +194,6 @@ fn leaks_what_does_not_end() {
         .submit(request(SILENT, 16), Buffer::heap(16))
         .unwrap();
     drop(transfer);
-    // The kernel may still write to it.
+    // The kernel may still write to the memory.
     handle.handle_events(Duration::ZERO, None).unwrap();
 }

@@ -39,7 +39,7 @@ pub(in crate::libusb) struct TransferRequest {
 struct Slot {
     /// The flag is set from completion to the next submission.
     done: DoneFlag,
-    /// The callback tells this of the completion.
+    /// State to which the callback reports the completion.
     wake: *const Wake,
 }
 
@@ -50,7 +50,7 @@ enum Lent {
 }
 
 impl Lent {
-    /// Takes memory for a transfer; memory of the other backend is copied.
+    /// Takes memory for a transfer; memory of the nusb backend is copied.
     fn from(memory: Memory) -> Self {
         match memory {
             Memory::Heap(bytes) => Self::Heap(Box::into_raw(bytes)),
@@ -67,13 +67,14 @@ impl Lent {
         }
     }
 
-    /// Turns it back into memory that can be accessed.
+    /// Turns the memory back into the form in which it can be accessed.
     ///
     /// # Safety
     /// No transfer has the memory.
     unsafe fn back(self) -> Memory {
         match self {
-            // SAFETY: from Box::into_raw, and the caller vouches for the rest.
+            // SAFETY: the pointer is from `Box::into_raw`, and the caller vouches that no transfer
+            // has the memory.
             Self::Heap(bytes) => Memory::Heap(unsafe { Box::from_raw(bytes) }),
             Self::Mapped(mapped) => Memory::Mapped(mapped),
         }
@@ -84,19 +85,19 @@ impl Lent {
 pub(in crate::libusb) struct Transfer {
     raw: NonNull<sys::libusb_transfer>,
     slot: NonNull<Slot>,
-    /// While in flight, the memory and the length in bytes of the payload it was submitted with.
+    /// Memory that is in flight, and the length in bytes of the payload it was submitted with.
     lent: Option<(Lent, usize)>,
     handle: Arc<Handle>,
 }
 
-// SAFETY: libusb's transfers may be submitted, cancelled and freed from any thread; the pointers
-// are this value's alone, but for the callback, which shares only what is atomic.
+// SAFETY: libusb's transfers may be submitted, cancelled and freed from any thread. The pointers
+// belong to this value alone, except that the callback uses them, and it shares only atomic state.
 unsafe impl Send for Transfer {}
 
 impl Transfer {
     /// Makes a transfer that is not in flight. Returns `None` when there is no memory for it.
     pub(in crate::libusb) fn new(handle: &Arc<Handle>) -> Option<Self> {
-        // SAFETY: no isochronous packets.
+        // SAFETY: the call is valid for any number of isochronous packets, here 0.
         let raw = NonNull::new(unsafe { sys::libusb_alloc_transfer(0) })?;
         let slot = Box::new(Slot {
             done: DoneFlag::new(),
@@ -135,8 +136,9 @@ impl Transfer {
         let (memory, filled) = buffer.into_memory();
         let lent = Lent::from(memory);
         self.slot().done.submit();
-        // SAFETY: not in flight, so the structure is ours to fill; the fields are set through the
-        // pointer because a callback that is not set yet is no valid `libusb_transfer`.
+        // SAFETY: the transfer is not in flight, so the structure may be filled. The fields are set
+        // through the pointer, because a callback that is not set yet is no valid
+        // `libusb_transfer`.
         unsafe {
             let raw = self.raw.as_ptr();
             (*raw).dev_handle = self.handle.usb().as_raw();
@@ -153,7 +155,8 @@ impl Transfer {
             (*raw).user_data = self.slot.as_ptr().cast();
             (*raw).buffer = lent.pointer().0;
         }
-        // SAFETY: filled above; memory, slot and handle stay until the flag is seen set.
+        // SAFETY: the structure was filled above; memory, slot and handle stay until the flag is
+        // seen set.
         let code = unsafe { sys::libusb_submit_transfer(self.raw.as_ptr()) };
         match check(code) {
             Ok(()) => {
@@ -161,7 +164,7 @@ impl Transfer {
                 Ok(())
             }
             Err(error) => {
-                // SAFETY: libusb refused it, so it has none of it.
+                // SAFETY: libusb refused the transfer, so it does not use the memory.
                 let memory = unsafe { lent.back() };
                 Err((Buffer::from_memory(memory, filled), error))
             }
@@ -178,22 +181,22 @@ impl Transfer {
         self.lent.is_some() && self.done().is_done()
     }
 
-    /// Returns the outcome of a transfer that has ended, once: the buffer as submitted, the bytes
-    /// moved, and why the transfer failed if it did.
+    /// Returns the outcome of a transfer that has ended, once: the buffer as submitted, the number
+    /// of bytes moved, and why the transfer failed if it did.
     pub(in crate::libusb) fn take(&mut self) -> Option<(Buffer, usize, Result<(), TransferError>)> {
         if !self.has_outcome() {
             return None;
         }
         let (lent, filled) = self.lent.take()?;
         let capacity = lent.pointer().1;
-        // SAFETY: the flag is set, so the callback has run and the structure is ours.
+        // SAFETY: the flag is set, so the callback has run and the structure may be read.
         let (status, moved) = unsafe {
             (
                 (*self.raw.as_ptr()).status,
                 (*self.raw.as_ptr()).actual_length,
             )
         };
-        // SAFETY: as above, so no transfer has the memory.
+        // SAFETY: the flag is set, so no transfer has the memory.
         let buffer = Buffer::from_memory(unsafe { lent.back() }, filled);
         let moved = usize::try_from(moved).unwrap_or(0).min(capacity);
         let result = match status {
@@ -211,14 +214,14 @@ impl Transfer {
     /// Cancels the transfer if it is in flight. It still completes.
     pub(in crate::libusb) fn cancel(&self) {
         if self.lent.is_some() && !self.has_outcome() {
-            // SAFETY: valid until this value is dropped; libusb answers NOT_FOUND when it has
-            // completed meanwhile.
+            // SAFETY: the pointer is valid until this value is dropped. libusb answers NOT_FOUND
+            // when the transfer has completed meanwhile.
             unsafe { sys::libusb_cancel_transfer(self.raw.as_ptr()) };
         }
     }
 
     fn slot(&self) -> &Slot {
-        // SAFETY: freed in drop only, and never borrowed for writing.
+        // SAFETY: the slot is freed in `drop` only, and never borrowed for writing.
         unsafe { self.slot.as_ref() }
     }
 }
@@ -237,7 +240,8 @@ impl Drop for Transfer {
             std::mem::forget((lent, Arc::clone(&self.handle)));
             return;
         }
-        // SAFETY: not in flight; both are from `new` and not used after this.
+        // SAFETY: the transfer is not in flight. Both pointers are from `new` and not used after
+        // this.
         unsafe {
             sys::libusb_free_transfer(self.raw.as_ptr());
             drop(Box::from_raw(self.slot.as_ptr()));
