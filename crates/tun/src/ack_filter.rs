@@ -1,28 +1,28 @@
-//! ACK filter: of the pure acknowledgements of one TCP connection that arrive together, those that a
-//! later one supersedes are left out.
+//! ACK filter: among the pure acknowledgements of one TCP connection that arrive together, it
+//! leaves out those that a later one supersedes.
 //!
-//! An acknowledgement of TCP is cumulative: a later one says all that an earlier one says. The filter
-//! is named after that of the queueing discipline CAKE (`ack-filter` in tc-cake(8); "CAKE: A
-//! Comprehensive Queue Management Solution for Home Internet Gateways", 2018, section III.D), and like
-//! it leaves an acknowledgement out only if nothing is lost with it. Both, the earlier one and the one
-//! that supersedes it, are [`Ack`]s:
+//! An acknowledgement of TCP is cumulative, so a later one says everything that an earlier one
+//! says. The filter is named after that of the queueing discipline CAKE (`ack-filter` in
+//! tc-cake(8); "CAKE: A Comprehensive Queue Management Solution for Home Internet Gateways", 2018,
+//! section III.D), and like it leaves an acknowledgement out only if nothing is lost with it. The
+//! earlier acknowledgement and the one that supersedes it are both [`Ack`]s:
 //!
-//! * The flag ACK is set and no other, those of congestion notification (ECE, CWR, AE) included, and
-//!   there is no payload.
-//! * Among the TCP options are no others than no-operation and timestamps: no SACK blocks above all.
-//! * The IP header has no options and no extensions, and is not marked "congestion experienced".
+//! - The flag ACK is set and no other, those of congestion notification (ECE, CWR, AE) included,
+//!   and there is no payload.
+//! - The TCP options are no-operation and timestamps only; above all there are no SACK blocks.
+//! - The IP header has no options and no extensions, and is not marked "congestion experienced".
 //!
 //! The later one
 //!
-//! * acknowledges more, and has the same sequence number and type of service,
-//! * has timestamps if the earlier one has, none of which is older (RFC 7323),
-//! * is intact by its checksums, and
-//! * has nothing of its connection between itself and the earlier one.
+//! - acknowledges more, and has the same sequence number and type of service,
+//! - has timestamps if the earlier one has, none of which is older (RFC 7323),
+//! - is intact by its checksums, and
+//! - follows the earlier one without another segment of the connection in between.
 //!
-//! And the earlier one acknowledges more than the one before it. So a duplicate acknowledgement, which
-//! tells of a loss (RFC 5681) or brings a new window, is never left out, nor is the one it
-//! duplicates; nor is one of which it is not known what came before, as it is the first of its
-//! connection or follows on something else.
+//! The earlier one must also acknowledge more than the one before it. So a duplicate
+//! acknowledgement, which reports a loss (RFC 5681) or brings a new window, is never left out, nor
+//! is the one that it duplicates. An acknowledgement is not left out either when it is not known
+//! what came before, because it is the first of its connection or follows another kind of segment.
 
 use heapless::Vec as FixedVec;
 
@@ -43,14 +43,15 @@ const TIMESTAMPS_LENGTH: u8 = 10;
 pub(crate) struct Ack {
     sequence: u32,
     acknowledgement: u32,
-    /// Value and echo of the timestamps.
+    /// Value and echo of the timestamps, if the segment has them.
     timestamps: Option<(u32, u32)>,
-    /// IPv4's type of service, or IPv6's traffic class.
+    /// Type of service of IPv4, or traffic class of IPv6.
     service: u8,
 }
 
 impl Ack {
-    /// Reads a datagram that is such a segment, together with its network header; `None` of any other.
+    /// Reads a datagram that is such a segment, with its network header. Returns `None` for any
+    /// other datagram.
     pub fn of(datagram: &[u8]) -> Option<(Network, Ack)> {
         let network = Network::parse(datagram).ok()?;
         let at = network.transport;
@@ -67,7 +68,7 @@ impl Ack {
         }
         let segment = &datagram[at..];
         let fixed: &[u8; TCP_HEADER] = segment.first_chunk()?;
-        // The header is all there is, and the reserved bits, AE among them, are not set.
+        // The segment is nothing but its header, and the reserved bits, AE among them, are not set.
         let bare = usize::from(fixed[12] >> 4) * 4 == segment.len() && fixed[12] & 0x0f == 0;
         if !bare || fixed[13] != flags::ACK {
             return None;
@@ -101,8 +102,8 @@ impl Ack {
     }
 }
 
-/// Returns the timestamps in a TCP header's options, if there are any; `None` when there are options of
-/// another kind, or broken ones.
+/// Returns the timestamps in the options of a TCP header, if there are any. Returns `None` for
+/// options of another kind or broken ones.
 fn timestamps(mut options: &[u8]) -> Option<Option<(u32, u32)>> {
     let mut found = None;
     loop {
@@ -120,8 +121,8 @@ fn timestamps(mut options: &[u8]) -> Option<Option<(u32, u32)>> {
     }
 }
 
-/// Returns whether a number of a circle of 2^32 is behind another (RFC 9293 section 3.4, RFC 7323
-/// section 5.2).
+/// Returns whether a number modulo 2^32 is behind another (RFC 9293 section 3.4, RFC 7323 section
+/// 5.2).
 fn is_after(number: u32, other: u32) -> bool {
     (number.wrapping_sub(other) as i32) > 0
 }
@@ -135,17 +136,17 @@ pub(crate) struct Memory<K> {
     pub superseded: u64,
 }
 
-/// Last acknowledgements of a connection.
+/// Last acknowledgement of a connection.
 #[derive(Debug, Clone, Copy)]
 struct Seen<K> {
     key: K,
     sequence: u32,
-    /// The greatest number acknowledged.
+    /// Greatest number that was acknowledged.
     acknowledgement: u32,
 }
 
 impl<K: Copy + PartialEq> Memory<K> {
-    /// Returns a memory of nothing.
+    /// Makes a memory without connections.
     pub fn new() -> Self {
         Self {
             flows: FixedVec::new(),
@@ -163,7 +164,8 @@ impl<K: Copy + PartialEq> Memory<K> {
         let index = self.flows.iter().position(|seen| seen.key == key);
         let before = index.map(|index| self.flows.remove(index));
         let moves = before.is_some_and(|seen| is_after(ack.acknowledgement, seen.acknowledgement));
-        // Another sequence number tells of data in between, whose acknowledgement is not known.
+        // Another sequence number shows that data was sent in between, whose acknowledgement is not
+        // known.
         let advances = moves && before.is_some_and(|seen| seen.sequence == ack.sequence);
         let acknowledgement = match before {
             Some(seen) if !moves => seen.acknowledgement,
@@ -196,16 +198,16 @@ struct Waiting<'d, K> {
 }
 
 impl<'d, K: Copy + PartialEq> Held<'d, K> {
-    /// Holds nothing.
+    /// Makes an empty hold.
     pub fn new() -> Self {
         Self {
             acks: FixedVec::new(),
         }
     }
 
-    /// Takes an acknowledgement, which is held until a later one supersedes it or it is
-    /// [released](Self::release). Returns the one that is to be sent now, if any. `intact` tells
-    /// whether the checksums are right.
+    /// Takes an acknowledgement and holds it until a later one supersedes it or it is
+    /// [released](Self::release). Returns the acknowledgement that is to be sent at once, if any.
+    /// `intact` tells whether the checksums are right.
     pub fn take(
         &mut self,
         memory: &mut Memory<K>,
@@ -223,7 +225,7 @@ impl<'d, K: Copy + PartialEq> Held<'d, K> {
         memory.superseded += u64::from(superseded);
         let mut due = earlier.filter(|_| !superseded).map(|held| held.datagram);
         if self.acks.is_full() {
-            // There is none of this connection then.
+            // No acknowledgement of this connection is held then.
             due = Some(self.acks.remove(0).datagram);
         }
         let _ = self.acks.push(Waiting {
@@ -235,8 +237,8 @@ impl<'d, K: Copy + PartialEq> Held<'d, K> {
         due
     }
 
-    /// Releases one acknowledgement of the connections whose keys `fits` accepts, the oldest first, as
-    /// something else of them comes; they are forgotten.
+    /// Releases one held acknowledgement of the connections whose keys `fits` accepts, the oldest
+    /// first, because another segment of theirs has come. The connections are forgotten.
     pub fn release(
         &mut self,
         memory: &mut Memory<K>,

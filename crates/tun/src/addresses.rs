@@ -2,16 +2,16 @@
 //!
 //! # Theory of operation
 //!
-//! [`Configuration::apply`] brings the interface up and adds what the plan has.
-//! [`Configuration::replace`] removes addresses and routes that only the old plan had, then reads the
-//! interface's state back and adds those that are missing. Reading back matters, because the kernel
-//! removes routes with the last address of a family, and a secondary IPv4 address with its primary.
-//! Addresses and routes of both plans are not touched, so that flows go on.
+//! [`Configuration::apply`] brings the interface up and adds the addresses and routes of the plan.
+//! [`Configuration::replace`] removes addresses and routes that only the old plan had, then reads
+//! the interface's state back and adds those that are missing. Reading back is necessary, because
+//! the kernel removes routes with the last address of a family, and a secondary IPv4 address with
+//! its primary. Addresses and routes of both plans are not touched, so that flows go on.
 //!
-//! Only addresses and routes added here are ever removed, and all of them on drop. An interface
-//! that was there before gets its MTU, queue length and state back.
+//! Only addresses and routes added here are ever removed, and all of them are removed on drop. An
+//! interface that existed before gets its MTU, queue length and state back.
 //!
-//! System calls: those of netlink.rs and sysctl.rs.
+//! The system calls are those of netlink.rs and sysctl.rs.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -39,15 +39,15 @@ use crate::sysctl;
 /// Longest time the kernel takes to bring an IPv6 address into use.
 const LOCAL_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Configuration of an interface by a plan. Dropping it takes everything it added away.
+/// Configuration of an interface by a plan. Dropping it removes everything that it added.
 pub struct Configuration {
     netlink: Netlink,
     name: String,
     index: u32,
     plan: Plan,
     before: Before,
-    /// Addresses and routes that were added, to be removed. The kernel may have removed some
-    /// itself.
+    /// Addresses and routes that were added and are to be removed. The kernel may have removed some
+    /// of them itself.
     addresses: Vec<Address>,
     routes: Vec<Route>,
     /// The parts of it that were missing when they were last looked for.
@@ -85,7 +85,7 @@ impl Configuration {
             routes: Vec::new(),
             missing: Vec::new(),
         };
-        // On failure, dropping the guard undoes what was done.
+        // When a step fails, dropping the guard undoes the steps before it.
         configuration.set_link()?;
         configuration.complete()?;
         Ok(configuration)
@@ -177,7 +177,7 @@ impl Configuration {
         Ok(missing)
     }
 
-    /// Puts back what is missing.
+    /// Adds the missing parts again.
     ///
     /// # Errors
     /// As [`Configuration::replace`].
@@ -189,8 +189,8 @@ impl Configuration {
         if self.complete().is_ok() {
             return Ok(());
         }
-        // The kernel's own routes for the addresses' prefixes, by which gateways are reached, come
-        // back with the addresses alone.
+        // The kernel's own routes for the prefixes of addresses, by which gateways are reached,
+        // come back with the addresses only.
         for address in self.addresses.clone() {
             self.remove_address(address);
         }
@@ -198,7 +198,7 @@ impl Configuration {
     }
 
     /// Returns the default routes of other interfaces that the kernel prefers to those added here,
-    /// as `default metric 100 through eth0 (dhcp)`.
+    /// each as `default metric 100 through eth0 (dhcp)`.
     ///
     /// # Errors
     /// The error is the kernel's.
@@ -256,9 +256,9 @@ impl Configuration {
 
     /// Waits until the kernel accepts packets for the IPv6 addresses. Even without duplicate
     /// address detection it completes an address on a work queue, and drops packets that come
-    /// before that. The address's route in the local table is the sign (`__ipv6_ifa_notify` in
-    /// net/ipv6/addrconf.c). Without a carrier the kernel does not complete an address, which is
-    /// then not waited for.
+    /// before that. An address is complete when its route is in the local table
+    /// (`__ipv6_ifa_notify` in net/ipv6/addrconf.c). Without a carrier the kernel does not complete
+    /// an address, so it is not waited for.
     fn await_local_addresses(&mut self) -> Result<(), Error> {
         let mut missing: Vec<IpAddr> = self
             .addresses
@@ -303,7 +303,7 @@ impl Configuration {
     }
 
     fn set_link(&mut self) -> Result<(), Error> {
-        // The MTU is first, because below 1280 bytes the kernel has no IPv6 on an interface.
+        // The MTU is set first, because below 1280 bytes the kernel has no IPv6 on an interface.
         let mut link = self.link_message();
         link.attributes.push(LinkAttribute::Mtu(self.plan.mtu));
         if let Some(length) = self.plan.tx_queue_length {
@@ -311,12 +311,12 @@ impl Configuration {
         }
         self.change_link(link, &format!("set MTU {} on", self.plan.mtu))?;
         if self.plan.ipv6 == Ipv6::Host {
-            // The host's settings decide.
+            // The settings of the host stay in force.
         } else if sysctl::has_ipv6(&self.name) {
             self.set_ipv6_settings();
-            // The mode has to be in force before the interface comes up, when the kernel would
-            // make a link-local address; it is the same for SLAAC, whose link-local address the
-            // modem gives.
+            // The mode must be in force before the interface comes up, when the kernel would make a
+            // link-local address. It is the same for SLAAC, whose link-local address the modem
+            // gives.
             let mut link = self.link_message();
             let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
             let family = AfSpecUnspec::Inet6(vec![none]);
@@ -347,7 +347,7 @@ impl Configuration {
     fn set_ipv6_settings(&mut self) {
         let (accept, default_route) = match self.plan.ipv6 {
             Ipv6::Static | Ipv6::Host => ("0", "0"),
-            // The value 2 accepts advertisements also on a host that forwards.
+            // The value 2 accepts advertisements on a host that forwards, too.
             Ipv6::Slaac { default_route, .. } => ("2", if default_route { "1" } else { "0" }),
         };
         let metric = match self.plan.ipv6 {
@@ -394,7 +394,7 @@ impl Configuration {
     fn add_address(&mut self, address: Address) -> Result<(), Error> {
         let message = RouteNetlinkMessage::NewAddress(self.address_message(address));
         match self.netlink.request(message, Mode::Create) {
-            // The address came between reading back and adding.
+            // Another program has added the address since the state was read back.
             Err(source) if is(&source, Errno::EXIST) => Ok(()),
             result => result.map_err(|source| {
                 self.error(
@@ -429,7 +429,7 @@ impl Configuration {
             .attributes
             .push(AddressAttribute::Address(address.ip));
         if address.ip.is_ipv6() {
-            // The network gave the address to this link alone, so there can be no duplicate.
+            // The network gave the address to this link only, so there can be no duplicate.
             message.header.flags = AddressHeaderFlags::Nodad;
             message
                 .attributes
@@ -543,8 +543,8 @@ impl Configuration {
             link.attributes
                 .push(LinkAttribute::AfSpecUnspec(vec![mode]));
         }
-        // An interface that is gone has nothing to restore. Any other refusal is of a change that
-        // was not allowed before either.
+        // An interface that is gone has nothing to restore. Any other refusal concerns a change
+        // that was not allowed before either.
         if let Err(error) = self
             .netlink
             .request(RouteNetlinkMessage::SetLink(link), Mode::Plain)
@@ -600,7 +600,7 @@ impl Before {
     }
 }
 
-/// Returns whether two routes are the same for the kernel.
+/// Returns whether the kernel takes two routes for the same one.
 fn same(one: &Route, other: &Route) -> bool {
     other.destination == one.destination
         && other.gateway == one.gateway

@@ -1,16 +1,17 @@
-//! The Internet checksum (RFC 1071): sums of 16-bit words in one's complement.
+//! The Internet checksum (RFC 1071), a sum of 16-bit words in one's complement.
 //!
-//! Such a sum does not depend on byte order as long as words are read and written in the same
-//! one (RFC 1071 section 2B), so everything here uses the machine's. Wide words add up to the same
-//! remainder as their halves, which is why 64 bits are summed at once, and every carry is added
-//! where it falls out: one instruction for eight bytes, as in Linux arch/x86/lib/csum-partial_64.c.
-//! Vectors of narrower lanes take more, because they have no carry and words must be widened.
+//! Such a sum does not depend on byte order as long as words are read and written in the same one
+//! (RFC 1071 section 2B), so everything here uses the machine's. Wide words add up to the same
+//! remainder as their halves. Therefore 64 bits are summed at once, and every carry is added where
+//! it occurs: that takes one instruction for eight bytes, as in Linux
+//! arch/x86/lib/csum-partial_64.c. Vectors of narrower lanes take more, because they have no carry
+//! and words must be widened.
 
 use std::ops::{Add, AddAssign};
 
 /// A one's complement sum, not yet folded.
 ///
-/// Parts of a message may be summed apart and added if each but the last has an even length.
+/// Parts of a message may be summed separately and added if each but the last has an even length.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sum(u64);
 
@@ -72,12 +73,12 @@ impl Sum {
         sum = (sum & 0xffff_ffff) + (sum >> 32);
         sum = (sum & 0xffff) + (sum >> 16);
         sum = (sum & 0xffff) + (sum >> 16);
-        // At most one carry is left.
+        // At most one carry remains.
         sum = (sum & 0xffff) + (sum >> 16);
         (sum as u16).to_ne_bytes()
     }
 
-    /// Returns the checksum field's value, in the header's byte order.
+    /// Returns the value of the checksum field, in the byte order of the header.
     #[inline]
     #[must_use]
     pub fn checksum(self) -> [u8; 2] {
@@ -96,7 +97,7 @@ impl Sum {
         }
     }
 
-    /// Returns whether a message summed together with its checksum is intact.
+    /// Returns whether a message whose sum includes its checksum is intact.
     #[inline]
     #[must_use]
     pub(crate) fn is_intact(self) -> bool {
@@ -104,11 +105,11 @@ impl Sum {
     }
 }
 
-/// Adds two numbers in one's complement.
+/// Returns the sum of two numbers in one's complement.
 #[inline]
 fn add(left: u64, right: u64) -> u64 {
     let (sum, carry) = left.overflowing_add(right);
-    // A sum that overflowed is below all ones.
+    // A sum that overflowed is less than all ones, so the carry cannot overflow again.
     sum + u64::from(carry)
 }
 
@@ -151,7 +152,7 @@ impl AddAssign for Sum {
 mod tests {
     use super::*;
 
-    /// Word by word, as RFC 1071 section 4.1 has it.
+    /// Sums word by word, as RFC 1071 section 4.1 describes it.
     fn plain(bytes: &[u8]) -> [u8; 2] {
         let mut sum = 0_u64;
         for pair in bytes.chunks(2) {

@@ -4,37 +4,38 @@
 //! # Theory of operation
 //!
 //! Datagrams are pushed in the order of their arrival. Each lies in a receive buffer and stays
-//! there. Datagrams of one flow that follow on each other are held as a run, and the run leaves as
-//! one gathered write: a virtio header and the first datagram's headers with new lengths, then
-//! every payload from its place. Runs of a few flows grow side by side. All leave at the end of the
-//! batch, so nothing waits for datagrams that may never come.
+//! there. Consecutive datagrams of one flow are held as a run, and the run is written with one
+//! gathered write: a virtio header and the headers of the first datagram with new lengths, then
+//! every payload from its place. Runs of a few flows grow side by side. All of them are written at
+//! the end of the batch, so no datagram waits for others that may never come.
 //!
 //! A datagram joins a run where the kernel would merge it (`tcp_gro_receive` in
 //! net/ipv4/tcp_offload.c, `udp_gro_receive_segment` in net/ipv4/udp_offload.c,
 //! `gro_receive_network_flush` in include/net/gro.h), so that cutting the large packet gives the
 //! datagrams back:
 //!
-//! * Its headers are those of the run but for lengths, checksums and the fields below. IPv4
+//! - Its headers are those of the run except for lengths, checksums and the fields below. IPv4
 //!   options, fragments and padding keep it out.
-//! * Its IPv4 identification counts up, or is that of all others with "don't fragment". In the
-//!   second case, and only then, cutting gives other identifications; such ones mean nothing (RFC
+//! - Its IPv4 identification counts up, or is that of all others with "don't fragment". In the
+//!   second case, and only then, cutting gives other identifications, which mean nothing (RFC
 //!   6864).
-//! * A TCP segment has the next sequence number and the run's acknowledgement, window, options
+//! - A TCP segment has the next sequence number and the run's acknowledgement, window, options
 //!   (timestamps among them) and flags. Of the flags only ACK and ECE may be set, and PSH and FIN,
 //!   which end the run.
-//! * Its payload is as long as the first's, or shorter, which ends the run.
-//! * The large packet does not become longer than 65535 bytes.
-//! * Its checksums are intact, which is verified only where two datagrams would join.
+//! - Its payload is as long as that of the first, or shorter, which ends the run.
+//! - The large packet does not become longer than 65535 bytes.
+//! - Its checksums are intact, which is verified only where two datagrams would join.
 //!
-//! The kernel also merges behind a segment with CWR. Here such a segment goes alone, as everything
-//! unusual does.
+//! The kernel also merges behind a segment with CWR. Here such a segment is written alone, as every
+//! unusual one is.
 //!
-//! Order within a flow never changes: a datagram that cannot join its flow's run sends the run
-//! ahead of itself, and one whose flow cannot be told sends all runs between its addresses.
+//! The order within a flow never changes. A datagram that cannot join its flow's run is written
+//! behind the run, and one whose flow cannot be told is written behind all runs between its
+//! addresses.
 //!
-//! With [`Coalescer::filter_acks`], acknowledgements that a later one of the batch supersedes are left
-//! out (`ack_filter`). They are looked for only among the datagrams that go alone, so that runs cost
-//! the same.
+//! With [`Coalescer::filter_acks`], acknowledgements that a later one of the batch supersedes are
+//! left out (`ack_filter`). Only datagrams that are written alone are looked at for that, so runs
+//! cost the same.
 
 use std::io::IoSlice;
 
@@ -53,8 +54,8 @@ mod run;
 
 /// Number of flows whose runs grow side by side. The kernel keeps eight in each of eight buckets.
 const FLOWS: usize = 8;
-/// Largest number of datagrams in a run, which one packet can hold of more than half a kilobyte
-/// each.
+/// Largest number of datagrams in a run. A packet cannot hold more of those that are longer than
+/// half a kilobyte.
 const MOST: usize = 128;
 /// Largest number of datagrams in a run of UDP (`UDP_GRO_CNT_MAX` in net/ipv4/udp_offload.c).
 const MOST_UDP: usize = 64;
@@ -95,7 +96,7 @@ pub struct Coalescer {
     /// Number of the youngest run.
     age: u64,
     counters: Counters,
-    /// Memory of the ACK filter; `None` without one.
+    /// Memory of the ACK filter; `None` when the filter is off.
     acks: Option<Box<Memory<Key>>>,
 }
 
@@ -112,8 +113,8 @@ impl Coalescer {
         }
     }
 
-    /// Makes it leave out acknowledgements that a later one of the batch supersedes, as the ACK filter
-    /// of CAKE does (tc-cake(8)), or not.
+    /// Switches the ACK filter on or off, which leaves out acknowledgements that a later one of the
+    /// batch supersedes, as that of CAKE does (tc-cake(8)).
     pub fn filter_acks(&mut self, filter: bool) {
         self.acks = filter.then(|| Box::new(Memory::new()));
     }
@@ -127,7 +128,7 @@ impl Coalescer {
         }
     }
 
-    /// Begins a batch, whose packets are given to `send` in the order in which they are to be
+    /// Begins a batch. Its packets are given to `send` in the order in which they are to be
     /// written.
     #[inline]
     pub fn batch<'c, 'd, F: FnMut(Packet<'_>)>(&'c mut self, send: F) -> Batch<'c, 'd, F> {
@@ -154,7 +155,7 @@ pub struct Batch<'c, 'd, F> {
     coalescer: &'c mut Coalescer,
     /// Payloads of each run.
     payloads: [FixedVec<IoSlice<'d>, MOST>; FLOWS],
-    /// First datagram of each run, which is sent as it is when no other joins.
+    /// First datagram of each run, which is sent unchanged when no other joins.
     firsts: [&'d [u8]; FLOWS],
     /// Number of runs held.
     live: usize,
@@ -171,7 +172,7 @@ impl<'d, F: FnMut(Packet<'_>)> Batch<'_, 'd, F> {
     #[inline]
     pub fn push(&mut self, datagram: &'d [u8]) {
         self.coalescer.counters.datagrams += 1;
-        // Mostly a datagram follows on the one before, which one pass over its headers tells.
+        // Most datagrams follow the one before, and one pass over the headers shows that.
         let index = self.recent;
         let count = self.payloads[index].len();
         if let Some(last) = self.coalescer.runs[index].next_is(datagram, count) {
@@ -199,7 +200,7 @@ impl<'d, F: FnMut(Packet<'_>)> Batch<'_, 'd, F> {
         }
     }
 
-    /// Sends all runs. Further datagrams may be pushed afterwards.
+    /// Sends all runs and acknowledgements held. Further datagrams may be pushed afterwards.
     #[inline]
     pub fn finish(&mut self) {
         self.flush_where(|_| true);
@@ -208,8 +209,8 @@ impl<'d, F: FnMut(Packet<'_>)> Batch<'_, 'd, F> {
         }
     }
 
-    /// Holds a datagram that may be superseded. Returns `false` for any other, ahead of which what is
-    /// held of its flow is sent.
+    /// Holds a datagram that may be superseded. Returns `false` for any other, before which the
+    /// datagrams held of its flow are sent.
     fn hold(&mut self, key: Key, datagram: &'d [u8]) -> bool {
         let Some((network, ack)) = Ack::of(datagram) else {
             self.release_where(|held| *held == key);
@@ -224,7 +225,7 @@ impl<'d, F: FnMut(Packet<'_>)> Batch<'_, 'd, F> {
         true
     }
 
-    /// Sends what is held of the flows that `fits` accepts.
+    /// Sends the acknowledgements that are held of the flows that `fits` accepts.
     #[inline]
     fn release_where(&mut self, fits: impl Fn(&Key) -> bool) {
         while let Some(memory) = &mut self.coalescer.acks
@@ -266,8 +267,8 @@ impl<'d, F: FnMut(Packet<'_>)> Batch<'_, 'd, F> {
         self.join(index, datagram, part.last);
     }
 
-    /// Adds the datagram that is the next of a run whose first is intact, or sends both when it is
-    /// damaged. `last` says that it ends the run.
+    /// Adds the next datagram of a run whose first is intact, or sends both when it is damaged.
+    /// `last` says that it ends the run.
     #[inline]
     fn join(&mut self, index: usize, datagram: &'d [u8], last: bool) {
         let run = &mut self.coalescer.runs[index];
@@ -279,7 +280,7 @@ impl<'d, F: FnMut(Packet<'_>)> Batch<'_, 'd, F> {
         }
         let payload = &datagram[run.header..];
         run.join(datagram);
-        // There is room, because a full run has been sent.
+        // The run has room, because a full run has been sent.
         let _ = self.payloads[index].push(IoSlice::new(payload));
         let most = if run.network.protocol == TCP {
             MOST

@@ -1,8 +1,8 @@
-//! A TUN or TAP interface, whose system calls carry one whole IP packet or Ethernet frame each,
-//! without a header in front of it.
+//! A TUN or TAP interface, each of whose system calls carries one whole IP packet or Ethernet
+//! frame, without a header in front of it.
 //!
-//! System calls: openat, ioctl (TUNSETIFF, TUNSETOFFLOAD, FIONBIO), readv, writev, preadv2, pwritev2,
-//! close; with TAP also ioctl (SIOCGIFHWADDR, SIOCSIFHWADDR, TUNSETCARRIER).
+//! The system calls are openat, ioctl (TUNSETIFF, TUNSETOFFLOAD, FIONBIO), readv, writev, preadv2,
+//! pwritev2 and close; with TAP also ioctl (SIOCGIFHWADDR, SIOCSIFHWADDR, TUNSETCARRIER).
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,10 +16,14 @@ use crate::error::{Error, ErrorKind};
 use crate::waiting::NoWait;
 use crate::{ffi, netlink::Netlink};
 
-/// Name template that the kernel fills with the first free number.
+/// Name template in which the kernel replaces `%d` by the first free number.
 pub const DEFAULT_NAME: &str = "uwwan%d";
 /// Longest interface name in bytes (`IFNAMSIZ` less the final zero).
 const MAX_NAME: usize = 15;
+/// Attributes that the driver reports of an interface (`linux/if_link.h`).
+const IFLA_TUN_OWNER: u16 = 1;
+const IFLA_TUN_NUM_QUEUES: u16 = 8;
+const IFLA_TUN_NUM_DISABLED_QUEUES: u16 = 9;
 pub(crate) const DRIVER: &str = "/dev/net/tun";
 
 /// An interface of the kernel that can be configured.
@@ -30,14 +34,14 @@ pub trait Interface {
     /// Returns the interface's index in its network namespace.
     fn index(&self) -> u32;
 
-    /// Returns whether the interface was there before, so that it stays when this is dropped.
+    /// Returns whether the interface existed before, so that it stays when this value is dropped.
     fn attached(&self) -> bool;
 }
 
 /// A TUN interface. Unless root made it persistent, it vanishes with all its addresses and routes
-/// when this is dropped.
+/// when this value is dropped.
 ///
-/// All methods work on shared references; the kernel keeps concurrent packets apart.
+/// All methods take shared references; the kernel keeps concurrent packets apart.
 #[derive(Debug)]
 pub struct Tun {
     descriptor: OwnedFd,
@@ -65,8 +69,8 @@ impl Tun {
         let kind = kind_of(mode);
         let wanted = name.unwrap_or(DEFAULT_NAME);
         check_name(wanted)?;
-        // The driver is opened once before tun-tap does it, to tell a missing or closed driver
-        // from an interface that cannot be had.
+        // The driver is opened once before tun-tap opens it, to tell a driver that is missing or
+        // forbidden from an interface that is not available.
         if let Err(source) = std::fs::OpenOptions::new()
             .read(true)
             .write(true)
@@ -85,8 +89,8 @@ impl Tun {
             move |errno: rustix::io::Errno| Error::system(what, errno.into())
         };
         rustix::io::ioctl_fionbio(&descriptor, true).map_err(failed("make non-blocking:"))?;
-        // An interface that was there may have been told before that its reader takes large
-        // packets; without a header in front this one could not tell them apart.
+        // A reader before may have told the kernel that it takes large packets, which this one,
+        // without a header in front, could not recognise.
         if let Err(error) = ffi::set_offload(descriptor.as_fd(), 0) {
             tracing::debug!(%error, interface = %name, "offloads could not be turned off");
         }
@@ -100,8 +104,9 @@ impl Tun {
         })
     }
 
-    /// Makes an interface of a descriptor that another process has opened and handed over. What that
-    /// process did to the interface is left to it. `waiting` is what keeps calls on it from waiting.
+    /// Makes an interface of a descriptor that another process has opened and handed over. Its
+    /// settings stay as that process made them. `waiting` says how calls on the descriptor are kept
+    /// from waiting.
     #[must_use]
     pub fn handed(descriptor: OwnedFd, name: String, index: u32, waiting: NoWait) -> Tun {
         Tun {
@@ -146,7 +151,7 @@ impl Tun {
         self.index
     }
 
-    /// Returns whether the interface was there before, so that it stays when this is dropped.
+    /// Returns whether the interface existed before, so that it stays when this value is dropped.
     #[must_use]
     pub fn attached(&self) -> bool {
         self.attached
@@ -157,7 +162,7 @@ impl Tun {
 #[derive(Debug)]
 pub struct Tap {
     tun: Tun,
-    /// Ethernet address the interface had before it was attached to.
+    /// Ethernet address that the interface had before this value changed it.
     before: Option<[u8; 6]>,
 }
 
@@ -196,7 +201,7 @@ impl Tap {
     /// Returns the interface's Ethernet address.
     ///
     /// # Errors
-    /// When the interface was deleted.
+    /// Fails when the interface was deleted.
     pub fn address(&self) -> Result<[u8; 6], Error> {
         ffi::hardware_address(self.as_fd()).map_err(|source| {
             let what = format!("read the address of TAP interface {}", self.name());
@@ -204,8 +209,8 @@ impl Tap {
         })
     }
 
-    /// Gives the interface another Ethernet address. An interface that was there before gets its
-    /// own address back when this is dropped.
+    /// Gives the interface another Ethernet address. An interface that existed before gets its own
+    /// address back when this value is dropped.
     ///
     /// # Errors
     /// As [`Tap::open`].
@@ -229,11 +234,11 @@ impl Tap {
         })
     }
 
-    /// Tells the kernel, and programs that watch the interface, whether the link it stands for is
-    /// up.
+    /// Tells the kernel, and programs that watch the interface, whether the link that the interface
+    /// stands for is up.
     ///
     /// # Errors
-    /// When the interface was deleted, or the kernel cannot do it (before 5.0).
+    /// Fails when the interface was deleted, or the kernel cannot do it (before 5.0).
     pub fn set_carrier(&self, up: bool) -> Result<(), Error> {
         ffi::set_carrier(self.as_fd(), up).map_err(|source| {
             let state = if up { "up" } else { "down" };
@@ -322,15 +327,15 @@ pub(crate) fn index_of(name: &str) -> Option<u32> {
 /// IFF_MULTI_QUEUE; `None` for an interface without that flag, or of another driver
 /// (`tun_fill_info` in drivers/net/tun.c).
 pub(crate) fn queues_in_use(name: &str) -> Option<u32> {
-    // Told of those with IFF_MULTI_QUEUE only (IFLA_TUN_NUM_QUEUES, IFLA_TUN_NUM_DISABLED_QUEUES).
-    Some(told(name, 8)?.saturating_add(told(name, 9)?))
+    // The kernel reports both numbers for interfaces with IFF_MULTI_QUEUE only.
+    let attached = driver_attribute(name, IFLA_TUN_NUM_QUEUES)?;
+    Some(attached.saturating_add(driver_attribute(name, IFLA_TUN_NUM_DISABLED_QUEUES)?))
 }
 
-/// Checks that an interface that is there was not made for another user (TUNSETOWNER). The kernel
-/// lets whoever has CAP_NET_ADMIN attach to any.
+/// Checks that an existing interface was not made for another user (TUNSETOWNER). The kernel lets a
+/// process with CAP_NET_ADMIN attach to any interface.
 pub(crate) fn check_owner(kind: &str, name: &str) -> Result<(), Error> {
-    // IFLA_TUN_OWNER.
-    match told(name, 1) {
+    match driver_attribute(name, IFLA_TUN_OWNER) {
         Some(owner) if owner != rustix::process::geteuid().as_raw() => Err(Error::new(
             ErrorKind::NoPermission,
             format!("open {kind} interface {name}"),
@@ -341,9 +346,9 @@ pub(crate) fn check_owner(kind: &str, name: &str) -> Result<(), Error> {
     }
 }
 
-/// Returns a number that the driver of a TUN or TAP interface tells of it (`IFLA_TUN_*` in
+/// Returns an attribute of a TUN or TAP interface that its driver reports (`IFLA_TUN_*` in
 /// linux/if_link.h).
-fn told(name: &str, wanted: u16) -> Option<u32> {
+fn driver_attribute(name: &str, wanted: u16) -> Option<u32> {
     let link = Netlink::open().ok()?.link(name, 0).ok()?;
     let infos = link
         .attributes
@@ -413,14 +418,14 @@ pub(crate) fn driver_error(source: io::Error) -> Error {
     .because(source)
 }
 
-/// Socket by which programs find that udev runs.
+/// Socket whose existence shows that udev runs.
 const UDEV: &str = "/run/udev/control";
-/// Longest wait for udev to look at a new interface.
+/// Longest wait for udev to process a new interface.
 const UDEV_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Waits until udev has looked at a new interface, which its database tells. Where udev finds an
-/// address that the kernel made up, it may give the interface another (`MACAddressPolicy=` in
-/// systemd.link(5)), even over one that was set meanwhile. It never sees interfaces of other
+/// Waits until udev has processed a new interface, which its database shows. Where udev finds an
+/// address that the kernel made up, it may give the interface another one (`MACAddressPolicy=` in
+/// systemd.link(5)), even in place of one that was set meanwhile. It never sees interfaces of other
 /// namespaces.
 fn await_udev(tun: &Tun) {
     let seen = Path::new("/sys/class/net").join(&tun.name).exists();
@@ -441,7 +446,7 @@ fn kind_of(mode: tun_tap::Mode) -> &'static str {
     }
 }
 
-/// Returns the error for an interface with several queues that other programs may be reading.
+/// Returns the error for an interface with several queues, which other programs may be reading.
 pub(crate) fn several_readers(what: String) -> Error {
     Error::new(
         ErrorKind::Busy,

@@ -1,10 +1,10 @@
 //! Name servers, which are shown, or handed to the program that resolves names on this machine.
 //!
 //! Nothing is changed unless asked for. Dropping the guard undoes the changes. A resolv.conf
-//! changed by a run that crashed is put back by the next one.
+//! changed by a run that crashed is restored by the next one.
 //!
-//! System calls: those of `resolved`; fork and exec of resolvconf; openat, read, write,
-//! rename, unlink.
+//! The system calls are those of `resolved`; fork and exec of resolvconf; openat, read, write,
+//! rename and unlink.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -31,7 +31,7 @@ pub enum Method {
     None,
     /// The resolver systemd-resolved, through its D-Bus interface.
     Resolved,
-    /// The C library's, through the `resolvconf` program if there is one, or else in
+    /// The resolver of the C library, through the `resolvconf` program if there is one, or else in
     /// `/etc/resolv.conf` itself.
     ResolvConf,
 }
@@ -78,26 +78,26 @@ pub fn describe(servers: &[IpAddr]) -> String {
     })
 }
 
-/// Guard of the name servers that were set. Dropping it takes them back.
+/// Guard of the name servers that were set. Dropping it removes them.
 #[derive(Debug)]
 #[must_use = "the name servers are taken back when this is dropped"]
 pub struct Guard {
     undo: Undo,
 }
 
-/// Step that takes the name servers back.
+/// Step that removes the name servers.
 #[derive(Debug)]
 enum Undo {
-    /// Do nothing, because nothing has been changed.
+    /// Nothing is done, because nothing has been changed.
     Nothing,
-    /// Have systemd-resolved forget them.
+    /// systemd-resolved is told to forget them.
     Resolved(Link),
-    /// Run a program.
+    /// A program is run.
     Run {
         program: PathBuf,
         arguments: Vec<String>,
     },
-    /// Put back the file at `path`, if `ours` is still its content.
+    /// The file at `path` is restored, if `ours` is still its content.
     File { path: PathBuf, ours: String },
 }
 
@@ -150,7 +150,7 @@ pub fn set(
 
 /// Returns the index of an interface.
 fn index_of(interface: &str) -> Result<u32, Error> {
-    // The kernel asks for a socket of any kind.
+    // The kernel answers on a socket of any kind.
     rustix::net::socket(AddressFamily::UNIX, SocketType::DGRAM, None)
         .and_then(|socket| rustix::net::netdevice::name_to_index(socket, interface))
         .map_err(|errno| Error::system(format!("find {interface}"), errno.into()))
@@ -168,7 +168,7 @@ fn resolvconf(program: PathBuf, interface: &str, servers: &[IpAddr]) -> Result<U
 /// Runs a program to its end with `input` on its standard input.
 ///
 /// # Errors
-/// When the program fails, with what it has written to its standard error.
+/// Fails when the program fails, with the text that it has written to its standard error.
 fn run(program: &Path, arguments: &[String], input: &str) -> Result<(), Error> {
     let what = || format!("run {} {}", program.display(), arguments.join(" "));
     let failed = |source: io::Error| Error::system(what(), source);
@@ -180,7 +180,7 @@ fn run(program: &Path, arguments: &[String], input: &str) -> Result<(), Error> {
         .spawn()
         .map_err(failed)?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A program that does not read its input tells why by its exit status.
+        // A program that does not read its input says why by its exit status.
         let _ = stdin.write_all(input.as_bytes());
     }
     let output = child.wait_with_output().map_err(failed)?;
@@ -225,7 +225,8 @@ fn file(path: &Path, servers: &[IpAddr]) -> Result<Undo, Error> {
     }
     let servers = &servers[..servers.len().min(MAX_SERVERS)];
     let ours = format!("{MARK}\n{}", describe(servers));
-    // A file written by this crate is a crashed run's, and the backup beside it is the original.
+    // A file written by this crate was left by a run that crashed, and the backup beside it is the
+    // original.
     let crashed = is_ours(path) && backup.symlink_metadata().is_ok();
     if !crashed {
         let original = std::fs::read(path).or_else(|error| match error.kind() {
@@ -237,7 +238,7 @@ fn file(path: &Path, servers: &[IpAddr]) -> Result<Undo, Error> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 std::fs::write(&backup, "").map_err(failed)?;
             }
-            // A mount point, as in containers, cannot be moved.
+            // A mount point cannot be renamed; in containers resolv.conf is one.
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
                 std::fs::write(&backup, original.map_err(failed)?).map_err(failed)?;
             }
@@ -271,7 +272,7 @@ fn restore(path: &Path, backup: &Path) {
 impl Drop for Guard {
     fn drop(&mut self) {
         match &self.undo {
-            // The link takes them back when it goes.
+            // The link removes them when it is dropped.
             Undo::Nothing | Undo::Resolved(_) => {}
             Undo::Run { program, arguments } => {
                 if let Err(error) = run(program, arguments, "") {
@@ -305,8 +306,8 @@ mod tests {
         ]
     }
 
-    /// One machine at a time: a program cannot be run while a process that another test is just
-    /// starting still has it open for writing.
+    /// One test at a time uses this lock: a program cannot be run while a process that another test
+    /// is starting still has it open for writing.
     static ONE: Mutex<()> = Mutex::new(());
 
     struct Machine {
@@ -326,7 +327,7 @@ mod tests {
         }
     }
 
-    /// A directory with a program that writes down how it was called and with what input.
+    /// Makes a directory with a program that records how it was called and with what input.
     fn machine(program: &str, script: &str) -> Machine {
         let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = tempfile::tempdir().unwrap();
@@ -421,7 +422,7 @@ mod tests {
             fs::read_to_string(&machine.paths.resolv_conf).unwrap(),
             "nameserver 9.9.9.9\n"
         );
-        // One that crashes puts nothing back.
+        // A process that crashes restores nothing.
         drop(crashed);
     }
 

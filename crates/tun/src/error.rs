@@ -8,7 +8,7 @@ use std::io;
 pub enum ErrorKind {
     /// The process may not do this (`EPERM`, `EACCES`).
     NoPermission,
-    /// Another process or configuration has it already (`EBUSY`, `EEXIST`).
+    /// Another process or configuration uses it already (`EBUSY`, `EEXIST`).
     Busy,
     /// The kernel has no TUN driver, or the process cannot see it.
     NoDriver,
@@ -16,7 +16,7 @@ pub enum ErrorKind {
     NoOffload,
     /// The interface does not exist, or was deleted.
     Gone,
-    /// The request makes no sense, such as an interface name that is too long.
+    /// The request is invalid, such as an interface name that is too long.
     Invalid,
     /// Private namespaces are forbidden or used up.
     NoNamespaces,
@@ -58,14 +58,14 @@ impl Error {
         }
     }
 
-    /// Returns the error with that of the system call that caused it.
+    /// Returns the error with the system call's error that caused it.
     pub(crate) fn because(mut self, source: io::Error) -> Error {
         self.source = Some(source);
         self
     }
 
-    /// Returns the error of a failed system call. The kind follows from the system's error, and the
-    /// reason is in the system's words.
+    /// Returns the error of a failed system call. The kind follows from the system's error, whose
+    /// text is the reason.
     pub(crate) fn system(what: impl Into<String>, source: io::Error) -> Error {
         let (kind, next) = match source.kind() {
             io::ErrorKind::PermissionDenied => (

@@ -21,13 +21,15 @@ pub(crate) fn descriptor(interface: tun_tap::Iface) -> OwnedFd {
 pub(crate) struct InterfaceRequest {
     /// Name of the interface, ended by a zero.
     pub name: [u8; 16],
-    /// `IFF_TUN` and others; the address family where the union is an address.
+    /// Flags such as `IFF_TUN`, or the address family where the union is an address.
     pub flags: u16,
-    /// Never less than the kernel's union, so that the kernel reads and writes inside.
+    /// Rest of the union. It is never shorter than the kernel's, so that the kernel reads and
+    /// writes inside it.
     pub rest: [u8; 22],
 }
 
-// The numbers of `linux/if_tun.h`, which encode the size of an int whatever the argument is.
+// The numbers are those of `linux/if_tun.h`, which encode the size of an int whatever the argument
+// is.
 const TUNSETIFF: Opcode = opcode::write::<i32>(b'T', 202);
 const TUNGETFEATURES: Opcode = opcode::read::<u32>(b'T', 207);
 const TUNSETOFFLOAD: Opcode = opcode::write::<u32>(b'T', 208);
@@ -35,13 +37,13 @@ const TUNGETIFF: Opcode = opcode::read::<u32>(b'T', 210);
 const TUNSETQUEUE: Opcode = opcode::write::<i32>(b'T', 217);
 const TUNSETVNETHDRSZ: Opcode = opcode::write::<i32>(b'T', 216);
 const TUNSETCARRIER: Opcode = opcode::write::<i32>(b'T', 226);
-/// `linux/if_tun.h`.
+/// Flag of `TUNSETQUEUE` that detaches a queue (`linux/if_tun.h`).
 const IFF_DETACH_QUEUE: u16 = 0x0400;
-// The numbers of `linux/sockios.h`, which the TUN driver takes on its own descriptor, from whoever
-// may use the interface.
+// The numbers are those of `linux/sockios.h`. The TUN driver takes them on its own descriptor, from
+// any process that may use the interface.
 const SIOCGIFHWADDR: Opcode = 0x8927;
 const SIOCSIFHWADDR: Opcode = 0x8924;
-/// `linux/if_arp.h`: the kind of address an Ethernet interface has.
+/// Kind of address that an Ethernet interface has (`linux/if_arp.h`).
 const ARPHRD_ETHER: u16 = 1;
 
 /// Attaches a descriptor of the TUN driver to an interface, whose name and flags are filled in.
@@ -54,7 +56,7 @@ pub(crate) fn set_interface(
     Ok(unsafe { ioctl(driver, Updater::<TUNSETIFF, InterfaceRequest>::new(request)) }?)
 }
 
-/// Returns name and flags of the interface that a descriptor of the TUN driver belongs to.
+/// Returns the name and the flags of the interface that a descriptor of the TUN driver belongs to.
 pub(crate) fn interface(queue: BorrowedFd<'_>) -> io::Result<InterfaceRequest> {
     let mut request = InterfaceRequest::default();
     // SAFETY: the kernel reads and writes a `struct ifreq` through the pointer, which is to at
@@ -68,7 +70,7 @@ pub(crate) fn interface(queue: BorrowedFd<'_>) -> io::Result<InterfaceRequest> {
     Ok(request)
 }
 
-/// Returns the flags this TUN driver knows (`IFF_*`).
+/// Returns the flags that the TUN driver knows (`IFF_*`).
 pub(crate) fn features(driver: BorrowedFd<'_>) -> io::Result<u32> {
     // SAFETY: the kernel writes one unsigned int through the pointer, and there is room for one.
     Ok(unsafe { ioctl(driver, Getter::<TUNGETFEATURES, u32>::new()) }?)
@@ -125,7 +127,7 @@ pub(crate) fn hardware_address(interface: BorrowedFd<'_>) -> io::Result<[u8; 6]>
 
 /// Gives this TAP interface an Ethernet address.
 pub(crate) fn set_hardware_address(interface: BorrowedFd<'_>, address: [u8; 6]) -> io::Result<()> {
-    // A `struct sockaddr` begins where the flags do: the family, then the address.
+    // A `struct sockaddr` begins where the flags do, with the family, followed by the address.
     let mut rest = [0; 22];
     rest[..6].copy_from_slice(&address);
     let mut request = InterfaceRequest {
@@ -134,7 +136,7 @@ pub(crate) fn set_hardware_address(interface: BorrowedFd<'_>, address: [u8; 6]) 
         ..InterfaceRequest::default()
     };
     // SAFETY: the kernel reads a `struct ifreq` through the pointer, which is to at least as many
-    // bytes of plain data, exclusively borrowed, should it write, too.
+    // bytes of plain data. They are exclusively borrowed, in case the kernel writes as well.
     Ok(unsafe {
         ioctl(
             interface,
@@ -152,9 +154,9 @@ pub(crate) fn unshare(kinds: Namespaces) -> io::Result<()> {
     if kinds.mounts {
         flags |= UnshareFlags::NEWNS;
     }
-    // SAFETY: the call is unsafe because of CLONE_FILES, which splits the descriptor table under
-    // other threads. None of the flags here implies it: these namespaces leave descriptors and
-    // memory alone.
+    // SAFETY: the call is unsafe because of CLONE_FILES, which gives the thread a descriptor table
+    // apart from other threads. None of the flags here implies it: these namespaces leave
+    // descriptors and memory as they are.
     Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
 }
 

@@ -1,4 +1,4 @@
-//! Checks of descriptors that another program says are those of a TUN interface.
+//! Checks of descriptors that another program hands over as those of a TUN interface.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -8,25 +8,27 @@ use crate::ffi;
 use crate::queues::QUEUES;
 use crate::waiting::NoWait;
 
-/// The TUN driver's device number (`Documentation/admin-guide/devices.txt`).
+/// Device number of the TUN driver (`Documentation/admin-guide/devices.txt`).
 const NUMBER: (u32, u32) = (10, 200);
-/// Flags of `linux/if_tun.h`.
+/// Flags of a TUN interface (`linux/if_tun.h`).
 const IFF_TUN: u16 = 0x0001;
 const IFF_NO_PI: u16 = 0x1000;
 const IFF_VNET_HDR: u16 = 0x4000;
 
-/// Checks that descriptors of unknown origin are queues of one TUN interface, and makes them non-blocking.
-/// `header` tells whether a virtio header is to stand in front of each packet. Returns the interface's
-/// name, of which only printable ASCII is left, and what keeps calls on the descriptors from waiting.
+/// Checks that descriptors of unknown origin are queues of one TUN interface, and makes them
+/// non-blocking. `header` tells whether a virtio header must stand in front of each packet. Returns
+/// the interface's name, of which only printable ASCII is left, and how calls on the descriptors
+/// are kept from waiting.
 ///
-/// The program that has handed them over has them, too, and may undo that. Where the kernel has no calls
-/// that do not wait by themselves, only a `trusted` program may therefore hand some over.
+/// The program that has handed them over still has them, too, and may make them blocking again.
+/// Where the kernel has no calls that are non-blocking by themselves, only a `trusted` program may
+/// therefore hand descriptors over.
 ///
-/// Nothing else is done with a descriptor before it is known to be one of the TUN driver, whose calls
-/// wait for nobody.
+/// No other call is made on a descriptor before it is known to be one of the TUN driver, whose
+/// calls do not block then.
 ///
 /// # Errors
-/// [`ErrorKind::Invalid`] for anything else.
+/// [`ErrorKind::Invalid`] for any other descriptors.
 pub fn check(
     descriptors: &[OwnedFd],
     header: bool,
@@ -40,7 +42,7 @@ pub fn check(
             format!("hand over what was opened at {DRIVER}, with IFF_TUN and IFF_NO_PI"),
         )
     };
-    // The queues and the one to write through.
+    // There may be one descriptor for each queue, and one to write through.
     if descriptors.is_empty() || descriptors.len() > QUEUES + 1 {
         return Err(invalid("none or too many descriptors came with it"));
     }
@@ -107,7 +109,8 @@ mod tests {
         let many = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
         let many: Vec<OwnedFd> = (0..=QUEUES + 1).map(|_| many()).collect();
         refused(&many, "too many");
-        // One that belongs to no interface yet; opening it takes no privilege where it may be had.
+        // This descriptor belongs to no interface yet. Opening it takes no privilege on most
+        // machines.
         if let Ok(bare) = std::fs::File::options().read(true).write(true).open(DRIVER) {
             refused(&[bare.into()], "");
         }

@@ -1,9 +1,10 @@
-//! Headers in front of a payload: the virtio network header of an offload TUN, and an IP packet's
-//! outermost headers, which tell where its transport header begins.
+//! Headers in front of a payload: the virtio network header of an offload TUN, and the outermost
+//! headers of an IP packet, which tell where its transport header begins.
 //!
-//! The virtio header is that of `linux/virtio_net.h`, 10 bytes, 16-bit fields in the machine's byte
-//! order (the TUN driver's default). IP headers are those of RFC 791 and RFC 8200. The IPv6
-//! extension headers looked through are those of `ipv6_gso_pull_exthdrs` in net/ipv6/ip6_offload.c.
+//! The virtio header is that of `linux/virtio_net.h`, 10 bytes, with 16-bit fields in the machine's
+//! byte order (the TUN driver's default). IP headers are those of RFC 791 and RFC 8200. The IPv6
+//! extension headers that are skipped are those of `ipv6_gso_pull_exthdrs` in
+//! net/ipv6/ip6_offload.c.
 
 use thiserror::Error;
 
@@ -15,7 +16,7 @@ pub const VNET_HEADER: usize = 10;
 /// packet that is cut.
 pub const MAX_HEADER: usize = 512;
 
-/// Bit of the virtio header's `flags`: the checksum is to be completed.
+/// Bit of the virtio header's `flags` that asks for the checksum to be completed.
 const NEEDS_CSUM: u8 = 1;
 /// Values of the virtio header's `gso_type`.
 const GSO_NONE: u8 = 0;
@@ -31,7 +32,7 @@ pub(crate) const TCP_CHECKSUM: usize = 16;
 pub(crate) const UDP_CHECKSUM: usize = 6;
 pub(crate) const TCP_HEADER: usize = 20;
 pub(crate) const UDP_HEADER: usize = 8;
-/// TCP flags, byte 13 of the header.
+/// TCP flags, in byte 13 of the header.
 pub(crate) mod flags {
     pub const FIN: u8 = 0x01;
     pub const SYN: u8 = 0x02;
@@ -42,7 +43,7 @@ pub(crate) mod flags {
     pub const CWR: u8 = 0x80;
 }
 
-/// Reason why a packet with a virtio header cannot be taken apart.
+/// Reason why a packet with a virtio header cannot be cut or completed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 pub enum Refused {
     /// The packet ends inside its headers.
@@ -54,13 +55,13 @@ pub enum Refused {
     /// The packet's headers are longer than [`MAX_HEADER`].
     #[error("its headers are too long")]
     HeaderTooLong,
-    /// The kind of offload is unknown, or not the packet's.
+    /// The kind of offload is unknown, or is not that of the packet.
     #[error("the kind of offload {0:#04x} is unknown or not the packet's")]
     Kind(u8),
     /// The segments asked for have no bytes, or more than an IP packet can have.
     #[error("segments of {0} bytes make no sense")]
     Size(u16),
-    /// The checksum is to be put outside the packet or at a place that is not the protocol's.
+    /// The checksum would lie outside the packet, or not where the protocol has it.
     #[error("the checksum's place makes no sense")]
     Checksum,
     /// The packet is a fragment.
@@ -77,8 +78,8 @@ pub struct VnetHeader {
     pub checksum: Option<(u16, u16)>,
     /// Cut of a large packet into segments; `None` when the packet is one datagram.
     pub cut: Option<Cut>,
-    /// Length of the headers in bytes, which the kernel keeps together. In packets from the kernel
-    /// it is a hint, and may be more.
+    /// Length of the headers in bytes, which the kernel keeps contiguous. In packets from the
+    /// kernel it is a hint, and may be more.
     pub header: u16,
 }
 
@@ -94,7 +95,7 @@ pub struct Cut {
     pub size: u16,
 }
 
-/// The kinds of large packets.
+/// Kind of a large packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A TCP packet over IPv4.
@@ -176,7 +177,7 @@ impl VnetHeader {
 /// An IP packet's outermost headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Network {
-    /// Whether the packet is IPv6, or else IPv4.
+    /// Whether the packet is IPv6; otherwise it is IPv4.
     pub v6: bool,
     /// Offset of the transport header in bytes.
     pub transport: usize,
@@ -206,7 +207,7 @@ impl Network {
                     v6: false,
                     transport,
                     protocol: header[9],
-                    // A fragment has "more fragments" set, or an offset.
+                    // A fragment has the flag "more fragments", or an offset.
                     fragment: u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0,
                 })
             }
@@ -242,8 +243,9 @@ impl Network {
     }
 }
 
-/// Puts the length and with it the checksum into an IPv4 header, or the length into an IPv6 header.
-/// `length` is that of the whole packet in bytes. The header is complete otherwise.
+/// Writes the length, and the checksum that follows from it, into an IPv4 header, or the length
+/// into an IPv6 header. `length` is that of the whole packet in bytes. The rest of the header is
+/// complete already.
 #[inline]
 pub(crate) fn set_network_length(v6: bool, header: &mut [u8], length: u16) {
     if v6 {
@@ -278,7 +280,7 @@ mod tests {
         }
         assert_eq!(VnetHeader::PLAIN.encode(), [0; VNET_HEADER]);
         assert_eq!(VnetHeader::parse(&[0; VNET_HEADER]), Ok(VnetHeader::PLAIN));
-        // DATA_VALID says nothing a sender needs to know.
+        // The flag DATA_VALID says nothing that a sender needs.
         assert_eq!(
             VnetHeader::parse(&[2, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
             Ok(VnetHeader::PLAIN)
@@ -287,7 +289,8 @@ mod tests {
 
     #[test]
     fn the_layout_is_the_kernels() {
-        // struct virtio_net_hdr: flags, gso_type, hdr_len, gso_size, csum_start, csum_offset.
+        // The fields of `struct virtio_net_hdr` are flags, gso_type, hdr_len, gso_size, csum_start
+        // and csum_offset.
         let bytes = VnetHeader {
             checksum: Some((0x0101, 0x0202)),
             cut: Some(Cut {
@@ -304,7 +307,7 @@ mod tests {
     #[test]
     fn what_was_not_asked_for_is_refused() {
         let of = |kind: u8, size: u8| VnetHeader::parse(&[0, kind, 0, 0, size, size, 0, 0, 0, 0]);
-        // UDP fragmentation offload, and a number without meaning.
+        // The kinds are UDP fragmentation offload, and a number without meaning.
         assert_eq!(of(3, 1), Err(Refused::Kind(3)));
         assert_eq!(of(0x7f, 1), Err(Refused::Kind(0x7f)));
         assert_eq!(of(1, 0), Err(Refused::Size(0)));

@@ -1,18 +1,18 @@
 //! The host end: TUN and TAP interfaces with their addresses, routes and DNS.
 //!
-//! * [`device`] is the interface itself, whose calls move one packet straight from or into the
+//! - [`device`] is the interface itself, whose calls move one packet directly from or into the
 //!   caller's buffer.
-//! * [`offload`] is an interface with segmentation offload, whose calls move many datagrams.
+//! - [`offload`] is an interface with segmentation offload, whose calls move many datagrams.
 //!   [`scatter`] reads the kernel's packets so that every payload lands in place, [`segment`] makes
 //!   datagrams of them, and [`coalesce`] makes large packets of runs of datagrams for the kernel.
-//! * [`plan`] says what an interface should have. [`addresses`] applies the plan over netlink,
-//!   changes only the difference when the plan changes, and takes everything away again when
-//!   dropped. [`Watch`] tells when the kernel announces a change, so that what others took away can
-//!   be put back.
-//! * [`dns`] shows name servers or sets them.
-//! * [`namespace`] makes a private network namespace, so that none of this needs root, [`resolver`]
-//!   gives the programs in one name servers of their own, and [`veth`] lays a cable between two of
-//!   them, to compare with.
+//! - [`plan`] says what an interface should have. [`addresses`] applies the plan over netlink,
+//!   changes only the difference when the plan changes, and removes everything again when dropped.
+//!   [`Watch`] reports changes that the kernel announces, so that what others removed can be added
+//!   again.
+//! - [`dns`] shows name servers or sets them.
+//! - [`namespace`] makes a private network namespace, so that none of this needs root, [`resolver`]
+//!   gives the programs in one name servers of their own, and [`veth`] connects two of them by a
+//!   virtual cable, for comparisons.
 //!
 //! Every call is synchronous and touches only the interface it is given. Errors say what was tried,
 //! why it failed and what to do about it.

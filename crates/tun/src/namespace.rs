@@ -1,8 +1,8 @@
-//! A private network namespace for the process, with interfaces, addresses and routes apart from
+//! A private network namespace for the process, with interfaces, addresses and routes separate from
 //! the machine's. An ordinary user gets it together with a user namespace in which the process has
 //! every capability, so that it may make a TUN interface there.
 //!
-//! System calls: unshare, mount, prctl, openat, read, write, and those of netlink.rs.
+//! The system calls are unshare, mount, prctl, openat, read, write, and those of netlink.rs.
 
 use std::io;
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::netlink::{Mode, Netlink};
 /// Way in which the private namespace was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entered {
-    /// The process's own privileges sufficed for a network namespace.
+    /// The process had the privileges to make a network namespace.
     Privileged,
     /// A user namespace is around the network namespace, in which the process has every capability.
     Unprivileged,
@@ -29,23 +29,24 @@ pub enum Entered {
 /// Moves the process into a new network namespace with only a loopback interface, which is up. An
 /// ordinary user is root inside.
 ///
-/// The program calls it at its start, while it has a single thread: with several the kernel refuses
-/// a user namespace, and with privileges only the calling thread would move. Open descriptors stay
-/// open. There is no way back.
+/// The program calls it at its start, while it has a single thread: with several, the kernel
+/// refuses a user namespace, and with privileges only the calling thread would move. Open
+/// descriptors stay open. The process cannot go back.
 ///
 /// # Errors
 /// [`ErrorKind::Invalid`] with more than one thread; [`ErrorKind::NoNamespaces`] when the system
-/// forbids it or has no more: then the process may go on without, with the userspace stack (only
-/// where the system lets the namespace be made but gives no rights in it, it is left in one
+/// forbids namespaces or has no more. The process may then go on outside of one, with the userspace
+/// stack. Only where the system lets the namespace be made but gives no rights in it, the process
+/// is left in one without any network.
 /// without any network).
 pub fn enter() -> Result<Entered, Error> {
     enter_new(Inside::Root)
 }
 
 /// Does as [`enter`] for programs that the process will start. The process moves into a new mount
-/// namespace as well: what it mounts is seen by itself and its programs, and what the machine mounts
-/// later is seen here, too. An ordinary user stays the same user inside, so that the programs have no
-/// capability.
+/// namespace as well: its own mounts are seen by itself and its programs only, and later mounts of
+/// the machine are seen here, too. An ordinary user stays the same user inside, so that the
+/// programs have no capability.
 ///
 /// # Errors
 /// Those of [`enter`].
@@ -53,12 +54,12 @@ pub fn enter_for_programs() -> Result<Entered, Error> {
     enter_new(Inside::Same)
 }
 
-/// The user as whom an ordinary user goes on in a user namespace.
+/// User that an ordinary user is inside a user namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Inside {
-    /// Root, with the mounts of the machine.
+    /// Root, who sees the mounts of the machine.
     Root,
-    /// The same user, with mounts of its own.
+    /// The same user, with separate mounts.
     Same,
 }
 
@@ -101,11 +102,11 @@ fn enter_new(inside: Inside) -> Result<Entered, Error> {
 }
 
 /// Moves the calling thread, and no other, into a new network namespace with only a loopback
-/// interface, which is up: a second machine within the process. Sockets and interfaces belong to
-/// the namespace of the thread that opens them, wherever they are used afterwards.
+/// interface, which is up. It is like a second machine within the process. Sockets and interfaces
+/// belong to the namespace of the thread that opens them, wherever they are used afterwards.
 ///
 /// # Errors
-/// [`ErrorKind::NoNamespaces`] without privileges; after [`enter`] there are some.
+/// [`ErrorKind::NoNamespaces`] without privileges; a process has them after [`enter`].
 pub fn enter_alone() -> Result<(), Error> {
     let what = "enter a network namespace with one thread";
     let network = Namespaces {
@@ -119,7 +120,7 @@ pub fn enter_alone() -> Result<(), Error> {
 /// Opens the calling thread's network namespace, for [`crate::veth::Veth::lay`].
 ///
 /// # Errors
-/// When `/proc` is not there.
+/// Fails when `/proc` is not mounted.
 pub fn current() -> Result<std::fs::File, Error> {
     std::fs::File::open("/proc/thread-self/ns/net")
         .map_err(|source| Error::system("open the thread's network namespace", source))
@@ -130,10 +131,10 @@ fn thread_count() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
 }
 
-/// Maps the user and the group inside the namespace, and no other to anybody (user_namespaces(7)).
+/// Maps the user and the group inside the namespace, and no other (user_namespaces(7)).
 ///
-/// The files that take the maps belong to root where the process is not dumpable, as one with
-/// capabilities of its file is not (proc_pid(5)). It is dumpable while they are written.
+/// The files that take the maps belong to root while the process is not dumpable, which a process
+/// with file capabilities is not (proc_pid(5)). It is dumpable while they are written.
 fn map_identity(inside: Inside, user: u32, group: u32) -> io::Result<()> {
     let (inner_user, inner_group) = match inside {
         Inside::Root => (0, 0),
@@ -167,7 +168,7 @@ fn bring_up_loopback(what: &str) -> Result<(), Error> {
         })
 }
 
-/// Returns the error for a namespace that the kernel does not make.
+/// Returns the error for a namespace that the kernel refuses to make.
 fn refused(what: &str, source: io::Error) -> Error {
     let errno = source.raw_os_error().map(Errno::from_raw_os_error);
     let (why, next) = match errno {
@@ -186,7 +187,7 @@ fn refused(what: &str, source: io::Error) -> Error {
     Error::new(ErrorKind::NoNamespaces, what, why, next).because(source)
 }
 
-/// Returns the error for a namespace that the kernel made without giving rights in it.
+/// Returns the error for a namespace that the kernel has made without giving rights in it.
 fn powerless(what: &str, step: &str, source: io::Error) -> Error {
     let (why, next) = forbidden(|path| std::fs::read_to_string(path).ok());
     Error::new(
@@ -198,8 +199,8 @@ fn powerless(what: &str, step: &str, source: io::Error) -> Error {
     .because(source)
 }
 
-/// Returns the known obstacle that applies, and what to do about it, from the settings that `read`
-/// returns.
+/// Returns the known obstacle that applies, and what to do about it, judged by the settings that
+/// `read` returns.
 fn forbidden(read: impl Fn(&Path) -> Option<String>) -> (String, String) {
     let value = |path: &str| read(Path::new(path)).map(|text| text.trim().to_owned());
     let setting = |name: &str, path: &str, good: &str| {

@@ -1,6 +1,6 @@
 //! Synchronous route netlink, in which each request is followed by its acknowledgement or its dump.
 //!
-//! System calls: socket, bind, connect, setsockopt, sendto, recvfrom.
+//! The system calls are socket, bind, connect, setsockopt, sendto and recvfrom.
 
 use std::io;
 
@@ -11,15 +11,16 @@ use netlink_packet_core::{
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind};
 
 /// Size of the receive buffer in bytes. The kernel's messages are at most 32 KiB long.
 const BUFFER: usize = 64 << 10;
-/// Number of times that a dump is read when it changes under the reader.
+/// Largest number of times that a dump is read again because it changed while it was read.
 const DUMP_TRIES: usize = 5;
 
-/// Whether a request concerns an existing object or makes a new one.
+/// Kind of a request: it concerns an existing object or makes a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// The request changes or deletes an existing object.
@@ -60,7 +61,7 @@ impl Netlink {
             .map(|_| ())
     }
 
-    /// Returns all objects of a kind.
+    /// Returns all objects of the kind that the request asks for.
     pub(crate) fn dump(
         &mut self,
         message: &RouteNetlinkMessage,
@@ -77,7 +78,7 @@ impl Netlink {
         ))
     }
 
-    /// Returns the interface of that name, or of that index if the name is empty.
+    /// Returns the interface with this name, or with this index if the name is empty.
     pub(crate) fn link(&mut self, name: &str, index: u32) -> Result<LinkMessage, Error> {
         let mut query = LinkMessage::default();
         query.header.index = index;
@@ -95,9 +96,8 @@ impl Netlink {
                 RouteNetlinkMessage::GetLink(query),
                 NLM_F_REQUEST | NLM_F_ACK,
             )
-            .map_err(|source| match source.raw_os_error() {
-                // ENODEV
-                Some(19) => Error::new(
+            .map_err(|source| match Errno::from_io_error(&source) {
+                Some(Errno::NODEV) => Error::new(
                     ErrorKind::Gone,
                     what(),
                     "there is none",
@@ -122,7 +122,8 @@ impl Netlink {
             })
     }
 
-    /// Returns the name of the interface of that index, or the index in words.
+    /// Returns the name of the interface with this index, or a text with the index when it has
+    /// none.
     pub(crate) fn name(&mut self, index: u32) -> String {
         let link = self.link("", index).ok();
         let name = link.and_then(|link| {
@@ -136,7 +137,7 @@ impl Netlink {
         name.unwrap_or_else(|| format!("interface {index}"))
     }
 
-    /// Returns the index of the interface of that name.
+    /// Returns the index of the interface with this name.
     pub(crate) fn index(&mut self, name: &str) -> Result<u32, Error> {
         Ok(self.link(name, 0)?.header.index)
     }
@@ -165,7 +166,8 @@ impl Netlink {
             while rest.len() >= 16 {
                 let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
                     .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-                // At least a header, rounded up to four bytes; beyond the buffer at its end only.
+                // The step is at least a header, rounded up to four bytes. It passes the end of the
+                // buffer only with the last answer.
                 let step = (answer.header.length as usize).max(16).next_multiple_of(4);
                 rest = rest.get(step..).unwrap_or(&[]);
                 if answer.header.sequence_number != self.sequence {

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::netlink::Netlink;
 use crate::plan::{Address, Prefix, Route};
 
-/// State of an interface, whichever program gave it.
+/// State of an interface, whichever program set it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observed {
     /// Whether the interface is up.
@@ -22,8 +22,8 @@ pub struct Observed {
     pub mtu: u32,
     /// Addresses of the interface.
     pub addresses: Vec<Address>,
-    /// Unicast routes of the main table through it, the kernel's own for the addresses' prefixes
-    /// among them, with explicit metrics.
+    /// Unicast routes of the main table through the interface, including the kernel's own for the
+    /// prefixes of addresses, with explicit metrics.
     pub routes: Vec<Route>,
 }
 
@@ -56,7 +56,8 @@ pub(crate) fn observe_with(netlink: &mut Netlink, index: u32) -> Result<Observed
             let of = |wanted: fn(&AddressAttribute) -> Option<IpAddr>| {
                 message.attributes.iter().find_map(wanted)
             };
-            // On a point-to-point link IFA_ADDRESS is the peer; without a peer only it is there.
+            // On a point-to-point link IFA_ADDRESS is the peer; without a peer only IFA_ADDRESS is
+            // present.
             let local = of(|attribute| match attribute {
                 AddressAttribute::Local(ip) => Some(*ip),
                 _ => None,
@@ -89,7 +90,7 @@ pub(crate) struct OtherDefault {
     /// Index of the interface.
     pub(crate) index: u32,
     pub(crate) route: Route,
-    /// The program that set it, as the route's protocol tells: `dhcp`, `static`.
+    /// Name of the program that set the route, by the route's protocol: `dhcp`, `static`.
     pub(crate) origin: String,
 }
 

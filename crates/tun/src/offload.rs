@@ -2,12 +2,12 @@
 //! behind a virtio header.
 //!
 //! The kernel leaves cutting large packets and summing checksums to the reader
-//! ([`crate::scatter`]), and takes runs of segments as one packet from the writer
+//! ([`crate::scatter`]), and accepts runs of segments as one packet from the writer
 //! ([`crate::coalesce`]). Offloads that a kernel does not have are given up one after the other.
 //! Without any, every packet comes whole and complete, still behind a header.
 //!
-//! The ioctls are made here and not by way of tun-rs, whose offload always asks for the same set
-//! and copies every segment into a buffer of its own.
+//! The ioctls are made here and not through tun-rs, whose offload always asks for the same set and
+//! copies every segment into a buffer of its own.
 //!
 //! ```no_run
 //! use uwwan_tun::coalesce::{Coalescer, Merge};
@@ -49,7 +49,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! System calls: openat, ioctl (TUNGETFEATURES, TUNSETIFF, TUNSETOFFLOAD, TUNSETVNETHDRSZ,
+//! The system calls are openat, ioctl (TUNGETFEATURES, TUNSETIFF, TUNSETOFFLOAD, TUNSETVNETHDRSZ,
 //! TUNSETQUEUE), epoll_create, epoll_ctl, epoll_wait, readv, writev, preadv2, pwritev2, close, and
 //! those of netlink.rs.
 
@@ -102,7 +102,7 @@ impl Offloads {
         .union(Offloads::TSO4)
         .union(Offloads::TSO6)
         .union(Offloads::TSO_ECN);
-    /// Cutting UDP, over IPv4 and IPv6; the kernel has both or none.
+    /// Cutting UDP over IPv4 and IPv6; the kernel has both or none.
     pub const UDP: Offloads = Offloads::USO4.union(Offloads::USO6);
 
     /// Sets of offloads to try, in this order, until the kernel takes one.
@@ -134,8 +134,8 @@ impl fmt::Display for Offloads {
 /// A TUN interface with segmentation offload, otherwise like [`crate::Tun`].
 ///
 /// An interface that is new, or that root made with `multi_queue`, has several queues where the
-/// kernel supports them. They are read in turn, so that one flow's packets do not keep the others'
-/// waiting. The interface's descriptor ([`AsFd`]) is readable when a queue has a packet, and
+/// kernel supports them. They are read in turn, so that the packets of one flow do not delay those
+/// of the others. The interface's descriptor ([`AsFd`]) is readable when a queue has a packet, and
 /// [`Offload::writable`] is writable when there is room for one.
 #[derive(Debug)]
 pub struct Offload {
@@ -170,8 +170,8 @@ impl Offload {
         let before = index_of(wanted_name);
         check_owner("TUN", wanted_name)?;
         let mut flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR;
-        // The maker of an existing interface chose whether it has several queues. Each of several
-        // readers would get a part of the packets.
+        // Whoever made an existing interface chose whether it has several queues. Each of several
+        // readers would get only a part of the packets.
         let fair = match before {
             None => known & u32::from(IFF_MULTI_QUEUE) != 0,
             Some(_) => match queues_in_use(wanted_name) {
@@ -191,7 +191,7 @@ impl Offload {
         };
         let name = attach(&descriptor, wanted_name, flags | exclusive)
             .map_err(|source| interface_error("TUN", wanted_name, before.is_some(), source))?;
-        // Another program may have changed an interface that was there.
+        // Another program may have changed an interface that existed before.
         ffi::set_vnet_header_length(descriptor.as_fd(), VNET_HEADER as i32).map_err(|source| {
             Error::system(
                 format!("set up TUN interface {name}: header length"),
@@ -222,9 +222,9 @@ impl Offload {
         })
     }
 
-    /// Makes an interface of descriptors that another process has opened and handed over, in the order
-    /// of [`Offload::descriptors`]. What that process did to the interface is left to it. `waiting` is what
-    /// keeps calls on them from waiting.
+    /// Makes an interface of descriptors that another process has opened and handed over, in the
+    /// order of [`Offload::descriptors`]. Its settings stay as that process made them. `waiting`
+    /// says how calls on the descriptors are kept from waiting.
     ///
     /// # Errors
     /// [`io::ErrorKind::InvalidInput`] without a descriptor, otherwise the errors of `epoll_create`
@@ -281,8 +281,8 @@ impl Offload {
     /// for are lost.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] when no packet waits, or only in a queue that the descriptor has
-    /// yet to tell of; `EBADFD` (77) when the interface was deleted.
+    /// [`io::ErrorKind::WouldBlock`] when no packet waits, or only in a queue of which the
+    /// descriptor has not reported yet; `EBADFD` (77) when the interface was deleted.
     #[inline]
     pub fn receive(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         self.queues.read(buffers)
@@ -305,7 +305,7 @@ fn open_driver() -> Result<OwnedFd, Error> {
     rustix::fs::open(DRIVER, flags, Mode::empty()).map_err(|errno| driver_error(errno.into()))
 }
 
-/// Attaches a descriptor of the driver to an interface, which is made if it is not there, and
+/// Attaches a descriptor of the driver to an interface, which is made if it does not exist, and
 /// returns the interface's name.
 fn attach(descriptor: &OwnedFd, name: &str, flags: u16) -> io::Result<String> {
     let mut request = InterfaceRequest {
@@ -319,7 +319,8 @@ fn attach(descriptor: &OwnedFd, name: &str, flags: u16) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&request.name[..end.unwrap_or(15)]).into_owned())
 }
 
-/// Attaches further queues to a new interface, as many as can be had, and one to write through.
+/// Attaches further queues to a new interface, as many as the kernel grants, and one to write
+/// through.
 fn several(first: OwnedFd, name: &str, flags: u16) -> io::Result<Queues> {
     let further = || {
         let descriptor = open_driver().ok()?;
@@ -339,8 +340,8 @@ fn several(first: OwnedFd, name: &str, flags: u16) -> io::Result<Queues> {
 
 impl Drop for Offload {
     fn drop(&mut self) {
-        // An interface that stays would send large packets to a next reader that did not ask for
-        // them.
+        // An interface that stays would otherwise send large packets to a later reader that has not
+        // asked for them.
         if self.attached {
             let _ = ffi::set_offload(self.queues.writable(), 0);
         }

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind};
 /// Smallest MTU with which IPv6 works, in bytes (RFC 8200 section 5).
 const IPV6_MIN_MTU: u32 = 1280;
 
-/// An interface's address with the length of its on-link prefix in bits.
+/// Address of an interface with the length of its on-link prefix in bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Address {
     /// The address.
@@ -80,7 +80,7 @@ impl Prefix {
         self.length
     }
 
-    /// Returns whether the range is all of a family.
+    /// Returns whether the range is the whole of a family.
     #[must_use]
     pub fn is_default(self) -> bool {
         self.length == 0
@@ -96,8 +96,8 @@ impl fmt::Display for Prefix {
 impl FromStr for Prefix {
     type Err = Error;
 
-    /// Reads a range such as `192.0.2.0/24` or `2001:db8::/32`. An address alone is a range of one
-    /// address.
+    /// Reads a range such as `192.0.2.0/24` or `2001:db8::/32`. An address without a length is a
+    /// range of one address.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] for any other text.
@@ -145,7 +145,7 @@ fn masked(address: IpAddr, length: u8) -> IpAddr {
     }
 }
 
-/// A route through the interface.
+/// Route through the interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Route {
     /// The range of addresses that the route leads to.
@@ -218,11 +218,12 @@ impl fmt::Display for Change {
 /// Source of the interface's IPv6 addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ipv6 {
-    /// The plan has all addresses. The kernel makes no link-local address of its own and hears no
+    /// The plan has all addresses. The kernel makes no link-local address of its own and ignores
     /// router advertisements.
     #[default]
     Static,
-    /// The plan has addresses, and the host may add others as it is set to on an Ethernet.
+    /// The plan has addresses, and the host may add others as its settings for an Ethernet
+    /// interface say.
     Host,
     /// The plan has a link-local address, and the kernel makes a global address from router
     /// advertisements (RFC 4862) with the same interface identifier.
@@ -235,7 +236,7 @@ pub enum Ipv6 {
     },
 }
 
-/// Addresses, routes and properties an interface should have.
+/// Addresses, routes and properties that an interface should have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// Length of the longest IP packet, in bytes.
@@ -245,7 +246,7 @@ pub struct Plan {
     pub tx_queue_length: Option<u32>,
     /// Addresses of the interface.
     pub addresses: Vec<Address>,
-    /// Routes beside those that the addresses' prefixes bring.
+    /// Routes beside those that come with the prefixes of the addresses.
     pub routes: Vec<Route>,
     /// Source of the IPv6 addresses.
     pub ipv6: Ipv6,
@@ -268,7 +269,7 @@ impl Plan {
     ///
     /// A gateway that is unspecified (`::`, as the lt4132 reports), is the interface's own address,
     /// or is of the wrong family counts as none, and the routes are on the link. Where all IPv6
-    /// addresses are link-local, SLAAC is to complete them.
+    /// addresses are link-local, SLAAC must complete them.
     #[must_use]
     pub fn for_modem(
         addresses: Vec<Address>,
@@ -352,7 +353,7 @@ impl Plan {
             .any(|own| own.contains(gateway) && own.prefix < bits(own.ip))
     }
 
-    /// Checks the plan for values that the kernel would refuse with a bare `EINVAL`.
+    /// Checks the plan for values that the kernel would refuse with an unexplained `EINVAL`.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] that names the value.
@@ -433,7 +434,7 @@ mod tests {
         }
     }
 
-    /// The addresses as the lt4132 was seen to report them.
+    /// The addresses are those that the lt4132 was seen to report.
     #[test]
     fn the_modems_own_gateways_become_routes() {
         let addresses = vec![

@@ -2,17 +2,18 @@
 //!
 //! # Theory of operation
 //!
-//! A TUN interface takes every packet until its queue is full and never has the layers above wait.
-//! So the queueing discipline in front of it, fq_codel say, has nothing to do, and what a large
-//! upload has put into the queue is ahead of everybody's packets. With several queues
-//! (IFF_MULTI_QUEUE) the kernel puts each flow into one of them, chosen by a hash of its addresses
-//! and ports (`tun_automq_select_queue` in drivers/net/tun.c), and reading them in turn gives each
-//! its share: stochastic fairness queueing (P. McKenney, INFOCOM 1990). Within a flow the order
-//! stays.
+//! A TUN interface accepts every packet until its queue is full, and never makes the layers above
+//! wait. So the queueing discipline in front of it, such as fq_codel, has nothing to do, and the
+//! packets of a large upload that are in the queue are ahead of those of every other flow. With
+//! several queues (IFF_MULTI_QUEUE) the kernel puts each flow into one of them, chosen by a hash of
+//! its addresses and ports (`tun_automq_select_queue` in drivers/net/tun.c), and reading them in
+//! turn gives each flow its share: stochastic fairness queueing (P. McKenney, INFOCOM 1990). Within
+//! a flow the order stays.
 //!
-//! Through an attached queue the kernel would learn from what is written that the answers belong
-//! into this queue (`tun_flow_update`), and all flows would end up in the writer's. So packets are
-//! written through a further queue that is detached (TUNSETQUEUE), which teaches nothing.
+//! From packets written through an attached queue, the kernel would learn that their answers belong
+//! into this queue (`tun_flow_update`), and all flows would end up in the queue of the writer. So
+//! packets are written through a further queue that is detached (TUNSETQUEUE), from which the
+//! kernel learns nothing.
 //!
 //! An epoll descriptor tells which queues have packets, and is also what the caller waits for.
 //! Asking it costs a system call, so [`Turn`] asks as seldom as it can without letting a queue
@@ -30,8 +31,8 @@ use crate::waiting::NoWait;
 pub(crate) const QUEUES: usize = 32;
 /// Length in bytes above which a packet is large.
 const LARGE: usize = 2048;
-/// Length of a turn, in units of [`UNIT`]: 64 KiB. With less, senders that share the link send
-/// smaller packets, and everything takes more time.
+/// Length of a turn, in units of [`UNIT`]: 64 KiB. With shorter turns, senders that share the link
+/// send smaller packets, and everything takes more time.
 const QUANTUM: u8 = 128;
 /// Unit of a turn, in bytes.
 const UNIT: usize = 512;
@@ -41,7 +42,7 @@ const MOST: u8 = 16;
 /// The descriptors of one interface.
 #[derive(Debug)]
 pub(crate) struct Queues {
-    /// The queues to read, at least one. There are several only where there are also an epoll
+    /// Queues that are read, at least one. There are several only where there are also an epoll
     /// descriptor and a writer.
     readers: Vec<OwnedFd>,
     fair: Option<Fair>,
@@ -52,13 +53,13 @@ pub(crate) struct Queues {
 struct Fair {
     /// Descriptor that is ready when one of the readers is.
     epoll: OwnedFd,
-    /// The detached queue, which packets are written through.
+    /// Detached queue through which packets are written.
     writer: OwnedFd,
     turn: Turn,
 }
 
 impl Queues {
-    /// Makes an interface of one queue.
+    /// Makes the queues of an interface that has one.
     pub(crate) fn one(descriptor: OwnedFd) -> Queues {
         Queues {
             readers: vec![descriptor],
@@ -67,7 +68,8 @@ impl Queues {
         }
     }
 
-    /// Makes an interface of several queues and one to write through, which is detached.
+    /// Makes the queues of an interface that has several, and one to write through, which is
+    /// detached.
     ///
     /// # Errors
     /// Errors of `epoll_create` and `epoll_ctl`.
@@ -89,7 +91,7 @@ impl Queues {
         })
     }
 
-    /// Has calls kept from waiting in this way.
+    /// Sets how calls are kept from waiting.
     pub(crate) fn kept_by(self, waiting: NoWait) -> Queues {
         Queues { waiting, ..self }
     }
@@ -123,11 +125,11 @@ impl Queues {
 
     /// Reads one packet from the queue whose turn it is and returns the number of bytes read.
     ///
-    /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] when no queue has a packet, or another queue is to be waited for;
-    /// otherwise the errors of `readv` and `epoll_wait`.
-    ///
     /// Makes the system calls `readv`, or `preadv2`, and `epoll_wait`.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when no queue has a packet, or the caller must wait for
+    /// another queue; otherwise the errors of `readv` and `epoll_wait`.
     #[inline]
     pub(crate) fn read(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let (readers, waiting) = (&self.readers, self.waiting);
@@ -141,14 +143,14 @@ impl Queues {
     /// Writes one packet and returns the number of bytes written.
     ///
     /// # Errors
-    /// Errors of `writev`.
+    /// The errors of `writev`.
     #[inline]
     pub(crate) fn write(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         Ok(self.waiting.writev(self.writable(), buffers)?)
     }
 }
 
-/// Returns the queues that have packets, a bit each.
+/// Returns the queues that have packets, one bit for each.
 ///
 /// Makes the system call `epoll_wait`.
 fn look(epoll: &OwnedFd) -> io::Result<u32> {
@@ -165,16 +167,16 @@ fn look(epoll: &OwnedFd) -> io::Result<u32> {
 ///
 /// A look asks the epoll descriptor for the queues that have packets. A burst begins without a look
 /// at the queue that had packets last, as long as it was the only one. It goes on with every queue
-/// that a look finds, one large packet each, and then looks again. A queue that is alone may send
-/// more and more small packets between looks. The burst is over when a look finds no queue, or when
-/// the only queue is empty; the next wait tells of others.
+/// that a look finds, one large packet from each, and then looks again. A queue that is alone may
+/// send more and more small packets between looks. The burst is over when a look finds no queue, or
+/// when the only queue is empty; the next wait finds the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Turn {
-    /// Queues that had packets at the last look and have not been read since, a bit each.
+    /// Queues that had packets at the last look and have not been read since, one bit for each.
     ready: u32,
     /// The queue that was read last.
     at: u8,
-    /// Rest of its turn, in units of [`UNIT`].
+    /// Rest of the queue's turn, in units of [`UNIT`].
     left: u8,
     /// Number of small packets in a turn.
     most: u8,
@@ -221,7 +223,7 @@ impl Turn {
                     }
                     let another = before && self.ready & !mine != 0;
                     self.several |= another || self.ready.count_ones() > 1;
-                    // A queue that is still alone may send more at once.
+                    // A queue that is still alone may send more in a turn.
                     let alone = before && self.ready == mine;
                     self.most = if alone {
                         (self.most * 2).clamp(1, MOST)
@@ -257,11 +259,12 @@ impl Turn {
                     self.ready &= !(1 << queue);
                     self.most = (self.most / 2).max(1);
                     self.left = 0;
-                    // Queues of an interface that is being deleted look ready and are not.
+                    // Queues of an interface that is being deleted are reported as ready and are
+                    // not.
                     if self.ready != 0 || (self.burst && self.several && !looked) {
                         continue;
                     }
-                    // No queue was found, so the next burst looks.
+                    // No queue was found, so the next burst begins with a look.
                     self.look = !self.burst;
                     self.burst = false;
                     return nothing();
@@ -284,7 +287,7 @@ mod tests {
     const BIG: usize = 30_000;
     const SMALL: usize = 84;
 
-    /// Queues that hold the lengths of packets, and what was asked of them.
+    /// Queues that hold the lengths of packets, and a record of the calls made.
     #[derive(Default)]
     struct Fake {
         queues: RefCell<[VecDeque<usize>; QUEUES]>,
@@ -304,7 +307,7 @@ mod tests {
             self.queues.borrow().iter().enumerate().map(filled).sum()
         }
 
-        /// The queue read from; `None` for WouldBlock.
+        /// Returns the queue that was read from; `None` for WouldBlock.
         fn read(&self) -> Option<u8> {
             let mut turn = self.turn.get();
             let from = Cell::new(0);
@@ -353,7 +356,7 @@ mod tests {
     fn a_packet_in_another_queue_is_found() {
         let fake = Fake::default();
         fake.put(6, &[SMALL]);
-        // A wait tells that there still is something.
+        // The wait shows that the queue still has a packet.
         assert_eq!(fake.burst(), []);
         assert_eq!(fake.burst(), [6]);
         fake.asked();
@@ -420,7 +423,7 @@ mod tests {
             looks.set(looks.get() + 1);
             Ok(6)
         };
-        // Two had something, and then seem to have.
+        // Two queues had packets, and are then reported as ready without any.
         turn.look = true;
         turn.read(|_| Ok(SMALL), two).unwrap();
         for _ in 0..10 {
@@ -431,7 +434,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes when, waiting and reading brings all of it, and does not wait in vain.
+        /// Whenever packets come, waiting and reading brings all of them, and no wait is in vain.
         #[test]
         fn everything_is_read(
             arrivals in prop::collection::vec(

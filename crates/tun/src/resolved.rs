@@ -1,10 +1,11 @@
 //! Name servers of an interface for systemd-resolved, by its D-Bus interface
 //! (org.freedesktop.resolve1(5)).
 //!
-//! Dropping the link takes the name servers back. resolved forgets them itself when the interface goes.
+//! Dropping the link removes the name servers. resolved forgets them itself when the interface
+//! goes.
 //!
-//! System calls: socket, connect, sendmsg, recvmsg and epoll of zbus, which starts a thread for each
-//! connection.
+//! The system calls are socket, connect, sendmsg, recvmsg and epoll of zbus, which starts a thread
+//! for each connection.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -22,14 +23,14 @@ const MANAGER: &str = "org.freedesktop.resolve1.Manager";
 const ANSWER: Duration = Duration::from_secs(5);
 /// Families of addresses on Linux, as the interface numbers them (`AF_INET`, `AF_INET6`).
 const FAMILIES: [i32; 2] = [2, 10];
-/// The errors that say that resolved does not run and cannot be started.
-const NOBODY: [&str; 3] = [
+/// Names of the D-Bus errors that say that resolved does not run and cannot be started.
+const NOT_RUNNING: [&str; 3] = [
     "org.freedesktop.DBus.Error.ServiceUnknown",
     "org.freedesktop.DBus.Error.NameHasNoOwner",
     "org.freedesktop.systemd1.NoSuchUnit",
 ];
 
-/// An interface whose name servers resolved has.
+/// An interface whose name servers were given to resolved.
 pub(crate) struct Link {
     connection: Connection,
     /// Index of the interface.
@@ -48,10 +49,10 @@ impl fmt::Display for Link {
     }
 }
 
-/// Connects to the system's bus.
+/// Connects to the system bus.
 ///
 /// # Errors
-/// [`ErrorKind::Invalid`] when there is none.
+/// [`ErrorKind::Invalid`] when there is no system bus.
 pub(crate) fn connect() -> Result<Connection, Error> {
     let connected = Builder::system().and_then(|builder| builder.method_timeout(ANSWER).build());
     connected.map_err(|error| {
@@ -68,8 +69,8 @@ const WHAT: &str = "hand the name servers to systemd-resolved";
 const ELSE: &str = "use --dns resolvconf, or --dns none and set them yourself";
 
 impl Link {
-    /// Hands over the name servers of the interface with this index. With `everything` they are asked
-    /// for all names.
+    /// Hands the name servers of the interface with this index to resolved. With `everything` they
+    /// are asked for all names.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] when resolved does not run, [`ErrorKind::NoPermission`] when it refuses
@@ -95,7 +96,7 @@ impl Link {
                 IpAddr::V6(address) => (FAMILIES[1], address.octets().to_vec()),
             })
             .collect();
-        // From here on a change has to be undone should the next step fail.
+        // From here on, the changes are undone when a later step fails.
         let link = Self { connection, index };
         link.call("SetLinkDNS", &(index, servers))?;
         if everything {
@@ -125,7 +126,7 @@ fn explained(method: &str, error: &zbus::Error) -> Error {
     let said: String = said.chars().take(500).collect();
     let why = format!("{method}: {said}");
     match name.as_str() {
-        name if NOBODY.contains(&name) => Error::new(
+        name if NOT_RUNNING.contains(&name) => Error::new(
             ErrorKind::Invalid,
             WHAT,
             "systemd-resolved does not run on this machine",
@@ -159,12 +160,12 @@ mod tests {
 
     use super::*;
 
-    /// The calls that resolved was asked for, in their order.
+    /// Calls that resolved received, in their order.
     type Asked = Arc<Mutex<Vec<String>>>;
 
     struct Resolved {
         asked: Asked,
-        /// The method that is refused.
+        /// Name of the method that is refused.
         refuses: &'static str,
     }
 
@@ -202,7 +203,8 @@ mod tests {
         }
     }
 
-    /// Returns a connection to a resolved that refuses a method, what it is asked, and its own end.
+    /// Returns a connection to a resolved that refuses a method, the calls that it receives, and
+    /// its own end of the connection.
     fn resolved(refuses: &'static str) -> (Connection, Asked, Connection) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let asked = Asked::default();

@@ -1,11 +1,12 @@
 //! A resolver configuration that only the programs of one mount namespace see.
 //!
-//! In the namespace that [`enter_for_programs`](crate::namespace::enter_for_programs) makes, a file in
-//! memory stands in the place of `/etc/resolv.conf`, and the folders are empty in which services of
-//! the machine take questions for names: the C library asks systemd-resolved, nscd and Avahi by
-//! sockets there where `nsswitch.conf` says so, and these would answer from the machine's network.
+//! In the namespace that [`enter_for_programs`](crate::namespace::enter_for_programs) makes, a file
+//! in memory takes the place of `/etc/resolv.conf`, and the folders in which services of the
+//! machine accept questions for names are empty. The C library asks systemd-resolved, nscd and
+//! Avahi by sockets there where `nsswitch.conf` says so, and these would answer from the machine's
+//! network.
 //!
-//! System calls: mount, umount2, openat, mkdirat, pwrite64, ftruncate.
+//! The system calls are mount, umount2, openat, mkdirat, pwrite64 and ftruncate.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -30,9 +31,9 @@ const SERVICES: [&str; 5] = [
     "/run/avahi-daemon",
     "/var/run/avahi-daemon",
 ];
-/// First line of the file.
+/// First line of the file that takes the place of resolv.conf.
 const MARK: &str = "# Name servers of the modem, written by uwwan for this namespace alone.";
-/// Properties of the folders in memory. One has room for a resolv.conf and a few links.
+/// Mount options of the folders in memory. Each has room for a resolv.conf and a few links.
 const OPTIONS: &std::ffi::CStr = c"size=64k,mode=0755";
 
 /// The resolver configuration of a mount namespace.
@@ -42,12 +43,13 @@ pub struct PrivateResolver {
 }
 
 impl PrivateResolver {
-    /// Puts a file without name servers in the place of `/etc/resolv.conf`. The calling process must
-    /// be in a mount namespace of its own: elsewhere the machine would see it.
+    /// Puts a file without name servers in the place of `/etc/resolv.conf`. The calling process
+    /// must be in a mount namespace of its own, because otherwise the whole machine would see the
+    /// file.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] where there is no `/etc/resolv.conf` in whose place it can be, otherwise
-    /// the error of the system.
+    /// [`ErrorKind::Invalid`] where there is no `/etc/resolv.conf` to replace, otherwise the error
+    /// of the system.
     pub fn set_up() -> Result<Self, Error> {
         let what = "keep name servers apart";
         let target = fs::canonicalize(RESOLV_CONF).map_err(|error| {
@@ -72,7 +74,7 @@ impl PrivateResolver {
     pub fn set(&self, servers: &[IpAddr]) -> Result<(), Error> {
         let servers = &servers[..servers.len().min(MAX_SERVERS)];
         let text = format!("{MARK}\n{}", describe(servers));
-        // A reader never finds less than a line that is in both.
+        // A reader never finds less than the lines that the old and the new text share.
         let written = self.file.write_all_at(text.as_bytes(), 0);
         written
             .and_then(|()| self.file.set_len(text.len() as u64))
@@ -80,7 +82,7 @@ impl PrivateResolver {
     }
 }
 
-/// Returns the folders of services that are there, each once.
+/// Returns the folders of services that exist, each once.
 fn services() -> Vec<PathBuf> {
     let there = SERVICES
         .iter()
@@ -91,8 +93,8 @@ fn services() -> Vec<PathBuf> {
     folders
 }
 
-/// Empties the folders, and puts an empty file in the place of `target`, which may be in one of them.
-/// Returns the file.
+/// Covers the folders with empty ones, and puts an empty file in the place of `target`, which may
+/// be in one of them. Returns the file.
 fn replace(target: &Path, folders: &[PathBuf]) -> io::Result<File> {
     for folder in folders {
         mount_memory(folder)?;
@@ -103,7 +105,8 @@ fn replace(target: &Path, folders: &[PathBuf]) -> io::Result<File> {
     }
     let none = || io::Error::from(io::ErrorKind::InvalidInput);
     let (folder, name) = target.parent().zip(target.file_name()).ok_or_else(none)?;
-    // The folder is covered while the file is made, and what is below is reached by its descriptor.
+    // The folder is covered while the file is made, and what lies below is reached by its
+    // descriptor.
     let path = i32::try_from(OFlags::PATH.bits()).map_err(io::Error::other)?;
     let below = OpenOptions::new()
         .read(true)
@@ -125,7 +128,7 @@ fn mount_memory(folder: &Path) -> io::Result<()> {
     Ok(mount("tmpfs", folder, "tmpfs", flags, OPTIONS)?)
 }
 
-/// Makes a file that everybody may read.
+/// Makes a file that every user may read.
 fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true).mode(0o644);

@@ -16,15 +16,15 @@ pub const MAIN_TABLE: u32 = 254;
 pub struct MarkRule {
     /// Whether the rule is for IPv6.
     pub ipv6: bool,
-    /// Place in the order of rules; the lowest is asked first.
+    /// Place in the order of the rules; the rule with the lowest number is applied first.
     pub priority: u32,
     /// Mark that the rule compares.
     pub mark: u32,
     /// Bits of the mark that count; all of them where the rule names none.
     pub mask: u32,
-    /// Whether the rule takes the packets that have not the mark.
+    /// Whether the rule applies to the packets that do not have the mark.
     pub inverted: bool,
-    /// Routing table that is asked; `None` where the rule refuses or jumps.
+    /// Routing table that the rule chooses; `None` where the rule refuses or jumps.
     pub table: Option<u32>,
 }
 
@@ -43,7 +43,7 @@ impl fmt::Display for MarkRule {
     }
 }
 
-/// Returns the rules that look at firewall marks, in the kernel's order, those of IPv4 first.
+/// Returns the rules that compare firewall marks, in the kernel's order, those of IPv4 first.
 ///
 /// # Errors
 /// The kernel's error.
@@ -67,7 +67,7 @@ pub fn mark_rules() -> Result<Vec<MarkRule>, Error> {
     Ok(rules)
 }
 
-/// Returns the rule in a message, if it looks at a mark.
+/// Returns the rule in a message, if it compares a mark.
 fn read(message: &RuleMessage) -> Option<MarkRule> {
     let header = &message.header;
     let (mut mark, mut mask, mut priority) = (None, None, 0);
@@ -81,7 +81,7 @@ fn read(message: &RuleMessage) -> Option<MarkRule> {
             _ => {}
         }
     }
-    // The kernel tells a mask with every rule that has a mark, 0 and all.
+    // The kernel gives a mask with every rule that has a mark, even the mask 0.
     let mask = mask.or(mark.map(|_| u32::MAX)).filter(|mask| *mask != 0)?;
     Some(MarkRule {
         ipv6: header.family == AddressFamily::Inet6,

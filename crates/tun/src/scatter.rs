@@ -10,15 +10,16 @@
 //! in memory    [ headers | payload 1 ] [  gap  | payload 2 ] [  gap  | payload 3 ]
 //! ```
 //!
-//! and [`Plan::write`] fills the gaps. But where the gaps lie depends on the length of headers and
-//! segments, which is known only after the read. It is predicted to be what the last large packet
-//! had: within a connection neither changes, and with TCP's usual full segments their sum, and so
-//! the place of every datagram, is the same for all connections. Bytes that do not fit the places
-//! reserved go to a spill buffer behind them, so that nothing is ever cut off.
+//! [`Plan::write`] then fills the gaps. Where the gaps lie depends on the lengths of headers and
+//! segments, which are known only after the read. They are predicted to be those of the last large
+//! packet: within a connection neither changes, and with the full segments that TCP usually sends
+//! their sum, and so the place of every datagram, is the same for all connections. Bytes that do
+//! not fit the places reserved go to a spill buffer behind them, so that nothing is ever cut off.
 //!
-//! When the prediction was wrong, payload is moved, once, and counted ([`Counters::moved`]). Where
-//! a byte was put and where it belongs both rise along the packet, so pieces that move down do no
-//! harm when moved first to last, nor pieces that move up when moved last to first.
+//! When the prediction was wrong, payload is moved once and counted ([`Counters::moved`]). The
+//! offset at which a byte was put and the one at which it belongs both rise along the packet, so
+//! pieces that move down overwrite nothing when moved first to last, nor do pieces that move up
+//! when moved last to first.
 //!
 //! While no large packet comes (a download's acknowledgements), one place of the longest packet's
 //! length is reserved, and the read is as cheap as a plain one.
@@ -33,8 +34,8 @@ use heapless::Vec as FixedVec;
 use crate::headers::{Refused, VNET_HEADER, VnetHeader};
 use crate::segment::Plan;
 
-/// The longest packet the TUN driver sends (`GSO_LEGACY_MAX_SIZE`), in bytes, with some to spare
-/// so that one cut off would be noticed.
+/// Length in bytes of the longest packet that the TUN driver sends (`GSO_LEGACY_MAX_SIZE`), and
+/// some more, so that a packet that was cut off is noticed.
 const MAX_PACKET: usize = (64 << 10) + 256;
 /// Largest number of datagrams placed by one read; further ones follow from the spill buffer.
 const MAX_PLACES: usize = 64;
@@ -54,27 +55,27 @@ pub struct Place {
 
 /// Layout of datagrams, in their order, in areas of memory.
 ///
-/// With NTBs, an area is a USB buffer, and an NTB builder does the placing: where the first NTB is
-/// full the next one goes on, so that a packet of 64 KiB finds its places in several NTBs of 16
-/// KiB. Each NTB needs a builder of its own until it is known, after the read, how far it is
-/// filled. With one NTB alone the rest of a packet goes through the spill buffer, which is correct
-/// and costs a copy.
+/// With NTBs, an area is a USB buffer, and an NTB builder chooses the places. Where one NTB is full
+/// the next one continues, so that a packet of 64 KiB finds its places in several NTBs of 16 KiB.
+/// Each NTB needs a builder of its own until it is known, after the read, how far it is filled.
+/// With a single NTB the rest of a packet goes through the spill buffer, which is correct and costs
+/// a copy.
 pub trait Layout {
     /// Returns the place of the next datagram, of `length` bytes: behind the one before, in the
-    /// same area or a later one. `None` means that there is no room for it.
+    /// same area or a later one. Returns `None` when there is no room for it.
     fn place(&mut self, length: usize) -> Option<Place>;
 
-    /// Takes back every place since this layout was given to [`Scatter::receive`], except the first
-    /// `count`, as if it had never been asked for.
+    /// Takes back every place given since this layout was passed to [`Scatter::receive`], except
+    /// the first `count`, as if it had never been asked for.
     fn keep(&mut self, count: usize);
 }
 
-/// Datagrams that a read brought.
+/// Datagrams that one read brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Received {
     /// Number of datagrams in place and complete; 0 also when the packet was refused.
     pub datagrams: usize,
-    /// Bytes in these datagrams.
+    /// Number of bytes in these datagrams.
     pub bytes: usize,
     /// Number of datagrams that wait for [`Scatter::drain`].
     pub waiting: usize,
@@ -100,8 +101,8 @@ pub struct Counters {
     pub skipped: u64,
 }
 
-/// A piece of a packet and its place in memory. The spill buffer counts as the area behind the
-/// last.
+/// Piece of a packet and its place in memory. The index of the spill buffer is the one behind the
+/// last area.
 #[derive(Debug, Clone, Copy)]
 struct Piece {
     /// Offset in the packet, in bytes.
@@ -122,7 +123,7 @@ struct Move {
     length: usize,
 }
 
-/// Pieces of one packet in their order: the reserved places, and the spill buffer.
+/// Pieces of one packet in their order: the reserved places, then the spill buffer.
 type Pieces = FixedVec<Piece, { MAX_PLACES + 1 }>;
 
 /// Reads packets and puts the datagrams they stand for in place.
@@ -175,7 +176,7 @@ impl Scatter {
         self.counters
     }
 
-    /// Returns the length in bytes of the next datagram that waits; `None` if none does.
+    /// Returns the length in bytes of the next datagram that waits; `None` if none waits.
     #[must_use]
     pub fn waiting(&self) -> Option<usize> {
         self.plan.as_ref().map(|plan| plan.length(self.next))
@@ -189,8 +190,9 @@ impl Scatter {
         self.plan.is_none() && self.since_large < MEMORY
     }
 
-    /// Reads one packet by calling `read` once, and puts the datagrams it stands for where `layout`
-    /// says, complete. In `areas` only the places given are overwritten.
+    /// Reads one packet by calling `read` once, and puts the datagrams that it stands for,
+    /// complete, where `layout` says. In `areas` only the places that `layout` gave are
+    /// overwritten.
     ///
     /// # Errors
     /// Returns the error of `read`, and then the layout is rewound; [`io::ErrorKind::InvalidInput`]
@@ -282,7 +284,8 @@ impl Scatter {
         self.receive_pieces(read, areas, layout, pieces)
     }
 
-    /// Reads a packet into `pieces`, and what they have no room for into the spill buffer.
+    /// Reads a packet into `pieces`, and the bytes that they have no room for into the spill
+    /// buffer.
     fn receive_pieces(
         &mut self,
         read: impl FnOnce(&mut [IoSliceMut<'_>]) -> io::Result<usize>,
@@ -314,8 +317,8 @@ impl Scatter {
         )
     }
 
-    /// Brings a packet of `total` bytes, which was read into `pieces` and the spill buffer behind
-    /// them, into its places.
+    /// Moves a packet of `total` bytes, which was read into `pieces` and the spill buffer behind
+    /// them, to its places.
     fn complete(
         &mut self,
         vnet: Result<VnetHeader, Refused>,
@@ -328,8 +331,8 @@ impl Scatter {
         let reserved = pieces.last().map_or(0, |last| last.stream + last.length);
         let capacity = reserved + self.spill.len();
         let places = pieces.len();
-        // The spill buffer is the last piece. There is one entry more than places, so this cannot
-        // fail.
+        // The spill buffer is the last piece. The list has one entry more than there may be places,
+        // so this cannot fail.
         let _ = pieces.push(Piece {
             stream: reserved,
             area: areas.len(),
@@ -414,7 +417,7 @@ impl Scatter {
         let first = pieces.first().map_or(&[][..], bytes);
         match Plan::new(vnet, first, total) {
             Err(Refused::Short) if first.len() < total => {
-                // The headers are longer than the first place, which is rare enough for a copy.
+                // The headers are longer than the first place. That is rare enough for a copy.
                 let mut head = FixedVec::<u8, { 2 * crate::headers::MAX_HEADER }>::new();
                 for piece in pieces {
                     let room = head.capacity() - head.len();
@@ -513,7 +516,7 @@ impl Scatter {
         Ok(received)
     }
 
-    /// Puts datagrams that wait where `layout` says, as long as it has room.
+    /// Puts datagrams that wait where `layout` says, as far as it has room.
     ///
     /// # Errors
     /// [`io::ErrorKind::InvalidInput`] if the layout places a datagram outside its area.
@@ -580,8 +583,8 @@ fn invalid(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, why)
 }
 
-/// Returns whether a place for `length` bytes lies in its area and not before `end` (area and
-/// offset).
+/// Returns whether a place for `length` bytes lies in its area and not before `end`, which is the
+/// index of an area and an offset in it.
 #[inline]
 fn fits(place: Place, length: usize, areas: &[&mut [u8]], end: (usize, usize)) -> bool {
     (place.area, place.offset) >= end
@@ -614,7 +617,7 @@ fn split<'a, const N: usize>(
     }
 }
 
-/// Moves the bytes that lie as `from` says to where `to` says, and returns the number of bytes
+/// Moves the bytes from the pieces of `from` to those of `to`, and returns the number of bytes
 /// moved. Both lists are in order along the packet and in memory. Bytes that `to` leaves out are
 /// not needed.
 fn relocate(areas: &mut [&mut [u8]], spill: &mut [u8], from: &[Piece], to: &[Piece]) -> u64 {

@@ -1,12 +1,12 @@
-//! Segmentation: a large packet is cut into the datagrams it stands for, as the kernel would cut
-//! it.
+//! Segmentation: a large packet is cut into the datagrams that it stands for, as the kernel would
+//! cut it.
 //!
 //! # Theory of operation
 //!
 //! The kernel hands an offload TUN up to 64 KiB of one flow as one packet: the headers once, then
-//! the payload of many segments. A [`Plan`] tells from those headers how many datagrams it makes
-//! and how long each is, and writes the headers of each in front of its payload, wherever that
-//! lies; payload is read for the checksum and never moved.
+//! the payload of many segments. A [`Plan`] derives from those headers how many datagrams the
+//! packet becomes and how long each is, and writes the headers of each in front of its payload,
+//! wherever that lies. Payload is read for the checksum and never moved.
 //!
 //! The rules are those of the kernel's own segmentation (`tcp_gso_segment` in
 //! net/ipv4/tcp_offload.c, `__udp_gso_segment` in net/ipv4/udp_offload.c, `inet_gso_segment` and
@@ -28,7 +28,7 @@ use crate::headers::{
     UDP_HEADER, VnetHeader, flags,
 };
 
-/// Plan by which one packet from an offload TUN becomes datagrams.
+/// Plan of the datagrams that one packet from an offload TUN becomes.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Template of the headers; `None` for a packet that is not cut.
@@ -46,14 +46,14 @@ pub struct Plan {
     count: usize,
 }
 
-/// The headers that all segments share, and their checksums' sums.
+/// Headers that all segments share, and the sums of their checksums.
 #[derive(Debug, Clone)]
 struct Template {
     /// The headers; fields that differ from segment to segment are zero.
     header: [u8; MAX_HEADER],
-    /// Whether the packet is IPv6, or else IPv4.
+    /// Whether the packet is IPv6; otherwise it is IPv4.
     v6: bool,
-    /// Whether the packet is TCP, or else UDP.
+    /// Whether the packet is TCP; otherwise it is UDP.
     tcp: bool,
     /// Offset of the transport header in bytes.
     transport: usize,
@@ -222,9 +222,9 @@ impl Plan {
         start..start.saturating_add(self.size).min(self.total)
     }
 
-    /// Completes the datagram of that number, whose payload is in place behind
-    /// [`Plan::header`] bytes of room: writes the headers and the checksums. A datagram of another
-    /// length than [`Plan::length`] is left alone.
+    /// Completes the datagram of that number, whose payload is in place behind [`Plan::header`]
+    /// bytes of room, by writing the headers and the checksums. A datagram of another length than
+    /// [`Plan::length`] is left as it is.
     #[inline]
     pub fn write(&self, index: usize, datagram: &mut [u8]) {
         if datagram.len() != self.length(index) || index >= self.count {
@@ -248,7 +248,7 @@ impl Plan {
 impl Template {
     /// Makes the template from the headers `head` of a packet of `total` bytes. If its checksum
     /// field holds a `partial` sum, that sum is used with the length exchanged, as the kernel does:
-    /// with a routing header it covers other addresses than those in the IP header.
+    /// with a routing header the sum covers other addresses than those in the IP header.
     fn new(network: &Network, tcp: bool, partial: bool, total: usize, head: &[u8]) -> Template {
         let mut header = [0; MAX_HEADER];
         header[..head.len()].copy_from_slice(head);
@@ -271,7 +271,7 @@ impl Template {
                 )
             };
             let field = [head[at + field], head[at + field + 1]];
-            // One's complement subtracts by adding the complement.
+            // In one's complement, a number is subtracted by adding its complement.
             transport_sum = Sum::of(&field) + Sum::of_u32(!length);
         }
         if tcp {
@@ -296,8 +296,8 @@ impl Template {
         }
     }
 
-    /// Writes the headers of a segment in front of its payload. `size` is the payload's length in
-    /// bytes of every segment but the last, `header` the headers'.
+    /// Writes the headers of a segment in front of its payload. `size` is the length in bytes of
+    /// the payload of every segment but the last, and `header` is that of the headers.
     #[inline]
     fn write(&self, index: usize, last: bool, size: usize, header: usize, datagram: &mut [u8]) {
         let total = datagram.len();

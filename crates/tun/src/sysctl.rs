@@ -1,6 +1,6 @@
-//! An interface's IPv6 settings under `/proc/sys/net`.
+//! IPv6 settings of an interface under `/proc/sys/net`.
 //!
-//! System calls: openat, read, write.
+//! The system calls are openat, read and write.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 /// Returns the path of an IPv6 setting of an interface (kernel,
 /// `Documentation/networking/ip-sysctl.rst`).
 fn path(interface: &str, setting: &str) -> PathBuf {
-    // Interface names have neither slash nor dot-dot; see device.rs.
+    // Interface names have neither a slash nor `..`; see device.rs.
     PathBuf::from(format!("/proc/sys/net/ipv6/conf/{interface}/{setting}"))
 }
 
@@ -20,7 +20,7 @@ pub(crate) fn has_ipv6(interface: &str) -> bool {
 /// Returns the value of an IPv6 setting of an interface, without the newline behind it.
 ///
 /// # Errors
-/// Those of the system: `NotFound` where the interface or the setting does not exist.
+/// Returns the errors of the system: `NotFound` where the interface or the setting does not exist.
 pub(crate) fn read(interface: &str, setting: &str) -> io::Result<String> {
     Ok(std::fs::read_to_string(path(interface, setting))?
         .trim()
@@ -30,8 +30,8 @@ pub(crate) fn read(interface: &str, setting: &str) -> io::Result<String> {
 /// Sets an IPv6 setting of an interface if it differs, and returns the value that it had before.
 ///
 /// # Errors
-/// Those of [`read`], and `PermissionDenied` or `ReadOnlyFilesystem` where the setting cannot be
-/// written.
+/// Returns the errors of [`read`], and `PermissionDenied` or `ReadOnlyFilesystem` where the setting
+/// cannot be written.
 pub(crate) fn set(interface: &str, setting: &str, value: &str) -> io::Result<String> {
     let before = read(interface, setting)?;
     if before != value {

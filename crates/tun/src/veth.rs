@@ -1,7 +1,7 @@
-//! A virtual cable between two network namespaces, with every offload of the kernel. Benches
+//! A virtual cable between two network namespaces, with every offload of the kernel. Benchmarks
 //! compare the modem's path with it.
 //!
-//! System calls: those of netlink.rs.
+//! The system calls are those of netlink.rs.
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -14,7 +14,7 @@ use crate::device::Interface;
 use crate::error::Error;
 use crate::netlink::{Mode, Netlink};
 
-/// One end of a cable. The cable vanishes with its addresses when the end that laid it is dropped.
+/// End of a cable. The cable vanishes with its addresses when the end that made it is dropped.
 pub struct Veth {
     netlink: Netlink,
     name: String,
@@ -23,8 +23,9 @@ pub struct Veth {
 }
 
 impl Veth {
-    /// Lays a cable from the calling thread's network namespace, where its end gets `name`, to
-    /// `far` (`/proc/…/ns/net`, open), where it gets `far_name`.
+    /// Makes a cable from the calling thread's network namespace, in which its end gets the name
+    /// `name`, to the namespace `far` (an open `/proc/…/ns/net`), in which the other end gets the
+    /// name `far_name`.
     ///
     /// # Errors
     /// [`crate::ErrorKind::NoPermission`], [`crate::ErrorKind::Busy`] when a name is taken.
@@ -57,10 +58,11 @@ impl Veth {
         })
     }
 
-    /// Finds the end of that name in the calling thread's network namespace, laid from elsewhere.
+    /// Finds the end with that name in the calling thread's network namespace, made from another
+    /// one.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Gone`] when there is none.
+    /// [`crate::ErrorKind::Gone`] when there is no such end.
     pub fn find(name: &str) -> Result<Veth, Error> {
         let mut netlink = Netlink::open()?;
         let index = netlink.index(name)?;
@@ -94,7 +96,7 @@ impl Drop for Veth {
         }
         let mut link = LinkMessage::default();
         link.header.index = self.index;
-        // The cable may have gone with the other end's namespace.
+        // The cable may have vanished with the namespace of the other end.
         let _ = self
             .netlink
             .request(RouteNetlinkMessage::DelLink(link), Mode::Plain);

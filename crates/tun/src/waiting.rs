@@ -1,28 +1,30 @@
-//! Calls on descriptors that are not to wait, whoever else has the same open file.
+//! Non-blocking calls on descriptors whose open file another process has as well.
 //!
 //! `O_NONBLOCK` belongs to the open file, not to a process: another process that has the same TUN
-//! interface open may clear it, and the next call would wait as long as that likes. RWF_NOWAIT belongs to
-//! the call. Linux has it for TUN interfaces since 6.4 (`tun_chr_open` in drivers/net/tun.c).
+//! interface open may clear it, and the next call would block for as long as that process likes.
+//! RWF_NOWAIT belongs to the call. Linux has it for TUN interfaces since 6.4 (`tun_chr_open` in
+//! drivers/net/tun.c).
 
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::AsFd;
 
 use rustix::io::{Errno, ReadWriteFlags};
 
-/// What keeps calls on a descriptor from waiting.
+/// Means by which calls on a descriptor are kept from blocking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum NoWait {
-    /// The flag `O_NONBLOCK` of the open file, which nobody else changes.
+    /// The flag `O_NONBLOCK` of the open file, which no other process changes.
     #[default]
     File,
-    /// Each call itself (RWF_NOWAIT of preadv2(2) and pwritev2(2)).
+    /// The flag RWF_NOWAIT of each call (preadv2(2) and pwritev2(2)).
     Call,
 }
 
 impl NoWait {
-    /// Returns whether the kernel has calls on this TUN interface that do not wait by themselves.
+    /// Returns whether the kernel has calls on this TUN interface that are non-blocking by
+    /// themselves.
     ///
-    /// Writes a byte, which is no packet and never becomes one.
+    /// The function writes one byte, which is no packet and never becomes one.
     pub(crate) fn has_calls(tun: impl AsFd) -> bool {
         let one = [IoSlice::new(&[0])];
         !matches!(

@@ -1,9 +1,9 @@
-//! Watches the kernel's announcements for changes of an interface, its addresses and routes.
+//! A watch on the kernel's announcements for changes of an interface, its addresses and routes.
 //!
-//! A thread of its own waits for announcements; nothing wakes it while nothing changes. What it
-//! tells is only that something has changed: what is there is read back by whoever is told.
+//! A thread of its own waits for announcements; it sleeps while nothing changes. The watch reports
+//! only that something has changed, and its owner reads the state back.
 //!
-//! System calls: those of netlink.rs, eventfd2, ppoll, read, write.
+//! The system calls are those of netlink.rs, eventfd2, ppoll, read and write.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -22,15 +22,15 @@ use crate::error::Error;
 /// Groups of announcements: links, and the addresses and routes of both families (RTMGRP_LINK,
 /// RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE).
 const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
-/// Pause after the first announcement, in which the others of the same change come.
+/// Pause after the first announcement, during which others of the same change arrive.
 const SETTLE: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 200_000_000,
 };
-/// Largest id of a process (PID_MAX_LIMIT). Ports above are chosen by the kernel.
+/// Largest process id (PID_MAX_LIMIT). Larger port numbers are chosen by the kernel.
 const MOST_PROCESSES: u32 = 1 << 22;
 
-/// Watch on an interface. Dropping it ends the watch.
+/// A watch on an interface. Dropping it ends the watch.
 #[derive(Debug)]
 pub struct Watch {
     end: Arc<OwnedFd>,
@@ -39,12 +39,13 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches the interface of an index in the network namespace of the calling thread. `changed`
-    /// is called on a thread of the watch, at most five times a second, after the interface, its
-    /// addresses, a route through it or any default route has changed, by this process too.
+    /// Watches the interface with an index in the network namespace of the calling thread.
+    /// `changed` is called on a thread of the watch, at most five times a second, after the
+    /// interface, its addresses, a route through it or any default route has changed, even by this
+    /// process.
     ///
     /// # Errors
-    /// Those of the system, when there is no netlink socket or no thread to be had.
+    /// Returns the system's error when there is no netlink socket or no thread to be had.
     pub fn start(index: u32, changed: impl Fn() + Send + 'static) -> Result<Self, Error> {
         let failed = |source| Error::system("watch the network configuration", source);
         let mut socket = Socket::new(NETLINK_ROUTE).map_err(failed)?;
@@ -71,9 +72,9 @@ impl Watch {
     }
 
     /// Returns the process that made the last change of the interface since the last call, as
-    /// `process 42 (ip)`, as far as that can be told: the kernel passes on the port of its netlink
-    /// socket, which for most programs is the process id. Changes that the kernel makes by itself have
-    /// none.
+    /// `process 42 (ip)`. It is derived from the port of the process's netlink socket, which the
+    /// kernel passes on and which for most programs is the process id. Changes that the kernel
+    /// makes by itself have no process.
     #[must_use]
     pub fn take_culprit(&self) -> Option<String> {
         let process = self.culprit.swap(0, Ordering::Relaxed);
@@ -99,7 +100,7 @@ impl Drop for Watch {
     }
 }
 
-/// The thread's end of a watch.
+/// State of the thread of a watch.
 struct Watching {
     socket: Socket,
     index: u32,
@@ -136,7 +137,7 @@ impl Watching {
         }
     }
 
-    /// Reads what has been announced. Returns whether something of the interface may have changed.
+    /// Reads the announcements. Returns whether something of the interface may have changed.
     fn read(&self) -> bool {
         let mut concerns = false;
         loop {
@@ -144,10 +145,10 @@ impl Watching {
                 Ok((bytes, _)) => bytes,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return concerns,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                // ENOBUFS: announcements were dropped, and nobody knows which.
+                // With ENOBUFS, announcements were dropped, and it is unknown which.
                 Err(error) => {
                     tracing::debug!("reading the kernel's announcements: {error}");
-                    // Another error would come again at once.
+                    // Another error would occur again at once.
                     std::thread::sleep(Duration::from_millis(10));
                     return true;
                 }
@@ -155,7 +156,7 @@ impl Watching {
             let mut rest = bytes.as_slice();
             while rest.len() >= 16 {
                 let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest) else {
-                    // What cannot be understood may concern the interface.
+                    // An announcement that cannot be parsed may concern the interface.
                     concerns = true;
                     break;
                 };
@@ -199,7 +200,7 @@ impl Watching {
 mod tests {
     use super::*;
 
-    /// A program that took something away once is not taken for the one that takes the next away.
+    /// A process that made one change is not reported again for the next one.
     #[test]
     fn a_culprit_is_told_once() {
         let own = std::process::id();

@@ -1,4 +1,5 @@
-//! Datagrams as parts of runs: which may be merged, by which headers, and of which flow they are.
+//! Datagrams as parts of runs: which of them may be merged, by which headers, and to which flow
+//! they belong.
 
 use crate::checksum::Sum;
 use crate::headers::{Network, TCP, TCP_HEADER, UDP, UDP_HEADER, flags};
@@ -19,8 +20,8 @@ pub struct Merge {
 }
 
 impl Merge {
-    /// Returns the kinds that the kernel takes merged from the writer of an interface with these
-    /// offloads. Every kernel takes TCP, whatever it sends itself.
+    /// Returns the kinds that the kernel accepts merged from the writer of an interface with these
+    /// offloads. Every kernel accepts TCP, whatever it sends itself.
     #[must_use]
     pub fn accepted_with(offloads: Offloads) -> Merge {
         Merge {
@@ -38,11 +39,11 @@ pub(super) struct Datagram {
     pub(super) network: Network,
     /// Length of all headers in bytes.
     pub(super) header: usize,
-    /// Whether it has PSH or FIN, so that it may end a run and cannot begin one.
+    /// Whether the datagram has PSH or FIN, so that it may end a run and cannot begin one.
     pub(super) last: bool,
 }
 
-/// Fields that make a flow, in the order that tells flows apart soonest.
+/// Fields that identify a flow, in the order that tells flows apart soonest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Key {
     /// Source and destination port, as in the header.
@@ -99,7 +100,7 @@ impl Part {
             usize::from(payload) + 40 == datagram.len()
         } else {
             let total = u16::from_be_bytes([datagram[2], datagram[3]]);
-            // Of the flags only "don't fragment" may be set.
+            // Of the flags, only "don't fragment" may be set.
             at == 20 && usize::from(total) == datagram.len() && datagram[6] & !0x40 == 0
         };
         if !plain_network {
@@ -125,8 +126,8 @@ impl Part {
     }
 }
 
-/// Returns the length of a TCP header in bytes, and whether the segment can only end a run; `None`
-/// if the segment cannot be in a run.
+/// Returns the length of a TCP header in bytes, and whether the segment can only end a run. Returns
+/// `None` if the segment cannot be in a run.
 #[inline]
 fn tcp_header(segment: &[u8]) -> Option<(usize, bool)> {
     const NEVER: u8 = flags::SYN | flags::RST | flags::URG | flags::CWR;
@@ -136,8 +137,8 @@ fn tcp_header(segment: &[u8]) -> Option<(usize, bool)> {
     good.then_some((header, fixed[13] & LAST != 0))
 }
 
-/// Returns for a UDP datagram what [`tcp_header`] does for a segment. A datagram without a checksum
-/// cannot be in a run, because damage to it would not show.
+/// Returns for a UDP datagram what [`tcp_header`] returns for a segment. A datagram without a
+/// checksum cannot be in a run, because damage to it would not be noticed.
 #[inline]
 fn udp_header(datagram: &[u8]) -> Option<(usize, bool)> {
     let fixed = datagram.get(..UDP_HEADER)?;
@@ -149,7 +150,7 @@ fn udp_header(datagram: &[u8]) -> Option<(usize, bool)> {
 }
 
 impl Addresses {
-    /// Returns the addresses of an IP packet; `None` when the bytes are none.
+    /// Returns the addresses of an IP packet, or `None` for bytes that are no IP packet.
     #[inline]
     fn of(datagram: &[u8]) -> Option<Addresses> {
         match datagram.first()? >> 4 {
@@ -160,12 +161,12 @@ impl Addresses {
     }
 }
 
-/// Returns whether a mergeable datagram's checksums are right.
+/// Returns whether the checksums of a mergeable datagram are right.
 #[inline]
 pub(super) fn intact(network: &Network, datagram: &[u8]) -> bool {
     let transport = &datagram[network.transport..];
     let sum = network.pseudo(datagram) + Sum::of_u16(transport.len() as u16) + Sum::of(transport);
     let header = || datagram.first_chunk::<20>().map(Sum::of_array);
-    // The IPv4 header has no options, or the datagram would not be mergeable.
+    // The IPv4 header has no options, because the datagram would not be mergeable otherwise.
     (network.v6 || header().is_some_and(Sum::is_intact)) && sum.is_intact()
 }

@@ -1,5 +1,5 @@
-//! A run: the headers of its first datagram, which datagram follows on it, and the headers of the
-//! large packet that it becomes.
+//! A run: the headers of its first datagram, the test whether a datagram is the next one, and the
+//! headers of the large packet that the run becomes.
 
 use heapless::Vec as FixedVec;
 
@@ -10,7 +10,7 @@ use crate::headers::{
     set_network_length,
 };
 
-/// A run of datagrams without their payloads, which the batch has.
+/// A run of datagrams without their payloads, which the batch holds.
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) key: Key,
@@ -30,9 +30,9 @@ pub(super) struct Run {
     /// The first datagram's headers in words of eight bytes, each with the bits that are the same in
     /// every datagram of the run; empty before the second datagram.
     like: FixedVec<(u64, u64), { MAX_HEADER / 8 }>,
-    /// The last eight bytes of the headers, as those in `like`.
+    /// The last eight bytes of the headers, in the form of `like`.
     like_end: (u64, u64),
-    /// PSH and FIN of the last datagram.
+    /// The flags PSH and FIN of the last datagram.
     flags: u8,
     /// Whether the first datagram was found intact.
     pub(super) intact: bool,
@@ -47,7 +47,7 @@ fn sequence(segment: &[u8]) -> u32 {
 }
 
 impl Run {
-    /// Makes a place that no flow has.
+    /// Makes a place that is free.
     pub(super) fn free() -> Run {
         Run {
             key: Key {
@@ -110,7 +110,7 @@ impl Run {
         if self.network.v6 {
             vary(4, 6);
         } else {
-            // Length and identification, and the checksum.
+            // These are length and identification, and the checksum.
             vary(2, 6);
             vary(10, 12);
         }
@@ -134,8 +134,8 @@ impl Run {
     }
 
     /// Returns whether a datagram is the next of the run, unless its checksums are wrong, and if so
-    /// whether it ends the run. Says `None` also of a datagram that may be the next of a run whose
-    /// first is not known to be intact. `count` is the number of datagrams in the run.
+    /// whether it ends the run. Returns `None` also for a datagram that may be the next of a run
+    /// whose first is not known to be intact. `count` is the number of datagrams in the run.
     #[inline]
     pub(super) fn next_is(&self, datagram: &[u8], count: usize) -> Option<bool> {
         if self.since == 0 || !self.intact {
@@ -170,7 +170,7 @@ impl Run {
             let segment = other.get(at..)?;
             (sequence(segment) == self.next_sequence).then_some(segment[13] & LAST != 0)
         } else {
-            // A datagram without a checksum would not show damage.
+            // Damage to a datagram without a checksum would not be noticed.
             (field(at + 4) + at == length && field(at + UDP_CHECKSUM) != 0).then_some(false)
         }
     }
@@ -184,7 +184,8 @@ impl Run {
         }
         let (first, other) = (self.first(), &datagram[..part.header]);
         let same_network = if self.network.v6 {
-            // Everything but the payload's length is compared; the addresses are the flow's.
+            // Everything but the length of the payload is compared; the addresses are those of the
+            // flow.
             first[..4] == other[..4] && first[6..8] == other[6..8] && first[40..at] == other[40..at]
         } else {
             first[..2] == other[..2] && first[6..10] == other[6..10]
@@ -277,7 +278,8 @@ impl Run {
         let packet = &mut head[VNET_HEADER..];
         let total = self.header + self.payload;
         let length = (total - at) as u16;
-        // The field holds the pseudo-header's sum, not complemented, from which the kernel goes on.
+        // The field holds the sum of the pseudo-header, not complemented, which the kernel
+        // continues.
         let partial = (self.network.pseudo(packet) + Sum::of_u16(length)).fold();
         let (network, transport) = packet.split_at_mut(at);
         set_network_length(self.network.v6, network, total as u16);

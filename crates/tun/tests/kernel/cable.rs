@@ -1,4 +1,4 @@
-//! A cable to a thread in a namespace of its own.
+//! Test of a cable to a thread in a namespace of its own.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

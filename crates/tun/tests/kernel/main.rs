@@ -1,6 +1,7 @@
-//! The kernel's judgement of what the crate does. Each check runs in a private network namespace of
-//! its own, entered while the process has one thread, so there is no test harness: `main` runs them
-//! one after the other. Where namespaces or TUN interfaces cannot be had the run fails and says so.
+//! Tests of the crate against the kernel. Each check runs in a private network namespace of its
+//! own, entered while the process has one thread. There is therefore no test harness: `main` runs
+//! the checks one after the other. Where namespaces or TUN interfaces cannot be had, the run fails
+//! and says so.
 
 mod cable;
 mod merging;
@@ -28,7 +29,7 @@ use packets::{advertisement, next_packet, packet};
 use uwwan_tun::plan::{Ipv6, Through};
 use uwwan_tun::{Address, Configuration, ErrorKind, Plan, Prefix, Route, Tun, namespace, observe};
 
-/// Far more than anything here takes, unless it does not happen.
+/// Time that is far more than anything here takes, unless it does not happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const CHECKS: &[(&str, fn())] = &[
@@ -177,7 +178,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.iter().any(|argument| argument == "--list") {
         if arguments.iter().any(|argument| argument == "--ignored") {
-            // Test runners ask twice; none is ignored.
+            // Test runners ask for the ignored tests as well, of which there are none.
             return ExitCode::SUCCESS;
         }
         for (name, _) in CHECKS {
@@ -234,7 +235,7 @@ fn tun() -> Tun {
     Tun::open(None).expect("a TUN interface in a namespace of our own")
 }
 
-/// As the lt4132 was seen to report them.
+/// Returns the plan for the addresses that the lt4132 was seen to report.
 fn lt4132(through: &Through) -> Plan {
     let addresses = vec![
         Address::new(ip("10.169.198.77"), 30),
@@ -310,7 +311,7 @@ fn addresses_and_routes_are_there_and_go_again() {
         );
     }
     assert_eq!(routes.len(), 4, "{routes:?}");
-    // The kernel's own choice of a source shows the addresses and routes at work.
+    // The kernel's choice of a source address shows that the addresses and routes are in use.
     for (far, own) in [
         ("1.1.1.1:9", "10.169.198.77"),
         ("[2606::1]:9", "2a02:2121:2c4:7105:5a2c:80ff:fe13:9208"),
@@ -410,7 +411,7 @@ fn a_new_plan_touches_only_the_difference() {
     let socket = UdpSocket::bind("10.169.198.77:0").expect("the address is there");
     socket.connect("8.8.8.8:9").expect("a route");
 
-    // What stays must not be touched, which the kernel would tell everybody who listens.
+    // What stays must not be touched; the kernel would announce that.
     let monitor = Monitor::start();
     let mut plan = configuration.plan().clone();
     plan.addresses[1] = Address::new(ip("2001:db8:77::5"), 64);
@@ -479,7 +480,7 @@ fn a_new_plan_survives_what_the_kernel_drops_by_itself() {
     };
     let mut configuration =
         Configuration::apply(plan(&["10.1.1.2", "10.1.1.3"]), &tun).expect("applied");
-    // .3 is secondary to .2 and goes with it; the route goes with the last address.
+    // The address .3 is secondary to .2 and goes with it; the route goes with the last address.
     for own in [&["10.1.1.3"][..], &["10.2.2.2"], &["10.1.1.2", "10.1.1.3"]] {
         configuration.replace(plan(own)).expect("replaced");
         let there = observe(tun.index()).expect("observed");
@@ -525,10 +526,10 @@ fn gateways_off_the_link_are_reached() {
 fn a_static_interface_has_no_addresses_of_the_kernels() {
     let tun = tun();
     let _configuration = Configuration::apply(lt4132(&Through::Everything), &tun).expect("applied");
-    // A router advertisement is not heard.
+    // The router advertisement is ignored.
     tun.send(&advertisement("fe80::1", "ff02::1"))
         .expect("sent");
-    // The answer to a ping comes after whatever the advertisement did.
+    // The answer to a ping comes after any effect of the advertisement.
     let mut echo = vec![128, 0, 0, 0, 0, 1, 0, 1];
     echo.extend([0; 8]);
     let own = ip("2a02:2121:2c4:7105:5a2c:80ff:fe13:9208");

@@ -1,5 +1,5 @@
-//! What the kernel's receive offload makes of datagrams is what ours are compared with; and the
-//! kernel cuts ours into the datagrams they were made of.
+//! Runs that the coalescer merges are compared with what the kernel's receive offload makes of the
+//! same datagrams, and the kernel cuts them into the datagrams they were made of.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,17 +10,18 @@ use crate::traffic::blocks::{Large, coalescer, merge};
 use crate::traffic::{ACK, CWR, ECE, FIN, PSH, SYN, Traffic, URG, payload, timestamps};
 
 const SIZE: usize = 1000;
-/// The kernel flushes by its timer tick as well; a batch that met one is sent again.
+/// Number of times that a batch is sent. The kernel also flushes at its timer tick, and a batch
+/// that met one is sent again.
 const TRIES: usize = 30;
 
-/// A few segments in a row.
+/// Returns a few consecutive segments.
 fn run(v6: bool, count: usize) -> Vec<Traffic> {
     let mut whole = Traffic::tcp(v6, count * SIZE);
     whole.payload = payload(count * SIZE, 3);
     whole.cut(SIZE)
 }
 
-/// The datagrams that are written, as bytes; the datagrams of a batch that are to be damaged are.
+/// Returns the datagrams of a batch as bytes, those at the indices in `damaged` damaged.
 fn wire(batch: &[Traffic], damaged: &[usize]) -> Vec<Vec<u8>> {
     let mut datagrams: Vec<_> = batch.iter().map(Traffic::datagram).collect();
     for index in damaged {
@@ -40,11 +41,12 @@ fn datagram_count((vnet, packet): &Large) -> usize {
     (packet.len() - header).div_ceil(size)
 }
 
-/// By flow, each in its order; what the virtio header says in other words left out: how much the
-/// kernel has in one piece, and that it has verified a checksum.
+/// Returns the packets by flow, each flow in its order. Two fields of the virtio header are left
+/// out, which only hint: the length that the kernel keeps contiguous, and the flag that it has
+/// verified a checksum.
 ///
-/// The kernel sends damaged segments ahead of what it holds of their flow, which ours does not;
-/// where there are some, order is not looked at.
+/// The kernel sends damaged segments ahead of what it holds of their flow, which the coalescer does
+/// not; where some are damaged, order is not compared.
 fn by_flow(packets: &[Large], damaged: bool) -> BTreeMap<u16, Vec<Large>> {
     let mut flows = BTreeMap::<u16, Vec<Large>>::new();
     for (vnet, packet) in packets {
@@ -67,7 +69,7 @@ fn by_flow(packets: &[Large], damaged: bool) -> BTreeMap<u16, Vec<Large>> {
     flows
 }
 
-/// Batches, with the places of damaged datagrams.
+/// Returns batches with the indices of their damaged datagrams.
 fn batches(v6: bool) -> Vec<(String, Vec<Traffic>, Vec<usize>)> {
     let mut all = Vec::new();
     let mut case = |name: &str, batch: Vec<Traffic>| all.push((name.to_owned(), batch, vec![]));
@@ -218,7 +220,7 @@ pub fn runs_are_merged_as_the_kernel_merges_them() {
     assert!(merged > 100, "only {merged} large packets");
 }
 
-/// The kernel, which has to cut what we merged, gives the datagrams back.
+/// The kernel must cut what the coalescer merged, and gives the datagrams back.
 pub fn what_was_merged_is_cut_by_the_kernel_into_what_it_was() {
     let mut router = Router::new(offload(), plain());
     let mut cases = Vec::new();
@@ -248,7 +250,7 @@ pub fn what_was_merged_is_cut_by_the_kernel_into_what_it_was() {
         }
         let mut sent = wire(&hopped, &damaged);
         let mut out = datagrams(&mut router.sink, |all| all.len() >= sent.len());
-        // Between flows order may change; within one the numbers tell it.
+        // Between flows the order may change; within one the numbers show it.
         let flow = |bytes: &Vec<u8>| match bytes[0] >> 4 {
             4 => bytes[20..22].to_vec(),
             _ => bytes[40..42].to_vec(),

@@ -1,17 +1,17 @@
-//! The kernel tells everybody who listens what changes.
+//! A listener to the kernel's announcements of changes.
 
 use netlink_packet_core::NetlinkMessage;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
 
-/// Every change of addresses that the kernel announces. An announcement is queued before the change
-/// can be seen to be complete, so that all of them are there once `replace` is back.
+/// Socket that receives every change of addresses that the kernel announces. An announcement is
+/// queued before the change is complete, so that all of them are there when `replace` returns.
 pub struct Monitor(netlink_sys::Socket);
 
 impl Monitor {
     pub fn start() -> Monitor {
         let mut socket = netlink_sys::Socket::new(NETLINK_ROUTE).expect("a netlink socket");
-        // RTMGRP_IPV4_IFADDR and RTMGRP_IPV6_IFADDR.
+        // The groups are RTMGRP_IPV4_IFADDR and RTMGRP_IPV6_IFADDR.
         let groups = 0x10 | 0x100;
         socket
             .bind(&netlink_sys::SocketAddr::new(0, groups))

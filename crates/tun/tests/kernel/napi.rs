@@ -29,8 +29,8 @@ pub struct Napi {
     index: u32,
 }
 
-/// Attaches to an interface, or makes it, with these flags beside those of all here; `offloads`
-/// (`TUN_F_*`) are asked for if there are any.
+/// Attaches to an interface, or makes it, with these flags beside the ones that all interfaces here
+/// have. `offloads` (`TUN_F_*`) are requested if there are any.
 pub fn attach(name: &str, flags: u16, offloads: usize) -> OwnedFd {
     let descriptor: OwnedFd = fs::OpenOptions::new()
         .read(true)
@@ -67,8 +67,8 @@ pub fn attach(name: &str, flags: u16, offloads: usize) -> OwnedFd {
 }
 
 impl Napi {
-    /// Opens one that holds what it merges for that long after the last write. Moves the process
-    /// into a mount namespace of its own.
+    /// Opens an interface that holds what it merges for the time `hold` after the last write. The
+    /// process moves into a mount namespace of its own.
     pub fn open(hold: Duration) -> Napi {
         let name = "napi0";
         let descriptor = attach(name, IFF_NAPI, 0);
@@ -88,7 +88,8 @@ impl Napi {
     }
 }
 
-/// The setting is in sysfs alone, of which each network namespace has its own.
+/// Sets how long the kernel holds packets. The setting is in sysfs only, of which each network
+/// namespace has its own.
 fn hold_for(name: &str, hold: Duration) {
     // SAFETY: the process has one thread, and its descriptors stay shared with nobody.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }.expect("a mount namespace");

@@ -1,5 +1,5 @@
-//! The kernel cuts large packets in software when the interface they leave by cannot; that is what
-//! ours are compared with, byte for byte.
+//! Packets that the crate cuts are compared, byte for byte, with those that the kernel cuts in
+//! software because the interface they leave by cannot.
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::OwnedFd;
@@ -12,7 +12,7 @@ use crate::router::{Router, collect, datagrams, inject, offload, packets, plain}
 use crate::traffic::blocks::cut;
 use crate::traffic::{ACK, CWR, ECE, FIN, PSH, Traffic, payload};
 
-/// Cases the kernel's rules differ for, and many in between.
+/// Returns cases in which the kernel's rules differ, and many in between.
 pub fn cases() -> Vec<(Traffic, usize)> {
     let mut cases = Vec::new();
     for v6 in [false, true] {
@@ -42,7 +42,7 @@ pub fn cases() -> Vec<(Traffic, usize)> {
             (with(&|traffic| traffic.payload = payload(65_000, 9)), 1448),
             (with(&|traffic| traffic.payload = vec![0xff; 4000]), 1300),
             (with(&|traffic| traffic.payload = vec![0; 4000]), 1300),
-            // Options that say nothing; hop-by-hop, destination and routing headers.
+            // The options do nothing; the headers are hop-by-hop, destination and routing headers.
             (
                 with(&|traffic| traffic.options = if v6 { vec![60] } else { vec![1; 8] }),
                 1448,
@@ -65,7 +65,7 @@ pub fn cases() -> Vec<(Traffic, usize)> {
             (zero, 999),
             (extended, 1200),
         ]);
-        // All sorts, the same in each run.
+        // These cases are random, and the same in each run.
         let mut state = 0x5eed_u32 + u32::from(v6);
         let mut next = |most: usize| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -101,7 +101,7 @@ pub fn packets_are_cut_as_the_kernel_cuts_them() {
         inject(&router.source, &traffic.vnet(size), &traffic.partial());
         let count = traffic.payload.len().div_ceil(size);
         let kernels = datagrams(&mut router.sink, |all| all.len() >= count);
-        // Forwarded, it has one hop less.
+        // The forwarded packet has one hop less.
         let mut hopped = traffic.clone();
         hopped.hops -= 1;
         let ours = cut(&mut scatter, &hopped.vnet(size), &hopped.partial());
@@ -121,7 +121,7 @@ pub fn packets_are_cut_as_the_kernel_cuts_them() {
     assert!(scatter.counters().cut > 100);
 }
 
-/// Packets that are not cut have their checksum completed; UDP too short to be cut as well.
+/// Packets that are not cut have their checksum completed, and so has UDP too short to be cut.
 pub fn checksums_are_completed_as_the_kernel_does() {
     let mut router = Router::new(offload(), plain());
     let mut scatter = Scatter::new(1500);
@@ -130,7 +130,7 @@ pub fn checksums_are_completed_as_the_kernel_does() {
             for length in [0, 1, 7, 100, 1333, 1400, 4000] {
                 let make = if udp { Traffic::udp } else { Traffic::tcp };
                 let mut traffic = make(v6, length);
-                // The kernel itself fails where it holds TCP options for payload.
+                // The kernel itself fails where it takes TCP options for payload.
                 for size in [0, 4096] {
                     inject(&router.source, &traffic.vnet(size), &traffic.partial());
                     let kernels = datagrams(&mut router.sink, |all| !all.is_empty());
@@ -141,7 +141,7 @@ pub fn checksums_are_completed_as_the_kernel_does() {
                     traffic.hops += 1;
                 }
             }
-            // Payload that brings the sum to zero, which is written as 0xffff.
+            // The payload brings the sum to zero, which is written as 0xffff.
             let mut traffic = if udp {
                 Traffic::udp(v6, 2)
             } else {
@@ -162,8 +162,8 @@ pub fn checksums_are_completed_as_the_kernel_does() {
     }
 }
 
-/// A sum begun with other addresses than the IP header has, as with a routing header, is gone on
-/// with.
+/// A sum that begins with other addresses than those of the IP header, as with a routing header, is
+/// continued.
 pub fn sums_begun_are_gone_on_with() {
     let mut router = Router::new(offload(), plain());
     let mut scatter = Scatter::new(1500);
@@ -186,8 +186,8 @@ pub fn sums_begun_are_gone_on_with() {
     }
 }
 
-/// What goes in large at one offload interface comes out large at the other; cut by us it is what
-/// the kernel would have cut.
+/// A packet that enters one offload interface large leaves the other one large. Cut by the crate,
+/// it becomes what the kernel would have made of it.
 pub fn packets_from_the_kernel_are_cut() {
     let mut router = Router::new(offload(), offload());
     let mut scatter = Scatter::new(1500);
@@ -216,7 +216,7 @@ pub fn offloads_are_those_asked_for() {
         assert_eq!(interface.offloads(), wanted);
         assert!(!interface.attached());
     }
-    // Without offload the kernel does it all, and the virtio header says nothing.
+    // Without offload the kernel does all the work, and the virtio header is empty.
     let none = Offload::open(None, Offloads::empty()).expect("an interface");
     let mut router = Router::new(offload(), none);
     let traffic = Traffic::tcp(false, 4000);
@@ -238,7 +238,7 @@ fn prepare(name: &str) {
     assert!(made.success());
 }
 
-/// Sends a large packet to the sink's network and takes what comes out.
+/// Sends a large packet to the sink's network and returns what comes out.
 fn through<Out: Interface>(sink: Out, take: impl Fn(&mut Out) -> Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     let mut router = Router::new(offload(), sink);
     let traffic = Traffic::tcp(false, 4000);
@@ -246,7 +246,7 @@ fn through<Out: Interface>(sink: Out, take: impl Fn(&mut Out) -> Vec<Vec<u8>>) -
     take(&mut router.sink)
 }
 
-/// Somebody else's reader, who knows nothing of offload.
+/// A reader without offload, as another program would be.
 struct Foreign {
     descriptor: OwnedFd,
     index: u32,
@@ -290,7 +290,7 @@ pub fn a_prepared_interface_is_given_back_plain() {
     assert_eq!(all.len(), 3);
 }
 
-/// A plain reader does not get large packets because the one before took them and was killed.
+/// A plain reader gets no large packets, although the one before took them and was killed.
 pub fn a_plain_interface_is_plain() {
     prepare("kept0");
     let all = Offloads::TCP | Offloads::UDP;

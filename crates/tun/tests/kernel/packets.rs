@@ -1,4 +1,4 @@
-//! Packets to and from the kernel.
+//! Packets to and from the kernel, written and read by the tests.
 
 use std::io::ErrorKind as Io;
 use std::net::{IpAddr, Ipv6Addr};
@@ -9,7 +9,7 @@ use uwwan_tun::Tun;
 
 use crate::{PATIENCE, ip};
 
-/// The next packet from the kernel that `wanted` accepts; others are passed over.
+/// Returns the next packet from the kernel that `wanted` accepts; others are skipped.
 pub fn next_packet(tun: &Tun, wanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     let deadline = Instant::now() + PATIENCE;
     let mut buffer = [0; 2000];
@@ -30,7 +30,7 @@ pub fn next_packet(tun: &Tun, wanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     panic!("no such packet came from the kernel");
 }
 
-/// Internet checksum (RFC 1071) of everything in turn.
+/// Returns the Internet checksum (RFC 1071) over all parts in turn.
 fn checksum(parts: &[&[u8]]) -> u16 {
     let mut sum = 0_u32;
     for part in parts {
@@ -47,7 +47,8 @@ fn checksum(parts: &[&[u8]]) -> u16 {
     !(sum as u16)
 }
 
-/// An IPv4 or IPv6 packet; the payload's checksum, at `sum_at` within it, is put in for IPv6.
+/// Returns an IPv4 or IPv6 packet. For IPv6 the payload's checksum is written at `sum_at` within
+/// it.
 pub fn packet(
     from: IpAddr,
     to: IpAddr,
@@ -91,7 +92,7 @@ pub fn packet(
     }
 }
 
-/// A router advertisement of 2001:db8:7::/64 (RFC 4861 section 4.2).
+/// Returns a router advertisement of 2001:db8:7::/64 (RFC 4861 section 4.2).
 pub fn advertisement(from: &str, to: &str) -> Vec<u8> {
     let mut message = vec![134, 0, 0, 0, 64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0];
     message.extend([

@@ -1,4 +1,4 @@
-//! The queues of an offload interface, filled and read through the kernel.
+//! Tests of the queues of an offload interface, filled and read through the kernel.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind as Io, IoSlice, IoSliceMut};
@@ -12,7 +12,7 @@ use crate::packets::packet;
 use crate::router::{offload, wait};
 use crate::{PATIENCE, ip, range};
 
-/// The interface behind which 192.0.2.0/24 is.
+/// Returns an interface that is configured with a route to 192.0.2.0/24.
 fn configured() -> (Offload, Configuration) {
     let interface = offload();
     let through = Through::Ranges(vec![range("192.0.2.0/24")]);
@@ -22,7 +22,7 @@ fn configured() -> (Offload, Configuration) {
     (interface, configuration)
 }
 
-/// A flow: what its port sends.
+/// Returns a flow: a socket with a port of its own.
 fn flow() -> UdpSocket {
     UdpSocket::bind("10.7.7.2:0").expect("a port")
 }
@@ -32,7 +32,7 @@ fn send(flow: &UdpSocket, number: u32) {
     assert_eq!(sent.expect("sent"), 4);
 }
 
-/// Source port and number of the next packet that is ours.
+/// Returns the source port and the number of the next packet that a flow sent.
 fn next(interface: &mut Offload) -> Option<(u16, u32)> {
     let deadline = Instant::now() + PATIENCE;
     let mut buffer = [0; 2048];
@@ -57,8 +57,8 @@ fn next(interface: &mut Offload) -> Option<(u16, u32)> {
     None
 }
 
-/// A packet of a new flow comes before those of a flow that has filled its queue; the order within
-/// each stays, answers or not.
+/// A packet of a later flow comes before those of a flow that has filled its queue. The order
+/// within each flow stays, with answers or without.
 pub fn one_flow_keeps_no_other_waiting() {
     let (mut interface, _configuration) = configured();
     assert!(
@@ -92,7 +92,7 @@ pub fn one_flow_keeps_no_other_waiting() {
                 ahead += 1;
             }
             if from != port(&bulk) || number.is_multiple_of(50) {
-                // The kernel must not learn from an answer where the flow belongs.
+                // The kernel must not learn from an answer to which queue the flow belongs.
                 let answer = [[5000, from], [8, 0]].map(|pair| pair.map(u16::to_be_bytes));
                 let answer = answer.as_flattened().as_flattened();
                 let answer = packet(ip("192.0.2.9"), ip("10.7.7.2"), 17, 64, answer, 6);
@@ -102,12 +102,13 @@ pub fn one_flow_keeps_no_other_waiting() {
         }
         assert_eq!(of_bulk, 300);
     }
-    // One flow in thirty-two is behind the bulk, by chance; that half of them are is out of the question.
+    // One flow in thirty-two shares the queue of the bulk flow by chance; that half of them do is
+    // practically impossible.
     let all = 3 * 2 * flows.len();
     assert!(ahead > all / 2, "only {ahead} of {all} came early");
 }
 
-/// An interface with queues is not shared by accident, in whichever mode.
+/// An interface with queues is not shared by accident, in either mode.
 pub fn an_interface_with_queues_is_taken() {
     let first = offload();
     let name = Some(first.name());
@@ -120,7 +121,7 @@ pub fn an_interface_with_queues_is_taken() {
     }
 }
 
-/// One that root made with queues is read through all of them, by one reader at a time.
+/// An interface that root made with queues is read through all of them, by one reader at a time.
 pub fn a_prepared_interface_keeps_its_queues() {
     crate::ip_program("tuntap add dev kept3 mode tun multi_queue");
     let name = Some("kept3");
@@ -136,14 +137,14 @@ pub fn a_prepared_interface_keeps_its_queues() {
     assert!(error.to_string().contains("several queues"), "{error}");
 }
 
-/// That it was deleted is told by a read, which a wait asks for.
+/// A read reports that the interface was deleted, and a wait asks for that read.
 pub fn a_deleted_interface_with_queues_is_told() {
     let (mut interface, _configuration) = configured();
     crate::ip_program(&format!("link delete {}", interface.name()));
     assert!(wait(&interface, Duration::from_secs(5)), "it is told");
     let mut buffer = [0; 2048];
     let mut read = || interface.receive(&mut [IoSliceMut::new(&mut buffer)]);
-    // What was found without a look is followed by one.
+    // A queue that was read without a look is followed by one.
     let error = [read(), read()].into_iter().filter_map(Result::err).last();
     assert_eq!(error.and_then(|error| error.raw_os_error()), Some(77));
 }

@@ -1,5 +1,5 @@
-//! Two interfaces and a kernel that forwards between them: what goes in at one with its work left
-//! to the kernel comes out of the other with the work done.
+//! Two interfaces and a kernel that forwards between them. A packet that enters at one with its
+//! work left to the kernel leaves by the other with the work done.
 
 use std::io::{ErrorKind as Io, IoSlice, IoSliceMut};
 use std::os::fd::AsFd;
@@ -10,7 +10,7 @@ use uwwan_tun::{Address, Configuration, Interface, Offload, Offloads, Plan, Tun,
 
 use crate::{PATIENCE, ip};
 
-/// Large enough that no packet here is too long to be forwarded.
+/// MTU that is large enough that no packet here is too long to be forwarded.
 const MTU: u32 = 16_000;
 
 pub struct Router<In, Out> {
@@ -36,7 +36,7 @@ fn configure(interface: &impl Interface, network: u8) -> Configuration {
 }
 
 impl<In: Interface, Out: Interface> Router<In, Out> {
-    /// Packets from 10.1.0.0/24 and fd01::/64 to 10.2.0.0/24 and fd02::/64 get across.
+    /// Packets from 10.1.0.0/24 and fd01::/64 to 10.2.0.0/24 and fd02::/64 are forwarded.
     pub fn new(source: In, sink: Out) -> Router<In, Out> {
         forwarding();
         let _configurations = [configure(&source, 1), configure(&sink, 2)];
@@ -48,12 +48,12 @@ impl<In: Interface, Out: Interface> Router<In, Out> {
     }
 }
 
-/// An interface that leaves all work to the kernel.
+/// Opens an interface that leaves all work to the kernel.
 pub fn plain() -> Tun {
     Tun::open(None).expect("a TUN interface")
 }
 
-/// An interface that takes all work there is.
+/// Opens an interface that takes every offload.
 pub fn offload() -> Offload {
     let all = Offloads::TCP | Offloads::UDP;
     let offload = Offload::open(None, all).expect("a TUN interface with offload");
@@ -71,7 +71,7 @@ pub fn inject(source: &Offload, vnet: &[u8], packet: &[u8]) {
     assert_eq!(sent, vnet.len() + packet.len());
 }
 
-/// Waits for input; whether there is some.
+/// Waits for input, and returns whether there is some.
 pub fn wait(interface: impl AsFd, patience: Duration) -> bool {
     let timeout = Timespec {
         tv_sec: patience.as_secs().try_into().expect("short"),
@@ -81,8 +81,8 @@ pub fn wait(interface: impl AsFd, patience: Duration) -> bool {
     poll(&mut descriptors, Some(&timeout)).expect("poll") > 0
 }
 
-/// Returns what comes out until `enough`, which sees all there is so far. What the kernel sends of
-/// its own accord is left out.
+/// Returns the packets that come out, until `enough` accepts those that have come so far. Packets
+/// that the kernel sends by itself are left out.
 pub fn collect<I: AsFd, P>(
     interface: &mut I,
     mut read: impl FnMut(&mut I) -> std::io::Result<P>,
@@ -121,7 +121,7 @@ pub fn datagrams(sink: &mut Tun, enough: impl Fn(&[Vec<u8>]) -> bool) -> Vec<Vec
     collect(sink, read, |packet| packet, enough)
 }
 
-/// With their virtio headers.
+/// Returns packets with their virtio headers.
 pub fn packets(
     sink: &mut Offload,
     enough: impl Fn(&[([u8; 10], Vec<u8>)]) -> bool,

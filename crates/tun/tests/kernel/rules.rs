@@ -1,10 +1,10 @@
-//! Policy routing rules as ip(8) of iproute2 sets them.
+//! Test of policy routing rules that ip(8) of iproute2 sets.
 
 use std::process::Command;
 
 use uwwan_tun::rules::mark_rules;
 
-/// Those that wg-quick and tailscale set are read back, and those without a mark are left out.
+/// The rules of wg-quick and tailscale are read back, and those without a mark are left out.
 pub fn rules_with_marks_are_read() {
     assert_eq!(mark_rules().expect("the kernel's own rules"), []);
     for rule in [

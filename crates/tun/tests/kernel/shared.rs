@@ -1,4 +1,4 @@
-//! Interfaces whose open file another program has as well.
+//! Tests of interfaces whose open file another program has as well.
 
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
@@ -8,7 +8,7 @@ use uwwan_tun::{NoWait, Offload, Offloads, Tun, handed};
 
 use crate::PATIENCE;
 
-/// Calls `act` in a thread of its own, and fails when it does not come back.
+/// Calls `act` in a thread of its own, and fails when the call does not return.
 fn comes_back<T: Send + 'static>(what: &str, act: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, result) = channel();
     std::thread::spawn(move || done.send(act()));
@@ -19,7 +19,7 @@ pub fn a_call_waits_for_nobody_whoever_clears_the_flag() {
     for large in [false, true] {
         let (theirs, kept): (Vec<_>, Box<dyn Send>) = if large {
             let offload = Offload::open(Some("tw%d"), Offloads::all()).unwrap();
-            // One queue is read without a look at whether it has packets.
+            // A single queue is read without a look at whether it has packets.
             let all = offload.descriptors().into_iter().take(1);
             let all = all.map(|one| one.try_clone_to_owned().unwrap());
             (all.collect(), Box::new(offload))
@@ -31,7 +31,7 @@ pub fn a_call_waits_for_nobody_whoever_clears_the_flag() {
         let ours = theirs.iter().map(|one| one.try_clone().unwrap()).collect();
         let checked = handed::check(&theirs, large, false);
         let Ok((name, waiting)) = checked else {
-            // An older kernel has no such calls, and then the program has to be trusted.
+            // An older kernel has no such calls, and then the program must be trusted.
             let error = checked.unwrap_err().to_string();
             assert!(error.contains("this kernel"), "{error}");
             let (_, waiting) = handed::check(&theirs, large, true).unwrap();

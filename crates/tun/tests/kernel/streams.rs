@@ -1,5 +1,5 @@
-//! The kernel's TCP on both sides of our path: what one interface sends is read, cut, merged again
-//! and written to the other, some of it lost on the way, as it would be between two hosts.
+//! TCP of the kernel on both sides of the crate's path. What one interface sends is read, cut,
+//! merged again and written to the other, with some of it lost on the way, as between two hosts.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher;
@@ -20,15 +20,15 @@ use crate::{PATIENCE, ip, range};
 
 const LENGTH: usize = 24 << 20;
 
-/// Between the interfaces addresses are exchanged for others of the same sum, so that checksums
-/// stay right and must be right: 10.1.0.1 and .2 become 10.0.0.2 and 10.2.0.1, and back.
+/// Exchanges the addresses between the interfaces for others of the same sum, so that checksums
+/// stay right without being recalculated: 10.1.0.1 and .2 become 10.0.0.2 and 10.2.0.1, and back.
 fn translate(datagram: &mut [u8]) {
     let (source, length) = match datagram[0] >> 4 {
         4 => (12, 4),
         _ => (8, 16),
     };
     let destination = source + length;
-    // From the near host itself, or back from the far one.
+    // The datagram comes from the near host itself, or back from the far one.
     let forth = datagram[source + 1] == 1;
     let [from, to] = if forth { [0, 2] } else { [1, 1] };
     datagram[source + 1] = from;
@@ -37,12 +37,12 @@ fn translate(datagram: &mut [u8]) {
     datagram[destination + length - 1] = 1;
 }
 
-/// One direction.
+/// State of one direction.
 struct Path {
     scatter: Scatter,
     coalescer: uwwan_tun::coalesce::Coalescer,
     count: usize,
-    /// One datagram in so many is lost; none with 0.
+    /// Number of datagrams of which one is lost; 0 for no loss.
     loss: usize,
 }
 
@@ -56,7 +56,7 @@ impl Path {
         }
     }
 
-    /// Carries one packet over; whether there was one.
+    /// Carries one packet over, and returns whether there was one.
     fn carry(&mut self, from: &mut Offload, to: &Offload) -> bool {
         let mut blocks = Blocks::new(&[16_384; 5], 4);
         let read = |buffers: &mut [IoSliceMut<'_>]| from.receive(buffers);
@@ -96,7 +96,7 @@ fn digest(bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// No call on it takes for ever, not even when nothing is carried any more.
+/// Sets timeouts, so that no call on the stream takes for ever when nothing is carried any more.
 fn bound(stream: &TcpStream) {
     stream.set_read_timeout(Some(PATIENCE)).expect("set");
     stream.set_write_timeout(Some(PATIENCE)).expect("set");
@@ -116,7 +116,7 @@ fn accept(listener: &TcpListener) -> TcpStream {
     panic!("nobody connected");
 }
 
-/// Checks that what was sent arrives, and comes back.
+/// Checks that what was sent arrives, and that it comes back.
 fn exchange(listen: &str, connect: &str, loss: usize) {
     let (mut near, mut far) = (offload(), offload());
     let _near = configure(&near, ["10.1.0.1", "fd01::1"], &[]);
@@ -173,7 +173,7 @@ fn exchange(listen: &str, connect: &str, loss: usize) {
         assert!(read.cut > 100, "{read:?}");
         assert!(written.merged * 2 > written.datagrams, "{written:?}");
         assert_eq!((read.refused, written.damaged), (0, 0));
-        // Most is read into place: only the first large packets are surprises.
+        // Most of the payload is read into place: only the first large packets are mispredicted.
         assert!(read.moved * 10 < read.payload, "{read:?}");
     }
 }

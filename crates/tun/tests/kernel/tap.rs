@@ -1,4 +1,5 @@
-//! TAP interfaces: an Ethernet to the kernel, with our address and our carrier.
+//! Tests of TAP interfaces, which are Ethernet interfaces to the kernel, with a chosen address and
+//! carrier.
 
 use std::net::UdpSocket;
 use std::process::Command;
@@ -11,7 +12,7 @@ use crate::{PATIENCE, ip_program};
 
 const ADDRESS: [u8; 6] = [0x02, 0x11, 0x22, 0x33, 0x44, 0x55];
 
-/// Returns what `ip link` says of an interface.
+/// Returns the output of `ip link` for an interface.
 fn link(name: &str) -> String {
     let output = Command::new("ip")
         .args(["-o", "link", "show", "dev", name])
@@ -31,7 +32,7 @@ fn plan() -> Plan {
     }
 }
 
-/// The next frame of that Ethernet type.
+/// Returns the next frame of that Ethernet type.
 fn frame(tap: &Tap, kind: u16) -> Vec<u8> {
     let deadline = Instant::now() + PATIENCE;
     let mut buffer = [0; 2000];
@@ -53,7 +54,7 @@ fn frame(tap: &Tap, kind: u16) -> Vec<u8> {
 pub fn a_tap_is_an_ethernet() {
     let tap = Tap::open(None, Some(ADDRESS)).expect("a TAP");
     assert_eq!(tap.address().expect("read"), ADDRESS);
-    // Without a carrier the addresses are given all the same, and not waited for.
+    // Without a carrier the addresses are set all the same, and not waited for.
     tap.set_carrier(false).expect("carrier off");
     let _configuration = Configuration::apply(plan(), &tap).expect("applied");
     let there = link(tap.name());
@@ -62,7 +63,7 @@ pub fn a_tap_is_an_ethernet() {
     tap.set_carrier(true).expect("carrier on");
     let there = link(tap.name());
     assert!(there.contains("LOWER_UP"), "{there}");
-    // The host asks who has a neighbour's address, and hears the answer.
+    // The host asks for a neighbour's address, and receives the answer.
     let socket = UdpSocket::bind("192.168.77.1:0").expect("our address");
     socket.send_to(b"hello", "192.168.77.2:9").expect("sent");
     let question = frame(&tap, 0x0806);

@@ -1,5 +1,5 @@
-//! Interfaces among other users and programs: what others have is left, and what they take away is
-//! noticed, put back, and told with who it was.
+//! Tests of interfaces beside other users and programs. What belongs to others is left, and what
+//! they remove is noticed, added again, and reported with the process that removed it.
 
 use std::process::Command;
 use std::sync::mpsc::{self, Receiver};
@@ -23,7 +23,7 @@ fn plan() -> Plan {
     Plan::for_modem(addresses, &gateways, &Through::Everything, Some(700), 1400)
 }
 
-/// Waits for announcements until `fits`.
+/// Waits for announcements until `fits` accepts the state.
 fn until(changes: &Receiver<()>, what: &str, mut fits: impl FnMut() -> bool) {
     while !fits() {
         assert!(changes.recv_timeout(PATIENCE).is_ok(), "{what}");
@@ -55,7 +55,7 @@ pub fn what_is_taken_away_is_put_back() {
                 .iter()
                 .any(|change| change.to_string().contains(taken))
         });
-        // What is told is what is there.
+        // The watch reports what is there.
         assert!(
             !configuration
                 .changes()
@@ -71,7 +71,7 @@ pub fn what_is_taken_away_is_put_back() {
         );
         assert_eq!(configuration.changes(), all, "{attack}");
     }
-    // `ip` gave its process id to the kernel, and is gone.
+    // `ip` gave its process id to the kernel, and has ended.
     let culprit = watch.take_culprit().expect("somebody");
     assert!(culprit.starts_with("process "), "{culprit}");
 }
@@ -109,7 +109,7 @@ pub fn an_interface_of_another_user_is_left() {
     ip(&format!("tuntap add name mine mode tun user {own}"));
     assert!(Tun::open(Some("mine")).unwrap().attached());
     if own != 0 {
-        // In a user namespace there is no other user to make it for.
+        // In a user namespace there is no other user to make the interface for.
         return;
     }
     ip("tuntap add name theirs mode tun user 12345");

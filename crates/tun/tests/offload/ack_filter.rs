@@ -1,4 +1,4 @@
-//! The ACK filter: what it leaves out, and that no TCP misses it.
+//! Tests of the ACK filter: what it leaves out, and that no TCP misses it.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +9,14 @@ use uwwan_tun::scatter::Scatter;
 use crate::traffic::blocks::{coalescer, cut, merge};
 use crate::traffic::{ACK, CWR, ECE, FIN, PSH, SYN, Traffic, URG, payload, timestamps};
 
-/// A coalescer with the filter on.
+/// Returns a coalescer with the filter on.
 fn filtering() -> Coalescer {
     let mut coalescer = coalescer();
     coalescer.filter_acks(true);
     coalescer
 }
 
-/// A pure acknowledgement of this number, with timestamps of this value.
+/// Returns a pure acknowledgement of this number, with timestamps of this value.
 fn ack(v6: bool, number: u32, time: u32) -> Traffic {
     Traffic {
         acknowledgement: number,
@@ -25,14 +25,14 @@ fn ack(v6: bool, number: u32, time: u32) -> Traffic {
     }
 }
 
-/// Acknowledgements that go up by 1000 from `first`.
+/// Returns acknowledgements that go up by 1000 from `first`.
 fn acks(v6: bool, first: u32, count: u32) -> Vec<Traffic> {
     (0..count)
         .map(|step| ack(v6, first.wrapping_add(step * 1000), step))
         .collect()
 }
 
-/// Returns what is left of a batch, cut again.
+/// Returns the datagrams of a batch that are left, cut again.
 fn left(coalescer: &mut Coalescer, batch: &[Traffic]) -> Vec<Vec<u8>> {
     let wire: Vec<_> = batch.iter().map(Traffic::datagram).collect();
     let mut scatter = Scatter::new(1500);
@@ -46,12 +46,12 @@ fn left(coalescer: &mut Coalescer, batch: &[Traffic]) -> Vec<Vec<u8>> {
 fn of_a_batch_the_newest_is_left() {
     for v6 in [false, true] {
         let mut coalescer = filtering();
-        // Numbers go round. What was before the first is not known, so it stays.
+        // The numbers wrap. What came before the first is not known, so it stays.
         let batch = acks(v6, u32::MAX - 10_000, 30);
         let expected = [batch[0].datagram(), batch[29].datagram()];
         assert_eq!(left(&mut coalescer, &batch), expected);
         assert_eq!(coalescer.counters().superseded, 28);
-        // In the next batch it is known.
+        // In the next batch it is known what came before the first.
         let batch = acks(v6, 20_001, 10);
         assert_eq!(left(&mut coalescer, &batch), [batch[9].datagram()]);
     }
@@ -65,7 +65,8 @@ fn it_is_off_unless_asked_for() {
     assert_eq!(coalescer.counters().superseded, 0);
 }
 
-/// Each is the third of five acknowledgements, and stays; so does what it would supersede.
+/// Each changed acknowledgement is the third of five, and stays; so does the one that it would
+/// supersede.
 #[test]
 fn what_says_more_than_a_number_stays() {
     type Change = fn(&mut Traffic);
@@ -104,7 +105,8 @@ fn what_says_more_than_a_number_stays() {
     }
 }
 
-/// Whoever compares timestamps takes the older one for a segment of the past (RFC 7323 section 5).
+/// A receiver that compares timestamps takes the older one for a segment of the past (RFC 7323
+/// section 5).
 #[test]
 fn an_older_timestamp_supersedes_nothing() {
     for times in [[0, u32::MAX], [u32::MAX, 0]] {
@@ -126,7 +128,7 @@ fn duplicates_and_window_updates_stay() {
         again.window += 100;
         batch.extend([again.clone(), ack(v6, 5000, 9), ack(v6, 6000, 10)]);
         let mut expected = batch.clone();
-        // The second of the first three, and the first of the last two.
+        // The ones left out are the second of the first three, and the first of the last two.
         expected.remove(6);
         expected.remove(1);
         let expected: Vec<_> = expected.iter().map(Traffic::datagram).collect();
@@ -146,7 +148,7 @@ fn a_damaged_one_supersedes_nothing() {
     }
 }
 
-/// The segment that a connection sends next.
+/// Segment that a connection sends next.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Advance(u16),
@@ -154,15 +156,15 @@ enum Step {
     Window(u16),
     Sack,
     Data(u8),
-    /// The data sent last, once more.
+    /// The data sent last is sent once more.
     Again,
     Ece,
-    /// An acknowledgement that was overtaken.
+    /// An acknowledgement that was overtaken is sent.
     Overtaken(u16),
-    /// Timestamps from before.
+    /// An acknowledgement with earlier timestamps is sent.
     Stale,
     Push,
-    /// Nothing; what follows is in another batch.
+    /// Nothing is sent, and the next segment is in another batch.
     Pause,
 }
 
@@ -182,7 +184,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A connection that sends.
+/// A connection that sends segments.
 struct Peer {
     next: Traffic,
     time: u32,
@@ -195,7 +197,7 @@ impl Peer {
     fn new(flow: u8) -> Self {
         let mut next = Traffic::tcp(flow % 2 == 1, 0);
         next.flow = flow;
-        // Half of them soon go round.
+        // The numbers of half of the flows wrap soon.
         next.acknowledgement = if flow < 2 { u32::MAX - 9000 } else { 7000 };
         next.sequence = u32::MAX - 300;
         Self {
@@ -238,7 +240,7 @@ impl Peer {
                 sent.sequence = sent.sequence.wrapping_sub(self.data.len() as u32);
             }
             Step::Ece => sent.flags |= ECE,
-            // What comes behind data is not known to have been overtaken.
+            // An acknowledgement behind data is not known to have been overtaken.
             Step::Overtaken(bytes) if bare => {
                 sent.acknowledgement = sent.acknowledgement.wrapping_sub(bytes.into());
                 self.bare = true;
@@ -257,7 +259,7 @@ impl Peer {
     }
 }
 
-/// Whether a number of a circle is behind another.
+/// Returns whether a number modulo 2^32 is behind another.
 fn behind(number: u32, other: u32) -> bool {
     number != other && number.wrapping_sub(other) < 1 << 31
 }
@@ -266,15 +268,15 @@ fn timestamp(traffic: &Traffic) -> u32 {
     u32::from_be_bytes(*traffic.tcp_options[4..].first_chunk().expect("timestamps"))
 }
 
-/// The state of a TCP after the segments of one connection (RFC 9293, RFC 5681, RFC 7323).
+/// State of a TCP after the segments of one connection (RFC 9293, RFC 5681, RFC 7323).
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Receiver {
     acknowledged: Option<u32>,
     window: u16,
-    /// Acknowledgements of what was acknowledged already.
+    /// Number of acknowledgements of what was acknowledged already.
     duplicates: u32,
     recent: Option<u32>,
-    /// Segments of the past by their timestamps.
+    /// Number of segments refused as past by their timestamps.
     refused: u32,
     echoes: u32,
     blocks: u32,
@@ -316,8 +318,8 @@ impl Receiver {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever connections send: what is left is in order, what is left out is superseded by what
-    /// follows at once, and a TCP knows the same afterwards.
+    /// Whatever connections send, what is left is in order, what is left out is superseded by a
+    /// segment that follows at once, and a TCP has the same state afterwards.
     #[test]
     fn nothing_but_superseded_acknowledgements_is_left_out(
         steps in prop::collection::vec((0..4_u8, step()), 1..200),
@@ -342,7 +344,7 @@ proptest! {
                 let mut out = Vec::new();
                 for (index, traffic) in of_flow.iter().enumerate() {
                     let datagram = traffic.datagram();
-                    // The order of a flow is kept, so what is next of it is in front.
+                    // The order of a flow is kept, so the next datagram of it is in front.
                     let ports = |bytes: &[u8]| bytes[if traffic.v6 { 40 } else { 20 }..][..2].to_vec();
                     let next = got.iter().position(|other| {
                         other[0] >> 4 == datagram[0] >> 4 && ports(other) == ports(&datagram)

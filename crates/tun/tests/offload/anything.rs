@@ -1,4 +1,4 @@
-//! Any bytes at all: nothing panics, nothing grows, nothing is lost.
+//! With arbitrary bytes nothing panics, nothing grows without bound, and nothing is lost.
 
 use proptest::prelude::*;
 use uwwan_tun::headers::{VNET_HEADER, VnetHeader};
@@ -8,7 +8,7 @@ use uwwan_tun::segment::Plan;
 use crate::traffic::blocks::{Blocks, coalescer, merge, reading};
 use crate::traffic::{Traffic, payload};
 
-/// Something like an IP packet.
+/// Returns bytes that resemble an IP packet.
 fn mangled() -> impl Strategy<Value = Vec<u8>> {
     let changes = prop::collection::vec((0..100_usize, any::<u8>()), 0..4);
     let traffic = (
@@ -61,7 +61,7 @@ proptest! {
             let mut bytes = received.bytes;
             prop_assert_eq!(refused, received.datagrams + received.waiting == 0);
             let mut rest = received.waiting;
-            // Each datagram has at least a byte of the packet's.
+            // Each datagram has at least one byte of the packet.
             prop_assert!(received.datagrams + rest <= packet.len().max(1));
             while let Some(length) = scatter.waiting() {
                 let mut blocks = Blocks::new(&[length], 1);
@@ -101,7 +101,7 @@ proptest! {
         }
         prop_assert_eq!(end, total);
         prop_assert_eq!(plan.length(plan.datagrams()), 0);
-        // A datagram of another length is left alone.
+        // A datagram of another length is left as it is.
         let mut wrong = vec![7; plan.length(0) + 1];
         plan.write(0, &mut wrong);
         prop_assert!(wrong.iter().all(|byte| *byte == 7));

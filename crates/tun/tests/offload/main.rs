@@ -1,4 +1,4 @@
-//! Cutting and merging without a kernel: what must hold for any traffic and for any bytes.
+//! Tests of cutting and merging without a kernel: properties for any traffic and for any bytes.
 
 #[path = "../traffic/mod.rs"]
 mod traffic;

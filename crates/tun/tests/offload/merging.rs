@@ -1,4 +1,4 @@
-//! Merging is undone by cutting, and keeps every flow's order.
+//! Merging is undone by cutting, and keeps the order of every flow.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ fn is_large(packet: &Large) -> bool {
     packet.0[1] != 0
 }
 
-/// The meaning of the packets.
+/// Returns the datagrams that the packets stand for.
 fn cut_all(packets: &[Large]) -> Vec<Vec<u8>> {
     let mut scatter = Scatter::new(1500);
     packets
@@ -61,7 +61,7 @@ fn udp_of_one_size_is_one_packet() {
         merge(&mut counting, &wire(&whole.cut(SIZE)));
         assert_eq!(counting.counters().merged, 20);
         assert_eq!(counting.counters().packets, 1);
-        // No more than the kernel takes at once.
+        // No more datagrams are merged than the kernel accepts at once.
         whole.payload = payload(100 * SIZE, 2);
         let packets = merge(&mut coalescer(), &wire(&whole.cut(SIZE)));
         let lengths: Vec<_> = packets.iter().map(|packet| packet.1.len()).collect();
@@ -83,7 +83,7 @@ fn what_is_not_to_be_merged_is_not() {
     }
 }
 
-/// Each keeps one datagram, the fourth of seven, out of the run, or the run from going on.
+/// Each change keeps one datagram, the fourth of seven, out of the run, or ends the run.
 #[test]
 fn the_unusual_goes_alone() {
     type Change = fn(&mut Traffic);
@@ -115,7 +115,7 @@ fn extension_headers_must_be_the_same() {
     }
     let mut sent = wire(&batch);
     assert_eq!(merge(&mut coalescer(), &sent).len(), 1);
-    // Not part of any checksum.
+    // The changed byte is part of no checksum.
     sent[3][45] ^= 1;
     let packets = merge(&mut coalescer(), &sent);
     assert_eq!(packets.len(), 3);
@@ -130,7 +130,8 @@ fn identifications_stay_only_where_fragments_are_forbidden() {
     }
     let packets = merge(&mut coalescer(), &wire(&batch));
     assert_eq!(packets.len(), 1);
-    // Cut again they count up, which means nothing in packets that are never fragmented.
+    // After being cut again they count up, which means nothing in packets that are never
+    // fragmented.
     for (index, traffic) in batch.iter_mut().enumerate() {
         traffic.id = index as u16;
     }
@@ -144,7 +145,7 @@ fn identifications_stay_only_where_fragments_are_forbidden() {
     assert!(!packets.iter().any(is_large));
 }
 
-/// A long flow's sequence numbers and identifications begin again at 0 within a run.
+/// The sequence numbers and identifications of a long flow begin again at 0 within a run.
 #[test]
 fn numbers_that_wrap_go_on() {
     for v6 in [false, true] {
@@ -165,11 +166,11 @@ fn numbers_that_wrap_go_on() {
                 assert!(packets[0].1 == whole.partial());
                 assert!(cut_all(&packets) == sent);
             }
-            // One that is missing there ends the run.
+            // A missing datagram ends the run.
             let mut gap = sent.clone();
             gap.remove(at);
             let packets = merge(&mut coalescer(), &gap);
-            // Without the last there is no gap.
+            // Without the last datagram there is no gap.
             assert_eq!(packets.len(), if at == 9 { 1 } else { 2 });
             assert!(cut_all(&packets) == gap);
         }
@@ -178,7 +179,8 @@ fn numbers_that_wrap_go_on() {
 
 #[test]
 fn a_flow_overtakes_nothing_of_its_own() {
-    // An IPv4 packet with options, a fragment and padding: its flow or addresses are held back.
+    // These are an IPv4 packet with options, a fragment and padding; the run of their flow or
+    // addresses is written first.
     let batch = run(false, 6);
     let mut sent = wire(&batch);
     let mut optioned = batch[3].clone();
@@ -193,7 +195,7 @@ fn a_flow_overtakes_nothing_of_its_own() {
     let packets = merge(&mut coalescer(), &sent);
     assert!(cut_all(&packets) == sent);
     assert_eq!(packets.len(), 3);
-    // Of another protocol between the same hosts.
+    // This datagram is of another protocol between the same hosts.
     let mut sent = wire(&batch);
     sent[2][9] = 47;
     assert!(cut_all(&merge(&mut coalescer(), &sent)) == sent);
@@ -229,8 +231,8 @@ fn more_flows_than_are_held_still_come_through() {
     }
     let packets = merge(&mut coalescer(), &sent);
     assert_eq!(by_flow(&cut_all(&packets)), by_flow(&sent));
-    // Eight at most are held, and what is held of twelve in turn is always the wrong one; but one
-    // flow among few is merged.
+    // Eight flows at most are held. Of twelve in turn the one that comes next is never held, but
+    // one flow among few is merged.
     let few: Vec<_> = sent
         .iter()
         .filter(|bytes| bytes[41] < 144)
@@ -258,7 +260,7 @@ fn by_flow(datagrams: &[Vec<u8>]) -> BTreeMap<Vec<u8>, Vec<Vec<u8>>> {
     flows
 }
 
-/// The events that may happen to a flow between two datagrams.
+/// Event that may happen to a flow between two datagrams.
 #[derive(Debug, Clone, Copy)]
 enum Event {
     Next,
@@ -325,14 +327,14 @@ proptest! {
         prop_assert_eq!(coalescer.counters().merged, sent.len() as u64);
     }
 
-    /// Cutting what was merged gives the datagrams back, each flow in its order, in any number of
-    /// batches.
+    /// Cutting what was merged gives the datagrams back, with each flow in its order, in any number
+    /// of batches.
     #[test]
     fn cutting_undoes_merging(
         steps in prop::collection::vec((0..4_u8, event()), 1..150),
         batches in 1..4_usize,
     ) {
-        // Flow 1 and 3 are TCP, 0 and 2 UDP, 2 and 3 IPv6.
+        // Flows 1 and 3 are TCP, 0 and 2 UDP; 2 and 3 are IPv6.
         let mut flows: Vec<Traffic> = (0..4).map(|flow| {
             let mut traffic = if flow % 2 == 0 {
                 Traffic::udp(flow > 1, SIZE)
@@ -340,7 +342,8 @@ proptest! {
                 Traffic::tcp(flow > 1, SIZE)
             };
             traffic.flow = flow;
-            // Else one that comes twice could be one of a flow whose identification stays.
+            // Otherwise a datagram that comes twice could be one of a flow whose identification
+            // stays.
             traffic.dont_fragment = flow != 0;
             traffic
         }).collect();

@@ -1,4 +1,4 @@
-//! The places at which datagrams of large packets end up.
+//! Tests of the places at which datagrams of large packets end up.
 
 use std::io;
 
@@ -27,12 +27,13 @@ fn a_connection_is_read_into_place() {
     let traffic = large(false, 44, 1448);
     let expected: Vec<_> = traffic.cut(1448).iter().map(Traffic::datagram).collect();
     for round in 0..3 {
-        // Five blocks of the usual size hold one packet of the largest size.
+        // Five blocks of memory of the usual size hold one packet of the largest size.
         let mut blocks = Blocks::new(&[16_384; 5], 4);
         receive(&mut scatter, &mut blocks, &traffic, 1448);
         assert!(blocks.datagrams() == expected);
         assert!(blocks.is_clean_elsewhere());
-        // Only before the first it is not known how long segments are; its beginning is in place.
+        // The length of segments is unknown before the first packet only, whose beginning is in
+        // place.
         let counters = scatter.counters();
         assert_eq!(counters.moved, traffic.payload.len() as u64 - 1448);
         assert_eq!(counters.cut, round + 1);
@@ -46,7 +47,7 @@ fn nothing_moves_while_a_connection_goes_on() {
     receive(&mut scatter, &mut Blocks::new(&[20_000], 4), &traffic, 1428);
     let before = scatter.counters();
     for segments in [11, 2, 10, 3, 7] {
-        // Acknowledgements of the other direction between them.
+        // Acknowledgements of the other direction come in between.
         for length in [0, 0, 300] {
             let mut blocks = Blocks::new(&[16_384, 16_384], 4);
             let small = Traffic::tcp(true, length);
@@ -65,7 +66,7 @@ fn nothing_moves_while_a_connection_goes_on() {
     assert!(after.payload > before.payload + 5 * 1428);
 }
 
-/// A long flow's sequence numbers and identifications begin again at 0 within a packet.
+/// The sequence numbers and identifications of a long flow begin again at 0 within a packet.
 #[test]
 fn numbers_that_wrap_go_on() {
     for v6 in [false, true] {
@@ -94,7 +95,7 @@ fn a_packet_larger_than_its_blocks_waits() {
         assert_eq!(received.datagrams + received.waiting, 30);
         assert_eq!(scatter.waiting(), Some(1500));
         all.extend(blocks.datagrams());
-        // The next packet is not read before they are gone.
+        // The next packet is not read before the waiting datagrams are gone.
         let error = blocks
             .receive(&mut scatter, |_| panic!("read while some wait"))
             .expect_err("some wait");
@@ -145,7 +146,7 @@ fn a_read_that_fails_leaves_the_layout_as_it_was() {
     assert_eq!(blocks.rows.places.len(), 1);
 }
 
-/// A layout that gives whatever places it was told.
+/// A layout that gives the places it was told.
 struct Told(Vec<Place>);
 
 impl Layout for Told {
@@ -175,7 +176,7 @@ fn places_that_are_none_are_refused() {
                 receive(&mut scatter, &mut Blocks::roomy(), &traffic, 1448);
             }
             let (mut first_area, mut second_area) = (vec![0; 3000], vec![0; 3000]);
-            // Once for what is expected, once for what came.
+            // The first place is for what is expected, and the others are for what came.
             let mut told = vec![place(0, 0), second, third];
             if !known {
                 told.insert(0, place(0, 0));
@@ -209,7 +210,7 @@ prop_compose! {
         seed in any::<u32>(),
     ) -> (Traffic, usize) {
         let mut traffic = if udp { Traffic::udp(v6, 0) } else { Traffic::tcp(v6, 0) };
-        // At most as many segments as fit the memory of these tests.
+        // There are at most as many segments as the memory of these tests holds.
         traffic.payload = payload(length.min(size * 200), seed);
         traffic.options = if v6 { vec![60; options] } else { vec![1; 4 * options] };
         traffic.tcp_options = vec![1; if udp { 0 } else { 4 * tcp_options }];
@@ -224,8 +225,8 @@ prop_compose! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever was expected, and wherever blocks end, the datagrams are right, and nothing
-    /// around them is touched.
+    /// Whatever was expected and wherever blocks of memory end, the datagrams are right, and
+    /// nothing around them is touched.
     #[test]
     fn datagrams_are_right_wherever_they_lie(
         packets in prop::collection::vec(any_traffic(), 1..8),
@@ -257,7 +258,7 @@ proptest! {
                     all.extend(blocks.datagrams());
                 }
                 prop_assert_eq!(&all, &expected);
-                // A wrong prediction may leave traces in places that came to nothing.
+                // A wrong prediction may leave traces in places that were not used in the end.
                 prop_assert!(clean || scatter.counters().moved > 0);
             }
         }
@@ -266,7 +267,7 @@ proptest! {
 
 #[test]
 fn prediction_does_not_change_what_comes_out() {
-    // From every kind to every other.
+    // Every kind of traffic follows every other.
     let kinds = [
         (large(false, 9, 1448), 1448),
         (large(true, 9, 1428), 1428),

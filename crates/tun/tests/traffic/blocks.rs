@@ -6,7 +6,7 @@ use std::io::{self, IoSliceMut};
 use uwwan_tun::coalesce::{Coalescer, Merge};
 use uwwan_tun::scatter::{Layout, Place, Received, Scatter};
 
-/// The byte that blocks are filled with before anything is placed in them.
+/// Byte with which blocks are filled before anything is placed in them.
 pub const EMPTY: u8 = 0xee;
 
 /// Blocks of memory, filled one after the other from the front.
@@ -15,15 +15,15 @@ pub struct Blocks {
     pub rows: Rows,
 }
 
-/// The ranges of the datagrams in them.
+/// Ranges of the datagrams in the blocks.
 #[derive(Clone, Default)]
 pub struct Rows {
     pub places: Vec<(Place, usize)>,
-    /// Bytes of each block.
+    /// Number of bytes of each block.
     pub sizes: Vec<usize>,
-    /// Each datagram begins at a multiple of this.
+    /// Number of bytes of which the offset of each datagram is a multiple.
     pub alignment: usize,
-    /// The content when the last read began.
+    /// Content when the last read began.
     kept: usize,
 }
 
@@ -39,7 +39,7 @@ impl Blocks {
         }
     }
 
-    /// One block with room for a packet in the smallest pieces it comes in here.
+    /// Makes one block with room for a packet in the smallest pieces in which it comes here.
     pub fn roomy() -> Blocks {
         Blocks::new(&[400_000], 4)
     }
@@ -66,7 +66,7 @@ impl Blocks {
         self.rows.places.iter().map(bytes).collect()
     }
 
-    /// Whether memory outside the places is as it was.
+    /// Returns whether memory outside the places is unchanged.
     pub fn is_clean_elsewhere(&self) -> bool {
         let mut memory = self.memory.clone();
         for (place, length) in &self.rows.places {
@@ -96,7 +96,7 @@ impl Layout for Rows {
     }
 }
 
-/// A read that brings these bytes, as far as there is room.
+/// Returns a read that brings these bytes, as far as there is room.
 pub fn reading(
     parts: [&[u8]; 2],
 ) -> impl FnOnce(&mut [IoSliceMut<'_>]) -> io::Result<usize> + use<> {
@@ -112,7 +112,7 @@ pub fn reading(
     }
 }
 
-/// The datagrams a packet is cut into.
+/// Returns the datagrams that a packet is cut into.
 pub fn cut(scatter: &mut Scatter, vnet: &[u8], packet: &[u8]) -> Vec<Vec<u8>> {
     let mut blocks = Blocks::roomy();
     let received = blocks
@@ -123,10 +123,10 @@ pub fn cut(scatter: &mut Scatter, vnet: &[u8], packet: &[u8]) -> Vec<Vec<u8>> {
     blocks.datagrams()
 }
 
-/// A packet with its virtio header.
+/// Virtio header of a packet, and the packet.
 pub type Large = ([u8; 10], Vec<u8>);
 
-/// The packet that datagrams are merged into.
+/// Returns the packets that datagrams are merged into.
 pub fn merge(coalescer: &mut Coalescer, datagrams: &[Vec<u8>]) -> Vec<Large> {
     let superseded = coalescer.counters().superseded;
     let (mut all, mut count) = (Vec::new(), 0);
@@ -147,7 +147,7 @@ pub fn merge(coalescer: &mut Coalescer, datagrams: &[Vec<u8>]) -> Vec<Large> {
     all
 }
 
-/// TCP and UDP.
+/// Returns a coalescer that merges TCP and UDP.
 pub fn coalescer() -> Coalescer {
     Coalescer::new(Merge {
         tcp: true,

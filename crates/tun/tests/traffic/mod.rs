@@ -1,5 +1,5 @@
-//! TCP and UDP over IPv4 and IPv6, written out field by field from what each should say. Shares no
-//! code with the crate, and sums checksums word by word.
+//! TCP and UDP over IPv4 and IPv6, written field by field from the specifications. The code shares
+//! nothing with the crate, and sums checksums word by word.
 #![allow(dead_code)]
 
 pub mod blocks;
@@ -13,32 +13,33 @@ pub const URG: u8 = 0x20;
 pub const ECE: u8 = 0x40;
 pub const CWR: u8 = 0x80;
 
-/// One packet.
+/// One packet, by its fields.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Traffic {
     pub v6: bool,
     pub udp: bool,
-    /// Tells flows apart: part of the ports.
+    /// Part of the ports, by which flows differ.
     pub flow: u8,
-    /// IPv4's type of service, IPv6's traffic class.
+    /// Type of service of IPv4, or traffic class of IPv6.
     pub tos: u8,
     pub hops: u8,
-    /// IPv4 only.
+    /// Identification, of IPv4 only.
     pub id: u16,
-    /// IPv4 only.
+    /// Flag "don't fragment", of IPv4 only.
     pub dont_fragment: bool,
-    /// IPv4: options, a multiple of 4 bytes. IPv6: the numbers of extension headers of 8 bytes.
+    /// For IPv4, options whose length is a multiple of 4 bytes. For IPv6, the numbers of extension
+    /// headers of 8 bytes each.
     pub options: Vec<u8>,
     pub sequence: u32,
     pub acknowledgement: u32,
     pub flags: u8,
     pub window: u16,
-    /// A multiple of 4 bytes.
+    /// TCP options, whose length is a multiple of 4 bytes.
     pub tcp_options: Vec<u8>,
     pub payload: Vec<u8>,
 }
 
-/// No-operation twice, then timestamps (RFC 7323 appendix A).
+/// Returns two no-operations and timestamps (RFC 7323 appendix A).
 pub fn timestamps(value: u32, echo: u32) -> Vec<u8> {
     let mut options = vec![1, 1, 8, 10];
     options.extend(value.to_be_bytes());
@@ -46,7 +47,7 @@ pub fn timestamps(value: u32, echo: u32) -> Vec<u8> {
     options
 }
 
-/// Bytes that are not all alike.
+/// Returns bytes that differ from each other.
 pub fn payload(length: usize, seed: u32) -> Vec<u8> {
     let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12345);
     let step = |_| {
@@ -81,7 +82,7 @@ impl std::fmt::Debug for Traffic {
 }
 
 impl Traffic {
-    /// A TCP segment as Linux sends them.
+    /// Returns a TCP segment as Linux sends it.
     pub fn tcp(v6: bool, length: usize) -> Traffic {
         Traffic {
             v6,
@@ -101,7 +102,7 @@ impl Traffic {
         }
     }
 
-    /// A UDP datagram.
+    /// Returns a UDP datagram.
     pub fn udp(v6: bool, length: usize) -> Traffic {
         Traffic {
             udp: true,
@@ -130,7 +131,7 @@ impl Traffic {
         if self.udp { 17 } else { 6 }
     }
 
-    /// Source and destination. Forwarding leads from the first network to the second.
+    /// Returns source and destination. Forwarding leads from the first network to the second.
     pub fn addresses(&self) -> Vec<u8> {
         if self.v6 {
             let mut both = vec![0; 32];
@@ -144,7 +145,7 @@ impl Traffic {
         }
     }
 
-    /// The pseudo-header's sum.
+    /// Returns the sum of the pseudo-header.
     fn pseudo(&self, length: usize) -> u16 {
         let mut bytes = self.addresses();
         bytes.extend((length as u32).to_be_bytes());
@@ -152,7 +153,7 @@ impl Traffic {
         sum(&bytes)
     }
 
-    /// The packet with a checksum field of zero.
+    /// Returns the packet with a checksum field of zero.
     fn without_checksum(&self) -> Vec<u8> {
         let total = self.header_length() + self.payload.len();
         let mut bytes = Vec::with_capacity(total);
@@ -167,7 +168,8 @@ impl Traffic {
             bytes.push(self.hops);
             bytes.extend(self.addresses());
             for pair in chain.windows(2) {
-                // One PadN option (RFC 8200 section 4.2), or a routing header of no segments.
+                // The header has one PadN option (RFC 8200 section 4.2), or is a routing header
+                // without segments.
                 let body = if pair[0] == 43 {
                     [0, 253, 0, 0, 0, 0, 0]
                 } else {
@@ -210,7 +212,7 @@ impl Traffic {
         if self.udp { 6 } else { 16 }
     }
 
-    /// As it is sent.
+    /// Returns the packet as it is sent.
     pub fn datagram(&self) -> Vec<u8> {
         let mut bytes = self.without_checksum();
         let at = self.transport_offset();
@@ -224,7 +226,8 @@ impl Traffic {
         bytes
     }
 
-    /// As one side hands it to the other, the pseudo-header's sum alone in the checksum field.
+    /// Returns the packet as one side hands it to the other, with only the sum of the pseudo-header
+    /// in the checksum field.
     pub fn partial(&self) -> Vec<u8> {
         let mut bytes = self.without_checksum();
         let at = self.transport_offset();
@@ -234,7 +237,7 @@ impl Traffic {
         bytes
     }
 
-    /// The virtio header for [`Traffic::partial`], little-endian as far as this machine is.
+    /// Returns the virtio header for [`Traffic::partial`], in the machine's byte order.
     pub fn vnet(&self, size: usize) -> [u8; 10] {
         let mut bytes = [0; 10];
         bytes[0] = 1;
@@ -260,7 +263,7 @@ impl Traffic {
         bytes
     }
 
-    /// The packets this one stands for when cut into segments of `size` bytes.
+    /// Returns the packets that this one stands for when it is cut into segments of `size` bytes.
     pub fn cut(&self, size: usize) -> Vec<Traffic> {
         let pieces: Vec<&[u8]> = self.payload.chunks(size).collect();
         let count = pieces.len();
