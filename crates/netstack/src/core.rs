@@ -13,12 +13,12 @@ use crate::error::Error;
 use crate::link::{MAX_PACKET, PacketLink};
 use crate::port::Port;
 
-/// Number of packets taken from the link before sockets get to send again.
+/// Number of packets taken from the link before sockets may send again.
 const INGRESS_BATCH: usize = 64;
-/// Number of rounds of sending, one packet for each socket, before packets are taken again.
+/// Number of rounds of sending, with one packet for each socket, before packets are received again.
 const EGRESS_ROUNDS: usize = 256;
 
-/// Which checksums (IPv4 header, TCP, UDP, ICMP) the stack computes and verifies.
+/// Choice of which checksums (IPv4 header, TCP, UDP, ICMP) the stack computes and verifies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Checksums {
     /// The stack computes them when sending and verifies them when receiving.
@@ -50,16 +50,16 @@ impl Checksums {
 /// TCP congestion control.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CongestionControl {
-    /// The peer's window alone limits the flow, as on a link without loss that nobody shares.
+    /// Only the peer's window limits the flow, as on a link without loss that no other flow shares.
     None,
     /// CUBIC (RFC 9438).
     Cubic,
 }
 
-/// The configuration of a stack.
+/// Configuration of a stack.
 #[derive(Debug, Clone)]
 pub struct StackConfig {
-    /// The interface's own addresses, at most eight, each with the length of its prefix in bits.
+    /// Addresses of the interface, at most eight, each with the length of its prefix in bits.
     pub addresses: Vec<(IpAddr, u8)>,
     /// Length in bytes of the largest IP packet sent, from 576 to 65535; at least 1280 with IPv6.
     pub mtu: usize,
@@ -68,20 +68,20 @@ pub struct StackConfig {
     /// Congestion control of TCP sockets.
     pub congestion: CongestionControl,
     /// Size in bytes of the receive buffer and of the send buffer of each TCP socket. The receive
-    /// buffer is the window.
+    /// buffer is the receive window.
     pub tcp_buffer: usize,
-    /// The number of TCP sockets there may be at a time.
+    /// Largest number of TCP sockets at a time.
     pub max_tcp_sockets: usize,
-    /// Time of silence after which a client's stream asks whether its peer is still there. One that says
-    /// nothing for five times as long has vanished.
+    /// Time of silence after which a client's stream probes whether its peer is still there. A peer
+    /// that is silent for five times as long has vanished.
     pub silence: std::time::Duration,
-    /// The seed of initial sequence numbers and ports, which is no secret.
+    /// Seed of initial sequence numbers and ports, which is no secret.
     pub seed: u64,
 }
 
 impl Default for StackConfig {
-    /// Returns an MTU of 1500, buffers of 1 MiB, 256 TCP sockets, CUBIC, full checksums, a minute of silence
-    /// and a random seed, without addresses.
+    /// Returns an MTU of 1500, buffers of 1 MiB, 256 TCP sockets, CUBIC, full checksums, a minute
+    /// of silence and a random seed, without addresses.
     fn default() -> StackConfig {
         use std::hash::{BuildHasher, RandomState};
         StackConfig {
@@ -127,10 +127,10 @@ impl<L: PacketLink> Core<L> {
     }
 
     /// Replaces the interface's addresses. smoltcp closes the TCP sockets that are bound to an
-    /// address that has gone; the others live on.
+    /// address that has gone; the others stay open.
     ///
     /// # Errors
-    /// The error says what is wrong with the addresses; they have not changed then.
+    /// Returns the fault of the addresses, which have not changed then.
     pub(crate) fn set_addresses(&mut self, addresses: &[(IpAddr, u8)]) -> Result<(), Error> {
         if addresses.len() > IFACE_MAX_ADDR_COUNT {
             return Err(Error::TooManyAddresses(
@@ -185,8 +185,8 @@ impl<L: PacketLink> Core<L> {
         left | self.send(now)
     }
 
-    /// Sends a bounded amount of what sockets have to send. Returns whether there is more to send and
-    /// room for it.
+    /// Sends a bounded amount of the data that sockets have. Returns whether there is more to send
+    /// and room for it.
     pub(crate) fn send(&mut self, now: Instant) -> bool {
         let time = self.stack_time(now);
         for _ in 0..EGRESS_ROUNDS {
@@ -201,8 +201,9 @@ impl<L: PacketLink> Core<L> {
         true
     }
 
-    /// Returns when the stack is to be polled next if no packet comes, `None` for never. While the
-    /// link has no room that is not a moment in the past: the link ends the wait when there is room.
+    /// Returns when the stack is to be polled next if no packet comes; `None` for never. While the
+    /// link has no room that is not a time in the past, because the link ends the wait when it has
+    /// room.
     pub(crate) fn next_deadline(&mut self, now: Instant) -> Option<Instant> {
         let time = self.stack_time(now);
         let at = self.interface.poll_at(time, &self.sockets)?;
@@ -210,13 +211,13 @@ impl<L: PacketLink> Core<L> {
             if self.port.link.ready() {
                 return Some(now);
             }
-            // Timers do not run late by more than this while the link is full.
+            // While the link is full, timers are late by no more than this.
             return Some(now + std::time::Duration::from_millis(50));
         }
         Some(now + std::time::Duration::from_micros((at - time).total_micros()))
     }
 
-    /// Makes a TCP socket as configured.
+    /// Makes a TCP socket with the configured buffers and options.
     pub(crate) fn tcp_socket(&self) -> tcp::Socket<'static> {
         let size = self.config.tcp_buffer.clamp(4096, 1 << 30);
         let buffer = || tcp::SocketBuffer::new(vec![0; size]);

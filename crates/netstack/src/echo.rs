@@ -10,11 +10,11 @@ use smoltcp::wire::{
 
 /// Length of the header of an echo message in bytes.
 pub(crate) const HEADER: usize = 8;
-/// Hop limit of a packet, as Linux sets it.
+/// Hop limit of a packet, the same as in Linux.
 const HOP_LIMIT: u8 = 64;
 
-/// Returns an echo request as a whole IP packet, checksums included. `None` is returned when the
-/// addresses are not of one family, or the packet would be longer than its length field can tell.
+/// Returns an echo request as a whole IP packet with its checksums. Returns `None` when the
+/// addresses are not of one family, or the packet would be longer than its length field can state.
 #[must_use]
 pub fn request(
     from: IpAddr,
@@ -82,13 +82,13 @@ pub(crate) fn emit(
 pub struct Reply<'a> {
     /// Identifier of the request.
     pub ident: u16,
-    /// Data of the request, as they came back.
+    /// Data of the request as they came back.
     pub data: &'a [u8],
     /// Whether the checksums fit.
     pub sound: bool,
 }
 
-/// Reads a whole IP packet. `None` is returned for anything but an echo reply without IPv6 extension
+/// Reads a whole IP packet. Returns `None` for anything but an echo reply without IPv6 extension
 /// headers.
 #[must_use]
 pub fn reply(packet: &[u8]) -> Option<Reply<'_>> {
@@ -135,7 +135,7 @@ mod tests {
         let v4: [IpAddr; 2] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse().unwrap());
         let v6: [IpAddr; 2] = ["2001:db8::1", "2001:db8::2"].map(|text| text.parse().unwrap());
         let packet = request(v4[0], v4[1], 0x1234, 7, b"abc").unwrap();
-        // RFC 791 and RFC 792; the checksums by hand.
+        // The bytes follow RFC 791 and RFC 792, with checksums calculated by hand.
         assert_eq!(
             packet,
             [

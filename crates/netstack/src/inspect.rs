@@ -1,29 +1,31 @@
-//! The inspection of packets before the stack sees them.
+//! The inspection of packets before the stack receives them.
 //!
-//! smoltcp trusts more than a stack that answers for every address can afford: an echo request
-//! from the unspecified address, or fragments that add up to more than an IP packet can hold,
-//! would end in an assertion. Such packets stop here.
+//! smoltcp trusts its input more than a stack that answers for every address can afford: an echo
+//! request from the unspecified address, or fragments that add up to more than an IP packet can
+//! hold, would end in a failed assertion. Such packets are dropped here.
 
-/// The verdict on a packet from the link.
+/// Verdict on a packet from the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The packet is for the stack.
     Pass,
-    /// The packet is an ICMPv6 router solicitation, which was checked but for its checksum (RFC 4861
-    /// section 6.1.1).
+    /// The packet is an ICMPv6 router solicitation, of which everything but the checksum was
+    /// checked (RFC 4861 section 6.1.1).
     RouterSolicitation,
     /// The packet is neither IPv4 nor IPv6, or its lengths do not fit.
     Malformed,
-    /// The source is an address that cannot be answered: unspecified, loopback, multicast, broadcast.
+    /// The source is an address to which no answer can be sent: unspecified, loopback, multicast,
+    /// broadcast.
     BadSource,
-    /// The destination is a group, a broadcast or a loopback address, which is nobody here.
+    /// The destination is a group, a broadcast or a loopback address, which no host of the stack
+    /// has.
     NotForHosts,
 }
 
 /// ICMPv6 message type of a router solicitation.
 const ROUTER_SOLICITATION: u8 = 133;
 
-/// Returns the verdict on one packet from its headers.
+/// Returns the verdict on one packet, judged by its headers.
 #[must_use]
 pub(crate) fn inspect(packet: &[u8]) -> Verdict {
     match packet.first().map(|byte| byte >> 4) {
@@ -47,7 +49,8 @@ fn inspect_v4(packet: &[u8]) -> Verdict {
     {
         return Verdict::Malformed;
     }
-    // 0/8 (this network), 127/8 (loopback), 224/4 (groups) and 240/4 (reserved, broadcast).
+    // Special are 0/8 (this network), 127/8 (loopback), 224/4 (groups) and 240/4 (reserved,
+    // broadcast).
     let special = |first: u8| first == 0 || first == 127 || first >= 224;
     if special(header[12]) {
         Verdict::BadSource
@@ -191,7 +194,7 @@ mod tests {
             inspect(&v6("::", "ff02::2", 58, 255, &solicitation)),
             Verdict::RouterSolicitation
         );
-        // RFC 4861 6.1.1: a hop limit below 255 came through a router.
+        // A packet with a hop limit below 255 came through a router (RFC 4861 section 6.1.1).
         assert_eq!(
             inspect(&v6("fe80::1", "ff02::2", 58, 254, &solicitation)),
             Verdict::NotForHosts

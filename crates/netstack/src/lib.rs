@@ -1,25 +1,26 @@
 //! A userspace IP stack at the end of a packet link, on smoltcp.
 //!
-//! Two roles over one core:
+//! One core serves in two roles:
 //!
-//! * [`server::Server`] is a whole network behind one link: it takes packets for any address and
+//! - [`server::Server`] is a whole network behind one link. It takes packets for any address and
 //!   answers ping, DNS, HTTP with generated bodies, TCP and UDP discard, UDP echo, and router
-//!   solicitations. The modem emulator has it as its far side.
-//! * [`client::Client`] is a host without a kernel interface: ping, TCP and UDP sockets and name
+//!   solicitations. It is the far side of the modem emulator.
+//! - [`client::Client`] is a host without a kernel interface: ping, TCP and UDP sockets and name
 //!   lookups with blocking handles, usable from any thread.
 //!
-//! The link ([`link::PacketLink`]) carries whole IP packets, no Ethernet: [`memory`] for two ends
-//! in one process, [`socket`] for a socket pair, one packet a message.
+//! The link ([`link::PacketLink`]) carries whole IP packets, no Ethernet: [`memory`] connects two
+//! ends in one process, [`socket`] is a socket pair with one packet in each message.
 //!
 //! # Theory of operation
 //!
-//! The core does no waiting: `poll(now)` moves packets and answers when it wants to be called
-//! next. A thread, if one is wanted, is a loop of `poll` and [`link::Wait`]. Work per
-//! poll is bounded, so a flood on the link cannot keep the stack from its timers. Backpressure
-//! rather than loss: a stack whose link is full stops sending and is woken when there is room.
+//! The core does not wait: `poll(now)` moves packets and returns when it must be called next. A
+//! thread, where one is needed, is a loop of `poll` and [`link::Wait`]. The work of a poll is
+//! bounded, so a flood on the link cannot keep the stack from its timers. A full link causes
+//! backpressure and no loss: the stack stops sending and is woken when there is room.
 //!
-//! Every packet is inspected before it reaches smoltcp: packets that no host should answer (from
-//! nowhere, to groups, with lengths that lie) stop there, with a counter each ([`LinkCounters`]).
+//! Every packet is inspected before it reaches smoltcp. Packets that no host should answer (from
+//! the unspecified address, to groups, with wrong lengths) are dropped, and each reason has a
+//! counter ([`LinkCounters`]).
 #![forbid(unsafe_code)]
 
 pub mod client;

@@ -1,4 +1,4 @@
-//! The packet link that a stack is at the end of.
+//! The packet link at whose end a stack is.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,13 +6,14 @@ use std::time::Duration;
 /// Length in bytes of the largest IP packet that a link carries.
 pub const MAX_PACKET: usize = 65_535;
 
-/// One end of a link that carries whole IP packets both ways and loses none itself: when it is full
-/// the sender waits.
+/// End of a link that carries whole IP packets in both directions and loses none itself: when it is
+/// full, the sender waits.
 ///
 /// All methods but [`PacketLink::wait`] return at once.
 pub trait PacketLink: Send {
-    /// Takes the oldest packet that arrived into `buffer` and returns its length in bytes, `None`
-    /// when no packet waits. A packet longer than `buffer` is dropped, and its length returned as 0.
+    /// Takes the oldest packet that arrived into `buffer` and returns its length in bytes; `None`
+    /// when no packet waits. A packet longer than `buffer` is dropped, and 0 is returned as its
+    /// length.
     fn receive(&mut self, buffer: &mut [u8]) -> Option<usize>;
 
     /// Returns whether a packet can be sent. After `false`, [`PacketLink::wait`] also ends when there
@@ -23,10 +24,10 @@ pub trait PacketLink: Send {
     /// other end is gone.
     fn send(&mut self, packet: &[u8]) -> bool;
 
-    /// Returns whether the other end is gone for good and all packets it sent were taken.
+    /// Returns whether the other end is gone for good and all packets that it sent were taken.
     fn closed(&self) -> bool;
 
-    /// Returns what to wait for this end with, as long as the link lives.
+    /// Returns a waiter for this end, which lives as long as the link.
     fn waiter(&self) -> Arc<dyn Wait>;
 
     /// Waits for this end as [`Wait::wait`] does.
@@ -35,14 +36,15 @@ pub trait PacketLink: Send {
     }
 }
 
-/// Waits for one end of a link. It is apart from the end itself, which others can use meanwhile.
+/// Waiter for one end of a link. It is separate from the end itself, which other threads can use
+/// meanwhile.
 pub trait Wait: Send + Sync {
     /// Blocks until a packet may have come, there may be room after [`PacketLink::ready`] returned
-    /// `false`, [`Wait::wake`] was called, the other end has gone, or the timeout is over, which
-    /// `None` never is. May return early for no reason. One thread at a time may wait.
+    /// `false`, [`Wait::wake`] was called, the other end has gone, or the timeout is over; `None`
+    /// is no timeout. It may return early without a reason. Only one thread at a time may wait.
     fn wait(&self, timeout: Option<Duration>);
 
-    /// Ends the wait that goes on, or the next one when none does.
+    /// Ends the wait in progress, or the next one when there is none.
     fn wake(&self);
 }
 

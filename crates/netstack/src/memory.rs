@@ -1,22 +1,22 @@
 //! A link between two threads of one process.
 //!
-//! Each direction is a pair of packet stores: senders append to one under a lock; the receiver
-//! swaps it for its own emptied one and then reads without the lock. Stores are allocated once, so
-//! a packet costs one copy in, one copy out and no allocation, and the lock is taken once a batch
-//! by the receiver.
+//! Each direction is a pair of packet stores. Senders append to one under a lock; the receiver
+//! swaps it for its own emptied one and then reads without the lock. Stores are allocated once. A
+//! packet therefore costs one copy in, one copy out and no allocation, and the receiver takes the
+//! lock once a batch.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::link::{PacketLink, Wait};
 
-/// The number of bytes that one direction of a link holds before its sender has to wait. The batch
-/// that the receiver reads comes on top.
+/// Capacity of one direction of a link, beyond which its sender must wait. The batch that the
+/// receiver reads is not included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
-    /// The number of packets.
+    /// Number of packets.
     pub packets: usize,
-    /// The number of bytes of all packets together. An empty store takes one packet of any size.
+    /// Number of bytes of all packets together. An empty store takes one packet of any size.
     pub bytes: usize,
 }
 
@@ -57,34 +57,33 @@ pub fn pair(capacity: Capacity) -> (MemoryLink, MemoryLink) {
     )
 }
 
-/// One end of a link made by [`pair`].
+/// End of a link made by [`pair`].
 ///
-/// It can also be used by code that is no stack, such as a modem emulator. Dropping it closes the
-/// link.
+/// Code that is no stack can use it as well, such as a modem emulator. Dropping it closes the link.
 pub struct MemoryLink {
     capacity: Capacity,
     inward: Arc<Direction>,
     outward: Arc<Direction>,
     own: Arc<Signal>,
     far: Arc<Signal>,
-    /// The batch that is read.
+    /// Batch that is being read.
     batch: Batch,
-    /// Index of the batch's next packet.
+    /// Index of the next packet in the batch.
     next: usize,
     /// Offset of that packet in bytes.
     start: usize,
 }
 
 impl MemoryLink {
-    /// Calls `notify` whenever a [`PacketLink::wait`] on this end would end: when a packet came to an
-    /// empty queue, or when there is room in a full one. It runs on the other end's thread and should
-    /// do no more than wake another thread. One call may stand for many packets.
+    /// Calls `notify` whenever a [`PacketLink::wait`] on this end would end: when a packet came to
+    /// an empty queue, or when there is room in a full one. `notify` runs on the thread of the
+    /// other end and should only wake another thread. One call may stand for many packets.
     pub fn on_event(&self, notify: impl Fn() + Send + Sync + 'static) {
         lock(&self.own.state).notify = Some(Arc::new(notify));
     }
 
-    /// Makes the next packet the front of the batch, and fetches a batch if need be. Returns whether
-    /// there is a packet.
+    /// Makes the next packet the front of the batch, and fetches another batch if this one is
+    /// empty. Returns whether there is a packet.
     fn refill(&mut self) -> bool {
         if self.next < self.batch.ends.len() {
             return true;
@@ -192,7 +191,7 @@ struct Direction {
 #[derive(Default)]
 struct Store {
     batch: Batch,
-    /// Whether the sender met a full store and waits for room.
+    /// Whether the sender found the store full and waits for room.
     starved: bool,
     closed: bool,
 }
@@ -205,7 +204,7 @@ impl Store {
     }
 }
 
-/// Packets, one behind the other.
+/// Packets, one directly behind the other.
 #[derive(Default)]
 struct Batch {
     bytes: Vec<u8>,
@@ -275,8 +274,8 @@ impl Wait for Signal {
     }
 }
 
-/// Locks a mutex. The stores are consistent after every statement, so a panic elsewhere leaves them
-/// usable.
+/// Locks a mutex. The stores are consistent after every statement, so that they stay usable after a
+/// panic of another thread.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! smoltcp's device over a packet link, with the inspection of what comes in.
+//! smoltcp's device over a packet link, with the inspection of received packets.
 
 use std::collections::HashSet;
 
@@ -10,44 +10,47 @@ use crate::inspect::{Verdict, inspect};
 use crate::link::{MAX_PACKET, PacketLink};
 use crate::router::RouterAdvertisement;
 
-/// Number of packets dropped in a row before the poll gets its turn again.
+/// Largest number of packets dropped in a row before the poll continues.
 const MAX_DROPS: usize = 256;
 
-/// Counts of the packets that crossed a link, and of those that were not let through.
+/// Counters of the packets that crossed a link, and of those that were dropped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LinkCounters {
-    /// Packets given to the stack.
+    /// Number of packets given to the stack.
     pub received: u64,
-    /// Bytes of the packets given to the stack.
+    /// Number of bytes of the packets given to the stack.
     pub received_bytes: u64,
-    /// Packets sent.
+    /// Number of packets sent.
     pub sent: u64,
-    /// Bytes of the packets sent.
+    /// Number of bytes of the packets sent.
     pub sent_bytes: u64,
-    /// Packets dropped because they are not IP, or because their lengths do not fit.
+    /// Number of packets dropped because they are not IP, or because their lengths do not fit.
     pub malformed: u64,
-    /// Packets dropped because they are from unspecified, loopback, multicast or broadcast addresses.
+    /// Number of packets dropped because their source is unspecified, loopback, multicast or
+    /// broadcast.
     pub bad_source: u64,
-    /// Packets dropped because they are to groups, broadcast or loopback addresses.
+    /// Number of packets dropped because their destination is a group, broadcast or loopback
+    /// address.
     pub not_for_hosts: u64,
-    /// SYNs dropped because the connection that they open is there.
+    /// Number of SYNs dropped because the connection that they would open exists.
     pub repeated_syns: u64,
-    /// Router solicitations answered.
+    /// Number of router solicitations answered.
     pub solicitations: u64,
-    /// Replies lost because the link had no room.
+    /// Number of replies lost because the link had no room.
     pub no_room: u64,
 }
 
-/// Ends of a TCP connection: the peer's, and that of this stack.
+/// The two ends of a TCP connection: that of the peer, and that of this stack.
 pub(crate) type Connection = (IpEndpoint, IpEndpoint);
 
-/// Connections that peers have opened. smoltcp gives a SYN to the first socket that takes it, which may
-/// be one that listens, although another has the connection: the peer would have two at once.
+/// Connections that peers have opened. smoltcp gives a SYN to the first socket that takes it. That
+/// may be a listening one although another socket has the connection, so that the peer would have
+/// two at once.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
     pub(crate) open: HashSet<Connection>,
-    /// Whether a SYN has been passed since the owner of the sockets last looked.
+    /// Whether a SYN has been passed since the owner of the sockets last checked.
     pub(crate) asked: bool,
 }
 
@@ -55,7 +58,7 @@ pub(crate) struct Port<L> {
     pub(crate) link: L,
     pub(crate) counters: LinkCounters,
     pub(crate) router: Option<RouterAdvertisement>,
-    /// Connections of sockets that listen; `None` where none does.
+    /// Connections of the sockets that listen; `None` where no socket listens.
     pub(crate) connections: Option<Connections>,
     /// Whether [`Device::receive`] stopped at [`MAX_DROPS`], so that more packets may wait.
     pub(crate) interrupted: bool,
@@ -80,7 +83,8 @@ impl<L: PacketLink> Port<L> {
         }
     }
 
-    /// Returns whether a packet is a SYN for a connection that is there, and takes note of another.
+    /// Returns whether a packet is a SYN for a connection that exists, and otherwise notes the
+    /// connection.
     fn is_repeated(&mut self, length: usize) -> bool {
         let Some(connections) = &mut self.connections else {
             return false;
@@ -165,8 +169,8 @@ impl<L: PacketLink> Device for Port<L> {
         };
         self.counters.received += 1;
         self.counters.received_bytes += length as u64;
-        // Received even when there is no room to answer: if both ends waited for room first,
-        // neither would ever make any.
+        // A packet is received even when there is no room to answer: if both ends waited for room
+        // first, neither would ever make any.
         Some((
             Incoming(&self.incoming[..length]),
             Outgoing {
@@ -210,7 +214,7 @@ pub(crate) struct Outgoing<'a, L> {
 
 impl<L: PacketLink> TxToken for Outgoing<'_, L> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, f: F) -> R {
-        // smoltcp never builds more than the MTU, which is at most MAX_PACKET.
+        // smoltcp never builds a packet longer than the MTU, which is at most MAX_PACKET.
         let packet = &mut self.buffer[..length];
         let result = f(packet);
         if self.link.send(packet) {

@@ -5,14 +5,14 @@ use std::net::Ipv6Addr;
 
 use smoltcp::wire::{IpProtocol, checksum};
 
-/// The router advertisement that solicitations are answered with.
+/// Router advertisement with which solicitations are answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouterAdvertisement {
-    /// The router's own link-local address.
+    /// Link-local address of the router.
     pub router: Ipv6Addr,
-    /// The prefix hosts form addresses from.
+    /// Prefix from which hosts form their addresses.
     pub prefix: Ipv6Addr,
-    /// Length of the prefix in bits, which has to be 64 for SLAAC.
+    /// Length of the prefix in bits, which must be 64 for SLAAC.
     pub prefix_length: u8,
     /// Time in seconds for which the prefix is valid and preferred.
     pub prefix_lifetime: u32,
@@ -25,7 +25,8 @@ pub struct RouterAdvertisement {
 }
 
 impl RouterAdvertisement {
-    /// Makes the advertisement of a default router for half an hour with a /64 prefix for two hours.
+    /// Makes the advertisement of a default router for half an hour, with a /64 prefix for two
+    /// hours.
     #[must_use]
     pub fn new(router: Ipv6Addr, prefix: Ipv6Addr) -> RouterAdvertisement {
         RouterAdvertisement {
@@ -39,8 +40,9 @@ impl RouterAdvertisement {
         }
     }
 
-    /// Returns the answer to a router solicitation as a whole IPv6 packet, `None` when the checksum of
-    /// the solicitation is wrong. [`crate::inspect::inspect`] must have found it to be one.
+    /// Returns the answer to a router solicitation as a whole IPv6 packet; `None` when the checksum
+    /// of the solicitation is wrong. [`crate::inspect::inspect`] must have found the packet to be a
+    /// solicitation.
     #[must_use]
     pub(crate) fn answer(&self, solicitation: &[u8]) -> Option<Vec<u8>> {
         let header = solicitation.first_chunk::<40>()?;
@@ -51,7 +53,7 @@ impl RouterAdvertisement {
         if icmpv6_sum(source, destination, message) != 0xffff {
             return None;
         }
-        // A host without an address yet can only hear a group (RFC 4861 section 6.2.6).
+        // A host without an address can only receive at a group (RFC 4861 section 6.2.6).
         let to = if source.is_unspecified() {
             Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1)
         } else {
@@ -60,17 +62,18 @@ impl RouterAdvertisement {
         Some(self.packet(to))
     }
 
-    /// Returns the advertisement as a whole IPv6 packet to `to`.
+    /// Returns the advertisement as a whole IPv6 packet with the destination `to`.
     #[must_use]
     pub(crate) fn packet(&self, to: Ipv6Addr) -> Vec<u8> {
         let mut message = Vec::with_capacity(128);
         message.extend([134, 0, 0, 0]);
-        // Hop limit 64 for hosts to use; neither managed nor other configuration.
+        // The hop limit for hosts is 64, and neither the managed nor the other-configuration flag
+        // is set.
         message.extend([64, 0]);
         message.extend(self.router_lifetime.to_be_bytes());
         message.extend([0; 8]);
-        // Prefix information: on-link and autonomous. A raw IP link has no neighbours, so hosts
-        // that take the prefix as on-link reach it through the link all the same.
+        // The prefix information is on-link and autonomous. A raw IP link has no neighbours, so
+        // hosts that take the prefix as on-link still reach it through the link.
         message.extend([3, 4, self.prefix_length, 0xc0]);
         message.extend(self.prefix_lifetime.to_be_bytes());
         message.extend(self.prefix_lifetime.to_be_bytes());

@@ -1,9 +1,10 @@
-//! A link over a socket descriptor, one packet a message (`AF_UNIX` with `SOCK_SEQPACKET`).
+//! A link over a socket descriptor, with one packet in each message (`AF_UNIX` with
+//! `SOCK_SEQPACKET`).
 //!
-//! The other end is a descriptor too ([`PacketSocket`]), so that code which expects something like
-//! a TUN descriptor (poll it, read one packet, write one packet) can be given this instead.
+//! The other end is a descriptor too ([`PacketSocket`]), which code can use like a TUN descriptor:
+//! poll it, read one packet, write one packet.
 //!
-//! System calls: socketpair, setsockopt, recvfrom, sendto, poll, eventfd, read, write.
+//! The system calls are socketpair, setsockopt, recvfrom, sendto, poll, eventfd, read and write.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,22 +22,23 @@ use rustix::net::{
 use crate::error::Error;
 use crate::link::{PacketLink, Wait};
 
-/// Size in bytes of the socket buffer that is asked for; the kernel may grant less
+/// Size in bytes of the socket buffer that is requested; the kernel may grant less
 /// (`net.core.wmem_max`).
 const BUFFER: usize = 4 << 20;
 
-/// A stack's end of a socket link.
+/// End of a socket link for a stack.
 #[derive(Debug)]
 pub struct SocketLink {
     shared: Arc<Descriptors>,
-    /// A packet that the full socket did not take. While it is held the link is not ready, so that the
-    /// kernel need not be asked for room before every packet.
+    /// A packet that the full socket did not take. While it is held the link is not ready, so that
+    /// the kernel need not be asked for room before every packet.
     held: Vec<u8>,
     closed: bool,
 }
 
 impl SocketLink {
-    /// Makes a connected pair: the stack's end, and the other end as a plain packet descriptor.
+    /// Makes a connected pair: the end for the stack, and the other end as a plain packet
+    /// descriptor.
     ///
     /// # Errors
     /// [`Error::System`] when the kernel refuses the sockets.
@@ -60,11 +62,11 @@ impl SocketLink {
         Ok((SocketLink::new(PacketSocket(ours))?, PacketSocket(theirs)))
     }
 
-    /// Makes a link over a descriptor from elsewhere, which is connected and non-blocking and carries
-    /// one packet a message.
+    /// Makes a link over a descriptor that the caller has, which is connected and non-blocking and
+    /// carries one packet in each message.
     ///
     /// # Errors
-    /// [`Error::System`] when no event descriptor can be had.
+    /// [`Error::System`] when the system gives no event descriptor.
     pub fn new(socket: PacketSocket) -> Result<SocketLink, Error> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|errno| Error::system("create an event descriptor")(errno.into()))?;
@@ -93,7 +95,7 @@ impl SocketLink {
         done.is_ok() && entry[0].revents().contains(PollFlags::HUP)
     }
 
-    /// Sends the held packet. Returns whether none is held any more.
+    /// Sends the held packet. Returns whether no packet is held any more.
     fn flush(&mut self) -> bool {
         if self.held.is_empty() {
             return true;
@@ -113,7 +115,7 @@ impl PacketLink for SocketLink {
     fn receive(&mut self, buffer: &mut [u8]) -> Option<usize> {
         self.flush();
         match recv(&self.shared.socket.0, &mut *buffer, RecvFlags::TRUNC) {
-            // An empty message and the end of the stream look the same; only one hangs up.
+            // An empty message and the end of the stream look the same, but only the end hangs up.
             Ok((_, 0)) => {
                 if self.hung_up() {
                     self.closed = true;
@@ -182,7 +184,7 @@ impl Wait for Descriptors {
             PollFd::new(&self.socket.0, events),
             PollFd::new(&self.wake, PollFlags::IN),
         ];
-        // EINTR is a wait that ends early, which the contract allows.
+        // With EINTR the wait ends early, which its contract allows.
         let _ = poll(&mut entries, timeout.as_ref());
         if entries[1].revents().contains(PollFlags::IN) {
             let _ = rustix::io::read(&self.wake, &mut [0; 8]);
@@ -190,22 +192,22 @@ impl Wait for Descriptors {
     }
 
     fn wake(&self) {
-        // A full counter (EAGAIN) is raised already.
+        // A full counter (EAGAIN) is readable already.
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
 }
 
-/// A non-blocking descriptor that carries one packet a message, used like a TUN descriptor.
+/// A non-blocking descriptor that carries one packet in each message, used like a TUN descriptor.
 #[derive(Debug)]
 pub struct PacketSocket(OwnedFd);
 
 impl PacketSocket {
-    /// Takes one packet into `buffer`, straight from the socket, and returns its length in bytes. A
+    /// Takes one packet into `buffer`, directly from the socket, and returns its length in bytes. A
     /// longer packet is cut.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] when none waits, [`io::ErrorKind::UnexpectedEof`] when the
-    /// other end is gone.
+    /// [`io::ErrorKind::WouldBlock`] when no packet waits, [`io::ErrorKind::UnexpectedEof`] when
+    /// the other end is gone.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match recv(&self.0, buffer, RecvFlags::empty()) {
             Ok((0, _)) => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -214,11 +216,11 @@ impl PacketSocket {
         }
     }
 
-    /// Sends one packet, straight from `packet`. Returns its length in bytes.
+    /// Sends one packet, directly from `packet`. Returns its length in bytes.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] when the other end is behind, [`io::ErrorKind::BrokenPipe`]
-    /// when it is gone.
+    /// [`io::ErrorKind::WouldBlock`] when the other end has not read enough,
+    /// [`io::ErrorKind::BrokenPipe`] when it is gone.
     pub fn send(&self, packet: &[u8]) -> io::Result<usize> {
         Ok(send(&self.0, packet, SendFlags::NOSIGNAL)?)
     }

@@ -1,4 +1,4 @@
-//! Whatever comes over the link: the stack goes on.
+//! Whatever arrives over the link, the stack goes on.
 
 mod support;
 
@@ -12,8 +12,8 @@ use uwwan_netstack::memory::{self, MemoryLink};
 use uwwan_netstack::router::RouterAdvertisement;
 use uwwan_netstack::server::{Server, ServerConfig};
 
-/// A sound packet of each kind the stack knows, with headers that checksums match: what the host
-/// stack sends for ping, TCP, UDP and DNS.
+/// Returns a valid packet of each kind that the stack knows, as the host stack sends it for ping,
+/// TCP, UDP and DNS.
 fn specimens() -> Vec<Vec<u8>> {
     let (mut far, near) = memory::pair(memory::Capacity::default());
     let client = Client::start(host(), near).expect("a client");
@@ -37,7 +37,7 @@ fn specimens() -> Vec<Vec<u8>> {
     specimens
 }
 
-/// Polls until nothing is left to do at once.
+/// Polls until the server has nothing left to do at once.
 fn settle(server: &mut Server<MemoryLink>, near: &mut MemoryLink) {
     let now = Instant::now();
     let mut buffer = vec![0; 70_000];
@@ -51,7 +51,7 @@ fn settle(server: &mut Server<MemoryLink>, near: &mut MemoryLink) {
     panic!("the stack found work a hundred times without any time passing");
 }
 
-/// A TCP segment to port 80 without data or checksums.
+/// Returns a TCP segment to port 80 without data or checksums.
 fn segment(port: u16, flags: u8, sequence: u32) -> Vec<u8> {
     let mut packet = vec![0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0];
     packet.extend([10, 0, 0, 2, 198, 51, 100, 1]);
@@ -62,7 +62,7 @@ fn segment(port: u16, flags: u8, sequence: u32) -> Vec<u8> {
     packet
 }
 
-/// Sequence numbers of the SYNs that the server sends to a port.
+/// Returns the sequence numbers of the SYNs that the server sends to a port.
 fn syns(server: &mut Server<MemoryLink>, near: &mut MemoryLink, port: u16) -> Vec<[u8; 4]> {
     const SYN_ACK: u8 = 0x12;
     let mut syns = Vec::new();
@@ -84,7 +84,7 @@ fn a_repeated_syn_opens_no_second_connection() {
     assert!(near.send(&segment(5001, SYN, 7)) && near.send(&segment(5002, SYN, 7)));
     let first = syns(&mut server, &mut near, 5002);
     assert_eq!(first.len(), 1);
-    // A socket that comes before the one with the connection listens again.
+    // The reset makes a socket listen again that comes before the one with the connection.
     assert!(near.send(&segment(5001, RST, 8)));
     syns(&mut server, &mut near, 5002);
     assert!(near.send(&segment(5002, SYN, 7)));
@@ -103,7 +103,7 @@ fn a_repeated_syn_opens_no_second_connection() {
 
 fn server() -> (Server<MemoryLink>, MemoryLink) {
     let (far, near) = memory::pair(memory::Capacity::default());
-    // Without checksums every change gets past them to the code behind.
+    // Checksums are off, so that every change gets past them to the code behind.
     let mut config = ServerConfig::default();
     config.stack.checksums = uwwan_netstack::Checksums::None;
     config.stack.tcp_buffer = 8192;
@@ -175,7 +175,7 @@ fn noise_does_not_keep_others_from_being_served() {
     assert!(server.stop().link.malformed > 0);
 }
 
-/// Sends a few random bytes before each packet.
+/// A link that sends a few random bytes before each packet.
 struct Noisy<L> {
     inner: L,
     state: u64,
@@ -212,7 +212,7 @@ impl<L: PacketLink> PacketLink for Noisy<L> {
 #[test]
 fn echo_from_nowhere_is_not_answered() {
     let (mut server, mut near) = server();
-    // ICMP echo request from 0.0.0.0.
+    // The packet is an ICMP echo request from 0.0.0.0.
     let mut packet = vec![
         0x45, 0, 0, 28, 0, 0, 0, 0, 64, 1, 0, 0, 0, 0, 0, 0, 8, 8, 8, 8,
     ];
@@ -240,7 +240,8 @@ fn router_solicitations_are_answered_when_configured() {
             .expect("an address")
             .octets(),
     );
-    // Checksum by hand: fe80 + 2 + ff02 + 2 + 8 + 58 + 8500, folded and inverted.
+    // The checksum was calculated by hand: fe80 + 2 + ff02 + 2 + 8 + 58 + 8500, folded and
+    // inverted.
     solicitation.extend([133, 0, 0x7d, 0x35, 0, 0, 0, 0]);
     let mut buffer = [0; 200];
     near.send(&solicitation);

@@ -1,4 +1,4 @@
-//! A host stack against the far-side network, over every kind of link.
+//! A host stack against the network of the far side, over every kind of link.
 
 mod support;
 
@@ -27,7 +27,7 @@ fn http(client: &Client, to: IpAddr, request: &str) -> TcpStream {
     stream
 }
 
-/// Reads up to the empty line.
+/// Reads up to the empty line behind the head.
 fn head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -105,7 +105,7 @@ fn any_address_answers_ping() {
                 .unwrap_or_else(|e| panic!("{to}: {e}"));
         }
     }
-    // Three fragments each way.
+    // The packet has three fragments in each direction.
     client
         .ping(address("8.8.8.8"), 4000, PATIENCE)
         .expect("a fragmented ping");
@@ -192,7 +192,7 @@ fn a_chunked_upload_gets_its_continue() {
     assert!(head(&mut stream).starts_with("HTTP/1.1 200 OK\r\n"));
     let mut body = [0; 32];
     let length = stream.read(&mut body).expect("an answer");
-    // CRC-32 of "hello" as zlib has it.
+    // The expected value is the CRC-32 of "hello" as zlib computes it.
     assert_eq!(&body[..length], b"{\"bytes\":5,\"crc32\":\"3610a686\"}\n");
 }
 
@@ -426,7 +426,7 @@ fn a_peer_that_has_vanished_ends_its_stream_and_a_silent_one_does_not() {
     let client = Client::start(config, link).expect("a client");
     let to = SocketAddr::new(DEFAULT_V4.into(), 80);
     let mut stream = client.connect(to, PATIENCE).expect("a connection");
-    // Longer than a peer that has vanished has.
+    // The read waits longer than a peer takes to count as vanished.
     stream.set_read_timeout(Some(Duration::from_secs(1)));
     let error = stream.read(&mut [0]).expect_err("nothing was asked for");
     assert_eq!(error.kind(), ErrorKind::TimedOut);
@@ -436,7 +436,8 @@ fn a_peer_that_has_vanished_ends_its_stream_and_a_silent_one_does_not() {
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
 }
 
-/// Returns whether a packet asks a name server at that address, or any, for AAAA records.
+/// Returns whether a packet asks a name server at that address, or at any address, for AAAA
+/// records.
 fn asks(packet: &[u8], at: Option<&str>, aaaa: bool) -> bool {
     let to = IpAddr::from(<[u8; 4]>::try_from(&packet[16..20]).expect("four bytes"));
     let (protocol, port) = (packet[9], &packet[22..24]);
@@ -474,12 +475,12 @@ fn a_family_that_is_not_answered_is_no_name_that_does_not_exist() {
     let soon = Duration::from_millis(200);
     let answer = client.lookup("ipv6.test.uwwan", soon);
     assert!(matches!(answer, Err(Error::Timeout { .. })), "{answer:?}");
-    // The other family's answer is to be there by then.
+    // The answer of the other family must have arrived by then.
     let answer = client.lookup("nothing.example", Duration::from_secs(2));
     assert!(matches!(answer, Err(Error::NoSuchName(_))), "{answer:?}");
 }
 
-/// Loses the packets to the network of which the function says so.
+/// A link that loses the packets to the network for which the function returns true.
 struct Without<L, F>(L, F);
 
 impl<L: PacketLink, F: Fn(&[u8]) -> bool + Send> PacketLink for Without<L, F> {
@@ -500,7 +501,7 @@ impl<L: PacketLink, F: Fn(&[u8]) -> bool + Send> PacketLink for Without<L, F> {
     }
 }
 
-/// Loses one packet of `one_in` in each direction, by a fixed pseudo-random sequence.
+/// A link that loses one packet of `one_in` in each direction, by a fixed pseudo-random sequence.
 struct Lossy<L> {
     inner: L,
     one_in: u64,
@@ -519,7 +520,7 @@ impl<L> Lossy<L> {
     }
 
     fn unlucky(&mut self) -> bool {
-        // Marsaglia's xorshift64.
+        // The generator is Marsaglia's xorshift64.
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;
         self.state ^= self.state << 17;

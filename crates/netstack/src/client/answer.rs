@@ -1,16 +1,16 @@
-//! Questions to name servers, and what their answers say (RFC 1035).
+//! Questions to name servers, and the answers to them (RFC 1035).
 
 use std::net::IpAddr;
 
 use simple_dns::rdata::RData;
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, TYPE};
 
-/// Number of aliases between a name and its addresses at most.
+/// Largest number of aliases between a name and its addresses.
 const ALIASES: usize = 16;
-/// Number of addresses of a name that are taken at most.
+/// Largest number of addresses of a name that are used.
 const MOST: usize = 64;
 
-/// The family of the addresses that are wanted.
+/// Family of the addresses that are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Family {
     V4,
@@ -26,22 +26,23 @@ impl Family {
     }
 }
 
-/// What a name server says.
+/// Meaning of an answer from a name server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// The name's addresses, at least one.
+    /// The addresses of the name, at least one.
     Addresses(Vec<IpAddr>),
-    /// There is the name, and it has no address of that family.
+    /// The name exists and has no address of that family.
     NoAddress,
-    /// There is no such name (NXDOMAIN).
+    /// The name does not exist (NXDOMAIN).
     NoName,
     /// The answer did not fit a datagram.
     Cut,
-    /// The server cannot answer, by its own words.
+    /// The server cannot answer. The text is the name of its response code.
     Failed(String),
 }
 
-/// Returns a question for the addresses of a name, as a datagram. Returns `None` for what is no name.
+/// Returns a question for the addresses of a name, as a datagram. Returns `None` for a text that is
+/// no name.
 pub(super) fn question(id: u16, name: &str, family: Family) -> Option<Vec<u8>> {
     let mut query = Packet::new_query(id);
     query.set_flags(PacketFlag::RECURSION_DESIRED);
@@ -52,7 +53,7 @@ pub(super) fn question(id: u16, name: &str, family: Family) -> Option<Vec<u8>> {
     query.build_bytes_vec().ok()
 }
 
-/// Returns the labels of a name, if they are such as a host's name has.
+/// Returns the labels of a name, if they are valid in the name of a host.
 fn named(name: &str) -> Option<Name<'_>> {
     let sane = |label: &str| {
         (1..=63).contains(&label.len()) && label.bytes().all(|byte| byte.is_ascii_graphic())
@@ -64,7 +65,8 @@ fn named(name: &str) -> Option<Name<'_>> {
     Name::new(name).ok()
 }
 
-/// Reads the answer to the question for that name with that id. Returns `None` for what answers another one.
+/// Reads the answer to the question for that name with that id. Returns `None` for bytes that
+/// answer another question or none.
 pub(super) fn read(bytes: &[u8], id: u16, name: &str, family: Family) -> Option<Answer> {
     let packet = Packet::parse(bytes).ok()?;
     let [asked] = packet.questions.as_slice() else {
@@ -87,7 +89,7 @@ pub(super) fn read(bytes: &[u8], id: u16, name: &str, family: Family) -> Option<
     })
 }
 
-/// Returns the addresses of a name, and of those that it is an alias of.
+/// Returns the addresses of a name, and those of the names that it is an alias of.
 fn addresses(packet: &Packet<'_>, name: &str, family: Family) -> Vec<IpAddr> {
     let mut name = name.to_owned();
     for _ in 0..ALIASES {
@@ -126,7 +128,7 @@ mod tests {
 
     use super::*;
 
-    /// An answer with its flags and code, and records of name, kind and data.
+    /// Returns an answer with its flags and code, and records of name, kind and data.
     fn answer(flags: [u8; 2], records: &[(&[u8], u8, &[u8])]) -> Vec<u8> {
         let mut bytes = question(7, "a.test", Family::V4).unwrap();
         bytes[2..4].copy_from_slice(&flags);
@@ -150,7 +152,7 @@ mod tests {
         bytes
     }
 
-    /// The question's own name (RFC 1035, 4.1.4).
+    /// A pointer to the name in the question (RFC 1035, 4.1.4).
     const OWN: &[u8] = b"\xc0\x0c";
 
     #[test]
@@ -184,14 +186,14 @@ mod tests {
         ] {
             assert_eq!(ask(&answer(flags, &[])), Some(expected), "{flags:x?}");
         }
-        // An alias of itself ends.
+        // A name that is an alias of itself has no address.
         let own = b"\x01a\x04test\0";
         let turning = [(OWN, 5, &own[..])];
         assert_eq!(
             ask(&answer([0x81, 0x80], &turning)),
             Some(Answer::NoAddress)
         );
-        // What somebody else might have sent, or who asks, is no answer.
+        // An answer from another sender, and a question, are no answer.
         let good = answer([0x81, 0x80], &two);
         assert_eq!(read(&good, 8, "a.test", Family::V4), None);
         assert_eq!(read(&good, 7, "b.test", Family::V4), None);

@@ -1,55 +1,60 @@
-//! Bounds what a stream has in flight by the time for which it waits, so that an upload leaves the link
-//! usable for others.
+//! Bounds the bytes that a stream has in flight by the time for which they wait, so that an upload
+//! leaves the link usable for other flows.
 //!
-//! A modem takes what it is given long before the radio link can send it (a megabyte, which is 170 ms at 50
-//! Mbit/s), and loses nothing, so congestion control by loss fills all of that. Everything else on the link
-//! then waits behind it. Here the time from the write of a byte to its acknowledgement is compared with the
-//! least such time, the base, as LEDBAT (RFC 6817) and HyStart (RFC 9406) do:
+//! A modem accepts what it is given long before the radio link can send it (a megabyte, which is
+//! 170 ms at 50 Mbit/s), and loses nothing, so congestion control by loss fills all of its queue.
+//! Every other flow on the link then waits behind it. Here the time from the write of a byte to its
+//! acknowledgement is compared with the least such time, the base, as LEDBAT (RFC 6817) and HyStart
+//! (RFC 9406) do:
 //!
-//! * Of each round the least time counts, so that late threads and jitter are not taken for a queue.
-//! * As long as that is not more than the base and [`target`], the bound rises: to twice as much until half
-//!   of the target is seen for the first time, and by up to a quarter from then on.
-//! * A round whose least time is more lowers the bound in proportion, to half at most.
-//! * Every ten seconds all streams of a stack have half their bounds for a round ([`Drains`]): their queue
-//!   drains, and the base is seen anew. A stream whose bound is at its least asks for that at once, since the
-//!   way may have become longer, or another stream have taken a queue for its base.
+//! - Only the least time of each round counts, so that late threads and jitter are not taken for a
+//!   queue.
+//! - As long as that time is not more than the base and [`target`], the bound rises: up to twice
+//!   its value until half of the target is seen for the first time, and by up to a quarter from
+//!   then on.
+//! - A round whose least time is longer lowers the bound in proportion, to half at most.
+//! - Every ten seconds all streams of a stack halve their bounds for a round ([`Drains`]), so that
+//!   their queue drains and the base is measured anew. A stream whose bound is at its least asks
+//!   for that at once, because the path may have become longer, or another stream may have taken a
+//!   queue for its base.
 //!
-//! Loss is the matter of the stack's congestion control.
+//! Losses are handled by the congestion control of the stack.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Number of bytes that may be in flight before anything is known.
+/// Number of bytes that may be in flight before any time was measured.
 const FIRST: usize = 128 << 10;
 /// Least number of bytes that may be in flight.
 const LEAST: usize = 32 << 10;
-/// Most bytes for which a writer waits at a time.
+/// Largest number of free bytes for which a writer waits.
 const PIECE: usize = 64 << 10;
-/// Number of pieces in which the bound is filled, which is that of samples in the time that it takes.
+/// Number of pieces into which the bound is divided, and so of samples in one round trip.
 const PIECES: usize = 8;
-/// Least number of samples in a round, and its least length.
+/// Least number of samples in a round, and the least duration of a round.
 const ROUND: (usize, Duration) = (4, Duration::from_millis(20));
-/// Number of writes whose acknowledgement is awaited at a time.
+/// Largest number of writes whose acknowledgement is awaited.
 const MARKS: usize = 64;
-/// Time between two drains, and the least one when a stream asks for it.
+/// Time between two drains, and the least time between them when a stream asks for one.
 const BETWEEN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(2));
 
-/// Returns the time for which packets may wait in queues where the round trip without any takes `base`.
+/// Returns the time for which packets may wait in queues, where the round trip without queues takes
+/// `base`.
 fn target(base: Duration) -> Duration {
     base.clamp(Duration::from_millis(2), Duration::from_millis(30))
 }
 
-/// The rounds in which all streams of a stack let their queue drain.
+/// Rounds in which all streams of a stack let their queue drain.
 #[derive(Debug)]
 pub(super) struct Drains {
     number: u64,
     last: Instant,
-    /// Whether a stream has asked for one.
+    /// Whether a stream has asked for a drain.
     asked: bool,
 }
 
 impl Drains {
-    /// Makes the rounds of a stack that begins.
+    /// Makes the drains of a stack that starts at `now`.
     pub(super) fn new(now: Instant) -> Self {
         Self {
             number: 0,
@@ -58,7 +63,7 @@ impl Drains {
         }
     }
 
-    /// Returns the number of drains so far.
+    /// Returns the number of drains until `now`.
     fn number(&mut self, now: Instant) -> u64 {
         let (most, least) = BETWEEN;
         let since = now.saturating_duration_since(self.last);
@@ -71,7 +76,8 @@ impl Drains {
     }
 }
 
-/// The bytes that a stream has written and its peer has not acknowledged, and the bound on them.
+/// State of the bytes that a stream has written and its peer has not acknowledged, and the bound on
+/// them.
 #[derive(Debug)]
 pub(super) struct Flight {
     /// Size of the send buffer in bytes.
@@ -79,24 +85,25 @@ pub(super) struct Flight {
     limit: usize,
     /// Number of bytes written so far.
     written: u64,
-    /// Position of the first byte of writes that are not acknowledged, and the time of each.
+    /// Position of the first byte of each write that is not acknowledged, and the time of the
+    /// write.
     marks: VecDeque<(u64, Instant)>,
     /// Least time from a write to its acknowledgement since the last drain.
     base: Duration,
     round: Round,
     /// Number of the last drain.
     drain: u64,
-    /// Whether no queue has been seen.
+    /// Whether no queue has been seen yet.
     starting: bool,
-    /// Whether the present round is one that drains the queue.
+    /// Whether the current round is one that drains the queue.
     draining: bool,
 }
 
-/// What has been seen since the bound was set.
+/// Measurements since the bound was set.
 #[derive(Debug)]
 struct Round {
     begun: Instant,
-    /// Position from which on writes tell of this round.
+    /// Position from which on acknowledgements of writes count for this round.
     from: u64,
     samples: usize,
     least: Duration,
@@ -117,7 +124,8 @@ impl Round {
 }
 
 impl Flight {
-    /// Makes the bound for a send buffer of `most` bytes, where opening the connection has taken `trip`.
+    /// Makes the bound for a send buffer of `most` bytes, where opening the connection has taken
+    /// the time `trip`.
     pub(super) fn new(most: usize, trip: Duration, now: Instant, drains: &mut Drains) -> Self {
         Self {
             most,
@@ -141,8 +149,8 @@ impl Flight {
         }
     }
 
-    /// Returns how many bytes may be written while `queued` bytes are not acknowledged. It is 0 until a
-    /// piece of some size is worth the way.
+    /// Returns how many bytes may be written while `queued` bytes are not acknowledged. It is 0
+    /// until there is room for a piece that is worth a write.
     pub(super) fn room(&mut self, queued: usize, now: Instant, drains: &mut Drains) -> usize {
         self.acknowledged(queued, now, drains);
         let drain = drains.number(now);
@@ -160,7 +168,7 @@ impl Flight {
         room
     }
 
-    /// Notes that so many bytes have been written.
+    /// Notes that `length` bytes have been written.
     pub(super) fn wrote(&mut self, length: usize, now: Instant) {
         if self.marks.len() < MARKS {
             self.marks.push_back((self.written, now));
@@ -168,7 +176,7 @@ impl Flight {
         self.written += length as u64;
     }
 
-    /// Takes note of what has been acknowledged, where `queued` bytes have not been.
+    /// Takes note of acknowledgements, after which `queued` bytes are not acknowledged.
     fn acknowledged(&mut self, queued: usize, now: Instant, drains: &mut Drains) {
         let reached = self.written.saturating_sub(queued as u64);
         while let Some(&(position, at)) = self.marks.front() {
@@ -232,19 +240,19 @@ mod tests {
 
     use super::*;
 
-    /// A link that sends at a rate, behind a queue without bound, with a delay there and back.
+    /// A link that sends at a rate, behind a queue without bound, with a delay in each direction.
     struct Path {
-        /// Bytes a second.
+        /// Rate in bytes a second.
         rate: f64,
         trip: Duration,
-        /// Each acknowledgement is later than that by up to so much.
+        /// Time by which an acknowledgement is delayed further at most.
         jitter: Duration,
         free: f64,
         now: f64,
-        /// Time at which each write is acknowledged, and its length.
+        /// Time at which each write is acknowledged, and its length in bytes.
         flying: VecDeque<(f64, usize)>,
         queued: usize,
-        /// Bytes acknowledged.
+        /// Number of bytes acknowledged.
         done: usize,
         random: u64,
     }
@@ -272,8 +280,9 @@ mod tests {
             (self.random >> 33) as f64 / (1u64 << 31) as f64 * self.jitter.as_secs_f64()
         }
 
-        /// Writes as much as there is room for, for so many seconds. Returns the share of the link that
-        /// was used, and the longest time that a packet waits in its queue in the second half.
+        /// Writes as much as there is room for, for a number of seconds. Returns the share of the
+        /// link that was used, and the longest time that a packet waits in the queue in the second
+        /// half.
         fn run(
             &mut self,
             flight: &mut Flight,
@@ -336,7 +345,8 @@ mod tests {
             path.run(&mut flight, &mut drains, start, 3.0);
             let (used, waits) = path.run(&mut flight, &mut drains, start, 30.0);
             prop_assert!(used > 0.9, "{used} of {megabits} Mbit/s, {trip:?}");
-            // The queue that is aimed at, what a round adds before it is seen, and the least in flight.
+            // The bound is the queue that is aimed at, what a round adds before it is seen, and the
+            // least number of bytes in flight.
             let most = target(trip).as_secs_f64() * 2.0 + (LEAST as f64 / rate) + 0.01;
             prop_assert!(waits < most, "{waits} s wait, not {most}: {megabits} Mbit/s, {trip:?}");
         }

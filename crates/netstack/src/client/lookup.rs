@@ -1,8 +1,8 @@
 //! Lookups of host names.
 //!
-//! The name servers are asked in turn, each question again after a while, from a port and with an id that
-//! cannot be guessed (RFC 5452). An answer may come from each of those that have been asked. What does not fit
-//! a datagram is asked for over TCP (RFC 7766).
+//! The name servers are asked in turn, each question again after a while, from a port and with an
+//! id that cannot be guessed (RFC 5452). An answer may come from any server that has been asked. A
+//! question whose answer does not fit a datagram is asked again over TCP (RFC 7766).
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{Read as _, Write as _};
@@ -15,11 +15,12 @@ use crate::error::Error;
 
 /// Port of name servers.
 const PORT: u16 = 53;
-/// Time that the first question has. Each that follows has half as long again, up to [`LAST`].
+/// Time that the first question waits for an answer. Each later question waits half as long again,
+/// up to [`LAST`].
 const FIRST: Duration = Duration::from_secs(1);
-/// Most time that a question has.
+/// Longest time that a question waits for an answer.
 const LAST: Duration = Duration::from_secs(10);
-/// Size of the longest datagram that is taken in bytes.
+/// Length in bytes of the longest datagram that is read.
 const LONGEST: usize = 4096;
 
 impl Client {
@@ -41,9 +42,9 @@ impl Client {
         self.resolve(name, &[Family::V6], timeout)
     }
 
-    /// Looks up the addresses of a name in both families at once, and returns those of IPv6 before those of
-    /// IPv4, as a host with both prefers (RFC 6724). Where one family is answered and the other is not when a
-    /// question would be asked again, the addresses of that one are returned.
+    /// Looks up the addresses of a name in both families at once, and returns those of IPv6 before
+    /// those of IPv4, as a host with both prefers (RFC 6724). Where only one family has been
+    /// answered when a question would be asked again, the addresses of that family are returned.
     ///
     /// # Errors
     /// As [`Client::resolve_v4`], when neither family has an address.
@@ -102,7 +103,7 @@ impl Client {
     }
 }
 
-/// A question and what has come of it.
+/// A question and the answer so far.
 struct Asked {
     family: Family,
     id: u16,
@@ -111,7 +112,7 @@ struct Asked {
 }
 
 impl Asked {
-    /// Returns whether nothing better is to be had.
+    /// Returns whether no better answer can come.
     fn is_done(&self) -> bool {
         !matches!(&self.answer, None | Some(Answer::Failed(_) | Answer::Cut))
     }
@@ -147,7 +148,7 @@ impl Lookup<'_> {
                 }
             }
             round += 1;
-            // Each server has failed in so many words, and does again.
+            // Each server has failed with a response code, and would fail again.
             let failed = |asked: &Asked| asked.is_done() || asked.answer.is_some();
             if round >= 2 && self.asked.iter().all(failed) {
                 break;
@@ -162,10 +163,11 @@ impl Lookup<'_> {
         asked.any(|asked| matches!(asked.answer, Some(Answer::Addresses(_))))
     }
 
-    /// Takes answers until there is one to each question from that server or that of another one before it.
+    /// Takes answers until each question has one from this server, or from one that was asked
+    /// before.
     fn receive(&mut self, server: IpAddr, until: Instant) -> Result<(), Error> {
         let open = self.asked.iter().filter(|asked| !asked.is_done());
-        // By family, because a server may say the same twice.
+        // The questions are told apart by family, because a server may answer twice.
         let mut open: Vec<Family> = open.map(|asked| asked.family).collect();
         let mut buffer = [0; LONGEST];
         while !open.is_empty() {
@@ -196,7 +198,7 @@ impl Lookup<'_> {
             };
             let failed = matches!(answer, Answer::Failed(_) | Answer::Cut);
             asked.answer = Some(answer);
-            // The failure of a server that was asked before leaves this one its time.
+            // A failure reported by a server that was asked before leaves this one its time.
             if !failed || from.ip() == server {
                 open.retain(|family| *family != asked.family);
             }
@@ -204,7 +206,7 @@ impl Lookup<'_> {
         Ok(())
     }
 
-    /// Makes of the answers what the lookup has brought.
+    /// Returns the result of the lookup from the answers.
     fn outcome(self) -> Result<Vec<IpAddr>, Error> {
         let name = || self.name.to_owned();
         let mut found = Vec::new();
@@ -215,7 +217,7 @@ impl Lookup<'_> {
                     found.extend(addresses);
                     continue;
                 }
-                // There is nothing by that name in any family.
+                // The name does not exist in any family.
                 Some(Answer::NoName) => (4, Error::NoSuchName(name())),
                 None => (
                     3,
@@ -239,7 +241,7 @@ impl Lookup<'_> {
     }
 }
 
-/// Asks over TCP. Returns `None` when that brings no answer in time.
+/// Asks over TCP. Returns `None` when no answer comes in time.
 fn whole(
     client: &Client,
     server: SocketAddr,

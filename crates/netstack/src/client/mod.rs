@@ -1,9 +1,9 @@
 //! A host without a kernel interface.
 //!
-//! One thread moves packets; everything else is blocking calls on handles that any thread may
-//! make. A handle that reads or writes lets the stack send at once, on its own thread, and only
-//! wakes the packet thread when its deadline moved. After each poll the packet thread wakes the threads
-//! whose socket has something for them, and no others.
+//! One thread moves packets; everything else is blocking calls on handles that any thread may make.
+//! A handle that reads or writes lets the stack send at once, on the calling thread, and wakes the
+//! packet thread only when its deadline moved. After each poll the packet thread wakes the threads
+//! whose socket has an event for them, and no others.
 //!
 //! ```no_run
 //! # use std::{io::{Read, Write}, time::Duration};
@@ -51,24 +51,24 @@ pub use udp::UdpSocket;
 const FIRST_DYNAMIC_PORT: u16 = 49_152;
 /// Time that the last data of a closed stream may take to be acknowledged.
 const LINGER: Duration = Duration::from_secs(60);
-/// Number of sockets other than TCP that there may be.
+/// Largest number of sockets other than TCP.
 const MAX_OTHER_SOCKETS: usize = 256;
-/// Number of name servers that the stack holds.
+/// Largest number of name servers that the stack holds.
 const MAX_NAME_SERVERS: usize = 4;
 
-/// The configuration of a host.
+/// Configuration of a host.
 #[derive(Debug, Clone, Default)]
 pub struct ClientConfig {
-    /// The addresses, each with the length of its prefix in bits.
+    /// Addresses of the host, each with the length of its prefix in bits.
     pub addresses: Vec<(IpAddr, u8)>,
-    /// The name servers, of which the first four are used.
+    /// Name servers, of which the first four are used.
     pub name_servers: Vec<IpAddr>,
-    /// The rest of the configuration. Its addresses are not used.
+    /// Rest of the configuration. Its addresses are not used.
     pub stack: StackConfig,
 }
 
 /// A host without a kernel interface; see the [module](self). Dropping it stops the stack: calls on
-/// the streams and sockets that are left fail with [`Error::Stopped`].
+/// the remaining streams and sockets fail with [`Error::Stopped`].
 pub struct Client {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -79,20 +79,20 @@ pub(crate) struct Shared {
     waiter: Arc<dyn Wait>,
 }
 
-/// What a thread waits for.
+/// Event that a thread waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wanted {
-    /// Something to receive of a stream, or its end.
+    /// The stream has data to read, or has ended.
     Read(SocketHandle),
-    /// Room in a stream, or its end.
+    /// The stream has room to write, or has ended.
     Write(SocketHandle),
-    /// The outcome of opening a stream.
+    /// The opening of the stream has succeeded or failed.
     Open(SocketHandle),
-    /// A datagram.
+    /// A datagram has arrived.
     Receive(SocketHandle),
-    /// Room for a datagram.
+    /// There is room for a datagram.
     Send(SocketHandle),
-    /// A reply to an echo request.
+    /// A reply to an echo request has arrived.
     Reply(SocketHandle),
 }
 
@@ -108,14 +108,14 @@ struct State {
     waiting: Vec<Waiting>,
     /// Number of the next thread that waits.
     next_waiting: u64,
-    /// What each stream may have in flight.
+    /// Bound on the bytes that each stream may have in flight.
     flights: HashMap<SocketHandle, Flight>,
     drains: Drains,
-    /// Until when the packet thread sleeps unless it is woken: `None` while it does not sleep,
-    /// `Some(None)` when it sleeps for ever.
+    /// Time until which the packet thread sleeps unless it is woken: `None` while it does not
+    /// sleep, `Some(None)` when it sleeps for ever.
     asleep: Option<Option<Instant>>,
-    /// TCP sockets whose handle was dropped, each with the time at which it is reset if its last data
-    /// is not through by then.
+    /// TCP sockets whose handle was dropped, each with the time at which it is reset if its last
+    /// data is not acknowledged by then.
     orphans: Vec<(SocketHandle, Instant)>,
     name_servers: Vec<IpAddr>,
     next_port: u16,
@@ -127,8 +127,8 @@ impl Client {
     /// Starts a stack on one end of `link`.
     ///
     /// # Errors
-    /// The error says what is wrong with the configuration, or [`Error::System`] when no thread can
-    /// be had.
+    /// Returns the fault of the configuration, or [`Error::System`] when the system gives no
+    /// thread.
     pub fn start(config: ClientConfig, link: impl PacketLink + 'static) -> Result<Client, Error> {
         let waiter = link.waiter();
         let mut stack = config.stack;
@@ -165,11 +165,11 @@ impl Client {
         })
     }
 
-    /// Replaces addresses and name servers. TCP connections from an address that stays live on;
-    /// those from one that goes are closed.
+    /// Replaces addresses and name servers. TCP connections from an address that stays are kept;
+    /// those from an address that goes are closed.
     ///
     /// # Errors
-    /// The error says what is wrong with the addresses; then nothing has changed.
+    /// Returns the fault of the addresses; then nothing has changed.
     pub fn reconfigure(
         &self,
         addresses: &[(IpAddr, u8)],
@@ -179,12 +179,12 @@ impl Client {
         state.core.set_addresses(addresses)?;
         state.set_name_servers(name_servers);
         state.act(&self.shared);
-        // It has closed the streams whose address is gone.
+        // The stack has closed the streams whose address is gone.
         wake(state);
         Ok(())
     }
 
-    /// Returns the counts of what crossed the link so far.
+    /// Returns counters of what has crossed the link.
     #[must_use]
     pub fn counters(&self) -> LinkCounters {
         self.shared.lock().core.port.counters
@@ -225,14 +225,15 @@ impl Shared {
                 state.stopped = true;
             }
             if state.stopped {
-                // Handles may keep the stack for long; the other end learns of the stop now.
+                // Handles may keep the stack for long, so the other end of the link learns of the
+                // stop here.
                 state.core.port.link = Box::new(Gone);
                 wake(state);
                 return;
             }
             if deadline.is_some_and(|deadline| deadline <= now) {
                 wake(state);
-                // Handles get the lock in between.
+                // Other threads get the lock in between.
                 std::thread::yield_now();
                 continue;
             }
@@ -243,11 +244,11 @@ impl Shared {
         }
     }
 
-    /// Tries `attempt` at once and whenever there is what is wanted, until it has a result. Returns `None`
-    /// when the time is over before.
+    /// Tries `attempt` at once and after each event of the kind `wanted`, until it has a result.
+    /// Returns `None` when the time is over first.
     ///
     /// # Errors
-    /// [`Error::Stopped`] when the stack stops before.
+    /// [`Error::Stopped`] when the stack stops first.
     fn wait_for<R>(
         &self,
         wanted: Wanted,
@@ -293,7 +294,7 @@ fn is_opening(socket: &socket::tcp::Socket<'_>) -> bool {
     matches!(socket.state(), State::SynSent | State::SynReceived)
 }
 
-/// Wakes the threads that have something to wake for, after the stack is theirs again.
+/// Wakes the threads that have something to wake for, after the lock of the stack is released.
 fn wake(mut state: MutexGuard<'_, State>) {
     let woken = state.due();
     drop(state);
@@ -305,7 +306,7 @@ fn wake(mut state: MutexGuard<'_, State>) {
 impl State {
     fn poll(&mut self, now: Instant) -> Option<Instant> {
         let more = self.core.exchange(now);
-        let orphans_due = self.bury(now);
+        let orphans_due = self.remove_orphans(now);
         let deadline = if more {
             Some(now)
         } else {
@@ -317,7 +318,7 @@ impl State {
         }
     }
 
-    /// Takes the threads out of the waiting ones that are to be woken.
+    /// Removes the threads that are to be woken from the waiting ones, and returns them.
     fn due(&mut self) -> Vec<Thread> {
         let mut due = Vec::new();
         let mut waiting = std::mem::take(&mut self.waiting);
@@ -333,7 +334,7 @@ impl State {
     }
 
     fn is_due(&mut self, wanted: Wanted) -> bool {
-        // Who waits holds the socket.
+        // The waiting thread holds the handle, so the socket exists.
         let sockets = &self.core.sockets;
         match wanted {
             Wanted::Read(handle) => {
@@ -361,8 +362,8 @@ impl State {
         room.min(most.saturating_sub(queued))
     }
 
-    /// Removes the orphans that are done. Returns when the time of the next one is over.
-    fn bury(&mut self, now: Instant) -> Option<Instant> {
+    /// Removes the orphans that have ended. Returns the time at which the next one is reset.
+    fn remove_orphans(&mut self, now: Instant) -> Option<Instant> {
         let sockets = &mut self.core.sockets;
         self.orphans.retain(|&(handle, until)| {
             let socket = sockets.get_mut::<socket::tcp::Socket<'_>>(handle);
@@ -372,7 +373,7 @@ impl State {
                 return false;
             }
             if now >= until {
-                // The reset leaves with the next poll, which also finds the socket closed.
+                // The reset is sent by the next poll, which also finds the socket closed.
                 socket.abort();
             }
             true
@@ -408,8 +409,8 @@ impl State {
         self.name_servers = servers.copied().collect();
     }
 
-    /// Checks that there may be one more TCP socket, or one more of the others. Orphans that only wait
-    /// for stray segments make way.
+    /// Checks that there may be one more TCP socket, or one more of the other kinds. Orphans that
+    /// only wait for stray segments are removed if need be.
     ///
     /// # Errors
     /// [`Error::TooManySockets`].
@@ -459,7 +460,7 @@ impl State {
         }
     }
 
-    /// Checks that there is an address to reach `to` from.
+    /// Checks that the stack has an address from which `to` can be reached.
     ///
     /// # Errors
     /// [`Error::Unreachable`].
@@ -478,15 +479,15 @@ impl State {
         }
     }
 
-    /// Returns a local port that no socket of the stack uses, `None` when all are in use.
+    /// Returns a local port that no socket of the stack uses; `None` when all are in use.
     fn free_port(&mut self) -> Option<u16> {
         let port = self.free_port_from(self.next_port)?;
         self.next_port = port.checked_add(1).unwrap_or(FIRST_DYNAMIC_PORT);
         Some(port)
     }
 
-    /// Returns the first local port from one on that no socket of the stack uses, `None` when all are in
-    /// use.
+    /// Returns the first local port from `first` on that no socket of the stack uses; `None` when
+    /// all are in use.
     fn free_port_from(&self, first: u16) -> Option<u16> {
         let from_first = (first..=u16::MAX).chain(FIRST_DYNAMIC_PORT..first);
         from_first.into_iter().find(|port| {

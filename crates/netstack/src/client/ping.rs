@@ -13,8 +13,8 @@ use crate::error::Error;
 use crate::pattern;
 
 impl Client {
-    /// Sends one echo request with `payload` bytes of data and waits for its reply. Returns the time
-    /// in between.
+    /// Sends one echo request with `payload` bytes of data and waits for its reply. Returns the
+    /// round-trip time.
     ///
     /// # Errors
     /// [`Error::Timeout`], [`Error::Unreachable`] without an address of that family,
@@ -47,7 +47,7 @@ impl Client {
         if socket.bind(Endpoint::Ident(ident)).is_err() {
             return Err(Error::Unreachable(to));
         }
-        // The stack computes checksums when it sends; the source is not known here.
+        // The stack computes checksums when it sends, because the source address is not known here.
         let checksums = ChecksumCapabilities::ignored();
         let source = Ipv6Address::UNSPECIFIED;
         echo::emit(&mut message, source, to, ident, 1, &data, &checksums);
@@ -79,8 +79,8 @@ impl Client {
     }
 }
 
-/// Returns whether a message that the stack found sound is the reply to the request. The checksum of
-/// ICMPv6 covers addresses that are not known here; the stack has checked it.
+/// Returns whether a message that passed the checks of the stack is the reply to the request. The
+/// checksum of ICMPv6 covers addresses that are not known here; the stack has verified it.
 fn is_reply(message: &[u8], to: IpAddr, ident: u16, data: &[u8]) -> bool {
     let kind = match to {
         IpAddr::V4(_) => 0,

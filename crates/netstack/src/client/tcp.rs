@@ -12,7 +12,7 @@ use smoltcp::wire::IpEndpoint;
 use super::{Client, Flight, LINGER, Shared, State, Wanted, is_opening, wake};
 use crate::error::Error;
 
-/// Number of spans of silence, asked about, after which a peer has vanished.
+/// Number of spans of silence after which a peer that does not answer probes has vanished.
 const VANISHED: u32 = 5;
 
 impl Client {
@@ -34,7 +34,7 @@ impl Client {
         socket.set_keep_alive(Some(silence.into()));
         socket.set_timeout(Some((silence * VANISHED).into()));
         let remote = IpEndpoint::from(to);
-        // A port of 0 is the one thing left that smoltcp refuses.
+        // A port of 0 is the only case left in which smoltcp refuses.
         if socket
             .connect(state.core.interface.context(), remote, port)
             .is_err()
@@ -86,8 +86,9 @@ impl Client {
     }
 }
 
-/// A TCP connection. Reads and writes block; they work on shared references too, so one thread
-/// can read while another writes. Dropping it closes the connection after what was written.
+/// A TCP connection. Reads and writes block. They work on shared references too, so that one thread
+/// can read while another writes. Dropping it closes the connection after the data written was
+/// sent.
 pub struct TcpStream {
     shared: Arc<Shared>,
     handle: SocketHandle,
@@ -109,7 +110,7 @@ impl TcpStream {
         self.write_timeout = timeout;
     }
 
-    /// Closes this end of the stream after what was written. Reading goes on.
+    /// Closes this end of the stream after the data written so far. Reading goes on.
     pub fn shutdown_write(&self) {
         let mut state = self.shared.lock();
         self.socket(&mut state).close();
@@ -117,7 +118,8 @@ impl TcpStream {
         wake(state);
     }
 
-    /// Resets the connection: what was written and not sent is lost, and reads and writes fail.
+    /// Resets the connection. Data that was written and not sent is lost, and reads and writes
+    /// fail.
     pub fn reset(&self) {
         let mut state = self.shared.lock();
         self.socket(&mut state).abort();
@@ -150,7 +152,8 @@ impl TcpStream {
 }
 
 impl Read for &TcpStream {
-    /// Reads what has arrived. Returns 0 only at the end of the stream or for an empty buffer.
+    /// Reads the data that has arrived. Returns 0 only at the end of the stream or for an empty
+    /// buffer.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
@@ -168,7 +171,7 @@ impl Read for &TcpStream {
 }
 
 impl Write for &TcpStream {
-    /// Writes what there is room for, at least one byte of a buffer that is not empty.
+    /// Writes as much as there is room for, at least one byte of a buffer that is not empty.
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
@@ -183,7 +186,7 @@ impl Write for &TcpStream {
                 }));
             }
             let piece = &buffer[..buffer.len().min(room)];
-            // A socket that may send takes what it has room for.
+            // A socket that may send takes as much as it has room for.
             let length = socket.send_slice(piece).unwrap_or(0);
             if length == 0 {
                 return None;
@@ -195,7 +198,7 @@ impl Write for &TcpStream {
         })
     }
 
-    /// Does nothing, because what was written is on its way.
+    /// Does nothing, because written data is sent at once.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -221,7 +224,7 @@ impl Drop for TcpStream {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         let socket = self.socket(&mut state);
-        // Data nobody will read is answered with a reset (RFC 2525 section 2.17).
+        // Data that no reader will take is answered with a reset (RFC 2525 section 2.17).
         if socket.can_recv() {
             socket.abort()
         } else {
@@ -231,7 +234,7 @@ impl Drop for TcpStream {
         let until = Instant::now() + LINGER;
         state.orphans.push((self.handle, until));
         state.flights.remove(&self.handle);
-        // The packet thread learns of the new orphan's time.
+        // The packet thread must learn the deadline of the orphan.
         state.asleep = None;
         state.core.send(Instant::now());
         drop(state);

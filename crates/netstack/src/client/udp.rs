@@ -11,11 +11,11 @@ use smoltcp::wire::IpEndpoint;
 use super::{Client, FIRST_DYNAMIC_PORT, Shared, Wanted};
 use crate::error::Error;
 
-/// Number of datagrams and number of bytes that are queued each way.
+/// Largest number of datagrams and of bytes that are queued in each direction.
 const QUEUE: (usize, usize) = (256, 512 << 10);
 /// Longest time that a datagram waits for room in the queue.
 const FULL: Duration = Duration::from_secs(2);
-/// The same as [`QUEUE`] where a few small ones are expected.
+/// The limits of [`QUEUE`] for sockets of which a few small datagrams are expected.
 const SMALL_QUEUE: (usize, usize) = (16, 16 << 10);
 
 impl Client {
@@ -47,7 +47,7 @@ impl Client {
         let port = port.ok_or(Error::TooManySockets(super::MAX_OTHER_SOCKETS))?;
         let queue = || PacketBuffer::new(vec![PacketMetadata::EMPTY; queue.0], vec![0; queue.1]);
         let mut socket = Socket::new(queue(), queue());
-        // Only a port of 0 or a second bind is refused.
+        // smoltcp refuses only a port of 0 or a second bind.
         if socket.bind(port).is_err() {
             return Err(Error::TooManySockets(super::MAX_OTHER_SOCKETS));
         }
@@ -61,7 +61,7 @@ impl Client {
     }
 }
 
-/// A UDP socket. Dropping it closes it.
+/// A UDP socket. Dropping it closes the socket.
 pub struct UdpSocket {
     shared: Arc<Shared>,
     handle: SocketHandle,
@@ -109,8 +109,8 @@ impl UdpSocket {
         })
     }
 
-    /// Takes one datagram into `buffer`, cut if that is shorter. Returns its length in bytes and
-    /// where it came from.
+    /// Takes one datagram into `buffer`, cut if the buffer is shorter. Returns its length in bytes
+    /// and its source.
     ///
     /// # Errors
     /// [`Error::Timeout`], [`Error::Stopped`].
@@ -143,7 +143,7 @@ impl UdpSocket {
 impl Drop for UdpSocket {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        // What is queued goes out now as far as the link has room.
+        // Queued datagrams are sent at once as far as the link has room.
         state.core.send(std::time::Instant::now());
         state.core.sockets.remove(self.handle);
     }

@@ -1,4 +1,4 @@
-//! The name service: A and AAAA for a few names, no recursion.
+//! The name service, which has A and AAAA records for a few names and no recursion.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use simple_dns::{CLASS, OPCODE, Packet, PacketFlag, QCLASS, QTYPE, RCODE, Resour
 /// Time in seconds for which an answer may be kept.
 const TTL: u32 = 60;
 
-/// The names of the network with their addresses.
+/// Names of the network with their addresses.
 pub(super) struct Names(HashMap<String, Vec<IpAddr>>);
 
 impl Names {
@@ -24,7 +24,7 @@ impl Names {
         )
     }
 
-    /// Returns the answer to a query, `None` when the bytes are no query that can be answered.
+    /// Returns the answer to a query; `None` for bytes that are no query that can be answered.
     pub(super) fn answer(&self, query: &[u8]) -> Option<Vec<u8>> {
         let query = Packet::parse(query).ok()?;
         if query.has_flags(PacketFlag::RESPONSE) || query.questions.len() != 1 {
@@ -87,7 +87,7 @@ mod tests {
         )])
     }
 
-    /// A query as a stub resolver sends it (RFC 1035 section 4.1).
+    /// Returns a query as a stub resolver sends it (RFC 1035 section 4.1).
     fn query(labels: &[&str], kind: u16) -> Vec<u8> {
         let mut query = vec![0x12, 0x34, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0];
         for label in labels {

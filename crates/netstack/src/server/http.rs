@@ -1,4 +1,4 @@
-//! One HTTP/1.1 connection (RFC 9112), as far as generated downloads and discarded uploads go.
+//! One HTTP/1.1 connection (RFC 9112), with what generated downloads and discarded uploads need.
 
 use std::io::Write;
 
@@ -9,7 +9,7 @@ use crate::pattern;
 
 /// Length of the longest request head in bytes.
 const MAX_HEAD: usize = 8192;
-/// Number of header fields a request may have.
+/// Largest number of header fields in a request.
 const MAX_FIELDS: usize = 64;
 /// Length in bytes of the longest line in the framing or the trailer of a chunked body.
 const MAX_CHUNK_LINE: usize = 4096;
@@ -24,11 +24,11 @@ const HELP: &str = "uwwan test network\n\n\
 #[derive(Default)]
 pub(super) struct Connection {
     state: State,
-    /// The request head, as far as it has come.
+    /// Request head as far as it was received.
     head: Vec<u8>,
-    /// Text that is sent.
+    /// Text that is to be sent.
     out: Vec<u8>,
-    /// Number of its bytes that are sent.
+    /// Number of bytes of the text that were sent.
     gone: usize,
     close_after: bool,
 }
@@ -57,7 +57,7 @@ enum Framing {
 }
 
 impl Connection {
-    /// Takes what the socket has and gives it what it has room for.
+    /// Reads what the socket has received, and writes as much as it has room for.
     pub(super) fn drive(&mut self, socket: &mut tcp::Socket<'_>, report: &mut ServerReport) {
         loop {
             if !self.flush(socket) {
@@ -114,8 +114,8 @@ impl Connection {
                     }
                 }
                 State::Done => {
-                    // Reading on to the end keeps the close from becoming a reset that would take
-                    // the answer with it.
+                    // Reading on to the end keeps the close from becoming a reset, with which the
+                    // answer would be lost.
                     while socket.can_recv() && socket.recv(|data| (data.len(), ())).is_ok() {}
                     if socket.may_send() {
                         socket.close();
@@ -126,7 +126,7 @@ impl Connection {
         }
     }
 
-    /// Sends the text that waits. Returns whether none is left.
+    /// Sends the text that waits. Returns whether all of it is sent.
     fn flush(&mut self, socket: &mut tcp::Socket<'_>) -> bool {
         while self.gone < self.out.len() {
             match socket.send_slice(&self.out[self.gone..]) {
@@ -289,8 +289,8 @@ impl Connection {
         self.next();
     }
 
-    /// Answers with an error and ends the connection, because it is not known where the next request
-    /// begins.
+    /// Answers with an error and ends the connection, because it is not known where the next
+    /// request begins.
     fn refuse(&mut self, status: &str, why: &str) {
         self.close_after = true;
         self.respond(status, "text/plain", &format!("{why}\n"), true);
@@ -357,11 +357,12 @@ impl Upload {
     }
 }
 
-/// The parser of a chunked body's framing (RFC 9112 section 7.1), byte by byte outside the data.
+/// Parser of the framing of a chunked body (RFC 9112 section 7.1), byte by byte outside the data.
 #[derive(Default)]
 struct Chunks {
     state: ChunkState,
-    /// Size of the chunk in bytes as far as it is read, or what is left of the chunk's data.
+    /// Size of the chunk in bytes as far as it was read, or the number of bytes of its data that
+    /// are still to come.
     left: u64,
     /// Length of the current framing line in bytes.
     line: usize,
@@ -371,18 +372,18 @@ struct Chunks {
 enum ChunkState {
     #[default]
     Size,
-    /// After the size: extensions, ignored, up to the line feed.
+    /// Behind the size, extensions are ignored up to the line feed.
     Extension,
     Data,
     DataEnd,
-    /// After the last chunk: fields, ignored, up to an empty line.
+    /// Behind the last chunk, fields are ignored up to an empty line.
     Trailer,
     Done,
 }
 
 impl Chunks {
-    /// Parses `data` and gives the bytes of the body to `body`. Returns how many bytes were used up,
-    /// which is all unless the body ended, or `None` when the framing is malformed.
+    /// Parses `data` and gives the bytes of the body to `body`. Returns how many bytes were used,
+    /// which is all unless the body has ended; `None` when the framing is malformed.
     fn take(&mut self, data: &[u8], mut body: impl FnMut(&[u8])) -> Option<usize> {
         let mut at = 0;
         while at < data.len() && self.state != ChunkState::Done {
@@ -435,7 +436,8 @@ impl Chunks {
                         }
                         self.line = 0;
                     } else if self.line == 1 && byte != b'\r' {
-                        // A field's line: it cannot be taken for the empty one however short.
+                        // This is the line of a field, which must not be taken for the empty one
+                        // however short it is.
                         self.line = 3;
                     }
                 }

@@ -1,6 +1,6 @@
 //! A whole network behind one link.
 //!
-//! Whatever address a packet is for, this stack is it. It answers:
+//! The stack has every address that a packet is for. It answers:
 //!
 //! | where | what |
 //! | --- | --- |
@@ -11,9 +11,9 @@
 //! | TCP 80 | HTTP, see below |
 //! | ICMPv6 router solicitations | an advertisement, if configured |
 //!
-//! HTTP: `GET /bytes/N` and `GET /download?bytes=N` send N bytes of [`crate::pattern`];
-//! `POST` or `PUT /upload` takes a body (counted or chunked) and answers with
-//! `{"bytes":N,"crc32":"xxxxxxxx"}` (CRC-32 as in gzip and zlib); `GET /` tells this.
+//! In HTTP, `GET /bytes/N` and `GET /download?bytes=N` send N bytes of [`crate::pattern`]. `POST`
+//! or `PUT /upload` takes a body (with a length or chunked) and answers with
+//! `{"bytes":N,"crc32":"xxxxxxxx"}` (CRC-32 as in gzip and zlib). `GET /` describes this.
 
 mod dns;
 mod http;
@@ -45,32 +45,32 @@ pub(crate) const DNS_PORT: u16 = 53;
 /// Port of the HTTP service.
 pub const HTTP_PORT: u16 = 80;
 
-/// TCP ports, and how many sockets are kept listening at each: as many connections can arrive
-/// within one poll.
+/// TCP ports, each with the number of sockets that are kept listening. As many connections can
+/// arrive within one poll.
 const TCP_PORTS: [(u16, usize); 2] = [(HTTP_PORT, 32), (DISCARD_PORT, 8)];
-/// Number of TCP sockets there may be whatever the configuration says.
+/// Least number of TCP sockets, whatever the configuration says.
 const MIN_TCP_SOCKETS: usize = 64;
 /// Time after which the connection of a silent peer ends.
 const SILENCE: Duration = Duration::from_secs(60);
 /// Time between two probes of an idle connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
-/// Number of datagrams and number of bytes that are queued each way at a UDP service.
+/// Largest number of datagrams and of bytes that are queued in each direction at a UDP service.
 const UDP_QUEUE: (usize, usize) = (256, 512 << 10);
 
-/// The configuration of a network.
+/// Configuration of a network.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
-    /// The stack. Its addresses are the router's own.
+    /// Configuration of the stack. Its addresses are those of the router.
     pub stack: StackConfig,
-    /// The host names with their addresses. Neither case nor a final dot matters.
+    /// Host names with their addresses. Neither case nor a final dot matters.
     pub names: Vec<(String, Vec<IpAddr>)>,
-    /// The answer to router solicitations; with `None` there is no answer.
+    /// Answer to router solicitations; with `None` there is no answer.
     pub router: Option<RouterAdvertisement>,
 }
 
-/// The server's own IPv4 address unless configured (a documentation address, RFC 5737).
+/// IPv4 address of the server unless another is configured (a documentation address, RFC 5737).
 pub const DEFAULT_V4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
-/// The server's own IPv6 address unless configured (a documentation address, RFC 3849).
+/// IPv6 address of the server unless another is configured (a documentation address, RFC 3849).
 pub const DEFAULT_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x64, 0, 0, 0, 0, 1);
 
 impl Default for ServerConfig {
@@ -129,7 +129,7 @@ impl<L: PacketLink> Server<L> {
     /// Makes a server at one end of `link`. It does nothing until it is polled.
     ///
     /// # Errors
-    /// The error says what is wrong with the configuration.
+    /// Returns the fault of the configuration.
     pub fn new(config: ServerConfig, link: L, now: Instant) -> Result<Server<L>, Error> {
         let mut core = Core::new(config.stack, link, now)?;
         core.interface.set_any_ip(true);
@@ -167,8 +167,9 @@ impl<L: PacketLink> Server<L> {
         Ok(server)
     }
 
-    /// Moves packets and serves, a bounded amount. Returns when to be called next if no packet comes
-    /// and no room on the link: a moment in the past if there is more to do, `None` for never.
+    /// Moves packets and serves connections, a bounded amount. Returns when it is to be called next
+    /// if no packet comes and no room on the link: a time in the past if there is more to do,
+    /// `None` for never.
     pub fn poll(&mut self, now: Instant) -> Option<Instant> {
         let mut more = self.core.exchange(now);
         self.serve_tcp();
@@ -181,7 +182,7 @@ impl<L: PacketLink> Server<L> {
         }
     }
 
-    /// Returns the counts of what the server has done so far.
+    /// Returns counters of what the server has done.
     pub fn report(&self) -> ServerReport {
         ServerReport {
             link: self.core.port.counters,
@@ -189,7 +190,7 @@ impl<L: PacketLink> Server<L> {
         }
     }
 
-    /// Returns the end of the link.
+    /// Returns the server's end of the link.
     pub fn link(&self) -> &L {
         &self.core.port.link
     }
@@ -228,7 +229,7 @@ impl<L: PacketLink> Server<L> {
         }
     }
 
-    /// Forgets connections that only wait for stray segments of a peer that is done.
+    /// Removes connections that only wait for stray segments of a peer that has closed.
     fn evict(&mut self) {
         for flow in &self.flows {
             let socket = self.core.sockets.get_mut::<tcp::Socket<'_>>(flow.handle);
@@ -246,7 +247,7 @@ impl<L: PacketLink> Server<L> {
             let socket = self.core.sockets.get_mut::<tcp::Socket<'_>>(flow.handle);
             let state = socket.state();
             match state {
-                // A peer that takes its SYN back leaves the socket listening again.
+                // A peer that withdraws its SYN leaves the socket listening again.
                 tcp::State::Listen => changed |= std::mem::take(&mut flow.accepted),
                 tcp::State::Closed => changed = true,
                 _ => {
@@ -257,7 +258,8 @@ impl<L: PacketLink> Server<L> {
                         self.report.connections += 1;
                     }
                     match &mut flow.service {
-                        // Not open yet looks the same to a service as closed by the peer.
+                        // To a service, a connection that is not open yet looks like one that the
+                        // peer has closed.
                         _ if state == tcp::State::SynReceived => {}
                         Service::Http(connection) => connection.drive(socket, &mut self.report),
                         Service::Discard => discard(socket, &mut self.report),
@@ -281,7 +283,7 @@ impl<L: PacketLink> Server<L> {
         }
     }
 
-    /// Takes note of the connections there are, but for those that only wait for stray segments.
+    /// Notes which connections exist, except those that only wait for stray segments.
     fn note_connections(&mut self) {
         let Some(connections) = &mut self.core.port.connections else {
             return;
@@ -300,7 +302,8 @@ impl<L: PacketLink> Server<L> {
         let echo = self.core.sockets.get_mut::<udp::Socket<'_>>(self.echo);
         let mut datagram = [0; 2048];
         while echo.can_send() {
-            // Longer ones (reassembled from fragments) are dropped: nothing here needs them.
+            // Longer datagrams (reassembled from fragments) are dropped, because nothing here needs
+            // them.
             match echo.recv_slice(&mut datagram) {
                 Ok((length, from)) => {
                     if echo.send_slice(&datagram[..length], from).is_ok() {
@@ -320,7 +323,7 @@ impl<L: PacketLink> Server<L> {
             let Ok((query, from)) = dns.recv() else { break };
             match self.names.answer(query) {
                 Some(answer) => {
-                    // A full queue loses the answer as a network would.
+                    // When the queue is full, the answer is lost as in a network.
                     let _ = dns.send_slice(&answer, from);
                     self.report.dns_queries += 1;
                 }

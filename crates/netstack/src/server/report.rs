@@ -2,30 +2,30 @@
 
 use crate::port::LinkCounters;
 
-/// Counts of what a server has done.
+/// Counters of what a server has done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerReport {
-    /// Counts of the link.
+    /// Counters of the link.
     pub link: LinkCounters,
-    /// TCP connections accepted.
+    /// Number of TCP connections accepted.
     pub connections: u64,
-    /// TCP connections open.
+    /// Number of TCP connections that are open.
     pub open_connections: u64,
-    /// HTTP requests understood.
+    /// Number of HTTP requests understood.
     pub http_requests: u64,
-    /// HTTP requests answered with an error.
+    /// Number of HTTP requests answered with an error.
     pub http_errors: u64,
-    /// Bytes of generated bodies given to TCP.
+    /// Number of bytes of generated bodies given to TCP.
     pub generated_bytes: u64,
-    /// Bytes of uploaded bodies.
+    /// Number of bytes of uploaded bodies.
     pub uploaded_bytes: u64,
-    /// Bytes taken by the discard services.
+    /// Number of bytes taken by the discard services.
     pub discarded_bytes: u64,
-    /// UDP datagrams echoed.
+    /// Number of UDP datagrams echoed.
     pub echoed_datagrams: u64,
-    /// DNS queries answered, with or without a result.
+    /// Number of DNS queries answered, with or without a result.
     pub dns_queries: u64,
-    /// Datagrams at the DNS port that were no queries.
+    /// Number of datagrams at the DNS port that were no queries.
     pub dns_malformed: u64,
 }

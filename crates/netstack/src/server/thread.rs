@@ -9,8 +9,8 @@ use super::{Server, ServerConfig, ServerReport};
 use crate::error::Error;
 use crate::link::{PacketLink, Wait};
 
-/// A server on a thread of its own. Dropping it stops the server and closes its end of the link;
-/// it also ends by itself when the other end closes.
+/// A server on a thread of its own. Dropping it stops the server and closes its end of the link. It
+/// also ends by itself when the other end closes.
 pub struct ServerThread {
     shared: Arc<Shared>,
     waiter: Arc<dyn Wait>,
@@ -27,8 +27,8 @@ impl<L: PacketLink + 'static> Server<L> {
     /// Makes a server on a thread of its own.
     ///
     /// # Errors
-    /// The error says what is wrong with the configuration, or [`Error::System`] when no thread can
-    /// be had.
+    /// Returns the fault of the configuration, or [`Error::System`] when the system gives no
+    /// thread.
     pub fn spawn(config: ServerConfig, link: L) -> Result<ServerThread, Error> {
         let mut server = Server::new(config, link, Instant::now())?;
         let waiter = server.link().waiter();
@@ -62,7 +62,7 @@ impl Shared {
 }
 
 impl ServerThread {
-    /// Returns the counts of what the server had done after its last poll.
+    /// Returns the counters after the server's last poll.
     #[must_use]
     pub fn report(&self) -> ServerReport {
         *self
@@ -72,7 +72,7 @@ impl ServerThread {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stops the server and returns the counts of what it has done.
+    /// Stops the server and returns its counters.
     #[must_use]
     pub fn stop(mut self) -> ServerReport {
         self.join();

@@ -1,4 +1,4 @@
-//! A network and a host on one link.
+//! A network and a host on one link, for the tests.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use uwwan_netstack::client::{Client, ClientConfig};
 use uwwan_netstack::memory;
 use uwwan_netstack::server::{DEFAULT_V4, DEFAULT_V6, Server, ServerConfig, ServerThread};
 
-/// Far more than anything here takes, unless it hangs.
+/// Time that is far more than anything here takes, unless it hangs.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A host's configuration, as a modem would give it.
+/// Returns a host's configuration as a modem would give it.
 pub fn host() -> ClientConfig {
     ClientConfig {
         addresses: vec![(address("10.64.0.2"), 30), (address("2001:db8:1::2"), 64)],
@@ -20,7 +20,7 @@ pub fn host() -> ClientConfig {
     }
 }
 
-/// A network and a host connected in memory.
+/// Returns a network and a host connected in memory.
 pub fn connected() -> (ServerThread, Client) {
     let (far, near) = memory::pair(memory::Capacity::default());
     let server = Server::spawn(ServerConfig::default(), far).expect("a server");
