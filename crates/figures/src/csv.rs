@@ -2,8 +2,9 @@
 
 use crate::Figures;
 
-/// Returns every value with its group, name, unit, better direction, contender and place in the order of
-/// measurement, from 1. Lines end with CR LF; numbers have a point and all their digits.
+/// Returns one line for each value, with its group, name, unit, better direction, contender and
+/// place in the order of measurement, from 1. Lines end with CR LF; numbers have a decimal point
+/// and all their digits.
 #[must_use]
 pub fn of(figures: &Figures) -> String {
     let mut text = String::from("group,name,unit,better,contender,number,value\r\n");

@@ -1,6 +1,6 @@
-//! Measurements of several contenders: each a median with its spread, told as a [table] for
-//! terminals, as JSON (serde), which can be read again ([saved]), as [csv], and as a [page] with charts that
-//! needs nothing but a browser.
+//! Measurements of several contenders, each as a median with its spread. They are shown as a
+//! [table] for terminals, as JSON (serde), which can be read again ([saved]), as [csv], and as a
+//! [page] with charts that needs nothing but a browser.
 //!
 //! ```
 //! use uwwan_figures::{Better, Figures, Kind};

@@ -1,4 +1,4 @@
-//! The values of several contenders, by what they measure.
+//! The values of several contenders, by the quantity that they measure.
 
 use std::borrow::Cow;
 
@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::Spread;
 
-/// Version of the JSON of [`Figures`]. It changes where a reader of the one before would be misled.
+/// Version of the JSON of [`Figures`]. It changes when a reader of the version before would be
+/// misled.
 pub const VERSION: u32 = 1;
 
-/// Whether more or less of a value is better.
+/// Direction in which a value is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Better {
@@ -21,7 +22,7 @@ pub enum Better {
 }
 
 impl Better {
-    /// Returns the word for it, as in JSON.
+    /// Returns the direction as the word that JSON has.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -34,18 +35,18 @@ impl Better {
 /// Quantity that a value measures. Kinds with the same group and name are the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Kind {
-    /// The group of kinds that are shown together.
+    /// Group of kinds that are shown together.
     pub group: String,
-    /// The name, which no other kind of the group has.
+    /// Name, which no other kind of the group has.
     pub name: String,
-    /// The unit of the values.
+    /// Unit of the values.
     pub unit: String,
-    /// Whether more or less is better.
+    /// Direction in which the values are better.
     pub better: Better,
 }
 
 impl Kind {
-    /// Makes a kind.
+    /// Makes a kind from its four properties.
     #[must_use]
     pub fn new(group: &str, name: &str, unit: &str, better: Better) -> Kind {
         Kind {
@@ -57,18 +58,18 @@ impl Kind {
     }
 }
 
-/// The values of one contender.
+/// The values of one contender for one kind.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(into = "RowForm")]
 pub struct Row {
-    /// The name of the contender.
+    /// Name of the contender.
     pub contender: String,
-    /// The values, in the order in which they were recorded.
+    /// Values in the order in which they were recorded.
     pub values: Vec<f64>,
 }
 
 impl Row {
-    /// Returns the median and the spread of the values, `None` when none of them is finite.
+    /// Returns the median and the spread of the values; `None` when none of them is finite.
     #[must_use]
     pub fn spread(&self) -> Option<Spread> {
         Spread::of(&self.values)
@@ -79,15 +80,15 @@ impl Row {
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Row")]
 struct RowForm {
-    /// The name of the contender.
+    /// Name of the contender.
     contender: String,
-    /// The median of the values; null when none of them is finite.
+    /// Median of the values; null when none of them is finite.
     median: Option<f64>,
-    /// The lowest value.
+    /// Lowest value.
     low: Option<f64>,
-    /// The highest value.
+    /// Highest value.
     high: Option<f64>,
-    /// The values, in the order in which they were recorded; null for one that is not finite.
+    /// Values in the order in which they were recorded; null for one that is not finite.
     #[schemars(with = "Vec<Option<f64>>")]
     values: Vec<f64>,
 }
@@ -140,8 +141,8 @@ impl Metric {
         (base != 0.0).then_some(row.spread()?.median / base)
     }
 
-    /// Returns whether a row's values and the first row's lie among each other, so that the ratio of
-    /// their medians may be chance. `false` for the first row itself.
+    /// Returns whether the ranges of a row's values and the first row's overlap, so that the ratio
+    /// of their medians may be chance. Returns `false` for the first row itself.
     #[must_use]
     pub fn within_spread(&self, row: &Row) -> bool {
         let first = self.rows.first().filter(|first| *first != row);
@@ -170,11 +171,12 @@ impl Metric {
 pub struct Figures {
     /// Version of the JSON.
     version: u32,
-    /// The title.
+    /// Title of the run.
     pub title: String,
-    /// The facts a reader must know, such as machine, versions and command, each as name and value.
+    /// Facts that a reader must know, such as machine, versions and command, each as name and
+    /// value.
     pub facts: Vec<(String, String)>,
-    /// The notes without which a group of figures would be misread, each as group and sentence.
+    /// Notes without which a group of figures would be misread, each as group and sentence.
     pub notes: Vec<(String, String)>,
     metrics: Vec<Metric>,
 }

@@ -1,4 +1,5 @@
-//! Figures as a page of HTML: charts drawn in SVG, styles inside, nothing fetched from anywhere.
+//! Figures as a page of HTML, with charts drawn in SVG and its styles inside, so that nothing is
+//! fetched.
 
 use std::fmt::Write;
 
@@ -25,7 +26,7 @@ svg text { font: 13px system-ui, sans-serif; fill: var(--ink); } svg .ratio { fi
 .dot { fill: var(--dot); fill-opacity: .75; } .span { stroke: var(--dot); }
 ";
 
-// Of the chart, in its own units.
+// These are lengths in the chart, in its own units.
 const BARS: f64 = 560.0;
 const NUMBERS: f64 = 190.0;
 const ROW: f64 = 26.0;
@@ -33,9 +34,10 @@ const ROW: f64 = 26.0;
 const LINE: f64 = 18.0;
 /// Height of the axis.
 const AXIS: f64 = 24.0;
-/// Width of a letter at most, on average.
+/// Upper bound of the average width of a letter.
 const LETTER: f64 = 7.6;
-/// Number of letters of a name beyond which it has a line of its own.
+/// Largest number of letters of a name that stands beside its bar; a longer one has a line of its
+/// own.
 const SHORT: usize = 28;
 /// Ratio of the greatest and the least value from which on the axis is logarithmic.
 const DECADES: f64 = 30.0;
@@ -104,7 +106,7 @@ pub fn svg(figures: &Figures) -> String {
     )
 }
 
-/// Returns unit and better direction in words.
+/// Returns the unit and the better direction as text.
 fn way(metric: &Metric) -> String {
     let way = match metric.kind.better {
         Better::Higher => "more is better",
@@ -143,7 +145,7 @@ impl Chart {
             .collect();
         let letters = |row: &crate::Row| row.contender.chars().count();
         let longest = rows.iter().map(|(row, _)| letters(row)).max().unwrap_or(0);
-        // A long name has a line of its own above the bar, so that none is cut off.
+        // A long name has a line of its own above the bar, so that no name is cut off.
         let apart = longest > SHORT;
         let (left, above) = if apart {
             (8.0, LINE)
@@ -201,7 +203,7 @@ impl Chart {
                 x(spread.low),
                 x(spread.high),
             );
-            // Hundreds of dots say no more than their span does.
+            // Hundreds of dots show no more than their range does.
             for value in row.values.iter().filter(|v| v.is_finite()).take(40) {
                 let _ = write!(
                     body,
@@ -226,7 +228,7 @@ impl Chart {
     }
 }
 
-/// The axis that values are drawn along.
+/// The axis along which values are drawn.
 #[derive(Debug, Clone, Copy)]
 struct Scale {
     low: f64,
@@ -235,8 +237,8 @@ struct Scale {
 }
 
 impl Scale {
-    /// Makes an axis from 0 to the greatest value, or where these span decades from the power of ten
-    /// below the least.
+    /// Makes an axis from 0 to the greatest value. Where the values span decades, it begins at the
+    /// power of ten below the least.
     fn of(values: impl Iterator<Item = f64>) -> Self {
         let (least, most) = values.fold((f64::INFINITY, 0.0_f64), |(least, most), value| {
             (least.min(value), most.max(value))
@@ -347,7 +349,7 @@ mod tests {
         }
     }
 
-    /// Returns the numbers that follow on `what` in a text.
+    /// Returns the numbers that follow `what` in a text.
     fn numbers(text: &str, what: &str) -> Vec<f64> {
         let pieces = text.split(what).skip(1);
         let number = |piece: &str| piece.split('"').next()?.parse().ok();
@@ -365,7 +367,7 @@ mod tests {
                 figures.record(&kind, "other", value * 2.0);
             }
             let chart = Chart::of(&figures.metrics()[0]);
-            // The name's end, or its begin, is where it is anchored.
+            // A name is anchored at its end or at its beginning.
             let name_at = numbers(&chart.body, "<text x=\"")[0];
             let room = if chart.body.contains("text-anchor=\"end\"") {
                 name_at

@@ -1,9 +1,9 @@
-//! Figures that were saved as JSON, read again and set side by side.
+//! Figures that were saved as JSON, read again and compared.
 //!
-//! The JSON is an object: `version` ([`VERSION`]), `title`, `facts` and `notes` (arrays of
-//! pairs of strings), and `metrics`, an array of objects with `group`, `name`, `unit`, `better` (`higher`
-//! or `lower`) and `rows`. A row has `contender`, `values` in the order of measurement (`null` where there
-//! was no number), and `median`, `low` and `high` of these. Members that are not known are ignored.
+//! The JSON is an object: `version` ([`VERSION`]), `title`, `facts` and `notes` (arrays of pairs of
+//! strings), and `metrics`, an array of objects with `group`, `name`, `unit`, `better` (`higher` or
+//! `lower`) and `rows`. A row has `contender`, `values` in the order of measurement (`null` where
+//! there was no number), and `median`, `low` and `high` of these. Unknown members are ignored.
 
 use serde::Deserialize;
 
@@ -12,7 +12,7 @@ use crate::{Better, Figures, Kind};
 
 #[derive(Deserialize)]
 struct Saved {
-    /// Runs from before there were versions have the form of the first.
+    /// Version of the form. JSON without a version has the form of the first.
     #[serde(default = "first")]
     version: u32,
     title: String,
@@ -66,9 +66,9 @@ impl<'de> Deserialize<'de> for Figures {
     }
 }
 
-/// Sets runs side by side, each under a name. Contenders are told apart by the name of their run, and
-/// facts that differ are told of each. The first run's contenders come first, so that others are compared
-/// with them.
+/// Combines runs, each under a name. The name of the run tells contenders apart, and facts that
+/// differ are given for each run. The contenders of the first run come first, so that others are
+/// compared with them.
 #[must_use]
 pub fn compare(runs: &[(String, Figures)]) -> Figures {
     let mut title = runs.iter().map(|(_, run)| run.title.as_str());

@@ -1,22 +1,22 @@
-//! Median and spread of a few values of the same thing.
+//! Median and spread of a few values of one quantity.
 
 use serde::Serialize;
 
-/// The median of some values, and how far they lie apart.
+/// Median of some values, and their range.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Spread {
-    /// The number of values.
+    /// Number of values.
     pub count: usize,
-    /// The median; of an even number of values the mean of the two in the middle.
+    /// Median; for an even number of values, the mean of the two in the middle.
     pub median: f64,
-    /// The lowest value.
+    /// Lowest value.
     pub low: f64,
-    /// The highest value.
+    /// Highest value.
     pub high: f64,
 }
 
 impl Spread {
-    /// Returns the spread of the finite values, `None` if there are none.
+    /// Returns the spread of the finite values; `None` if there are none.
     #[must_use]
     pub fn of(values: &[f64]) -> Option<Spread> {
         let mut sorted: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
@@ -30,8 +30,8 @@ impl Spread {
         })
     }
 
-    /// Returns half of what lies between the lowest and the highest value as a fraction of the
-    /// median, 0 where the median is 0.
+    /// Returns half of the difference between the highest and the lowest value, as a fraction of
+    /// the median; 0 where the median is 0.
     #[must_use]
     pub fn relative(&self) -> f64 {
         if self.median == 0.0 {

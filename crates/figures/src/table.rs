@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use crate::{Figures, Metric};
 
-/// Returns all figures as lines of text, one for each contender: median, spread in per cent, and the
-/// ratio to the first contender, with ≈ in the place of × where the values lie among each other.
+/// Returns all figures as lines of text, one for each contender: median, spread in per cent, and
+/// the ratio to the first contender, with ≈ in place of × where the ranges of the values overlap.
 #[must_use]
 pub fn of(figures: &Figures) -> String {
     let mut text = format!("{}\n", figures.title);
@@ -44,7 +44,7 @@ pub fn of(figures: &Figures) -> String {
     text
 }
 
-/// Prints a number with three significant digits, or with all digits before the point.
+/// Returns a number with three significant digits, or with all digits before the point.
 #[must_use]
 pub fn number(value: f64) -> String {
     let magnitude = value.abs();
