@@ -1,4 +1,4 @@
-//! Submissions and completions put together.
+//! Submissions and completions of transfers put together.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,10 +6,10 @@ use crate::transfer::{Kind, Phase, Transfer};
 
 /// Largest number of transfers that wait for their completion.
 const MOST_PENDING: usize = 4096;
-/// Largest number of bytes that these hold.
+/// Largest number of bytes that these transfers hold.
 const MOST_BYTES: usize = 64 << 20;
 
-/// A transfer as a whole.
+/// A transfer from its submission to its completion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exchange {
     /// Number of the packet with the submission, or with the completion where there is no submission.
@@ -28,12 +28,12 @@ pub struct Exchange {
     pub begun: Option<u64>,
     /// Time of the completion in nanoseconds since 1970, if it was captured.
     pub ended: Option<u64>,
-    /// 0, or the error as a negative number of Linux (`errno`). `None` when the completion was not
-    /// captured.
+    /// Status of the transfer: 0, or the error as a negative `errno` of Linux. `None` when the
+    /// completion was not captured.
     pub status: Option<i32>,
     /// Number of bytes moved, or to be moved where the completion was not captured.
     pub length: u32,
-    /// The bytes sent or received, as far as they were captured.
+    /// Bytes sent or received, as far as they were captured.
     pub data: Vec<u8>,
 }
 
@@ -44,8 +44,8 @@ impl Exchange {
         self.endpoint & 0x80 != 0
     }
 
-    /// Returns the time at which the data passed: of the submission for data to the device, of the
-    /// completion for data from it, in nanoseconds since 1970.
+    /// Returns the time at which the data passed, in nanoseconds since 1970: that of the submission
+    /// for data to the device, that of the completion for data from it.
     #[must_use]
     pub fn time(&self) -> u64 {
         let (first, second) = if self.is_in() {
@@ -60,19 +60,19 @@ impl Exchange {
 /// Bus, device and number of a transfer.
 type Key = (u16, u8, u64);
 
-/// The transfers that wait for their completion.
+/// Transfers that wait for their completion.
 #[derive(Debug, Default)]
 pub struct Pairing {
     pending: HashMap<Key, Exchange>,
-    /// The keys in the order of the packets.
+    /// Keys of the transfers in the order of the packets.
     order: BTreeMap<u64, Key>,
     bytes: usize,
 }
 
 impl Pairing {
-    /// Takes an event, which packet number `packet` records at `time`, and returns the transfers that
-    /// ended with it. More than one is returned where the number of a transfer is used anew without
-    /// a completion, and where too many wait.
+    /// Takes an event that packet number `packet` records at `time`, and returns the transfers that
+    /// ended with it. More than one is returned where the number of a transfer is used again
+    /// without a completion, and where too many wait.
     pub fn push(&mut self, packet: u64, time: u64, event: &Transfer<'_>) -> Vec<Exchange> {
         let key = (event.bus, event.device, event.id);
         if event.phase != Phase::Submit {
@@ -103,7 +103,7 @@ impl Pairing {
         };
         if let Some(earlier) = self.take(key) {
             if event.kind == Kind::Control && event.setup.is_none() {
-                // USBPcap's older versions give the data stage a record of its own.
+                // Older versions of USBPcap give the data stage a record of its own.
                 begun = Exchange {
                     data: event.data.to_vec(),
                     ..earlier
@@ -197,7 +197,7 @@ mod tests {
             .push(4, 13, &event(6, Phase::Complete, 0x81, b"in"))
             .remove(0);
         assert_eq!((&read.data[..], read.time()), (&b"in"[..], 13));
-        // A completion whose submission was before the capture.
+        // The submission of this completion was before the capture.
         let late = pairing
             .push(5, 14, &event(7, Phase::Complete, 0x81, b"x"))
             .remove(0);

@@ -1,13 +1,13 @@
 //! Captures of USB transfers, as Wireshark, tcpdump and USBPcap write and read them.
 //!
-//! - [`transfer`]: one event in the life of a transfer, whatever the file calls it.
-//! - [`usbmon`], [`usbpcap`]: the records of Linux and of Windows for such an event.
-//! - [`write`](mod@write), [`read`](mod@read): files of pcapng; pcap is read as well. The blocks
-//!   themselves are pcap-parser's work.
-//!   Files with the ending `.zst` are written and read in which runs of zeros take no room.
-//! - [`exchange`]: submissions and completions put together.
+//! - [`transfer`] is one event of a transfer, in whatever form the file records it.
+//! - [`usbmon`] and [`usbpcap`] are the records of Linux and of Windows for such an event.
+//! - [`write`](mod@write) and [`read`](mod@read) are files of pcapng; pcap is read as well.
+//!   pcap-parser handles the blocks themselves. Files with the ending `.zst`, in which runs of
+//!   zeros take no room, are written and read, too.
+//! - [`exchange`] puts submissions and completions together.
 //!
-//! The crate knows nothing of what the transfers carry. Files may be broken, huge or endless:
+//! The crate does not interpret what the transfers carry. Files may be broken, huge or endless:
 //! reading holds one block at a time, and every table has a bound.
 #![forbid(unsafe_code)]
 
@@ -19,16 +19,16 @@ pub mod usbmon;
 pub mod usbpcap;
 pub mod write;
 
-/// Link type of a file's packets (<https://www.tcpdump.org/linktypes.html>).
+/// Link type of the packets of an interface (<https://www.tcpdump.org/linktypes.html>).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LinkType(pub u16);
 
 impl LinkType {
-    /// IP packets without a link layer in front, of either version.
+    /// IP packets of either version, without a link layer in front.
     pub const RAW_IP: Self = Self(101);
-    /// Records of Linux's usbmon with a header of 48 bytes.
+    /// Records of usbmon in Linux with a header of 48 bytes.
     pub const USBMON: Self = Self(189);
-    /// Records of Linux's usbmon with a header of 64 bytes.
+    /// Records of usbmon in Linux with a header of 64 bytes.
     pub const USBMON_MMAPPED: Self = Self(220);
     /// Records of USBPcap.
     pub const USBPCAP: Self = Self(249);

@@ -1,27 +1,28 @@
-//! Files in which runs of zeros take next to no room, as a Zstandard frame (RFC 8878).
+//! Files in which runs of zeros take almost no room, as a Zstandard frame (RFC 8878).
 //!
-//! Of the format's blocks only two kinds are used: those that hold their bytes as they are, and those
-//! that hold one byte and how often it comes. Nothing is searched, coded or summed up, so that writing
-//! costs what the bytes cost that are no zeros. Wireshark and `zstd -d` read the files as any other
-//! with the ending `.zst`. A file is one frame: Wireshark 4.0 reads no further than the first frame that
-//! reaches past 128 KiB. It ends with [`Packer::end`]; a file that goes on, or whose writer was killed, is read
-//! as far as it goes.
+//! Only two kinds of the format's blocks are used: those that hold their bytes as they are, and
+//! those that hold one byte and its number of repetitions. Nothing is searched, coded or
+//! checksummed, so that the cost of writing is that of the bytes that are not zero. Wireshark and
+//! `zstd -d` read the files like any other with the ending `.zst`. A file is one frame, because
+//! Wireshark 4.0 does not read beyond the first frame that reaches past 128 KiB. The file ends with
+//! [`Packer::end`]; one that is still being written, or whose writer was killed, can be read up to
+//! its last block.
 
 use std::io::{self, Read, Write};
 use std::sync::{Arc, OnceLock};
 
 /// First bytes of a frame (RFC 8878, 3.1.1).
 pub(crate) const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-/// The frame header: no length of the content, no checksum, no dictionary, and a window as long as the
+/// Frame header: no length of the content, no checksum, no dictionary, and a window as long as the
 /// longest block (RFC 8878, 3.1.1.1).
 const HEADER: [u8; 2] = [0x00, 7 << 3];
 /// Length of the longest block in bytes (RFC 8878, 3.1.1.2.3).
 const LONGEST_BLOCK: usize = 128 << 10;
 /// Length of a block's header in bytes.
 const BLOCK_HEADER: usize = 3;
-/// Length of the shortest run of zeros that is a block of its own.
+/// Length in bytes of the shortest run of zeros that becomes a block of its own.
 const SHORTEST_RUN: usize = 16;
-/// Number of bytes that are handed on at a time.
+/// Number of bytes that are written to the output at a time.
 const PIECE: usize = 256 << 10;
 
 /// Kinds of blocks (RFC 8878, 3.1.1.2.2).
@@ -33,7 +34,8 @@ fn block_header(last: bool, kind: u32, length: usize) -> [u8; BLOCK_HEADER] {
     [low, middle, high]
 }
 
-/// An output that packs runs of zeros. What it holds back goes to `out` with [`Write::flush`].
+/// An output that packs runs of zeros. The bytes that it holds back are written to `out` with
+/// [`Write::flush`].
 #[derive(Debug)]
 pub(crate) struct Packer<W> {
     out: W,
@@ -65,7 +67,7 @@ impl<W: Write> Packer<W> {
         self.out
     }
 
-    /// Writes so many zeros.
+    /// Writes `length` zeros.
     pub fn zeros(&mut self, mut length: usize) -> io::Result<()> {
         if length < SHORTEST_RUN {
             return self.write_all(&[0; SHORTEST_RUN][..length]);
@@ -81,8 +83,8 @@ impl<W: Write> Packer<W> {
         self.hand_on()
     }
 
-    /// Writes the bytes as they are. What stands here is the common case alone, in which they go on in the
-    /// open block.
+    /// Writes the bytes as they are. The common case, in which they continue the open block, is
+    /// here; every other one is in `write`.
     #[inline]
     pub fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         let after = self.held.len() + bytes.len();
@@ -111,7 +113,7 @@ impl<W: Write> Packer<W> {
         }
     }
 
-    /// Ends the file, and hands it on.
+    /// Ends the file, and writes what is held to the output.
     pub fn end(&mut self) -> io::Result<()> {
         self.close_block();
         if std::mem::take(&mut self.open) {
@@ -120,7 +122,7 @@ impl<W: Write> Packer<W> {
         self.flush()
     }
 
-    /// Hands on what is held, once it is enough and no block is open.
+    /// Writes what is held to the output, once it is enough and no block is open.
     fn hand_on(&mut self) -> io::Result<()> {
         if self.held.len() < PIECE {
             return Ok(());
@@ -161,7 +163,7 @@ impl<W: Write> Write for Packer<W> {
         Ok(length)
     }
 
-    /// Ends the block, so that what is written so far can be read, and hands it on.
+    /// Ends the block, so that what is written so far can be read, and writes it to the output.
     fn flush(&mut self) -> io::Result<()> {
         self.close_block();
         self.hand_all()?;
@@ -169,22 +171,22 @@ impl<W: Write> Write for Packer<W> {
     }
 }
 
-/// The content of a file that [`Packer`] has written.
+/// Reader of the content of a file that [`Packer`] has written.
 ///
-/// A block that holds more than runs is refused: it takes memory and work to read, and `zstd -d` is there
-/// for it.
+/// A block of any other kind is refused: reading it takes memory and work, and `zstd -d` serves for
+/// that.
 pub(crate) struct Unpacker<R> {
     input: R,
     /// Whether a frame is open.
     open: bool,
-    /// The rest of the block: the number of bytes as they are, or of times that a byte comes.
+    /// Number of bytes of the block that are still to come, either stored or repeated.
     left: usize,
     run: Option<u8>,
     last: bool,
     why: Why,
 }
 
-/// Reason why the content cannot be read any further. Whoever reads sees a failed read.
+/// Reason why the content cannot be read any further. The reader of the content gets a failed read.
 pub(crate) type Why = Arc<OnceLock<String>>;
 
 impl<R: Read> Unpacker<R> {
@@ -245,7 +247,8 @@ impl<R: Read> Unpacker<R> {
         Ok(true)
     }
 
-    /// Reads the header of the next block. Returns `false` at the end of a file that its writer has not ended.
+    /// Reads the header of the next block. Returns `false` at the end of a file that its writer has
+    /// not ended.
     fn next_block(&mut self) -> io::Result<bool> {
         let mut header = [0; BLOCK_HEADER];
         match self.fill(&mut header)? {
@@ -339,7 +342,7 @@ mod tests {
         assert!(unpacked(&packed).unwrap() == content);
     }
 
-    /// The reference program takes what is written.
+    /// The reference program reads what is written.
     #[test]
     fn zstd_reads_it() {
         let mut packer = Packer::new(Vec::new());
@@ -372,7 +375,7 @@ mod tests {
         packer.write_all(b"content").unwrap();
         packer.end().unwrap();
         let whole = packer.into_inner();
-        // Between blocks it may end, as when its writer was killed.
+        // Between blocks the file may end, as when its writer was killed.
         let block = MAGIC.len() + HEADER.len();
         let next = block + BLOCK_HEADER + 7;
         assert_eq!(unpacked(&whole[..block]).unwrap(), []);
@@ -387,7 +390,7 @@ mod tests {
             unpacked(&other).unwrap_err()
         };
         assert!(with(0, 1).contains("no Zstandard frame"));
-        // A checksum, another window, a coded block.
+        // The changes are a checksum, another window, and a coded block.
         for (at, byte) in [(4, 4), (5, 0xff), (6, 4)] {
             assert!(with(at, byte).contains("zstd -d"), "{at}");
         }
@@ -413,7 +416,7 @@ mod tests {
                     packer.flush().unwrap();
                 }
             }
-            // Whole, and as its writer leaves it that is killed after a flush.
+            // The file is whole, or as a writer leaves it that is killed after a flush.
             let whole: bool = content.len() % 2 == 0;
             if whole {
                 packer.end().unwrap();
@@ -429,7 +432,7 @@ mod tests {
             all.extend(&bytes);
             let why = Why::default();
             let mut content = std::io::sink();
-            // A run is bounded only by the number of blocks.
+            // The length of the content is bounded only by the number of blocks.
             let _ = std::io::copy(&mut Unpacker::new(&all[..], why).take(1 << 20), &mut content);
         }
     }

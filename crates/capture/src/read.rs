@@ -15,7 +15,7 @@ use crate::{usbmon, usbpcap};
 
 /// Length of the longest block that is read, in bytes.
 pub const LONGEST_BLOCK: usize = 16 << 20;
-/// Length of the buffer before a longer block comes, in bytes.
+/// Length of the buffer in bytes, until a longer block comes.
 const BUFFER: usize = 256 << 10;
 /// Length of the longest section header in bytes.
 const LONGEST_HEADER: usize = 64 << 10;
@@ -39,7 +39,7 @@ pub struct ReadError {
 }
 
 impl ReadError {
-    /// Takes the reason that unpacking has given, if there is one.
+    /// Replaces the description by the reason that unpacking has given, if there is one.
     fn or(mut self, why: &Why) -> Self {
         if let Some(why) = why.get() {
             self.what.clone_from(why);
@@ -53,13 +53,13 @@ impl ReadError {
 pub struct Packet {
     /// Number of the packet in the file, counted from 1, as Wireshark shows it.
     pub number: u64,
-    /// Link type of the interface it was captured on.
+    /// Link type of the interface on which the packet was captured.
     pub link: LinkType,
-    /// Time in nanoseconds since 1970, or 0 where the file does not tell it.
+    /// Time in nanoseconds since 1970, or 0 where the file does not state it.
     pub time: u64,
-    /// The bytes that were captured.
+    /// Bytes that were captured.
     pub data: Vec<u8>,
-    /// Number of bytes that passed.
+    /// Length of the packet in bytes before it was cut.
     pub original: u32,
     /// Whether the machine that captured is big endian.
     big_endian: bool,
@@ -80,8 +80,8 @@ impl Packet {
         }
     }
 
-    /// Returns where the data of the transfer lies in the bytes that were captured. The record's header
-    /// is in front of it. `None` is returned where [`Packet::transfer`] returns `None`.
+    /// Returns where the data of the transfer lies in the captured bytes, behind the header of the
+    /// record. `None` is returned where [`Packet::transfer`] returns `None`.
     #[must_use]
     pub fn transfer_data(&self) -> Option<std::ops::Range<usize>> {
         let data = self.transfer()?.data;
@@ -91,8 +91,8 @@ impl Packet {
         Some(start..start + data.len())
     }
 
-    /// Returns whether the machine that captured is big endian, so that the headers of usbmon's records
-    /// are.
+    /// Returns whether the machine that captured is big endian, which is then the byte order of
+    /// usbmon's headers.
     #[must_use]
     pub const fn is_big_endian(&self) -> bool {
         self.big_endian
@@ -116,9 +116,9 @@ pub fn is_capture(head: &[u8]) -> bool {
 #[derive(Debug, Clone, Copy)]
 struct InterfaceInfo {
     link: LinkType,
-    /// Units of the timestamps in a second.
+    /// Number of units of the timestamps in a second.
     units: u128,
-    /// Seconds added to the timestamps.
+    /// Number of seconds added to the timestamps.
     offset: i64,
 }
 
@@ -136,11 +136,12 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Begins to read `input`, which may be a packed file as well
-    /// ([`Writer::packed`](crate::write::Writer::packed)); offsets in errors are then those of the content.
+    /// Makes a reader of `input`, which may also be a packed file
+    /// ([`Writer::packed`](crate::write::Writer::packed)); offsets in errors are then those of the
+    /// content.
     ///
     /// # Errors
-    /// [`ReadError`] for anything that does not begin as a capture does.
+    /// [`ReadError`] for input that does not begin as a capture does.
     pub fn new(mut input: impl Read + Send + 'a) -> Result<Self, ReadError> {
         let mut head = Vec::new();
         let taken = input
@@ -165,7 +166,7 @@ impl<'a> Reader<'a> {
         read.map_err(|error| error.or(&why))
     }
 
-    /// Begins to read what is not packed.
+    /// Makes a reader of content that is not packed.
     fn of(mut input: impl Read + Send + 'a, why: Why) -> Result<Self, ReadError> {
         let fail = |what: String| ReadError {
             offset: 0,
@@ -189,10 +190,10 @@ impl<'a> Reader<'a> {
                 .ok_or_else(|| fail("the section header cannot be read".to_owned()))?;
             take(&mut head, stated)?;
             let input = Cursor::new(head).chain(input);
-            Box::new(PcapNGReader::new(BUFFER, input).map_err(|error| fail(told(&error)))?)
+            Box::new(PcapNGReader::new(BUFFER, input).map_err(|error| fail(describe(&error)))?)
         } else {
             let input = Cursor::new(head).chain(input);
-            Box::new(LegacyPcapReader::new(BUFFER, input).map_err(|error| fail(told(&error)))?)
+            Box::new(LegacyPcapReader::new(BUFFER, input).map_err(|error| fail(describe(&error)))?)
         };
         Ok(Self {
             blocks,
@@ -208,8 +209,8 @@ impl<'a> Reader<'a> {
     /// Returns the next packet, or `None` at the end.
     ///
     /// # Errors
-    /// [`ReadError`] for a block that is broken, too long, or cut off by the end of the file. There
-    /// is nothing more after it.
+    /// [`ReadError`] for a block that is broken, too long, or cut off by the end of the file. No
+    /// packet is returned after it.
     pub fn next_packet(&mut self) -> Result<Option<Packet>, ReadError> {
         while !self.ended {
             match self.step() {
@@ -229,7 +230,7 @@ impl<'a> Reader<'a> {
         Ok(None)
     }
 
-    /// Reads one block, or more of the file.
+    /// Reads one block, or more of the file when the block is not complete.
     fn step(&mut self) -> Result<Option<Packet>, String> {
         let before = self.blocks.data().len();
         match self.blocks.next() {
@@ -249,7 +250,7 @@ impl<'a> Reader<'a> {
                 Ok(None)
             }
             Err(PcapError::Incomplete(_)) => {
-                self.blocks.refill().map_err(|error| told(&error))?;
+                self.blocks.refill().map_err(|error| describe(&error))?;
                 if self.blocks.data().len() == before {
                     if !self.blocks.reader_exhausted() {
                         return self.grow();
@@ -263,7 +264,7 @@ impl<'a> Reader<'a> {
                 Ok(None)
             }
             Err(PcapError::BufferTooSmall) => self.grow(),
-            Err(error) => Err(told(&error)),
+            Err(error) => Err(describe(&error)),
         }
     }
 
@@ -277,7 +278,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Returns the length of a section header that begins with these bytes, if that is possible.
+/// Returns the length in bytes of a section header that begins with these bytes, if it is valid.
 fn section_header_length(head: &[u8]) -> Option<usize> {
     let length = head.get(4..8)?.try_into().ok()?;
     let length = match head.get(8..12)? {
@@ -289,7 +290,7 @@ fn section_header_length(head: &[u8]) -> Option<usize> {
     (28..=LONGEST_HEADER).contains(&length).then_some(length)
 }
 
-/// Takes from a block what the packets after it need, or the packet it holds.
+/// Takes from a block what later packets need, or the packet that it holds.
 fn take_block(
     block: PcapBlockOwned<'_>,
     interfaces: &mut Vec<InterfaceInfo>,
@@ -368,7 +369,7 @@ fn take_block(
 
 fn legacy(header: &PcapHeader) -> InterfaceInfo {
     InterfaceInfo {
-        // The upper bits tell of a frame check sequence.
+        // The upper bits describe a frame check sequence.
         link: LinkType(header.network.0 as u16),
         units: if header.is_nanosecond_precision() {
             1_000_000_000
@@ -379,7 +380,7 @@ fn legacy(header: &PcapHeader) -> InterfaceInfo {
     }
 }
 
-/// Returns the units in a second that `if_tsresol` stands for.
+/// Returns the number of units in a second that `if_tsresol` states.
 fn units(resolution: u8) -> u128 {
     let exponent = u32::from(resolution & 0x7f);
     match resolution & 0x80 {
@@ -397,8 +398,8 @@ fn time(info: InterfaceInfo, ticks: u128) -> u64 {
     u64::try_from(time.saturating_add(offset)).unwrap_or(0)
 }
 
-/// Returns what is wrong, without the bytes that pcap-parser's own text prints.
-fn told(error: &PcapError<&[u8]>) -> String {
+/// Describes an error, without the bytes that pcap-parser's own text would print.
+fn describe(error: &PcapError<&[u8]>) -> String {
     match error {
         PcapError::ReadError => "the file cannot be read".to_owned(),
         PcapError::UnexpectedEof | PcapError::Eof | PcapError::Incomplete(_) => {

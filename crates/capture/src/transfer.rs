@@ -1,4 +1,4 @@
-//! One event in the life of a USB transfer.
+//! One event of a USB transfer.
 
 /// Kind of a transfer, as usbmon and USBPcap number it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,18 +49,18 @@ impl Kind {
     }
 }
 
-/// Event in the life of the transfer.
+/// Event of a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// The transfer was handed to the host controller.
     Submit,
-    /// The transfer ended, well or not.
+    /// The transfer ended, with success or not.
     Complete,
     /// The transfer could not be handed to the host controller.
     Error,
 }
 
-/// An event of a transfer. What is sent stands in its submission, what was received in its
+/// An event of a transfer. Data that is sent is in the submission, data that was received in the
 /// completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transfer<'a> {
@@ -76,19 +76,18 @@ pub struct Transfer<'a> {
     pub bus: u16,
     /// Number of the device on its bus.
     pub device: u8,
-    /// Setup stage, of the submission of a control transfer.
+    /// Setup stage; present in the submission of a control transfer only.
     pub setup: Option<[u8; 8]>,
-    /// 0, or the error as a negative number of Linux (`errno`). A submission has −115
-    /// (EINPROGRESS).
+    /// Status: 0, or the error as a negative `errno` of Linux. A submission has −115 (EINPROGRESS).
     pub status: i32,
     /// Number of bytes asked for or to be sent; in a completion, the number of bytes moved.
     pub length: u32,
-    /// The bytes sent or received, as far as they were captured.
+    /// Bytes sent or received, as far as they were captured.
     pub data: &'a [u8],
 }
 
 impl Transfer<'_> {
-    /// Status of a submission.
+    /// Status of a submission (EINPROGRESS).
     pub const IN_PROGRESS: i32 = -115;
 
     /// Returns whether the data goes to the host.

@@ -1,8 +1,8 @@
-//! The records of Linux's usbmon (Documentation/usb/usbmon.rst, `struct usbmon_packet`).
+//! The records of usbmon in Linux (Documentation/usb/usbmon.rst, `struct usbmon_packet`).
 //!
-//! A record is a header in the byte order of the machine that captured, then, for isochronous
-//! transfers, 16 bytes for each packet descriptor, then the data. Setup stages are as they are on
-//! the bus, which is little endian.
+//! A record is a header in the byte order of the machine that captured, then 16 bytes for each
+//! packet descriptor of an isochronous transfer, then the data. Setup stages are as they are on the
+//! bus, which is little endian.
 
 use byteorder::{BigEndian, ByteOrder, LittleEndian};
 
@@ -30,7 +30,7 @@ const DESCRIPTORS: usize = 60;
 /// Length of an isochronous packet descriptor in bytes.
 const DESCRIPTOR: usize = 16;
 
-/// Flag that tells that a part of the record is there.
+/// Value of a flag that says that a part of the record is present.
 const PRESENT: u8 = 0;
 
 /// Returns the header of a record with link type 220, in little endian. `time` is in nanoseconds

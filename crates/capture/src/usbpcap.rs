@@ -1,7 +1,7 @@
 //! The records of USBPcap on Windows (`USBPCAP_BUFFER_PACKET_HEADER`, USBPcap.h), little endian.
 //!
-//! A control transfer has a record for its setup stage, which holds what is sent as well, and one
-//! for its completion. Old versions give what is sent a record of its own.
+//! A control transfer has a record for its setup stage, which also holds the data that is sent, and
+//! one for its completion. Old versions give the data that is sent a record of its own.
 
 use byteorder::{ByteOrder, LittleEndian};
 
@@ -72,20 +72,31 @@ pub fn parse(record: &[u8]) -> Option<Transfer<'_>> {
     })
 }
 
-/// Returns Linux's number for a `USBD_STATUS` of Windows (usb.h of the Windows driver kit).
+/// Values of `USBD_STATUS` (usb.h of the Windows driver kit).
+const USBD_STATUS_SUCCESS: u32 = 0;
+const USBD_STATUS_STALL_PID: u32 = 0xc000_0004;
+const USBD_STATUS_DATA_OVERRUN: u32 = 0xc000_0008;
+const USBD_STATUS_BUFFER_OVERRUN: u32 = 0xc000_000c;
+const USBD_STATUS_ENDPOINT_HALTED: u32 = 0xc000_0030;
+const USBD_STATUS_DEVICE_GONE: u32 = 0xc000_7000;
+const USBD_STATUS_CANCELED: u32 = 0xc001_0000;
+
+/// Errors of Linux (`include/uapi/asm-generic/errno.h`).
+const ENOENT: i32 = 2;
+const EPIPE: i32 = 32;
+const EPROTO: i32 = 71;
+const EOVERFLOW: i32 = 75;
+const ESHUTDOWN: i32 = 108;
+
+/// Returns the error of a `USBD_STATUS` as a negative `errno` of Linux, 0 for success.
 const fn errno(status: u32) -> i32 {
     match status {
-        0 => 0,
-        // USBD_STATUS_STALL_PID, USBD_STATUS_ENDPOINT_HALTED: EPIPE.
-        0xc000_0004 | 0xc000_0030 => -32,
-        // USBD_STATUS_BUFFER_OVERRUN, USBD_STATUS_DATA_OVERRUN: EOVERFLOW.
-        0xc000_000c | 0xc000_0008 => -75,
-        // USBD_STATUS_CANCELED: ENOENT.
-        0xc001_0000 => -2,
-        // USBD_STATUS_DEVICE_GONE: ESHUTDOWN.
-        0xc000_7000 => -108,
-        // Everything else: EPROTO.
-        _ => -71,
+        USBD_STATUS_SUCCESS => 0,
+        USBD_STATUS_STALL_PID | USBD_STATUS_ENDPOINT_HALTED => -EPIPE,
+        USBD_STATUS_BUFFER_OVERRUN | USBD_STATUS_DATA_OVERRUN => -EOVERFLOW,
+        USBD_STATUS_CANCELED => -ENOENT,
+        USBD_STATUS_DEVICE_GONE => -ESHUTDOWN,
+        _ => -EPROTO,
     }
 }
 

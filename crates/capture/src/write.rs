@@ -11,7 +11,7 @@ use pcap_parser::{
 use crate::LinkType;
 use crate::packed::Packer;
 
-/// `if_tsresol` of times in nanoseconds.
+/// Value of `if_tsresol` for times in nanoseconds.
 const NANOSECONDS: u8 = 9;
 
 /// Length of an enhanced packet block in front of the packet, in bytes.
@@ -19,7 +19,7 @@ const PACKET_HEADER: usize = 28;
 /// Length of a block's end in bytes.
 const TRAILER: usize = 4;
 
-/// An interface of a file, by its number there.
+/// Number of an interface in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Interface(u32);
 
@@ -28,12 +28,12 @@ pub struct Interface(u32);
 pub enum Part<'a> {
     /// The bytes themselves.
     Bytes(&'a [u8]),
-    /// A run of this many zeros.
+    /// A run of zeros of this length in bytes.
     Zeros(usize),
 }
 
 impl Part<'_> {
-    /// Returns the number of bytes.
+    /// Returns the number of bytes in the part.
     #[must_use]
     pub const fn len(&self) -> usize {
         match self {
@@ -42,7 +42,7 @@ impl Part<'_> {
         }
     }
 
-    /// Returns whether there are no bytes.
+    /// Returns whether the part has no bytes.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
@@ -58,7 +58,7 @@ pub struct Writer<W> {
 
 #[derive(Debug)]
 enum Output<W> {
-    /// The output, with the number of bytes written to it.
+    /// The output, and the number of bytes written to it.
     Plain(W, u64),
     Packed(Packer<W>),
 }
@@ -90,21 +90,21 @@ impl<W: Write> Output<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins a file. `application` names the program that captures.
+    /// Begins a file. `application` is the name of the program that captures.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// Returns the errors of `out`.
     pub fn new(out: W, application: &str) -> io::Result<Self> {
         Self::begin(Output::Plain(out, 0), application)
     }
 
-    /// Begins a file in which runs of zeros take next to no room: the same content in a Zstandard frame
-    /// (RFC 8878), of which a file's name tells by the ending `.zst`. Wireshark and
-    /// [`Reader`](crate::read::Reader) read it as the plain one. It holds back what it is given until
-    /// [`Writer::flush`].
+    /// Begins a file in which runs of zeros take almost no room. It is the same content in a
+    /// Zstandard frame (RFC 8878), for which a file name has the ending `.zst`. Wireshark and
+    /// [`Reader`](crate::read::Reader) read it like the plain file. The writer holds bytes back
+    /// until [`Writer::flush`].
     ///
     /// # Errors
-    /// Those of `out`.
+    /// Returns the errors of `out`.
     pub fn packed(out: W, application: &str) -> io::Result<Self> {
         Self::begin(Output::Packed(Packer::new(out)), application)
     }
@@ -127,7 +127,7 @@ impl<W: Write> Writer<W> {
     /// Adds an interface. `snap` is the largest number of bytes captured of a packet, 0 for no limit.
     ///
     /// # Errors
-    /// Those of the output.
+    /// Returns the errors of the output.
     pub fn interface(&mut self, link: LinkType, name: &str, snap: u32) -> io::Result<Interface> {
         self.block(&mut InterfaceDescriptionBlock {
             block_type: 0,
@@ -145,10 +145,11 @@ impl<W: Write> Writer<W> {
     }
 
     /// Writes a packet of which `original` bytes passed and `parts`, one after the other, were
-    /// captured. A packed file looks for the zeros in them.
+    /// captured. In a packed file, the parts are searched for zeros.
     ///
     /// # Errors
-    /// Those of the output; [`io::ErrorKind::InvalidInput`] for a packet of 4 GiB or more.
+    /// Returns the errors of the output, and [`io::ErrorKind::InvalidInput`] for a packet of 4 GiB
+    /// or more.
     pub fn packet(
         &mut self,
         interface: Interface,
@@ -172,13 +173,13 @@ impl<W: Write> Writer<W> {
         self.packet_with_gaps(interface, time, captured, parts, original, comment)
     }
 
-    /// Writes a packet as [`Writer::packet`] does. [`Part::Zeros`] stands for what was left out, and
-    /// `captured` is the number of bytes of all parts.
+    /// Writes a packet as [`Writer::packet`] does. [`Part::Zeros`] stands for bytes that were left
+    /// out, and `captured` is the number of bytes of all parts.
     ///
     /// The block is put together here, because pcap-parser copies the packet several times.
     ///
     /// # Errors
-    /// Those of [`Writer::packet`].
+    /// Returns the errors of [`Writer::packet`].
     pub fn packet_with_gaps<'p>(
         &mut self,
         interface: Interface,
@@ -193,7 +194,7 @@ impl<W: Write> Writer<W> {
                 let mut options = text(OptionCode::Comment, comment)
                     .to_vec_raw()
                     .map_err(io::Error::other)?;
-                // The end of the options.
+                // Four zero bytes end the options.
                 options.extend([0; 4]);
                 options
             }
@@ -236,7 +237,7 @@ impl<W: Write> Writer<W> {
     /// Writes how many packets an interface has seen and how many of them were lost.
     ///
     /// # Errors
-    /// Those of the output.
+    /// Returns the errors of the output.
     pub fn statistics(
         &mut self,
         interface: Interface,
@@ -273,7 +274,7 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Returns the output. What it holds back is still to be flushed.
+    /// Returns the output. Bytes that it holds back are not flushed.
     #[must_use]
     pub fn into_inner(self) -> W {
         match self.out {
@@ -282,10 +283,10 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Hands everything to the system.
+    /// Writes everything to the output, and flushes it.
     ///
     /// # Errors
-    /// Those of the output.
+    /// Returns the errors of the output.
     pub fn flush(&mut self) -> io::Result<()> {
         match &mut self.out {
             Output::Plain(out, _) => out.flush(),
@@ -293,10 +294,11 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Ends the file, and flushes it. A packed file that is not ended is read as far as it goes.
+    /// Ends the file, and flushes it. A packed file that is not ended can be read up to its last
+    /// block.
     ///
     /// # Errors
-    /// Those of the output.
+    /// Returns the errors of the output.
     pub fn end(&mut self) -> io::Result<()> {
         match &mut self.out {
             Output::Plain(out, _) => out.flush(),

@@ -103,7 +103,7 @@ fn broken_files_are_told_with_their_place() {
     assert!(all(&huge).is_err());
     assert!(all(b"").is_err());
     assert!(all(b"GIF89a, which is long enough for a header").is_err());
-    // A packet of an interface that was not described.
+    // The packet is of an interface that was not described.
     let mut lonely = Vec::new();
     let header = bytes[4] as usize;
     lonely.extend(&bytes[..header]);
@@ -115,7 +115,7 @@ fn broken_files_are_told_with_their_place() {
     lonely.extend(&other[before..]);
     let error = all(&lonely).unwrap_err();
     assert!(error.what.contains("not described"), "{error}");
-    // A block that claims to be longer than anything.
+    // The block claims a length that no block has.
     let mut claim = bytes[..header].to_vec();
     claim.extend([6, 0, 0, 0, 0xfc, 0xff, 0xff, 0x7f]);
     claim.resize(claim.len() + (20 << 20), 0);
@@ -193,7 +193,7 @@ fn a_packed_file_reads_as_the_plain_one() {
     let packets = all(&packed).unwrap();
     assert_eq!(packets, all(&plain).unwrap());
     assert_eq!(packets.len(), 300);
-    // The same without telling where the zeros are.
+    // The writer looks for the zeros itself here.
     let mut writer = Writer::packed(Vec::new(), "uwwan test").unwrap();
     let usb = writer
         .interface(LinkType::USBMON_MMAPPED, "usb1", 0)
@@ -211,7 +211,7 @@ fn a_packed_file_reads_as_the_plain_one() {
 
 #[test]
 fn what_another_program_has_packed_is_told() {
-    // An empty frame as zstd writes it, with a checksum.
+    // The file is an empty frame as zstd writes it, with a checksum.
     let other = [
         0x28, 0xb5, 0x2f, 0xfd, 0x24, 0, 1, 0, 0, 0x99, 0xe9, 0xd8, 0x51,
     ];
