@@ -1,5 +1,6 @@
-//! How fast the device model itself is: NTBs both ways through the in-process backend, with a
-//! network behind it that takes and gives packets at no cost. Run with `--release`.
+//! Measures how fast the device model itself is: NTBs in both directions through the in-process
+//! backend, with a network behind it that takes and gives packets at no cost. Run it with
+//! `--release`.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use uwwan_usb::device::{Device, Setup};
 const PACKET: usize = 1500;
 const RUN: Duration = Duration::from_secs(2);
 
-/// Takes everything, and always has a packet.
+/// A network that takes every packet and always has one.
 struct Endless;
 
 impl Network for Endless {
@@ -36,7 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     device.claim(1)?;
     device.set_alternate_setting(1, 1)?;
     request(&*device, 0x86, &16384u32.to_le_bytes())?;
-    // OPEN, then CONNECT session 0 with IPv4.
+    // The commands are OPEN, and CONNECT of session 0 with IPv4.
     request(
         &*device,
         0,

@@ -1,9 +1,10 @@
-//! The radio link between the modem and its network: rate, delay, jitter, loss and buffer each way.
+//! The radio link between the modem and its network, with rate, delay, jitter, loss and buffer in
+//! each direction.
 //!
 //! A packet waits until those ahead of it have been sent at the link's rate, and arrives after the
-//! delay. Packets stay in their order, as radio link control delivers them. Towards the network the
-//! modem takes no more than its buffer holds, so that the host has to wait; towards the host the base
-//! station drops what its buffer has no room for.
+//! delay. Packets stay in their order, as radio link control delivers them. Towards the network,
+//! the modem takes no more than its buffer holds, so that the host must wait. Towards the host, the
+//! base station drops packets for which its buffer has no room.
 
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
@@ -15,7 +16,7 @@ use crate::random::Random;
 
 /// Longest packet, in bytes.
 const LONGEST: usize = 2048;
-/// Bytes on their way in one direction at most, however long the delay is.
+/// Largest number of bytes under way in one direction, however long the delay is.
 const MOST: usize = 64 << 20;
 
 /// One direction of the link.
@@ -25,17 +26,17 @@ struct Direction {
     rate: u64,
     delay: Duration,
     jitter: Duration,
-    /// Packets per million that are lost.
+    /// Number of packets per million that are lost.
     loss: u32,
     /// Number of bytes that may wait to be sent.
     buffer: usize,
-    /// Packets on their way, each with the time at which it arrives.
+    /// Packets under way, each with the time at which it arrives.
     packets: VecDeque<(Instant, Vec<u8>)>,
-    /// Bytes in `packets`.
+    /// Number of bytes in `packets`.
     bytes: usize,
     /// Time at which all packets have been sent.
     free: Instant,
-    /// Memory of packets that have arrived.
+    /// Memory of packets that have arrived, to be used again.
     spare: Vec<Vec<u8>>,
     random: Random,
 }
@@ -65,7 +66,7 @@ impl Direction {
         Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
     }
 
-    /// Returns in what time there is room for a packet; zero when there is.
+    /// Returns the time until there is room for a packet; zero when there is room.
     fn full_for(&self, now: Instant) -> Duration {
         let waiting = self.free.saturating_duration_since(now);
         waiting.saturating_sub(self.time(self.buffer))
@@ -106,7 +107,7 @@ impl Direction {
         self.spare.truncate(256);
     }
 
-    /// Returns in what time the next packet arrives.
+    /// Returns the time until the next packet arrives.
     fn next(&self, now: Instant) -> Option<Duration> {
         let (at, _) = self.packets.front()?;
         Some(at.saturating_duration_since(now))
@@ -118,13 +119,13 @@ pub(crate) struct Air {
     network: Box<dyn Network>,
     up: Direction,
     down: Direction,
-    /// Whether the modem was refused room since the last packet it could send.
+    /// Whether a packet was refused for want of room since the last one that was sent.
     full: bool,
     packet: Box<[u8]>,
 }
 
 impl Air {
-    /// Puts the radio link of the knobs in front of a network, if they have one.
+    /// Puts the radio link that the knobs describe in front of a network, if they describe one.
     pub fn over(network: Box<dyn Network>, knobs: &Knobs) -> Box<dyn Network> {
         let none = knobs.air_down_mbit == 0
             && knobs.air_up_mbit == 0
@@ -143,15 +144,15 @@ impl Air {
         })
     }
 
-    /// Takes from the network what is there for the modem.
+    /// Takes packets for the modem from the network.
     fn take_in(&mut self, now: Instant) {
-        // As much as one wake-up brings; the rest is asked for in the next turn.
+        // This is as much as one wake-up brings; the rest is taken in the next turn.
         for _ in 0..1024 {
             let Some(length) = self.network.receive(&mut self.packet) else {
                 break;
             };
             if let Some(packet) = self.packet.get(..length) {
-                // What there is no room for is dropped.
+                // A packet for which there is no room is dropped.
                 self.down.send(packet, now);
             }
         }
@@ -197,7 +198,7 @@ impl Network for Air {
     }
 
     fn waits_for_descriptor(&self) -> bool {
-        // It is the link that has no room.
+        // The link has no room, not the network.
         false
     }
 
@@ -210,7 +211,7 @@ impl Network for Air {
         self.take_in(now);
         self.hand_out(now);
         let inner = self.network.advance();
-        // A millisecond for a network that takes nothing at the moment.
+        // A network that takes nothing at the moment is tried again after a millisecond.
         let stuck = self
             .up
             .next(now)
@@ -238,7 +239,7 @@ mod tests {
         (direction, start)
     }
 
-    /// The packets that have arrived by then.
+    /// Returns the packets that have arrived at `now`.
     fn arrived(direction: &mut Direction, now: Instant) -> Vec<Vec<u8>> {
         let mut packets = Vec::new();
         direction.arrive(now, |packet| {
@@ -254,7 +255,7 @@ mod tests {
         for number in 0..3 {
             assert!(direction.send(&[number; 1500], start));
         }
-        // A millisecond each, and the delay.
+        // Each takes a millisecond on the link, and the delay.
         for (number, milliseconds) in [(0, 21), (1, 22), (2, 23)] {
             let at = start + Duration::from_millis(milliseconds);
             assert!(arrived(&mut direction, at - Duration::from_micros(1)).is_empty());
@@ -299,7 +300,7 @@ mod tests {
         }
     }
 
-    /// A network that gives packets and keeps what it gets.
+    /// A network that gives packets and keeps those that it gets.
     #[derive(Default)]
     struct Fake {
         give: usize,

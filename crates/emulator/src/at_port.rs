@@ -1,10 +1,11 @@
-//! The serial ports: which interface is which, the line discipline of those that speak AT, NMEA.
+//! The serial ports: the role of each interface, the line discipline of those that speak AT, and
+//! NMEA.
 //!
 //! A port takes bytes from its bulk OUT endpoint, echoes them, and executes a line at each carriage
-//! return; answers, unsolicited result codes (URCs) and NMEA sentences leave through its bulk IN
-//! endpoint in the order they came about. Encapsulated commands and their responses (CDC 1.2, 6.2.1) are
-//! such a port too where they carry AT. The ports with protocol 0x13 (diagnosis) and 0x1b swallow
-//! everything and stay silent.
+//! return. Answers, unsolicited result codes (URCs) and NMEA sentences leave through its bulk IN
+//! endpoint in the order in which they came about. Encapsulated commands and their responses (CDC
+//! 1.2, 6.2.1) are such a port too where they carry AT. The ports with protocol 0x13 (diagnostics)
+//! and 0x1b take everything and stay silent.
 
 mod answers;
 mod command;
@@ -26,15 +27,15 @@ pub(crate) use port::{Kind, Port};
 use state::SIGNAL_PERIOD;
 pub(crate) use state::{AtContext, AtState};
 
-/// Bytes of a command line; a longer one is an error.
+/// Length in bytes of the longest command line; a longer one is an error.
 const MAX_LINE: usize = 1024;
-/// The byte that ends the PDU of a short message, and the one that gives it up (3GPP TS 27.005, 4.3).
+/// The bytes that end the PDU of a short message, and that abandon it (3GPP TS 27.005, 4.3).
 const CONTROL_Z: u8 = 0x1a;
 const ESCAPE: u8 = 0x1b;
 /// Time between NMEA groups.
 const NMEA_PERIOD: Duration = Duration::from_secs(1);
 
-/// Takes what the host wrote to a port.
+/// Takes bytes that the host wrote to a port.
 pub(crate) fn write(port: &mut Port, bytes: &[u8], context: &mut AtContext<'_>) {
     let booting = context
         .now
@@ -112,13 +113,13 @@ fn execute(port: &mut Port, line: &[u8], context: &mut AtContext<'_>) {
     }
 }
 
-/// Returns when [`advance`] has something to do.
+/// Returns when [`advance`] is due.
 pub(crate) fn deadline(ports: &[Port], state: &AtState) -> Option<Instant> {
     let said = ports.iter().filter_map(Port::deadline).min();
     [state.deadline(), said].into_iter().flatten().min()
 }
 
-/// Lets time go by: NMEA sentences and signal reports fall due.
+/// Sends NMEA sentences and signal reports that are due.
 pub(crate) fn advance(ports: &mut [Port], context: &mut AtContext<'_>) {
     let now = context.now;
     for port in ports.iter_mut() {
@@ -143,8 +144,8 @@ pub(crate) fn advance(ports: &mut [Port], context: &mut AtContext<'_>) {
     }
 }
 
-/// Sends a URC on the ports that carry URCs: PCUI, or where there is none GPS, or modem; and over
-/// encapsulated commands, once they are in use.
+/// Sends a URC on the ports that carry URCs: PCUI, or else GPS, or else modem; and over
+/// encapsulated commands once they are in use.
 pub(crate) fn tell(ports: &mut [Port], line: &str) {
     let mut kinds = [Kind::PcUi, Kind::Gps, Kind::Modem].into_iter();
     let kind = kinds.find(|kind| ports.iter().any(|port| port.kind == *kind));
@@ -157,7 +158,7 @@ pub(crate) fn tell(ports: &mut [Port], line: &str) {
     }
 }
 
-/// Sends the URCs of a change, if they are wanted.
+/// Sends the URCs of a change, if the host wants them.
 pub(crate) fn announce(ports: &mut [Port], change: Change, context: &AtContext<'_>) {
     if !context.state.unsolicited {
         return;

@@ -1,15 +1,15 @@
-//! Orders to a modem that runs, from any thread.
+//! Orders to a running modem, from any thread.
 
 use std::time::Duration;
 
 use crate::handle::{Handle, Order};
 use crate::knobs::{Effect, KnobError, Knobs};
 
-/// Longest wait for the modem to say how its knobs stand. It has a thread of its own and is never busy
-/// for long.
+/// Longest wait for the modem to return its knobs. It has a thread of its own and is never busy for
+/// long.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// The controls of an emulated modem. They may outlive it, and do nothing then.
+/// Controls of an emulated modem. They may outlive it, and do nothing then.
 #[derive(Debug, Clone)]
 pub struct Controls {
     handle: Handle,
@@ -20,11 +20,11 @@ impl Controls {
         Self { handle }
     }
 
-    /// Turns knobs, each given as `name=value`, and waits until they are turned. Returns when each has
-    /// its effect. All of them are turned, or none.
+    /// Turns knobs, each given as `name=value`, and waits until they are turned. Returns when each
+    /// takes effect. Either all of them are turned, or none.
     ///
     /// # Errors
-    /// [`KnobError`] for the first assignment that makes no sense or is for the start alone.
+    /// [`KnobError`] for the first assignment that is invalid or may only be made at the start.
     pub fn set(&self, assignments: &[String]) -> Result<Vec<(&'static str, Effect)>, KnobError> {
         let mut tried = Knobs::default();
         let turned = assignments.iter().map(|one| tried.turn(one));
@@ -32,7 +32,7 @@ impl Controls {
         let assignments = assignments.to_vec();
         self.handle.order(Order::Adjust(Box::new(move |knobs| {
             for assignment in &assignments {
-                // They have been tried.
+                // The assignments have been tried on a copy.
                 let _ = knobs.assign(assignment);
             }
         })));
@@ -40,7 +40,7 @@ impl Controls {
         Ok(turned)
     }
 
-    /// Returns the knobs as they stand, or `None` when the modem is switched off.
+    /// Returns the knobs in force, or `None` when the modem is switched off.
     #[must_use]
     pub fn knobs(&self) -> Option<Knobs> {
         let (reply, knobs) = crossbeam_channel::bounded(1);

@@ -1,7 +1,7 @@
 //! The descriptors that the device presents: those of the lt4132, or those of another device.
 //!
-//! The places of a function and its endpoints are read from the descriptors, as a host reads them, so
-//! that the modem behind them works with the descriptors of any device.
+//! The interfaces and endpoints of a function are read from the descriptors, as a host reads them,
+//! so that the modem behind them works with the descriptors of any device.
 
 mod functions;
 mod layout;
@@ -23,25 +23,25 @@ pub(crate) use layout::{EndpointPlace, Layout};
 /// Length of a device descriptor, in bytes.
 const DEVICE: usize = 18;
 
-/// US English, the only language of the strings.
+/// Language of all strings: US English.
 const LANGUAGE: u16 = 0x0409;
-/// Ethernet address that an Ethernet function gives to the host, as its string says it (CDC ECM 1.2,
-/// 5.4): a locally administered one.
+/// Ethernet address that an Ethernet function gives to the host, in the form of its string (CDC ECM
+/// 1.2, 5.4). It is a locally administered one.
 const HOST_ADDRESS: &str = "0250F3000001";
 
 /// USB 2.0 extension of a BOS: link power management (USB 2.0 LPM ECN).
 const BOS_USB2: [u8; 7] = [0x07, 0x10, 0x02, 0x02, 0x00, 0x00, 0x00];
-/// SuperSpeed capability of a BOS: full, high and SuperSpeed, everything works from full speed on
-/// (USB 3.2, 9.6.2.2).
+/// SuperSpeed capability of a BOS: full, high and SuperSpeed are supported, with full function from
+/// full speed on (USB 3.2, 9.6.2.2).
 const BOS_SUPER: [u8; 10] = [0x0a, 0x10, 0x03, 0x00, 0x0e, 0x00, 0x01, 0x0a, 0xff, 0x07];
 
-/// The descriptors a device presents, and where its functions are.
+/// Descriptors that a device presents, and where its functions are.
 #[derive(Debug)]
 pub(crate) struct Presented {
     device: Vec<u8>,
     configurations: Vec<Configuration>,
     strings: Strings,
-    /// Strings that are given, by their index.
+    /// Strings that take the place of the device's own, by their index.
     told: BTreeMap<u8, String>,
     bos: Option<Vec<u8>>,
     speed: Speed,
@@ -52,26 +52,27 @@ pub(crate) struct Presented {
 pub(crate) struct Configuration {
     /// `bConfigurationValue`.
     pub value: u8,
-    /// Configuration descriptor with all that belongs to it, as a host reads it.
+    /// Configuration descriptor with all descriptors that belong to it, as a host reads it.
     pub told: Vec<u8>,
     /// Interfaces and endpoints.
     pub layout: Layout,
-    /// Functions that something is behind.
+    /// Functions that are emulated.
     pub functions: Functions,
 }
 
 /// Source of the strings.
 #[derive(Debug)]
 enum Strings {
-    /// The lt4132.
+    /// The strings are those of the lt4132.
     Lt4132(crate::knobs::Brand),
-    /// Descriptors alone, which have no strings; the indices of Ethernet addresses are known.
+    /// The descriptors come without strings, so strings are invented; the indices of Ethernet
+    /// addresses are known.
     Invented { addresses: Vec<u8> },
 }
 
 impl Presented {
-    /// Makes what a device with these knobs presents: the lt4132, or the device with `descriptors`.
-    /// `told` are strings by their index that take the place of the device's own.
+    /// Makes the descriptors that a device with these knobs presents: those of the lt4132, or
+    /// `descriptors`. `told` are strings by their index that take the place of the device's own.
     pub fn new(
         knobs: &Knobs,
         descriptors: Option<&Descriptors>,
@@ -102,7 +103,7 @@ impl Presented {
         let version = u16::from_le_bytes([device[2], device[3]]);
         let bos = match descriptors {
             None => lt4132::bos(knobs.brand),
-            // A device of USB 2.1 and later has one (USB 3.2, 9.6.2).
+            // A device of USB 2.1 and later has a BOS descriptor (USB 3.2, 9.6.2).
             Some(_) => (version >= 0x0201).then(|| bos(speed)),
         };
         let strings = if lt4132 {
@@ -122,7 +123,8 @@ impl Presented {
         }
     }
 
-    /// Makes what a Huawei stick presents that is still a storage device with that `idProduct`.
+    /// Makes the descriptors that a Huawei stick presents while it is a storage device with that
+    /// `idProduct`.
     pub fn storage(product: u16, knobs: &Knobs) -> Self {
         let device = storage::device(product);
         let drive = Descriptors::parse(&device, &[storage::CONFIGURATION.to_vec()]);
@@ -145,7 +147,7 @@ impl Presented {
         self.device[10..12].copy_from_slice(&product.to_le_bytes());
     }
 
-    /// Returns the rate at which the device runs.
+    /// Returns the signalling rate of the device.
     pub fn speed(&self) -> Speed {
         self.speed
     }
@@ -161,9 +163,10 @@ impl Presented {
         all.find(|configuration| configuration.value == value)
     }
 
-    /// Returns the `bConfigurationValue` that Linux selects when the device appears, 0 when there is
-    /// no configuration: the first whose first interface is not the vendor's own, or else the first
-    /// (`usb_choose_configuration` in `drivers/usb/core/generic.c`).
+    /// Returns the `bConfigurationValue` that Linux selects when the device appears, 0 when there
+    /// is no configuration. It is the first configuration whose first interface is not
+    /// vendor-specific, or else the first one (`usb_choose_configuration` in
+    /// `drivers/usb/core/generic.c`).
     pub fn usual_configuration(&self) -> u8 {
         let public = |configuration: &&Configuration| {
             let first = configuration.layout.alternates.first();
@@ -200,7 +203,7 @@ impl Presented {
         }
     }
 
-    /// Returns the index of the string with the manufacturer, the product and the serial number.
+    /// Returns the indices of the strings with the manufacturer, the product and the serial number.
     pub fn string_indices(&self) -> [u8; 3] {
         [self.device[14], self.device[15], self.device[16]]
     }
@@ -247,8 +250,8 @@ impl Configuration {
         u8::try_from(first.count()).unwrap_or(u8::MAX)
     }
 
-    /// Reads a configuration of `device`, and does to what is told of it what the knobs say, and
-    /// `max_control` for wMaxControlMessage.
+    /// Reads a configuration of `device`, and changes the descriptors that are presented as the
+    /// knobs say, and wMaxControlMessage to `max_control` if it is given.
     fn new(bytes: Vec<u8>, device: &Descriptors, knobs: &Knobs, max_control: Option<u16>) -> Self {
         let value = bytes.get(5).copied().unwrap_or(0);
         let functions = Functions::of(device, value);
@@ -291,7 +294,8 @@ fn addresses(device: &Descriptors) -> Vec<u8> {
         .collect()
 }
 
-/// Returns where each descriptor of a configuration begins; what is malformed ends the reading.
+/// Returns where each descriptor of a configuration begins. A malformed descriptor ends the
+/// iteration.
 fn starts(configuration: &[u8]) -> impl Iterator<Item = usize> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -302,8 +306,8 @@ fn starts(configuration: &[u8]) -> impl Iterator<Item = usize> {
     })
 }
 
-/// Returns where the functional descriptor of that subtype begins, if it has as many bytes as the
-/// knobs touch.
+/// Returns where the functional descriptor of that subtype begins, if it has all the bytes that the
+/// knobs change.
 fn functional(configuration: &[u8], subtype: u8) -> Option<usize> {
     starts(configuration).find(|&at| {
         configuration[at] >= 7
@@ -312,21 +316,22 @@ fn functional(configuration: &[u8], subtype: u8) -> Option<usize> {
     })
 }
 
-/// Returns the rate of a device, by its packets: bulk packets have 512 bytes at high speed alone, and
-/// 1024 at SuperSpeed alone (USB 2.0, 5.8.3; USB 3.2, 8.12.1.2).
+/// Returns the signalling rate of a device, derived from its packet sizes: bulk packets have 512
+/// bytes at high speed only, and 1024 at SuperSpeed only (USB 2.0, 5.8.3; USB 3.2, 8.12.1.2).
 fn speed(device: &[u8], configurations: &[Configuration]) -> Speed {
     let all = configurations.iter().flat_map(|c| &c.layout.endpoints);
     let bulk = all.filter(|end| !end.interrupt);
     match bulk.map(|end| end.max_packet_size).max() {
         Some(1024..) => Speed::Super,
-        // The control endpoint's packets of a SuperSpeed device have 2^9 bytes (USB 3.2, 9.6.1).
+        // The packets of the control endpoint of a SuperSpeed device have 2^9 bytes (USB 3.2,
+        // 9.6.1).
         _ if device[3] >= 3 && device[7] == 9 => Speed::Super,
         Some(1..=64) => Speed::Full,
         _ => Speed::High,
     }
 }
 
-/// Returns the BOS descriptor of a device at that rate (USB 3.2, 9.6.2).
+/// Returns the BOS descriptor of a device with that signalling rate (USB 3.2, 9.6.2).
 fn bos(speed: Speed) -> Vec<u8> {
     let mut bos = vec![5, descriptor::BOS, 0, 0, 1];
     bos.extend(BOS_USB2);
@@ -338,7 +343,7 @@ fn bos(speed: Speed) -> Vec<u8> {
     bos
 }
 
-/// Returns a configuration as it would be at full speed: bulk endpoints have packets of 64 bytes.
+/// Returns a configuration as it is at full speed, where bulk endpoints have packets of 64 bytes.
 fn other_speed(mut configuration: Vec<u8>) -> Vec<u8> {
     let starts: Vec<usize> = starts(&configuration).collect();
     for at in starts {

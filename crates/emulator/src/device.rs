@@ -1,9 +1,9 @@
-//! The USB device core: chapter 9 and the endpoints' queues. Sans-IO.
+//! The USB device core: chapter 9 of USB 2.0 and the queues of the endpoints. It is sans-IO.
 //!
 //! Transfers come in with [`UsbDevice::submit`] and leave through [`UsbDevice::take_completed`].
-//! The meaning of the endpoints is the [`Behaviour`]'s business; this file knows configurations,
-//! alternate settings, halts, and that an IN endpoint with nothing to say answers NAK, that is,
-//! leaves the transfer pending.
+//! The meaning of the endpoints is up to the [`Behaviour`]. This file handles configurations,
+//! alternate settings and halts. An IN endpoint without data answers NAK, which means that its
+//! transfer stays pending.
 
 mod standard;
 
@@ -17,7 +17,7 @@ use crate::report::{Recorder, Rule};
 use crate::urb::{Completed, SetupPacket, Token, Urb, UrbStatus};
 use crate::wire::Wire;
 
-/// Transfers pending on one endpoint; further ones fail.
+/// Largest number of transfers pending on one endpoint; further ones fail.
 const MAX_PENDING: usize = 1024;
 
 /// A device on the bus.
@@ -30,20 +30,21 @@ pub struct UsbDevice {
     alternates: [u8; 256],
     /// Endpoints of the active alternate settings, by [`slot`].
     active: [Option<EndpointPlace>; 32],
-    /// Halted endpoints, a bit for each [`slot`].
+    /// Halted endpoints, one bit for each [`slot`].
     halted: u32,
     remote_wakeup: bool,
     queues: [VecDeque<Urb>; 32],
-    /// Class and vendor requests that wait, with the time at which they are executed.
+    /// Class and vendor requests that are delayed, with the time at which each is executed.
     waiting: Vec<(Instant, Urb)>,
-    /// The transfer that is on a bus of bounded rate.
+    /// Transfer that is under way on a bus of bounded rate.
     wire: Wire,
-    /// The slot that used the bus last.
+    /// Slot that used the bus last.
     turn: usize,
     completed: VecDeque<Completed>,
 }
 
-/// Returns the place of an endpoint address in the tables: OUT is 0 to 15, IN 16 to 31.
+/// Returns the index of an endpoint address in the tables: OUT endpoints have 0 to 15, IN endpoints
+/// 16 to 31.
 fn slot(address: u8) -> usize {
     usize::from(address & 0x0f) | usize::from(address & 0x80) >> 3
 }
@@ -80,7 +81,8 @@ impl UsbDevice {
         self.alternates[usize::from(interface)]
     }
 
-    /// Returns whether transfers wait on an endpoint that is not halted, and the bus is free for them.
+    /// Returns whether transfers wait on an endpoint that is not halted, and the bus is free for
+    /// them.
     #[must_use]
     pub fn is_waiting(&self, endpoint: u8) -> bool {
         !self.queues[slot(endpoint)].is_empty()
@@ -94,7 +96,7 @@ impl UsbDevice {
         self.fail_pending(slot(endpoint), UrbStatus::Stall);
     }
 
-    /// Resets the device from the bus: it is unconfigured, and everything pending ends as gone.
+    /// Resets the device from the bus: it is unconfigured, and every pending transfer ends as gone.
     pub fn bus_reset(&mut self, behaviour: &mut dyn Behaviour, now: Instant) {
         self.end_transfers();
         let from = self.configuration;
@@ -114,13 +116,13 @@ impl UsbDevice {
         }
     }
 
-    /// Returns the oldest completion. Completions come in the order transfers ended.
+    /// Returns the oldest completion. Completions come in the order in which transfers ended.
     pub fn take_completed(&mut self) -> Option<Completed> {
         self.completed.pop_front()
     }
 
-    /// Takes a transfer back; it completes as cancelled. Returns `false` when no such transfer is
-    /// pending.
+    /// Takes a transfer back, which completes as cancelled. Returns `false` when no such transfer
+    /// is pending.
     pub fn cancel(&mut self, token: Token) -> bool {
         if self.wire.has(token) {
             self.completed.extend(self.wire.abort(UrbStatus::Cancelled));
@@ -148,7 +150,7 @@ impl UsbDevice {
         }
     }
 
-    /// Returns when [`UsbDevice::service`] has something to do of its own accord.
+    /// Returns when [`UsbDevice::service`] is due by itself.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let waiting = self.waiting.iter().map(|(at, _)| *at);
@@ -194,7 +196,7 @@ impl UsbDevice {
         self.run(slot, behaviour, now);
     }
 
-    /// Lets every endpoint with pending transfers move what it can.
+    /// Moves the pending transfers of all endpoints as far as possible.
     pub fn service(&mut self, behaviour: &mut dyn Behaviour, now: Instant) {
         while let Some(at) = self.waiting.iter().position(|(due, _)| *due <= now) {
             let (_, urb) = self.waiting.remove(at);
@@ -270,7 +272,7 @@ impl UsbDevice {
         self.refresh();
     }
 
-    /// Recomputes the active endpoints; transfers on those that ceased to exist are cancelled.
+    /// Recomputes the active endpoints. Transfers on those that no longer exist are cancelled.
     fn refresh(&mut self) {
         let mut active = [None; 32];
         if let Some(layout) = self.layout() {
@@ -305,7 +307,7 @@ impl UsbDevice {
                 None
             };
             urb.buffer.set_len(answer.unwrap_or(0).min(room));
-            // The status stage has its say through the endpoint's direction bit.
+            // The status stage of the request is reported through the endpoint's direction bit.
             urb.endpoint |= 0x80;
             answer.is_some()
         } else {
@@ -335,7 +337,8 @@ impl UsbDevice {
         self.completed.push_back(urb.end(status));
     }
 
-    /// Class and vendor requests reach the device, or an interface or endpoint that exists.
+    /// Returns whether a class or vendor request is addressed to the device, or to an interface or
+    /// endpoint that exists.
     fn addressable(&self, setup: SetupPacket) -> bool {
         let low = setup.index.to_le_bytes()[0];
         match setup.recipient() {
@@ -353,7 +356,7 @@ impl UsbDevice {
     }
 }
 
-/// Empties the buffer of an IN transfer.
+/// Empties the buffer of an IN transfer, and returns the transfer.
 fn empty(mut urb: Urb) -> Urb {
     if urb.is_in() {
         urb.buffer.set_len(0);
@@ -361,7 +364,7 @@ fn empty(mut urb: Urb) -> Urb {
     urb
 }
 
-/// Moves an OUT transfer. `None` leaves it pending.
+/// Moves an OUT transfer. Returns `None` when it stays pending.
 fn run_out(
     urb: &mut Urb,
     place: EndpointPlace,
@@ -379,7 +382,7 @@ fn run_out(
     }
 }
 
-/// Moves an IN transfer, as far as the function has something to say. `None` leaves it pending.
+/// Moves an IN transfer, as far as the function has data. Returns `None` when it stays pending.
 fn run_in(
     urb: &mut Urb,
     place: EndpointPlace,
@@ -425,7 +428,7 @@ mod tests {
     const IN: u8 = 0x81;
     const OUT: u8 = 0x01;
 
-    /// Functions that say what a test tells them to say.
+    /// Functions that answer as a test tells them to.
     #[derive(Default)]
     struct Script {
         input: VecDeque<InVerdict>,
@@ -469,7 +472,7 @@ mod tests {
     }
 
     impl Bench {
-        /// The device with the data interface's endpoints there.
+        /// Makes a device in the alternate setting with the endpoints of the data interface.
         fn new() -> Self {
             let mut bench = Self {
                 device: UsbDevice::new(
@@ -562,7 +565,7 @@ mod tests {
         assert_eq!(bench.completed(), Some((UrbStatus::Done, 512)));
         let seen = [(0, true), (511, true), (512, false), (512, true)];
         assert_eq!(bench.script.seen, seen);
-        // What the function has no room for is offered again.
+        // Data for which the function has no room is offered again.
         assert_eq!(bench.bulk(OUT, 7), None);
         bench.script.output.push_back(OutVerdict::Accept);
         assert_eq!(bench.service(), Some((UrbStatus::Done, 7)));
@@ -578,10 +581,10 @@ mod tests {
         assert_eq!(cleared, UrbStatus::Done);
         bench.script.output.push_back(OutVerdict::Accept);
         assert_eq!(bench.bulk(OUT, 7), Some((UrbStatus::Done, 7)));
-        // The host may halt it too: what is pending ends.
+        // The host may halt the endpoint too, which ends pending transfers.
         assert_eq!(bench.bulk(IN, 64), None);
         let set = bench.control(0x02, SET_FEATURE, FEATURE_ENDPOINT_HALT, IN.into());
-        // The transfer's end comes before the request's.
+        // The end of the transfer comes before that of the request.
         assert_eq!(set, UrbStatus::Stall);
         assert_eq!(bench.completed(), Some((UrbStatus::Done, 0)));
         assert!(!bench.device.is_waiting(IN));
@@ -596,7 +599,7 @@ mod tests {
             UrbStatus::Cancelled
         );
         assert_eq!(bench.completed(), Some((UrbStatus::Done, 0)));
-        // The endpoint is not there in alternate setting 0.
+        // Alternate setting 0 does not have the endpoint.
         assert_eq!(bench.bulk(IN, 64), Some((UrbStatus::Fault, 0)));
         let mut bench = Bench::new();
         assert_eq!(bench.bulk(IN, 64), None);
@@ -624,7 +627,7 @@ mod tests {
         while let Some(at) = bench.device.deadline() {
             bench.now = at - Duration::from_nanos(1);
             assert_eq!(bench.service(), None);
-            // A little late, which does not add up.
+            // The device is served a little late, which must not add up.
             bench.now = at + Duration::from_micros(100);
             let (status, length) = bench.service().expect("it has arrived");
             assert_eq!(status, UrbStatus::Done);
@@ -635,7 +638,7 @@ mod tests {
             ends,
             [(1000, 1000), (2000, 3000), (1000, 4000), (1000, 5000)]
         );
-        // What is on the bus can be taken back, and goes with the device.
+        // A transfer on the bus can be taken back, and ends with the device.
         bench.script.output.extend([OutVerdict::Accept; 2]);
         assert_eq!(bench.bulk(OUT, 1000), None);
         let token = bench.token;

@@ -1,4 +1,4 @@
-//! The emulated modem as its owner sees it.
+//! The emulated modem, as the program that owns it uses it.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -22,10 +22,10 @@ use crate::setup::Setup;
 use crate::waker::Waker;
 use crate::watched::Watch;
 
-/// Longest wait for the plug to be pulled or put in.
+/// Longest wait for the device to leave the bus or to appear on it.
 const PLUG: Duration = Duration::from_secs(5);
 
-/// An emulated modem, plugged in and running on a thread of its own until dropped.
+/// An emulated modem, which is plugged in and runs on a thread of its own until it is dropped.
 #[derive(Debug)]
 pub struct Emulator {
     knobs: Knobs,
@@ -39,7 +39,7 @@ impl Emulator {
     /// Switches a modem on, with `far_side` as the network behind it.
     ///
     /// # Errors
-    /// When the process has no descriptor left or a thread cannot be started.
+    /// Fails when the process has no descriptor left or a thread cannot be started.
     pub fn new(knobs: Knobs, far_side: FarSide) -> std::io::Result<Self> {
         let setup = Setup {
             knobs,
@@ -48,12 +48,12 @@ impl Emulator {
         Self::start(setup, far_side)
     }
 
-    /// Switches a modem on that presents the descriptors of another device: its ids, configurations,
-    /// interfaces and endpoints. Its MBIM or NCM function and its AT port are where they say.
-    /// [`Knobs::like`] are the knobs of such a device.
+    /// Switches a modem on that presents the descriptors of another device: its ids,
+    /// configurations, interfaces and endpoints. Its MBIM or NCM function and its AT port are found
+    /// in them. [`Knobs::like`] returns the knobs for such a device.
     ///
     /// # Errors
-    /// As [`Emulator::new`].
+    /// The same as those of [`Emulator::new`].
     pub fn presenting(
         descriptors: Descriptors,
         knobs: Knobs,
@@ -70,7 +70,7 @@ impl Emulator {
     /// Switches a modem on that is made of `setup`, with `far_side` as the network behind it.
     ///
     /// # Errors
-    /// As [`Emulator::new`].
+    /// The same as those of [`Emulator::new`].
     pub fn start(setup: Setup, far_side: FarSide) -> std::io::Result<Self> {
         let knobs = setup.knobs.clone();
         let recorder = Recorder::default();
@@ -106,26 +106,26 @@ impl Emulator {
         in_process::backend(&self.bus)
     }
 
-    /// Returns the knobs the modem was started with.
+    /// Returns the knobs with which the modem was started.
     #[must_use]
     pub fn knobs(&self) -> &Knobs {
         &self.knobs
     }
 
-    /// Turns knobs while the modem runs. Those of identity and SIM take effect at the next firmware
-    /// reset.
+    /// Turns knobs while the modem runs. Those of identity and SIM take effect at the next reset of
+    /// the firmware.
     pub fn adjust(&self, adjust: impl FnOnce(&mut Knobs) + Send + 'static) {
         self.handle.order(Order::Adjust(Box::new(adjust)));
     }
 
-    /// Returns the controls, for any thread.
+    /// Returns the controls, which any thread may use.
     #[must_use]
     pub fn controls(&self) -> Controls {
         Controls::new(self.handle.clone())
     }
 
-    /// Tells `observer`, on the device's thread, of the transfers of hosts elsewhere. Those of
-    /// [`Emulator::backend`] can be observed there.
+    /// Reports the transfers of remote hosts to `observer`, on the device's thread. Transfers
+    /// through [`Emulator::backend`] can be observed at the backend.
     pub fn observe(&self, observer: Arc<dyn Observer>) {
         let watch = Watch {
             observer,
@@ -135,13 +135,13 @@ impl Emulator {
         self.handle.order(Order::Observe(Box::new(watch)));
     }
 
-    /// Returns what the device saw the host do so far.
+    /// Returns what the device has seen the host do.
     #[must_use]
     pub fn report(&self) -> Report {
         self.recorder.report()
     }
 
-    /// Calls `listener`, on the device's thread, with each violation recorded from here on.
+    /// Calls `listener`, on the device's thread, with each violation that is recorded from here on.
     pub fn on_violation(&self, listener: Listener) {
         self.recorder.listen(listener);
     }
@@ -179,7 +179,7 @@ impl Emulator {
         self.handle.presence().get().present
     }
 
-    /// Waits until a host elsewhere has the device, or no longer has it. Returns `false` when that
+    /// Waits until a remote host has the device, or no longer has it. Returns `false` when that
     /// took longer than `timeout`.
     #[must_use]
     pub fn wait_exported(&self, exported: bool, timeout: Duration) -> bool {

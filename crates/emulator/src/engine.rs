@@ -1,13 +1,16 @@
-//! The thread the device lives on.
+//! The thread on which the device runs.
 //!
-//! Theory of operation: one loop. It takes requests from the host that has the device, lets the
-//! device and its firmware move what they can, hands back what completed, and sleeps in one `poll`
-//! on the waker, the host's socket and the network behind the modem. The host is an [`Upstream`]:
-//! the driver in this process, unless a host elsewhere has connected. The network's descriptor is
-//! polled for reading only while the host has an IN transfer pending, so that a host that does not
-//! read pushes back on the network.
+//! # Theory of operation
 //!
-//! Makes the system call `poll`; `read` and `write` are made by the parts it drives.
+//! The thread is one loop. It takes requests from the host that has the device, lets the device and
+//! its firmware move what they can, hands back completions, and sleeps in one `poll` on the waker,
+//! the host's socket and the network behind the modem. The host is an [`Upstream`]: the driver in
+//! this process, unless a remote host has connected. The network's descriptor is polled for reading
+//! only while the host has an IN transfer pending, so that a host that does not read pushes back on
+//! the network.
+//!
+//! The thread makes the system call `poll`; `read` and `write` are made by the parts that it
+//! drives.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,32 +27,33 @@ use crate::upstream::{HostGone, Request, Upstream};
 use crate::waker::Waker;
 use crate::watched::{Watch, Watched};
 
-/// The thread's state.
+/// State of the thread.
 pub(crate) struct Engine {
     usb: UsbDevice,
     modem: Modem,
-    /// The driver in this process, which has the device while no other host has.
+    /// Driver in this process, which has the device while no other host has it.
     local: Box<dyn Upstream>,
-    /// A host elsewhere that has the device.
+    /// Remote host that has the device.
     remote: Option<Box<dyn Upstream>>,
-    /// Whom to tell of the transfers of hosts elsewhere.
+    /// Observer of the transfers of remote hosts.
     watch: Option<Box<Watch>>,
     inbox: Inbox,
     waker: Arc<Waker>,
     presence: Arc<Presence>,
     recorder: Recorder,
-    /// When an absent device comes back; `None` while present, or unplugged for good.
+    /// Time at which an absent device comes back; `None` while it is present, or unplugged for
+    /// good.
     returns: Option<Instant>,
     requests: Vec<Request>,
 }
 
-/// Makes the device as it is just plugged in.
+/// Makes the device in the state in which it is plugged in.
 fn new_device(modem: &Modem, recorder: &Recorder) -> UsbDevice {
     UsbDevice::new(modem.presented(), recorder.clone())
 }
 
 impl Engine {
-    /// Puts a device together that `local` has until another host connects.
+    /// Makes the engine of a device that `local` has until another host connects.
     pub fn new(
         modem: Modem,
         recorder: Recorder,
@@ -73,7 +77,7 @@ impl Engine {
         }
     }
 
-    /// Runs until told to stop or until nobody can give orders any more.
+    /// Runs until an order to stop comes or no thread can give orders any more.
     pub fn run(mut self) {
         while self.turn() {}
         self.disconnect(None);
@@ -137,7 +141,7 @@ impl Engine {
         }
     }
 
-    /// Gives the device to a host elsewhere, unless another one has it.
+    /// Gives the device to a remote host, unless another one has it.
     fn hand_over(&mut self, host: Box<dyn Upstream>, now: Instant) {
         if self.remote.is_some() || !self.presence.get().present {
             return;
@@ -153,7 +157,7 @@ impl Engine {
         self.local.presence_changed();
     }
 
-    /// Lets the device drop off the bus and come back after the time the knob says.
+    /// Makes the device leave the bus and come back after the time of the knob.
     fn reset_firmware(&mut self, now: Instant) {
         self.modem.count_reset();
         self.disconnect(Some(now + self.absence()));
@@ -164,7 +168,8 @@ impl Engine {
         Duration::from_millis(self.modem.knobs().absent_ms)
     }
 
-    /// Takes the device off the bus: everything pending is gone. It comes back at `returns`, if ever.
+    /// Takes the device off the bus; every pending transfer ends as gone. The device comes back at
+    /// `returns`, if it does.
     fn disconnect(&mut self, returns: Option<Instant>) {
         let now = Instant::now();
         self.usb.bus_reset(&mut self.modem, now);
@@ -178,7 +183,7 @@ impl Engine {
         self.returns = returns;
     }
 
-    /// Puts the device back on the bus, with its firmware started afresh.
+    /// Puts the device back on the bus, with its firmware started anew.
     fn connect(&mut self, now: Instant) {
         self.returns = None;
         self.replug(now);
@@ -189,7 +194,8 @@ impl Engine {
         self.local.presence_changed();
     }
 
-    /// Plugs the device in anew. That means another power-on: the module lives on bus power.
+    /// Plugs the device in again, which is another power-on, because the module is powered by the
+    /// bus.
     fn replug(&mut self, now: Instant) {
         self.modem.power_on(now);
         self.presence.present(self.modem.presented());
@@ -204,11 +210,11 @@ impl Engine {
         }
     }
 
-    /// Executes what hosts ask for.
+    /// Executes the requests of hosts.
     fn receive(&mut self, now: Instant) {
         let mut requests = std::mem::take(&mut self.requests);
         if self.remote.is_some() {
-            // The driver in this process is told that the device is gone, and asks for nothing.
+            // The driver in this process learns that the device is gone, and asks for nothing.
             let _ = self.local.receive(&mut requests);
         }
         let received = self.host().receive(&mut requests);
@@ -225,15 +231,16 @@ impl Engine {
         match request {
             Request::Submit(urb) => self.usb.submit(urb, &mut self.modem, now),
             Request::Cancel(token) => {
-                // What has ended is told before a cancellation that comes too late for it: a USB/IP
-                // host takes the answer to an unlink for the transfer's end, and hangs up over a
-                // second one.
+                // Completions are handed back before a cancellation that is too late for them: a
+                // USB/IP host takes the answer to an unlink for the end of the transfer, and hangs
+                // up when a second one comes.
                 self.hand_back();
                 let pending = self.usb.cancel(token);
                 self.host().cancelled(token, pending);
             }
             Request::ResetPort => {
-                // A port is reset before every enumeration; a reset of one that is in use says more.
+                // A port is reset before every enumeration. A reset while the device is in use is
+                // more than that.
                 let in_use = self.usb.configuration() != 0;
                 self.usb.bus_reset(&mut self.modem, now);
                 if in_use {
@@ -244,14 +251,14 @@ impl Engine {
         }
     }
 
-    /// Queues what completed for the host that has the device.
+    /// Queues completions for the host that has the device.
     fn hand_back(&mut self) {
         while let Some(completed) = self.usb.take_completed() {
             self.host().complete(completed);
         }
     }
 
-    /// Frees the device for another host: the one elsewhere has gone.
+    /// Frees the device for another host, because the remote one has gone.
     fn leave(&mut self, now: Instant) {
         self.remote = None;
         self.usb.bus_reset(&mut self.modem, now);
@@ -264,10 +271,10 @@ impl Engine {
         self.local.presence_changed();
     }
 
-    /// Hands back what completed, and lets the hosts know.
+    /// Hands back completions, and has the hosts notified.
     fn deliver(&mut self) {
         self.hand_back();
-        // A host that sees a completion finds it counted.
+        // The counters are published first, so that a host that sees a completion finds it counted.
         self.recorder.publish(&self.modem.counters());
         let _ = self.local.flush();
         let flushed = self.remote.as_mut().map_or(Ok(()), |remote| remote.flush());
@@ -276,7 +283,7 @@ impl Engine {
         }
     }
 
-    /// Sleeps until something happens. Work that is there already does not let it sleep.
+    /// Sleeps until something happens, unless there is work already.
     fn sleep(&mut self, now: Instant) {
         if !self.waker.prepare() || self.host().has_more() {
             self.waker.forget();
@@ -311,7 +318,7 @@ impl Engine {
             fds[count] = PollFd::from_borrowed_fd(descriptor, flags);
             count += 1;
         }
-        // Interrupted or failed: the loop looks for work either way.
+        // The poll was interrupted or has failed; in both cases the loop looks for work.
         let _ = poll(&mut fds[..count], timeout.as_ref());
         if fds[0].revents().is_empty() {
             self.waker.forget();

@@ -1,4 +1,5 @@
-//! The network behind the modem: built in, a packet descriptor of the machine, or the caller's own.
+//! The network behind the modem: built in, a packet descriptor of the machine, or one that the
+//! caller implements.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,18 +13,18 @@ use uwwan_netstack::server::{Server, ServerConfig, ServerThread};
 use crate::knobs::Knobs;
 use crate::waker::Waker;
 
-/// The network to put behind the modem.
+/// Choice of the network behind the modem.
 pub enum FarSide {
     /// The built-in server: any address answers ping, DNS, HTTP with a large body, TCP and UDP sinks
     /// and UDP echo (see `uwwan_netstack::server`).
     BuiltIn,
-    /// The built-in server with a configuration of the caller's.
+    /// The built-in server with a configuration that the caller makes.
     Server(Box<ServerConfig>),
     /// A descriptor that moves one IP packet with each read and write, without a header: a TUN
-    /// device opened with `IFF_NO_PI`, or a datagram socket. Addresses and routes are the
-    /// caller's business; [`v4`] and [`v6`] tell them.
+    /// device opened with `IFF_NO_PI`, or a datagram socket. Its addresses and routes are up to the
+    /// caller; [`v4`] and [`v6`] return those that the modem reports.
     Descriptor(OwnedFd),
-    /// A network of the caller's that takes and gives IP packets.
+    /// A network that the caller implements.
     Network(Box<dyn Network>),
 }
 
@@ -42,7 +43,7 @@ impl FarSide {
     /// Starts the network. `waker` wakes the device's thread.
     ///
     /// # Errors
-    /// When the descriptor cannot be made non-blocking, or a thread cannot be started.
+    /// Fails when the descriptor cannot be made non-blocking, or a thread cannot be started.
     pub(crate) fn start(self, waker: &Arc<Waker>) -> std::io::Result<Box<dyn Network>> {
         Ok(match self {
             Self::BuiltIn => Box::new(BuiltIn::start(ServerConfig::default(), waker)?),
@@ -57,14 +58,14 @@ impl FarSide {
     }
 }
 
-/// A network at the device's end of the radio link. Nothing here blocks.
+/// A network at the device's end of the radio link. No method blocks.
 pub trait Network: Send {
     /// Takes a packet from the modem. Returns `false` when there is no room; the packet is offered again
     /// then.
     fn send(&mut self, packet: &[u8]) -> bool;
 
-    /// Puts the oldest packet for the modem into `room` and returns its length in bytes. A packet that
-    /// does not fit is lost and comes as length 0.
+    /// Puts the oldest packet for the modem into `room` and returns its length in bytes. A packet
+    /// that does not fit is lost and returned with length 0.
     fn receive(&mut self, room: &mut [u8]) -> Option<usize>;
 
     /// Returns a descriptor that becomes readable when [`Network::receive`] has something, and writable
@@ -73,27 +74,29 @@ pub trait Network: Send {
         None
     }
 
-    /// Returns whether a packet for which there was no room can be offered again once the descriptor is
-    /// writable. Otherwise that is after the time that [`Network::advance`] returns.
+    /// Returns whether a packet for which there was no room can be offered again once the
+    /// descriptor is writable. Otherwise it can be after the time that [`Network::advance`]
+    /// returns.
     fn waits_for_descriptor(&self) -> bool {
         true
     }
 
-    /// Hands over what to call, from any thread, when there may be a packet or room again. It is for
-    /// networks without a descriptor.
+    /// Sets the function to call, from any thread, when there may be a packet or room again. It is
+    /// for networks without a descriptor.
     fn on_event(&mut self, notify: Box<dyn Fn() + Send + Sync>) {
         drop(notify);
     }
 
-    /// Lets time go by, and returns in what time to call again at the latest. It is called before and
-    /// after the modem has had a turn, so that a network may keep packets to send several at once.
+    /// Lets the network act, and returns the time after which it must be called again at the
+    /// latest. It is called before and after the modem has acted, so that a network may collect
+    /// packets and send several at once.
     fn advance(&mut self) -> Option<Duration> {
         None
     }
 }
 
-/// The built-in network: the userspace stack's server on a thread of its own. Dropping it ends the
-/// server.
+/// The built-in network: the server of the userspace stack on a thread of its own. Dropping it ends
+/// the server.
 struct BuiltIn {
     /// This end of the server's link.
     link: MemoryLink,
@@ -123,7 +126,7 @@ impl Network for BuiltIn {
     }
 }
 
-/// A packet descriptor. Makes the system calls `read` and `write`, one a packet.
+/// A packet descriptor. It makes the system calls `read` and `write`, one for each packet.
 struct Descriptor {
     descriptor: OwnedFd,
 }
@@ -155,7 +158,8 @@ impl Network for Descriptor {
 
 impl Network for MemoryLink {
     fn send(&mut self, packet: &[u8]) -> bool {
-        // A link whose other end is gone swallows: the modem is not to hang on it.
+        // A link whose other end is gone loses every packet, so that the modem does not wait for
+        // it.
         PacketLink::send(self, packet) || self.closed()
     }
 
@@ -168,8 +172,8 @@ impl Network for MemoryLink {
     }
 }
 
-/// IPv4 side of a data session. Session 0 has the addresses T. Anderson's unit had ("Huawei ME906s / HP
-/// lt4132: enabling IPv6", 2018).
+/// Configuration of a data session for IPv4. Session 0 has the addresses that T. Anderson's unit
+/// had ("Huawei ME906s / HP lt4132: enabling IPv6", 2018).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct V4 {
     /// Address of the host.
@@ -182,23 +186,23 @@ pub struct V4 {
     pub dns: [Ipv4Addr; 2],
 }
 
-/// IPv6 side of a data session.
+/// Configuration of a data session for IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct V6 {
     /// Address of the host.
     pub address: Ipv6Addr,
     /// Prefix length in bits.
     pub prefix: u8,
-    /// Address of the gateway. It is `::`, that is, none; the default route is on-link.
+    /// Address of the gateway. It is `::`, which means none; the default route is on-link.
     pub gateway: Ipv6Addr,
     /// Addresses of the name servers.
     pub dns: [Ipv6Addr; 2],
 }
 
-/// Returns the IPv4 addresses of a data session.
+/// Returns the IPv4 configuration of a data session.
 #[must_use]
 pub fn v4(session: u8) -> V4 {
-    // Session n has the n-th network of four addresses after session 0's 10.169.198.76/30.
+    // Session n has the n-th network of four addresses after 10.169.198.76/30, that of session 0.
     let network = u32::from(Ipv4Addr::new(10, 169, 198, 76)) + u32::from(session) * 4;
     V4 {
         address: (network + 1).into(),
@@ -211,7 +215,7 @@ pub fn v4(session: u8) -> V4 {
     }
 }
 
-/// Returns the IPv6 addresses of a data session.
+/// Returns the IPv6 configuration of a data session.
 #[must_use]
 pub fn v6(session: u8) -> V6 {
     V6 {
@@ -234,7 +238,7 @@ pub fn v6(session: u8) -> V6 {
     }
 }
 
-/// Returns the IPv4 addresses of a data session, as the knobs have them.
+/// Returns the IPv4 configuration of a data session, as the knobs set it.
 pub(crate) fn v4_of(session: u8, knobs: &Knobs) -> V4 {
     let usual = v4(session);
     if session != 0 {
@@ -248,7 +252,7 @@ pub(crate) fn v4_of(session: u8, knobs: &Knobs) -> V4 {
             address,
             gateway: match gateway {
                 Some(IpAddr::V4(gateway)) => gateway,
-                // The other one of the network of four addresses.
+                // The gateway is the other host of the network of four addresses.
                 _ => (u32::from(address) ^ 3).into(),
             },
             ..usual
@@ -264,7 +268,7 @@ pub(crate) fn v4_of(session: u8, knobs: &Knobs) -> V4 {
     }
 }
 
-/// Returns the IPv6 addresses of a data session, as the knobs have them.
+/// Returns the IPv6 configuration of a data session, as the knobs set it.
 pub(crate) fn v6_of(session: u8, knobs: &Knobs) -> V6 {
     let usual = v6(session);
     if session != 0 {
@@ -297,8 +301,8 @@ pub fn link_local(address: Ipv6Addr) -> Ipv6Addr {
     Ipv6Addr::new(0xfe80, 0, 0, 0, a, b, c, d)
 }
 
-/// Returns the data session that an IP packet for the host belongs to, by its destination: the session
-/// with that IPv4 address or that IPv6 prefix, and session 0 for all else.
+/// Returns the data session that an IP packet for the host belongs to, by its destination: the
+/// session with that IPv4 address or that IPv6 prefix, and session 0 for every other destination.
 pub(crate) fn session_of(packet: &[u8], knobs: &Knobs) -> u8 {
     let destination = destination(packet);
     let meant = |own: IpAddr| match (own, destination) {
@@ -340,7 +344,7 @@ pub(crate) fn session_of(packet: &[u8], knobs: &Knobs) -> u8 {
     }
 }
 
-/// Returns the destination address of an IP packet; `None` for what is none.
+/// Returns the destination address of an IP packet, or `None` for bytes that are no IP packet.
 fn destination(packet: &[u8]) -> Option<IpAddr> {
     match packet.first()? >> 4 {
         4 => Some(IpAddr::from(<[u8; 4]>::try_from(packet.get(16..20)?).ok()?)),
@@ -413,7 +417,8 @@ mod tests {
         }
         packet[16..20].copy_from_slice(&[8, 8, 8, 8]);
         assert_eq!(session_of(&packet, &Knobs::default()), 0);
-        // An address that a knob gives to session 0 is session 0's, whoever has it otherwise.
+        // An address that a knob gives to session 0 belongs to it, even if another session has it
+        // by default.
         let own: Knobs = "ipv4_address=10.169.198.81".parse().unwrap();
         packet[16..20].copy_from_slice(&v4(1).address.octets());
         assert_eq!(session_of(&packet, &own), 0);

@@ -1,7 +1,7 @@
-//! The firmware's state: SIM, radio, registration, data sessions. It is sans-IO, and MBIM and AT are
-//! two views of it.
+//! The firmware's state: SIM, radio, registration and data sessions. It is sans-IO, and MBIM and AT
+//! are two views of it.
 //!
-//! Registration follows from the SIM, the radio and time. What changes is noted in
+//! Registration follows from the SIM, the radio and time. Changes are noted in
 //! [`Firmware::take_changes`], from which the functions make their indications.
 
 mod activation;
@@ -27,9 +27,9 @@ pub use sessions::{CallChange, Refused, Session};
 pub const HOME_PLMN: &str = "24201";
 /// Name of the SIM's operator.
 pub const HOME_NAME: &str = "Telenor";
-/// PLMN of the operator the module finds abroad.
+/// PLMN of the operator that the module finds abroad.
 pub const ROAMING_PLMN: &str = "24001";
-/// Name of the operator the module finds abroad.
+/// Name of the operator that the module finds abroad.
 pub const ROAMING_NAME: &str = "Telia";
 /// IMSI of the SIM's subscriber.
 pub const IMSI: &str = "242010000000001";
@@ -37,16 +37,16 @@ pub const IMSI: &str = "242010000000001";
 pub const ICCID: &str = "89470000000000000014";
 /// IMEI of the module: the test TAC 00100000, and a valid check digit.
 pub const IMEI: &str = "001000000000016";
-/// Hardware version, as a ME906s-158 tells it.
+/// Hardware version that an ME906s-158 reports.
 pub const HARDWARE: &str = "ML1ME906SM";
 
-/// Changes kept before the oldest is forgotten.
+/// Largest number of changes kept; then the oldest is forgotten.
 const MAX_CHANGES: usize = 256;
 
 /// State that survives a reset of the firmware.
 #[derive(Debug, Clone)]
 pub struct Persistent {
-    /// The PLMN profile list.
+    /// The list of PLMN profiles.
     pub profiles: Profiles,
     /// PIN1; empty when the SIM never had a PIN set.
     pub pin: String,
@@ -60,12 +60,12 @@ pub struct Persistent {
     pub puk_attempts: u8,
     /// Content of the card and of the module's storage.
     pub card: Card,
-    /// The firmware has crashed at an activation.
+    /// Whether the firmware has crashed at an activation.
     pub crashed: bool,
 }
 
 impl Persistent {
-    /// The state of a module as it comes out of its box.
+    /// Returns the state of a module as it is delivered.
     #[must_use]
     pub fn new(knobs: &Knobs) -> Self {
         let mut profiles = Profiles::default();
@@ -85,7 +85,7 @@ impl Persistent {
     }
 }
 
-/// A change that MBIM or AT may have to tell the host.
+/// A change that MBIM or AT may have to report to the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// The state of the SIM changed.
@@ -96,26 +96,26 @@ pub enum Change {
     Register,
     /// Packet service was attached or detached.
     Packet,
-    /// The data session with that id came up or went down.
+    /// The data session with that id was activated or deactivated.
     Connect(u32),
     /// The data session with that id has other addresses or another MTU.
     Addresses(u32),
-    /// A short message came in and is in that place.
+    /// A short message arrived and is in that place.
     Message(u32),
     /// The call of `^NDISDUP` came up, ended or failed.
     Call(CallChange),
 }
 
-/// Lock between the module and the SIM.
+/// Code that the SIM asks for before the module can use it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lock {
-    /// Nothing does: no PIN is needed, or it has been entered.
+    /// The SIM asks for none, or it has been entered.
     Open,
     /// The SIM waits for PIN1.
     Pin,
     /// The SIM waits for PUK1 and a new PIN1.
     Puk,
-    /// No PUK1 attempt remains: the card is dead.
+    /// No PUK1 attempt remains, so the card is unusable.
     Dead,
 }
 
@@ -137,14 +137,14 @@ pub enum Registered {
 }
 
 impl Registered {
-    /// Whether the module is registered with any network.
+    /// Returns whether the module is registered with any network.
     #[must_use]
     pub fn is_on(self) -> bool {
         matches!(self, Self::Home | Self::Roaming | Self::Partner)
     }
 }
 
-/// The firmware's state.
+/// State of the firmware.
 #[derive(Debug)]
 pub struct Firmware {
     /// State that survives a reset of the firmware.
@@ -152,12 +152,12 @@ pub struct Firmware {
     booted: Instant,
     ipv6_capable: bool,
     sim: SimState,
-    /// When the SIM is there, while it is still missing.
+    /// Time at which the SIM appears, while it is still missing.
     sim_at: Option<Instant>,
     fcc_locked: bool,
-    /// While the FCC lock is on, the slot looks empty.
+    /// Whether the slot looks empty while the FCC lock is on.
     fcc_hides_sim: bool,
-    /// The firmware has crashed, and nobody has taken note of it.
+    /// Whether the firmware has crashed and the crash was not reported yet.
     crashing: bool,
     pin_entered: bool,
     radio_on: bool,
@@ -216,13 +216,13 @@ impl Firmware {
         firmware
     }
 
-    /// Returns when the firmware was started.
+    /// Returns the time at which the firmware was started.
     #[must_use]
     pub fn booted(&self) -> Instant {
         self.booted
     }
 
-    /// Returns what is in the SIM slot.
+    /// Returns the state of the SIM slot.
     #[must_use]
     pub fn sim(&self) -> SimState {
         if self.fcc_locked && self.fcc_hides_sim {
@@ -232,12 +232,12 @@ impl Firmware {
         }
     }
 
-    /// Whether the firmware has crashed since the last call.
+    /// Returns whether the firmware has crashed since the last call.
     pub fn take_crash(&mut self) -> bool {
         std::mem::take(&mut self.crashing)
     }
 
-    /// Returns what stands between the module and the SIM.
+    /// Returns the code that the SIM asks for, if any.
     #[must_use]
     pub fn lock(&self) -> Lock {
         let persistent = &self.persistent;
@@ -252,7 +252,7 @@ impl Firmware {
         }
     }
 
-    /// Whether the SIM can be used.
+    /// Returns whether the SIM can be used.
     #[must_use]
     pub fn sim_ready(&self) -> bool {
         self.sim() == SimState::Ready && self.lock() == Lock::Open
@@ -264,19 +264,19 @@ impl Firmware {
         (self.radio_on, self.hardware_radio_on)
     }
 
-    /// Returns the registration.
+    /// Returns the state of the registration.
     #[must_use]
     pub fn registered(&self) -> Registered {
         self.registered
     }
 
-    /// Whether the choice of the operator is left to the module.
+    /// Returns whether the choice of the operator is left to the module.
     #[must_use]
     pub fn is_automatic(&self) -> bool {
         self.automatic
     }
 
-    /// Returns PLMN and name of the operator the module is registered with.
+    /// Returns the PLMN and the name of the operator with which the module is registered.
     #[must_use]
     pub fn operator(&self) -> Option<(&'static str, &'static str)> {
         match self.registered {
@@ -286,29 +286,29 @@ impl Firmware {
         }
     }
 
-    /// Whether packet service is attached.
+    /// Returns whether packet service is attached.
     #[must_use]
     pub fn attached(&self) -> bool {
         self.attached
     }
 
-    /// Whether the PLMN profile of the SIM's operator allows IPv6.
+    /// Returns whether the PLMN profile of the SIM's operator allows IPv6.
     #[must_use]
     pub fn ipv6_capable(&self) -> bool {
         self.ipv6_capable
     }
 
-    /// Returns what changed since the last call, oldest first.
+    /// Returns the changes since the last call, oldest first.
     pub fn take_changes(&mut self) -> VecDeque<Change> {
         std::mem::take(&mut self.changes)
     }
 
-    /// Forgets a change that the host knows already, from the answer to its command.
+    /// Forgets a change that the host knows already from the answer to its command.
     pub fn forget_change(&mut self, change: Change) {
         self.changes.retain(|noted| *noted != change);
     }
 
-    /// Returns when [`Firmware::advance`] has something to do.
+    /// Returns when [`Firmware::advance`] is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         [self.registers_at, self.sim_at, self.dialled.deadline()]
@@ -324,7 +324,7 @@ impl Firmware {
         self.changes.push_back(change);
     }
 
-    /// Lets registration go on.
+    /// Lets the registration and a dialled call proceed.
     pub fn advance(&mut self, knobs: &Knobs, now: Instant) {
         self.advance_call(now);
         if self.sim_at.is_some_and(|at| at <= now) {
@@ -364,7 +364,7 @@ impl Firmware {
         }
     }
 
-    /// Follows knobs that were turned: the network says something else.
+    /// Follows knobs that were turned and change the network's answer to the registration.
     pub fn network_changed(&mut self, knobs: &Knobs, now: Instant) {
         if self.registered != Registered::Off {
             self.registered = Registered::Off;
@@ -394,7 +394,7 @@ impl Firmware {
         self.hang_up();
     }
 
-    /// Whether an FCC lock keeps the radio off.
+    /// Returns whether an FCC lock keeps the radio off.
     #[must_use]
     pub fn fcc_locked(&self) -> bool {
         self.fcc_locked
@@ -420,8 +420,8 @@ impl Firmware {
         true
     }
 
-    /// Registers automatically, or with the operator of that PLMN. Returns `false` when that operator is
-    /// not there.
+    /// Registers automatically, or with the operator of that PLMN. Returns `false` when that
+    /// operator is not in reach.
     pub fn register(&mut self, plmn: Option<&str>, knobs: &Knobs, now: Instant) -> bool {
         self.automatic = plmn.is_none();
         self.advance(knobs, now);
@@ -431,6 +431,7 @@ impl Firmware {
     /// Attaches or detaches packet service.
     ///
     /// # Errors
+    /// Fails when the module is in no state to attach.
     /// When the module is in no state to attach.
     pub fn set_attached(&mut self, attach: bool) -> Result<(), Refused> {
         if !attach {
@@ -447,13 +448,15 @@ impl Firmware {
         Ok(())
     }
 
-    /// Sends a short message and returns its reference. A message to the card's own number comes back at
-    /// once, and so does the report of one that asks for it.
+    /// Sends a short message and returns its reference. A message to the card's own number arrives
+    /// at once, and so does the report of one that asks for it.
     ///
     /// # Errors
+    /// Fails when the PDU is no message to be sent, or the module is not registered.
     /// When the PDU is no message to be sent, or the module is not registered.
     pub fn send_message(&mut self, pdu: &[u8]) -> Result<u8, Status> {
-        // TP-SRR, in the first octet after the message centre's address (3GPP TS 23.040, 9.2.3.5).
+        // The bit is TP-SRR, in the first octet after the message centre's address (3GPP TS 23.040,
+        // 9.2.3.5).
         const STATUS_REPORT_REQUEST: u8 = 0x20;
         let message = Message::decode(pdu).map_err(|_| Status::INVALID_PARAMETERS)?;
         if message.kind != MessageKind::Submit {
@@ -473,7 +476,7 @@ impl Firmware {
         Ok(self.sent)
     }
 
-    /// Puts a message that came in into the store, if there is one.
+    /// Puts a message that arrived into the store, if there is one.
     fn arrive(&mut self, pdu: Option<Vec<u8>>) {
         let stored = pdu.and_then(|pdu| self.persistent.card.store(SmsStatus::NEW, pdu));
         if let Some(place) = stored {
@@ -484,7 +487,8 @@ impl Firmware {
     /// Enters PIN1, or PUK1 with a new PIN1.
     ///
     /// # Errors
-    /// When the code is wrong, which costs an attempt, or is not the one the SIM waits for.
+    /// Fails when the code is wrong, which costs an attempt, or is not the one that the SIM asks
+    /// for.
     pub fn unlock(
         &mut self,
         code: &str,
@@ -520,8 +524,8 @@ impl Firmware {
         Ok(())
     }
 
-    /// Checks PIN1 for one of the operations on it. Returns `false` when it is wrong, which costs an
-    /// attempt.
+    /// Checks PIN1 for one of the operations on it. Returns `false` when it is wrong, which costs
+    /// an attempt.
     pub fn verify_pin(&mut self, code: &str) -> bool {
         if self.persistent.pin_attempts == 0 {
             return false;
@@ -547,7 +551,8 @@ impl Firmware {
         self.pin_entered = true;
     }
 
-    /// Changes PIN1, after [`Firmware::verify_pin`]. Returns `false` when the new one is no PIN.
+    /// Changes PIN1, after [`Firmware::verify_pin`]. Returns `false` when the new one has not the
+    /// form of a PIN.
     pub fn change_pin(&mut self, new_pin: &str) -> bool {
         if !valid_pin(new_pin) {
             return false;
@@ -557,7 +562,7 @@ impl Firmware {
     }
 }
 
-/// Whether a text has the form of a PIN: 4 to 8 digits (3GPP TS 31.101, 9.5).
+/// Returns whether a text has the form of a PIN: 4 to 8 digits (3GPP TS 31.101, 9.5).
 fn valid_pin(text: &str) -> bool {
     (4..=8).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -1,5 +1,5 @@
-//! Parts of this crate that the fuzz targets (`fuzz/fuzz_targets`) reach beside its API. It is built
-//! for them alone.
+//! Parts of this crate that the fuzz targets (`fuzz/fuzz_targets`) reach beside its API. The module
+//! is built for them only.
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -17,7 +17,7 @@ use crate::upstream::{HostGone, MAX_REQUESTS, Request, Upstream};
 use crate::usbip::connection::Connection as UsbIp;
 use crate::usbredir::connection::Connection as UsbRedir;
 
-/// Reads knobs and rules of any text, and lets things happen to those that are read.
+/// Reads knobs and rules from any text, and lets events happen to those that could be read.
 pub fn rule_file(text: &str) {
     let Ok(content) = file::parse(text) else {
         return;
@@ -41,7 +41,7 @@ pub fn rule_file(text: &str) {
     }
 }
 
-/// A network that takes everything and brings nothing.
+/// A network that takes every packet and has none.
 struct Nothing;
 
 impl Network for Nothing {
@@ -54,7 +54,7 @@ impl Network for Nothing {
     }
 }
 
-/// The emulated modem with a host elsewhere, without a thread of its own.
+/// The emulated modem with a remote host, without a thread of its own.
 pub struct Plugged {
     usb: UsbDevice,
     modem: Modem,
@@ -68,7 +68,7 @@ impl Plugged {
     /// Returns the modem with a USB/IP host that has imported it, or with a virtual machine.
     ///
     /// # Panics
-    /// When there are no sockets.
+    /// Panics when there are no sockets.
     #[must_use]
     pub fn new(machine: bool) -> Self {
         let setup = Setup {
@@ -78,10 +78,10 @@ impl Plugged {
         Self::of(setup, machine)
     }
 
-    /// Returns the modem that is made of `setup` with such a host.
+    /// Returns the modem that is made of `setup`, with such a host.
     ///
     /// # Panics
-    /// When there are no sockets.
+    /// Panics when there are no sockets.
     #[must_use]
     pub fn of(setup: Setup, machine: bool) -> Self {
         let recorder = Recorder::default();
@@ -106,7 +106,7 @@ impl Plugged {
         }
     }
 
-    /// Lets the host send bytes. Returns `false` once it is cut off.
+    /// Sends bytes of the host. Returns `false` once the host is cut off.
     pub fn send(&mut self, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
             let sent = std::io::Write::write(&mut self.far, bytes).unwrap_or(0);
@@ -128,7 +128,7 @@ impl Plugged {
         self.turn().is_ok()
     }
 
-    /// Does what the device's thread does in one turn. Returns the number of requests.
+    /// Does the work of one turn of the device's thread. Returns the number of requests.
     fn turn(&mut self) -> Result<usize, HostGone> {
         let mut requests = std::mem::take(&mut self.requests);
         let received = self.host.receive(&mut requests);

@@ -1,4 +1,4 @@
-//! Handle by which other threads reach the device's thread.
+//! Handle by which other threads give orders to the device's thread.
 
 use std::sync::Arc;
 
@@ -10,30 +10,30 @@ use crate::upstream::Upstream;
 use crate::waker::Waker;
 use crate::watched::Watch;
 
-/// Hosts that may wait to be given the device; there is one device to give.
+/// Largest number of hosts that wait to be given the device, of which there is only one.
 const MAX_HOSTS: usize = 4;
 
 /// Request of the program that owns the emulator to the device's thread.
 pub(crate) enum Order {
-    /// Pull the plug.
+    /// The device is unplugged.
     Unplug,
-    /// Plug the device in again.
+    /// The device is plugged in again.
     Plug,
     /// Let the host suspend and resume.
     Suspend,
     /// Let the firmware crash.
     ResetFirmware,
-    /// Tell of the transfers of hosts elsewhere.
+    /// The transfers of remote hosts are reported to an observer.
     Observe(Box<Watch>),
-    /// Turn knobs.
+    /// Knobs are turned.
     Adjust(Box<dyn FnOnce(&mut Knobs) + Send>),
-    /// Tell the knobs as they stand.
+    /// The knobs in force are returned.
     Knobs(Sender<Knobs>),
-    /// End the thread.
+    /// The thread ends.
     Stop,
 }
 
-/// The other threads' end. Clones reach the same device.
+/// End of the other threads. Clones reach the same device.
 #[derive(Debug, Clone)]
 pub(crate) struct Handle {
     orders: Sender<Order>,
@@ -42,11 +42,11 @@ pub(crate) struct Handle {
     presence: Arc<Presence>,
 }
 
-/// The device's thread's end.
+/// End of the device's thread.
 pub(crate) struct Inbox {
-    /// Orders in the sequence they were given.
+    /// Orders in the sequence in which they were given.
     pub orders: Receiver<Order>,
-    /// Hosts elsewhere that want the device.
+    /// Remote hosts that want the device.
     pub hosts: Receiver<Box<dyn Upstream>>,
 }
 
@@ -75,15 +75,15 @@ impl Handle {
         }
     }
 
-    /// Offers the device to a host elsewhere. The host is hung up on when another one has the
-    /// device, when too many wait for it, or when the thread has ended.
+    /// Offers the device to a remote host. The host is hung up on when another one has the device,
+    /// when too many wait for it, or when the thread has ended.
     pub fn connect(&self, host: Box<dyn Upstream>) {
         if self.hosts.try_send(host).is_ok() {
             self.waker.wake();
         }
     }
 
-    /// Returns where the device's presence can be watched.
+    /// Returns the presence of the device, which any thread can watch.
     pub fn presence(&self) -> &Arc<Presence> {
         &self.presence
     }

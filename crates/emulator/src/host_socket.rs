@@ -1,11 +1,11 @@
-//! The socket of a host elsewhere: messages it sends, answers that wait for it, and the buffers of
-//! its transfers, which come from a pool and return to it, so that nothing is allocated in steady
-//! state.
+//! The socket of a remote host: the messages that it sends, the answers that wait for it, and the
+//! buffers of its transfers. The buffers come from a pool and return to it, so that nothing is
+//! allocated in steady state.
 //!
-//! Everything a host can fill is bounded. A host that does not read its answers is not read from
-//! either, and one with too much pending is cut off.
+//! Everything that a host can fill is bounded. While a host does not read its answers, its messages
+//! are not read either, and a host with too much pending is cut off.
 //!
-//! Makes the system calls `read` and `writev`, without blocking.
+//! The socket makes the system calls `read` and `writev`, which do not block.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -18,15 +18,16 @@ use uwwan_usb::buffer::Buffer;
 use crate::report::{Recorder, Rule};
 use crate::upstream::{HostGone, MAX_REQUESTS, Request};
 
-/// Answers queued before the host is not read any more.
+/// Number of queued answers from which the host's messages are not read any more.
 pub(crate) const MAX_ANSWERS: usize = 512;
-/// Bytes of memory for transfers in the hands of the device before the host is cut off.
+/// Largest number of bytes of memory for transfers in the hands of the device; beyond, the host is
+/// cut off.
 pub(crate) const MAX_HELD: usize = 64 << 20;
-/// Bytes read at once.
+/// Number of bytes read at once.
 const CHUNK: usize = 256 << 10;
-/// Buffers kept for reuse.
+/// Largest number of buffers kept to be used again.
 const POOL: usize = 128;
-/// Answers written at once.
+/// Largest number of answers written at once.
 const AT_ONCE: usize = 16;
 
 struct Answer<H> {
@@ -45,61 +46,64 @@ impl<H: AsRef<[u8]>> Answer<H> {
     }
 }
 
-/// A socket with what is under way on it. `H` is the head of an answer, before its data.
+/// A socket with the state of its input and output. `H` is the head of an answer, before its data.
 pub(crate) struct HostSocket<H> {
     socket: OwnedFd,
     input: Vec<u8>,
-    /// Bytes of `input` that hold data, and how far they have been read.
+    /// Number of bytes of `input` that hold data.
     filled: usize,
+    /// Number of bytes of `input` that were handled.
     read: usize,
-    /// Messages may be waiting in `input`.
+    /// Whether messages may be waiting in `input`.
     unread: bool,
     answers: VecDeque<Answer<H>>,
-    /// Bytes of the first answer already written.
+    /// Number of bytes of the first answer that were written.
     written: usize,
     pool: Vec<Buffer>,
     held: usize,
 }
 
-/// Outcome of a look at the input. Lengths are in bytes.
+/// Outcome of handling the input once. Lengths are in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// A message of that length was there and has been handled.
+    /// A message of that length was complete and has been handled.
     Handled(usize),
-    /// As `Handled`; and what has been asked for so far is to be executed before the next message
-    /// is read.
+    /// The same as `Handled`, and the requests so far must be executed before the next message is
+    /// read.
     Pause(usize),
     /// No message is complete.
     Incomplete,
 }
 
-/// A protocol that a host elsewhere speaks.
+/// A protocol that a remote host speaks.
 pub(crate) trait Protocol {
-    /// The head of an answer, before its data.
+    /// Head of an answer, before its data.
     type Head: AsRef<[u8]>;
 
     /// Returns the host's socket.
     fn socket(&mut self) -> &mut HostSocket<Self::Head>;
 
-    /// Handles the first message in `input`, if all of it is there, and appends what it asks for to
+    /// Handles the first message in `input`, if it is complete, and appends its requests to
     /// `requests`.
     ///
     /// # Errors
+    /// Returns a description of a message that is invalid. Nothing after it can be understood.
     /// When the message makes no sense, in words. Nothing after it can be understood.
     fn next(&mut self, input: &[u8], requests: &mut Vec<Request>) -> Result<Step, String>;
 }
 
-/// Reads what the host sent and handles its messages, until nothing is left, enough has been asked
-/// for, or too many answers wait.
+/// Reads bytes from the host and handles its messages, until none is left, enough requests were
+/// made, or too many answers wait.
 ///
 /// # Errors
+/// Fails when the host is gone, or sends bytes that cannot be understood; the latter is recorded.
 /// When the host is gone, or sends what cannot be understood; the latter is recorded.
 pub(crate) fn receive<P: Protocol>(
     host: &mut P,
     recorder: &Recorder,
     requests: &mut Vec<Request>,
 ) -> Result<(), HostGone> {
-    // A read that leaves room has emptied the socket: no second one to be told so.
+    // A read that leaves room has emptied the socket, so a second one is not needed to learn that.
     let mut drained = false;
     loop {
         host.socket().unread = true;
@@ -107,7 +111,7 @@ pub(crate) fn receive<P: Protocol>(
             if requests.len() >= MAX_REQUESTS || host.socket().is_full() {
                 return Ok(());
             }
-            // The input is out of the way while a message in it is handled.
+            // The input is moved out while a message in it is handled.
             let input = std::mem::take(&mut host.socket().input);
             let socket = host.socket();
             let (read, filled) = (socket.read, socket.filled);
@@ -140,10 +144,10 @@ pub(crate) fn receive<P: Protocol>(
 }
 
 impl<H: AsRef<[u8]>> HostSocket<H> {
-    /// Takes a connected socket over.
+    /// Takes over a connected socket.
     ///
     /// # Errors
-    /// When it cannot be made non-blocking.
+    /// Fails when the socket cannot be made non-blocking.
     pub(crate) fn new(socket: OwnedFd) -> std::io::Result<Self> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         Ok(Self {
@@ -159,7 +163,7 @@ impl<H: AsRef<[u8]>> HostSocket<H> {
         })
     }
 
-    /// Returns the socket, with what to poll it for.
+    /// Returns the socket, and the events for which it must be polled.
     pub(crate) fn descriptor(&self) -> (BorrowedFd<'_>, PollFlags) {
         let mut flags = PollFlags::empty();
         flags.set(PollFlags::IN, !self.is_full());
@@ -167,7 +171,7 @@ impl<H: AsRef<[u8]>> HostSocket<H> {
         (self.socket.as_fd(), flags)
     }
 
-    /// Returns whether so many answers wait that the host is not to be read.
+    /// Returns whether so many answers wait that the host's messages are not read.
     fn is_full(&self) -> bool {
         self.answers.len() >= MAX_ANSWERS
     }
@@ -177,15 +181,15 @@ impl<H: AsRef<[u8]>> HostSocket<H> {
         self.unread && !self.is_full()
     }
 
-    /// Reads the socket once, into room made for it, and returns the number of bytes read. 0 means
-    /// that nothing is there yet.
+    /// Reads the socket once, into room made for it, and returns the number of bytes read. It is 0
+    /// when nothing has arrived.
     fn fill(&mut self) -> Result<usize, HostGone> {
-        // What is left of the last message moves to the front.
+        // The rest of the last message moves to the front.
         self.input.copy_within(self.read..self.filled, 0);
         self.filled -= self.read;
         self.read = 0;
         if self.filled == self.input.len() {
-            // The longest message of a protocol bounds it.
+            // The length of the longest message of a protocol bounds this.
             let longer = self.input.len() * 2;
             self.input.resize(longer, 0);
         }
@@ -207,8 +211,7 @@ impl<H: AsRef<[u8]>> HostSocket<H> {
 
     /// Returns an empty buffer of at least `length` bytes, from the pool if one fits.
     ///
-    /// # Errors
-    /// When the host has too much pending, in words.
+    /// Fails with a description when the host has too much pending.
     pub(crate) fn buffer(&mut self, length: usize) -> Result<Buffer, String> {
         let found = self.pool.iter().position(|buffer| {
             buffer.capacity() >= length && buffer.capacity() <= length.max(512) * 4
@@ -236,7 +239,7 @@ impl<H: AsRef<[u8]>> HostSocket<H> {
     /// Writes answers, as many as the socket takes.
     ///
     /// # Errors
-    /// When the host is gone.
+    /// Fails when the host is gone.
     pub(crate) fn flush(&mut self) -> Result<(), HostGone> {
         while !self.answers.is_empty() {
             let result = {
@@ -280,7 +283,7 @@ impl<H: AsRef<[u8]>> HostSocket<H> {
         self.answers.len()
     }
 
-    /// Returns the bytes of buffers in use.
+    /// Returns the number of bytes of the buffers in use.
     #[cfg(test)]
     pub(crate) fn held(&self) -> usize {
         self.held

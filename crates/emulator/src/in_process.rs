@@ -1,9 +1,10 @@
 //! The emulated modem as a `uwwan_usb` backend, inside the driver's own process.
 //!
-//! A host controller and the part of a Linux host that matters to a driver: a configuration
-//! selected at enumeration, kernel drivers bound to interfaces, claims, and transfers that complete
-//! later, on the device's own thread. Completions wait in one place until somebody handles events,
-//! as with libusb: a wait, `Queue::try_next`, or, while it exists, the `Pump`.
+//! It consists of a host controller and the part of a Linux host that matters to a driver: a
+//! configuration selected at enumeration, kernel drivers bound to interfaces, claims, and transfers
+//! that complete later, on the device's own thread. As with libusb, completions wait in one place
+//! until a thread handles events: by a wait, by `Queue::try_next`, or, while it exists, by the
+//! `Pump`.
 
 mod backend;
 mod bus;
@@ -24,10 +25,11 @@ pub(crate) use bus::Bus;
 use channel::Channel;
 pub(crate) use upstream::Local;
 
-/// Makes the bus the driver sees, and the device's end of it. `waker` wakes the device's thread.
+/// Makes the bus that the driver sees, and the device's end of it. `waker` wakes the device's
+/// thread.
 ///
 /// # Errors
-/// When the process has no descriptor left.
+/// Fails when the process has no descriptor left.
 pub(crate) fn new(
     knobs: &Knobs,
     waker: Arc<Waker>,

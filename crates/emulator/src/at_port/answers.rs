@@ -1,18 +1,18 @@
-//! Text of the answers that the AT port gives.
+//! Texts of the answers that an AT port gives.
 
 use crate::firmware::{Firmware, Lock, Registered};
 use crate::knobs::{Knobs, SimState};
 
 use super::port::Port;
 
-/// The final result of a command line.
+/// Final result of a command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Final {
     /// `OK`.
     Ok,
     /// `ERROR`.
     Error,
-    /// Huawei's own word for an unknown command.
+    /// `COMMAND NOT SUPPORT`, which Huawei's firmware answers to an unknown command.
     NotSupported,
     /// `NO CARRIER`.
     NoCarrier,
@@ -24,7 +24,7 @@ pub(super) enum Final {
     Prompt,
 }
 
-/// An error of the equipment, with its number in +CME ERROR (3GPP TS 27.007, 9.2).
+/// Error of the equipment, with its number in `+CME ERROR` (3GPP TS 27.007, 9.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EquipmentError {
     /// The operation is not allowed.
@@ -45,14 +45,14 @@ pub(super) enum EquipmentError {
     WrongPassword = 16,
     /// There is no network, or it refuses.
     NoNetwork = 30,
-    /// A parameter makes no sense.
+    /// A parameter is invalid.
     WrongParameters = 50,
     /// The octets of a text make no sense; a number of Huawei's own.
     WrongPdu = 304,
 }
 
 impl EquipmentError {
-    /// The text with AT+CMEE=2.
+    /// Returns the text that is shown with `AT+CMEE=2`.
     fn text(self) -> &'static str {
         match self {
             Self::NotAllowed => "operation not allowed",
@@ -70,14 +70,14 @@ impl EquipmentError {
     }
 }
 
-/// An error of the message service, with its number in +CMS ERROR (3GPP TS 27.005, 3.2.5).
+/// Error of the message service, with its number in `+CMS ERROR` (3GPP TS 27.005, 3.2.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MessageError {
     /// The operation is not allowed.
     NotAllowed = 302,
-    /// A parameter or the PDU makes no sense.
+    /// A parameter or the PDU is invalid.
     WrongPdu = 304,
-    /// There is no message in that place.
+    /// The place holds no message.
     NoSuchPlace = 321,
     /// There is no network.
     NoNetwork = 331,
@@ -95,7 +95,7 @@ impl From<EquipmentError> for Final {
     }
 }
 
-/// Returns +CREG's number for a registration (3GPP TS 27.007, 7.2).
+/// Returns the number of a registration in `+CREG` (3GPP TS 27.007, 7.2).
 fn registration_number(registered: Registered) -> u8 {
     match registered {
         Registered::Off => 0,
@@ -113,7 +113,7 @@ pub(super) fn inform(port: &mut Port, lines: &[String]) {
     }
 }
 
-/// Queues a final result. `errors` is what AT+CMEE has set.
+/// Queues a final result. `errors` is the mode that `AT+CMEE` has set.
 pub(super) fn finish(port: &mut Port, errors: u8, result: &Final) {
     if port.quiet && *result != Final::Prompt {
         return;
@@ -144,7 +144,8 @@ pub(super) fn finish(port: &mut Port, errors: u8, result: &Final) {
     }
 }
 
-/// Returns the line of +CREG and its sisters. `mode` is `None` for the URC, which has no mode.
+/// Returns the line of `+CREG`, `+CGREG` or `+CEREG`. `mode` is `None` for the URC, which has no
+/// mode.
 pub(super) fn registration(
     name: &str,
     mode: Option<u8>,
@@ -162,18 +163,18 @@ pub(super) fn registration(
     line
 }
 
-/// Returns the line of ^HCSQ: the signal in the fields of LTE, or no service.
+/// Returns the line of `^HCSQ`: the signal in the fields of LTE, or no service.
 pub(super) fn signal_report(firmware: &Firmware, knobs: &Knobs) -> String {
     if !firmware.registered().is_on() || knobs.signal > 31 {
         return "^HCSQ: \"NOSERVICE\"".to_owned();
     }
-    // +CSQ counts 2 dB from -113 dBm, ^HCSQ 1 dB from -121 dBm.
+    // `+CSQ` counts steps of 2 dB from -113 dBm, `^HCSQ` steps of 1 dB from -121 dBm.
     let rssi = 2 * u32::from(knobs.signal) + 8;
     let rsrp = rssi.saturating_sub(8).min(97);
     format!("^HCSQ: \"LTE\",{rssi},{rsrp},150,26")
 }
 
-/// Returns why the SIM and the network cannot be asked, if they cannot.
+/// Returns why the SIM and the network cannot be used, if they cannot.
 pub(super) fn sim_error(firmware: &Firmware) -> Option<EquipmentError> {
     Some(match (firmware.sim(), firmware.lock()) {
         (SimState::Absent, _) => EquipmentError::NoSim,

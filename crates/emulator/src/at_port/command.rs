@@ -2,7 +2,7 @@
 
 use super::answers::{EquipmentError, Final};
 
-/// The forms of an extended command (V.250, 5.4).
+/// Form of an extended command (V.250, 5.4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Op<'a> {
     /// `+NAME`.
@@ -18,7 +18,7 @@ pub(super) enum Op<'a> {
 /// Information lines, or the final result that ends the command line.
 pub(super) type Answer = Result<Vec<String>, Final>;
 
-/// Splits arguments at their commas and takes their quotes off.
+/// Splits arguments at their commas and removes their quotes.
 pub(super) fn arguments(text: &str) -> Vec<&str> {
     let mut list = Vec::new();
     let mut start = 0;
@@ -39,12 +39,12 @@ pub(super) fn arguments(text: &str) -> Vec<&str> {
         .collect()
 }
 
-/// Success without information.
+/// Returns success without information.
 pub(super) fn ok() -> Answer {
     Ok(Vec::new())
 }
 
-/// Success with one information line.
+/// Returns success with one information line.
 pub(super) fn line(text: impl Into<String>) -> Answer {
     Ok(vec![text.into()])
 }
@@ -52,7 +52,7 @@ pub(super) fn line(text: impl Into<String>) -> Answer {
 /// Reads a number.
 ///
 /// # Errors
-/// When the argument is missing or no number from 0 to 255.
+/// Returns an error when the argument is missing or no number from 0 to 255.
 pub(super) fn number(text: Option<&&str>) -> Result<u8, Final> {
     text.and_then(|text| text.parse().ok())
         .ok_or(Final::Equipment(EquipmentError::WrongParameters))

@@ -1,8 +1,8 @@
 //! The AT commands.
 //!
-//! Answers are those seen on ME906s and its sibling ME909s; where none was seen, those of Huawei
-//! modules in general. What is unknown answers ERROR, or COMMAND NOT SUPPORT in Huawei's own
-//! `^` namespace.
+//! Answers are those seen on the ME906s and its sibling ME909s; where none was seen, they are those
+//! of Huawei modules in general. An unknown command is answered with ERROR, or with COMMAND NOT
+//! SUPPORT when its name begins with Huawei's `^`.
 
 use crate::far_side::{v4_of, v6_of};
 use crate::firmware::{Firmware, HARDWARE, ICCID, IMEI, IMSI, Lock, Session};
@@ -52,7 +52,8 @@ fn split(line: &str) -> (&str, &str) {
         }
         return (line, "");
     }
-    // V.250, 5.3.1: a letter (with &), a number; dialling takes the rest of the line.
+    // A basic command is a letter (with &) and a number; dialling takes the rest of the line
+    // (V.250, 5.3.1).
     let mut end = usize::from(bytes.first() == Some(&b'&'));
     let letter = bytes.get(end).copied().unwrap_or(0);
     if letter.eq_ignore_ascii_case(&b'd') {
@@ -106,7 +107,7 @@ fn basic(port: &mut Port, command: &str, context: &mut AtContext<'_>) -> Answer 
         }
         b'I' => return Ok(identity(context)),
         b'D' => {
-            // Dial-up is of no use on this firmware, registered or not.
+            // Dial-up is not possible on this firmware, registered or not.
             return Err(if port.kind == Kind::PcUi {
                 Final::Error
             } else {
@@ -125,7 +126,7 @@ fn model(context: &AtContext<'_>) -> &'static str {
     }
 }
 
-/// The lines of ATI.
+/// Returns the lines of ATI.
 fn identity(context: &AtContext<'_>) -> Vec<String> {
     vec![
         "Manufacturer: Huawei Technologies Co., Ltd.".to_owned(),
@@ -160,7 +161,8 @@ fn standard(name: &str, op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
             (SimState::Ready, Lock::Puk) => line("+CPIN: SIM PUK"),
             _ => Err(sim_error(firmware).map_or(Final::Error, Final::from)),
         },
-        // File EF-AD (3GPP TS 31.102, 4.2.18): the network code has two digits.
+        // The file is EF-AD (3GPP TS 31.102, 4.2.18), which says that the network code has two
+        // digits.
         ("+CRSM", Op::Set(arguments)) => match (sim_error(firmware), &arguments[..]) {
             (Some(error), _) => Err(error.into()),
             (None, ["176", "28589", ..]) => line("+CRSM: 144,0,\"00000002\""),
@@ -286,8 +288,8 @@ fn standard(name: &str, op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
     }
 }
 
-/// Returns the bearers that are up: context, data session whose addresses it has, and the session. The
-/// call of `^NDISDUP` has context 1.
+/// Returns the active contexts: number, the data session whose addresses it has, and the session.
+/// The call of `^NDISDUP` has context 1.
 fn bearers(firmware: &Firmware) -> impl Iterator<Item = (u8, u8, &Session)> {
     let sessions = (0..=MAX_CONTEXT).filter_map(|id| Some((id, id, firmware.session(id.into())?)));
     let call = firmware.call().map(|session| (1, 0, session));
@@ -490,7 +492,8 @@ fn huawei(name: &str, op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
             ok()
         }
         ("^PORTSEL", Op::Set(_)) => ok(),
-        // ModemManager reads "no port modes" from a ME909s; the exact text was not seen.
+        // ModemManager finds no port modes in the answer of an ME909s, whose exact text was not
+        // seen.
         ("^GETPORTMODE", Op::Run) => line("^GETPORTMODE: TYPE: WCDMA: huawei,,"),
         ("^SETPORT", Op::Read) => line(format!("^SETPORT:{}", state.ports)),
         ("^SETPORT", Op::Test) => Ok([
@@ -556,7 +559,7 @@ fn huawei(name: &str, op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
             state.nmea = false;
             ok()
         }
-        // Refused on real units, whatever the form of the refusal.
+        // Real units refuse this; the form of the refusal is a guess.
         ("^IPV6CAP", Op::Set(_)) => Err(Final::Error),
         _ => Err(Final::NotSupported),
     }

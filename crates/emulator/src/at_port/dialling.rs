@@ -1,7 +1,7 @@
 //! The call over an Ethernet function: `^NDISDUP`, its state and its addresses.
 //!
-//! The forms are those of ME909s and of ModemManager's tests of its Huawei plugin; that of `^DHCPV6`
-//! is of Huawei's Balong modems in general.
+//! The forms are those of the ME909s and of ModemManager's tests of its Huawei plugin; that of
+//! `^DHCPV6` is that of Huawei's Balong modems in general.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -18,10 +18,10 @@ use crate::knobs::{AddressAnswer, Knobs};
 /// Rates of the link at the end of `^DHCP` and `^DHCPV6`, towards the host and from it, in bits per
 /// second.
 const RATES: &str = "150000000,50000000";
-/// The greatest number of an authentication: none, PAP, CHAP, either.
+/// Greatest number of an authentication: 0 is none, 1 PAP, 2 CHAP, 3 either.
 const MAX_AUTHENTICATION: u8 = 3;
 
-/// Returns whether a command is one of this file's.
+/// Returns whether a command is executed by [`execute`].
 pub(super) fn has(name: &str) -> bool {
     matches!(
         name,
@@ -56,7 +56,8 @@ fn authentication(told: Option<&str>) -> Result<(), Final> {
 }
 
 /// Executes `AT^NDISDUP=<context>,<1 or 0>[,<APN>[,<user>[,<password>[,<authentication>]]]]`. The
-/// address family is that of the context, and the APN too where none is given. Any user may come in.
+/// address family is that of the context, and so is the APN where none is given. Every user is
+/// accepted.
 fn dial(arguments: &[&str], context: &mut AtContext<'_>) -> Answer {
     let id = number(arguments.first())?;
     let up = match arguments.get(1) {

@@ -1,4 +1,4 @@
-//! Short messages over AT (3GPP TS 27.005), in PDU mode, the only one there is.
+//! Short messages over AT (3GPP TS 27.005), in PDU mode, which is the only one here.
 
 use uwwan_mbim::services::sms::SmsStatus;
 use uwwan_mbim::status::Status;
@@ -9,7 +9,7 @@ use super::port::Port;
 use super::state::AtContext;
 use crate::firmware::card::{Card, MESSAGES};
 
-/// The status that means all messages.
+/// Status that means all messages.
 const ALL: u8 = 4;
 
 /// Returns whether a command is about short messages.
@@ -101,7 +101,7 @@ pub(super) fn execute(
     }
 }
 
-/// Takes the PDU that the host has entered behind the prompt of +CMGS.
+/// Takes the PDU that the host has entered behind the prompt of `+CMGS`.
 pub(super) fn enter(port: &mut Port, expected: usize, context: &mut AtContext<'_>) {
     let text = std::mem::take(&mut port.line);
     let cut = std::mem::take(&mut port.too_long);
@@ -145,7 +145,8 @@ fn list(card: &mut Card, wanted: u8) -> Answer {
     Ok(lines)
 }
 
-/// Executes +CMGD: one message, or those that its flag says (3GPP TS 27.005, 3.5.4).
+/// Executes `+CMGD`, which deletes one message, or those that its flag means (3GPP TS 27.005,
+/// 3.5.4).
 fn delete(card: &mut Card, arguments: &[&str]) -> Answer {
     let place = number(arguments.first())?;
     let flag = match arguments.get(1) {

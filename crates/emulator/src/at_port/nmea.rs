@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Returns the sentences of one second. The receiver's clock runs from the firmware's start.
+/// Returns the sentences of one second. The receiver's clock starts with the firmware.
 pub(super) fn group(since_boot: Duration) -> String {
     let seconds = since_boot.as_secs();
     let time = format!(
@@ -34,7 +34,7 @@ mod tests {
         let lines: Vec<&str> = group.lines().collect();
         assert_eq!(lines.len(), 3);
         assert!(lines[0].starts_with("$GPGGA,010101.0,"));
-        // A published sentence with its checksum: the GSA of a receiver without a fix.
+        // The sentence is a published one with its checksum: the GSA of a receiver without a fix.
         assert_eq!(lines[1], "$GPGSA,A,1,,,,,,,,,,,,,,,*1E");
     }
 }

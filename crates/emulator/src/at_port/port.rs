@@ -1,4 +1,4 @@
-//! A serial port: its endpoints, its line discipline and what waits for the host.
+//! A serial port: its endpoints, its line discipline, and the bytes that wait for the host.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -8,19 +8,20 @@ use uwwan_usb::functions::{AtLikelihood, SerialFunction, SerialRole};
 
 use crate::behaviour::InVerdict;
 
-/// Bytes waiting for the host before URCs are dropped.
+/// Number of bytes waiting for the host from which URCs are dropped.
 pub(super) const MAX_UNSOLICITED: usize = 16 << 10;
-/// Bytes waiting for the host before answers are dropped: nobody reads them.
+/// Number of bytes waiting for the host from which answers are dropped, because the host does not
+/// read them.
 const MAX_OUTPUT: usize = 64 << 10;
-/// Notifications waiting for the host before further ones are dropped.
+/// Number of notifications waiting for the host from which further ones are dropped.
 const MAX_NOTIFICATIONS: usize = 4;
 
-/// Answers of rules that wait for their time before further ones are dropped.
+/// Number of delayed answers of rules from which further ones are dropped.
 const MAX_LATER: usize = 64;
 
 /// The bit of SET_CONTROL_LINE_STATE that says the terminal is ready (DTR).
 const DATA_TERMINAL_READY: u16 = 1;
-/// The bit of SERIAL_STATE that says the modem is ready (DSR).
+/// Bit of SERIAL_STATE that says that the modem is ready (DSR).
 const DATA_SET_READY: u8 = 2;
 
 /// Role of a serial port.
@@ -32,9 +33,9 @@ pub(crate) enum Kind {
     PcUi,
     /// The port has NMEA sentences and answers AT commands.
     Gps,
-    /// The port takes everything and says nothing.
+    /// The port takes every byte and sends none.
     Silent,
-    /// Encapsulated commands of an Ethernet function carry AT commands.
+    /// The encapsulated commands of an Ethernet function carry AT commands.
     Pipe,
 }
 
@@ -45,42 +46,42 @@ pub(crate) struct Port {
     pub kind: Kind,
     /// `bInterfaceNumber`.
     pub interface: u8,
-    /// Address of the bulk IN endpoint; 0 of a pipe, which has none.
+    /// Address of the bulk IN endpoint; 0 for encapsulated commands, which have none.
     pub bulk_in: u8,
-    /// Address of the bulk OUT endpoint; 0 of a pipe.
+    /// Address of the bulk OUT endpoint; 0 for encapsulated commands.
     pub bulk_out: u8,
     /// `wMaxPacketSize` of the bulk endpoints, in bytes.
     packet: usize,
     /// Address of the interrupt endpoint, if the port has one.
     pub interrupt: Option<u8>,
-    /// The command line as far as it has come.
+    /// Command line as far as it was received.
     pub(super) line: Vec<u8>,
-    /// The command line is longer than the interpreter takes.
+    /// Whether the command line is longer than the interpreter takes.
     pub(super) too_long: bool,
-    /// The host enters the PDU of a short message of that length, in bytes without the message centre's
-    /// address.
+    /// Length in bytes, without the message centre's address, of the PDU of a short message that
+    /// the host is entering.
     pub(super) entry: Option<usize>,
-    /// The command line before, for `A/`.
+    /// Last command line, for `A/`.
     pub(super) last: Vec<u8>,
     /// Bytes that wait for the host.
     pub(super) output: VecDeque<u8>,
-    /// Answers of rules with the time at which they are said, in order.
+    /// Delayed answers of rules with the time at which each is sent, in order.
     later: VecDeque<(Instant, String)>,
-    /// ATE: what the host writes comes back.
+    /// Whether input is echoed (ATE).
     pub(super) echo: bool,
-    /// ATQ: no final results.
+    /// Whether final results are left out (ATQ).
     pub(super) quiet: bool,
-    /// ATV: final results in words.
+    /// Whether final results are words (ATV).
     pub(super) verbose: bool,
     line_coding: [u8; 7],
     notifications: VecDeque<[u8; 10]>,
-    /// RESPONSE_AVAILABLE has been sent for what waits in a pipe.
+    /// Whether RESPONSE_AVAILABLE has been sent for the bytes that wait as encapsulated response.
     announced: bool,
 }
 
 impl Port {
-    /// Returns the serial ports of a configuration. A port whose codes say nothing answers AT commands
-    /// only where no other does.
+    /// Returns the serial ports of a configuration. A port whose codes do not tell its role answers
+    /// AT commands only where no other does.
     pub fn of(functions: &[SerialFunction]) -> Vec<Self> {
         let told = functions.iter().any(|f| f.at < AtLikelihood::Possible);
         functions
@@ -104,7 +105,7 @@ impl Port {
             .collect()
     }
 
-    /// Returns the pipe of the encapsulated commands to that interface.
+    /// Returns the port of the encapsulated commands to that interface.
     pub fn pipe(interface: u8) -> Self {
         Self::new(Kind::Pipe, interface)
     }
@@ -127,14 +128,15 @@ impl Port {
             echo: true,
             quiet: false,
             verbose: true,
-            // 115200 8N1.
+            // The line coding is 115200 baud, 8N1.
             line_coding: [0x00, 0xc2, 0x01, 0x00, 0, 0, 8],
             notifications: VecDeque::new(),
             announced: false,
         }
     }
 
-    /// Answers GET_ENCAPSULATED_RESPONSE in `room` and returns the length, 0 when nothing waits.
+    /// Answers GET_ENCAPSULATED_RESPONSE in `room` and returns the length in bytes, 0 when nothing
+    /// waits.
     pub fn respond(&mut self, room: &mut [u8]) -> usize {
         self.announced = false;
         let length = room.len().min(self.output.len());
@@ -144,14 +146,14 @@ impl Port {
         length
     }
 
-    /// Takes note that a command comes through the pipe. Its response is announced even if the host has not
+    /// Takes note of an encapsulated command. Its response is announced even if the host has not
     /// fetched the one before.
     pub fn commanded(&mut self) {
         self.announced = false;
     }
 
-    /// Returns the notification RESPONSE_AVAILABLE (CDC 1.2, 6.3.2), if one is due: once for all that waits,
-    /// and again for what the host leaves.
+    /// Returns the notification RESPONSE_AVAILABLE (CDC 1.2, 6.3.2), if one is due: once for all
+    /// that waits, and again for the rest that the host leaves.
     pub fn response_available(&mut self) -> Option<Vec<u8>> {
         if self.output.is_empty() || std::mem::replace(&mut self.announced, true) {
             return None;
@@ -164,8 +166,8 @@ impl Port {
         self.kind != Kind::Pipe && self.interface == interface
     }
 
-    /// Answers a class request for data (CDC PSTN 1.2, 6.3) in `room` and returns the length. `None` is a
-    /// STALL.
+    /// Answers a class request for data (CDC PSTN 1.2, 6.3) in `room` and returns the length in
+    /// bytes; `None` is a STALL.
     pub fn control_in(&self, request: u8, room: &mut [u8]) -> Option<usize> {
         if request != cdc::GET_LINE_CODING {
             return None;
@@ -175,7 +177,8 @@ impl Port {
         Some(length)
     }
 
-    /// Executes a class request that sets something (CDC PSTN 1.2, 6.3). `false` is a STALL.
+    /// Executes a class request that sets something (CDC PSTN 1.2, 6.3). Returns `false` for a
+    /// STALL.
     pub fn control_out(&mut self, request: u8, value: u16, data: &[u8]) -> bool {
         match request {
             cdc::SET_LINE_CODING => match data.try_into() {
@@ -187,7 +190,7 @@ impl Port {
             },
             cdc::SET_CONTROL_LINE_STATE => {
                 if self.interrupt.is_some() && self.notifications.len() < MAX_NOTIFICATIONS {
-                    // SERIAL_STATE: DSR follows DTR.
+                    // In SERIAL_STATE, DSR follows DTR.
                     let ready = if value & DATA_TERMINAL_READY != 0 {
                         DATA_SET_READY
                     } else {
@@ -240,14 +243,14 @@ impl Port {
         }
     }
 
-    /// Has an answer said at a time, after those before.
+    /// Queues an answer to be sent at a time, after the answers before it.
     pub(super) fn say_at(&mut self, at: Instant, answer: String) {
         if self.later.len() < MAX_LATER {
             self.later.push_back((at, answer));
         }
     }
 
-    /// Says the answers that are due.
+    /// Sends the delayed answers that are due.
     pub(super) fn advance(&mut self, now: Instant) {
         while let Some((at, _)) = self.later.front()
             && *at <= now
@@ -257,7 +260,7 @@ impl Port {
         }
     }
 
-    /// Returns when the next answer is due.
+    /// Returns when the next delayed answer is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.later.front().map(|(at, _)| *at)
     }

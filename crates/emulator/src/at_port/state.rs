@@ -10,20 +10,20 @@ use crate::rules::Running;
 /// Time between unsolicited signal reports.
 pub(super) const SIGNAL_PERIOD: Duration = Duration::from_secs(5);
 
-/// The AT interpreter's settings, which all ports share.
+/// Settings of the AT interpreter, which all ports share.
 #[derive(Debug)]
 pub(crate) struct AtState {
-    /// AT^CURC: whether URCs are sent.
+    /// Whether URCs are sent (AT^CURC).
     pub(super) unsolicited: bool,
-    /// AT+CMEE: 0 is ERROR, 1 a number, 2 text.
+    /// Form of errors (AT+CMEE): 0 is ERROR, 1 a number, 2 text.
     pub(super) errors: u8,
     /// Modes that AT+CREG, +CGREG and +CEREG have set.
     pub(super) registration: [u8; 3],
-    /// The format AT+COPS has set: 0 is long, 1 short, 2 numeric.
+    /// Format that AT+COPS has set: 0 is long, 1 short, 2 numeric.
     pub(super) operator_format: u8,
     /// PDP type and APN by context, as AT+CGDCONT has set them.
     pub(super) contexts: BTreeMap<u8, (String, String)>,
-    /// AT+CNMI: whether a short message that came in is told.
+    /// Whether the arrival of a short message is reported (AT+CNMI).
     pub(super) message_arrivals: bool,
     /// AT+CUSD: whether what the network says in a USSD dialogue is told.
     pub(super) ussd_told: bool,
@@ -35,16 +35,16 @@ pub(crate) struct AtState {
     pub(super) ports: String,
     /// Whether NMEA sentences are sent.
     pub(super) nmea: bool,
-    /// When the next NMEA group is due.
+    /// Time at which the next NMEA group is due.
     pub(super) next_nmea: Instant,
-    /// When the next signal report is due.
+    /// Time at which the next signal report is due.
     pub(super) next_signal: Instant,
-    /// When the reset that a command asked for is due.
+    /// Time at which the reset that a command asked for is due.
     pub(super) reset_at: Option<Instant>,
 }
 
 impl AtState {
-    /// The settings after a start of the firmware.
+    /// Returns the settings after a start of the firmware.
     pub fn new(knobs: &Knobs, now: Instant) -> Self {
         Self {
             unsolicited: true,
@@ -64,7 +64,7 @@ impl AtState {
         }
     }
 
-    /// Returns whether the reset that a command asked for is due. The answer is `true` once.
+    /// Returns whether the reset that a command asked for is due. It returns `true` once.
     pub fn take_reset(&mut self, now: Instant) -> bool {
         let due = self.reset_at.is_some_and(|at| at <= now);
         if due {
@@ -73,7 +73,7 @@ impl AtState {
         due
     }
 
-    /// Returns when something is due.
+    /// Returns the time at which the next event of the settings is due.
     pub fn deadline(&self) -> Option<Instant> {
         let nmea = self.nmea.then_some(self.next_nmea);
         let signal = self.unsolicited.then_some(self.next_signal);
@@ -86,22 +86,23 @@ pub(super) const RESET_DELAY: Duration = Duration::from_millis(200);
 
 /// State that a command can reach.
 pub(crate) struct AtContext<'a> {
-    /// The settings all ports share.
+    /// Settings that all ports share.
     pub state: &'a mut AtState,
-    /// The state that MBIM and AT share.
+    /// State that MBIM and AT share.
     pub firmware: &'a mut Firmware,
-    /// The knobs as they stand.
+    /// Knobs in force.
     pub knobs: &'a Knobs,
-    /// The rules that answer in place of the firmware.
+    /// Rules that answer in place of the firmware.
     pub rules: &'a mut Running,
-    /// The time at which the command is executed.
+    /// Time at which the command is executed.
     pub now: Instant,
     /// Number of command lines answered.
     pub commands: &'a mut u64,
 }
 
 impl AtContext<'_> {
-    /// Resets the module, once the answer to the command has had time to reach the host.
+    /// Schedules a reset of the module, after the answer to the command has had time to reach the
+    /// host.
     pub(super) fn reset_soon(&mut self) {
         self.state.reset_at = Some(self.now + RESET_DELAY);
     }

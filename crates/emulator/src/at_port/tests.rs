@@ -18,7 +18,7 @@ struct Bench {
     commands: u64,
 }
 
-/// The ports of a configuration of the lt4132.
+/// Returns the ports of a configuration of the lt4132.
 fn ports(configuration: u8) -> Vec<Port> {
     let presented = Presented::new(&Knobs::default(), None, &Default::default());
     let configuration = presented.configuration(configuration).unwrap();
@@ -40,7 +40,7 @@ impl Bench {
         }
     }
 
-    /// Returns the ports, and all else that they are served with.
+    /// Returns the ports, and everything that their commands can reach.
     fn parts(&mut self) -> (&mut Vec<Port>, AtContext<'_>) {
         let context = AtContext {
             state: &mut self.state,
@@ -63,7 +63,7 @@ impl Bench {
         String::from_utf8(self.ports[index].output.drain(..).collect()).unwrap()
     }
 
-    /// On a port without echo.
+    /// Sends a line to a port without echo, and returns the answer.
     fn ask(&mut self, text: &str) -> String {
         self.ports[0].echo = false;
         self.say_to(0, &format!("{text}\r"))
@@ -178,13 +178,14 @@ fn commands_in_a_row_answer_in_order() {
 }
 
 impl Bench {
-    /// Has a change of the firmware told.
+    /// Lets the URCs of a change of the firmware be sent.
     fn announce(&mut self, change: Change) {
         let (ports, context) = self.parts();
         announce(ports, change, &context);
     }
 
-    /// Has the changes of the firmware told, and returns what PCUI of configuration 2 says.
+    /// Lets the URCs of all changes of the firmware be sent, and returns what PCUI of configuration
+    /// 2 has sent.
     fn told(&mut self) -> String {
         for change in self.firmware.take_changes() {
             self.announce(change);
@@ -309,7 +310,7 @@ fn short_messages_are_listed_read_sent_and_deleted() {
     let length: usize = lines[0].rsplit(',').next().unwrap().parse().unwrap();
     let centre = 1 + usize::from_str_radix(&lines[1][..2], 16).unwrap();
     assert_eq!(lines[1].len(), 2 * (centre + length));
-    // A message that has been listed is new no more.
+    // A message that has been listed is not new any more.
     assert_eq!(bench.ask("AT+CMGL"), "\r\nOK\r\n");
     assert!(bench.ask("AT+CMGR=1").contains(lines[1]));
     assert!(bench.ask("AT+CMGR=9").contains("+CMS ERROR: 321"));
@@ -317,7 +318,7 @@ fn short_messages_are_listed_read_sent_and_deleted() {
         bench.ask("AT+CSCA?"),
         "\r\n+CSCA: \"+4790002100\",145\r\n\r\nOK\r\n"
     );
-    // To the card's own number: "hi", back at once.
+    // The message "hi" goes to the card's own number, and arrives at once.
     assert_eq!(bench.ask("AT+CNMI=2,1"), "\r\nOK\r\n");
     assert_eq!(bench.ask("AT+CMGS=14"), "\r\n> ");
     let sent = bench.say_to(0, "0001000A9174090000100000 02E834\u{1a}");
@@ -327,7 +328,7 @@ fn short_messages_are_listed_read_sent_and_deleted() {
     bench.announce(Change::Message(5));
     assert_eq!(bench.hear(0), "\r\n+CMTI: \"SM\",5\r\n");
     assert!(bench.ask("AT+CMGL=0").contains("+CMGL: 5,0,,"));
-    // Another length than announced, nonsense, and one given up.
+    // The PDUs have another length than announced, are no PDU, and are abandoned.
     for (entered, answer) in [
         ("0001000A91740900001000\u{1a}", "\r\n+CMS ERROR: 304\r\n"),
         ("zz\u{1a}", "\r\n+CMS ERROR: 304\r\n"),

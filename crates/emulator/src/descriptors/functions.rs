@@ -1,4 +1,4 @@
-//! The functions of a configuration that the modem has something behind.
+//! The functions of a configuration that the modem emulates.
 
 use uwwan_usb::descriptors::{
     AlternateSetting, ClassTriple, Configuration, Descriptors, Endpoint, Functional, Interface,
@@ -8,18 +8,18 @@ use uwwan_usb::functions::{self, SerialFunction};
 
 /// Class of the communication interface of an ECM function (CDC ECM 1.2, 4).
 const ECM: ClassTriple = ClassTriple(0x02, 0x06, 0x00);
-/// `bInterfaceProtocol` values of Huawei's own NCM, of class ff (Linux `huawei_cdc_ncm.c`; 46 and 76
-/// are those of operators' sticks).
+/// Values of `bInterfaceProtocol` of Huawei's own NCM, of class ff (Linux `huawei_cdc_ncm.c`; 46
+/// and 76 are those of operators' sticks).
 const VENDOR_NCM: [u8; 3] = [0x16, 0x46, 0x76];
-/// Vendor ids of the makers whose Ethernet functions carry nothing before a call is dialled: Huawei,
-/// and HP with Huawei's modules.
+/// Vendor ids of the makers whose Ethernet functions carry nothing before a call is dialled:
+/// Huawei, and HP with modules of Huawei.
 const DIALLING_VENDORS: [u16; 2] = [HUAWEI, 0x03f0];
-/// Huawei's vendor id.
+/// Vendor id of Huawei.
 const HUAWEI: u16 = 0x12d1;
-/// The bit of bmNetworkCapabilities that says that the function takes encapsulated commands (NCM 1.0,
+/// Bit of `bmNetworkCapabilities` that says that the function takes encapsulated commands (NCM 1.0,
 /// table 5-2).
 const CAPABILITY_ENCAPSULATED: u8 = 0x04;
-/// Length of the longest frame of a function that declares none, in bytes, checksum left out.
+/// Length in bytes, without its checksum, of the longest frame of a function that declares none.
 const USUAL_FRAME: usize = 1514;
 
 /// Payload of a network function.
@@ -29,7 +29,7 @@ pub(crate) enum NetworkKind {
     Mbim,
     /// Ethernet frames in NTBs.
     Ncm,
-    /// Ethernet frames, one a transfer.
+    /// Ethernet frames, one in each transfer.
     Ecm,
 }
 
@@ -65,14 +65,15 @@ pub(crate) struct DataFunction {
     pub capabilities: u8,
     /// `iMACAddress`, the index of the string with the host's Ethernet address; 0 is none.
     pub mac_index: u8,
-    /// Whether an Ethernet function carries nothing before a call is dialled, as makers have it.
+    /// Whether the function is an Ethernet function that carries nothing before a call is dialled,
+    /// as makers have it.
     pub dials: bool,
     /// Whether encapsulated commands carry AT.
     pub pipe: bool,
 }
 
 impl Default for DataFunction {
-    /// A function that is nowhere, with the sizes of the lt4132's.
+    /// Returns a function without interfaces, with the sizes of the lt4132's.
     fn default() -> Self {
         Self {
             kind: NetworkKind::Mbim,
@@ -92,18 +93,18 @@ impl Default for DataFunction {
     }
 }
 
-/// The functions of one configuration.
+/// Functions of one configuration.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Functions {
-    /// The function that carries the data: the first MBIM function, or else the first NCM function of
-    /// the class, of Huawei's own, or the first ECM function.
+    /// Function that carries the data: the first MBIM function, or else the first NCM function of
+    /// the standard class, or else of Huawei's own, or else the first ECM function.
     pub data: Option<DataFunction>,
-    /// `bInterfaceNumber` of the interfaces of other Ethernet functions that take the class requests:
-    /// they answer, and carry nothing.
+    /// `bInterfaceNumber` of the interfaces of other Ethernet functions that take class requests.
+    /// They answer, and carry nothing.
     pub idle: Vec<u8>,
     /// The serial functions.
     pub serial: Vec<SerialFunction>,
-    /// Interfaces that a kernel driver of Linux binds to, with its name.
+    /// Interfaces to which a kernel driver of Linux binds, each with its name.
     pub drivers: Vec<(u8, &'static str)>,
 }
 
@@ -142,7 +143,8 @@ impl Functions {
                 "cdc_ncm",
             );
         }
-        // Those of Huawei's vendor id; the table has the subclasses 2 and 3 (Linux huawei_cdc_ncm.c).
+        // The function must have Huawei's vendor id; the driver's table has the subclasses 2 and 3
+        // (Linux `huawei_cdc_ncm.c`).
         for (function, subclass) in &own {
             if device.vendor() == HUAWEI && matches!(subclass, 2 | 3) {
                 bind([function.control, function.data], "huawei_cdc_ncm");
@@ -185,7 +187,7 @@ impl Functions {
             segment: function.max_segment_size.into(),
             capabilities: function.capabilities,
             mac_index: function.mac_index,
-            // Those of the class are links that are up, unless a knob says otherwise.
+            // Functions of the standard class have links that are up, unless a knob says otherwise.
             dials: false,
             pipe: device.vendor() == HUAWEI && function.capabilities & CAPABILITY_ENCAPSULATED != 0,
         });
@@ -221,8 +223,8 @@ fn ecm(configuration: &Configuration) -> Vec<DataFunction> {
         .collect()
 }
 
-/// Returns the functions of a configuration that are NCM of Huawei's own, each with its subclass: an
-/// interface whose alternate setting 1 has the endpoints, or one with another for the data.
+/// Returns the functions of a configuration that are NCM of Huawei's own, each with its subclass.
+/// The endpoints are in alternate setting 1 of the interface, or in another interface for the data.
 fn vendor_ncm(configuration: &Configuration) -> Vec<(DataFunction, u8)> {
     let vendors = |class: ClassTriple| class.0 == 0xff && VENDOR_NCM.contains(&class.2);
     let interfaces = configuration.interfaces.iter();
@@ -250,7 +252,7 @@ fn union(alternate: &AlternateSetting) -> Option<u8> {
     })
 }
 
-/// Puts an Ethernet function together from its control interface and the interface with its data.
+/// Makes an Ethernet function of its control interface and the interface with its data.
 fn function(
     kind: NetworkKind,
     control: &Interface,

@@ -6,12 +6,12 @@ use uwwan_usb::codes::descriptor;
 /// microframe (USB 2.0, 9.6.6).
 const PACKET_SIZE: u16 = 0x07ff;
 
-/// An endpoint of the device, with where it belongs.
+/// An endpoint of the device, with the interface and alternate setting to which it belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EndpointPlace {
     /// Number of its interface.
     pub interface: u8,
-    /// The alternate setting it exists in.
+    /// Number of the alternate setting in which it exists.
     pub alternate: u8,
     /// `bEndpointAddress`, with the direction bit.
     pub address: u8,
@@ -30,7 +30,7 @@ pub struct AlternatePlace {
     pub interface: u8,
     /// `bAlternateSetting`.
     pub alternate: u8,
-    /// Class, subclass, protocol.
+    /// Class, subclass and protocol.
     pub class: [u8; 3],
 }
 
@@ -44,7 +44,8 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Reads a configuration descriptor set; what is malformed ends the reading.
+    /// Reads a configuration descriptor with all that belong to it. A malformed descriptor ends the
+    /// reading.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         let mut layout = Self::default();

@@ -1,6 +1,7 @@
 //! The lt4132's descriptors, byte for byte, and its strings.
 //!
-//! Assembled from `lsusb -v` of a real 03f0:a31d; the lengths agree with `wTotalLength` of the dump.
+//! They were assembled from the output of `lsusb -v` for a real 03f0:a31d; their lengths agree with
+//! its `wTotalLength`.
 
 use crate::knobs::Brand;
 
@@ -79,7 +80,8 @@ pub const CONFIGURATION_3: [u8; 137] = [
     0x02, 0x00, 0x07, 0x05, 0x02, 0x02, 0x00, 0x02, 0x00,
 ];
 
-/// BOS descriptor of the Huawei-branded unit: link power management (USB 2.0 LPM ECN), nothing else.
+/// BOS descriptor of the Huawei-branded unit, which has link power management (USB 2.0 LPM ECN)
+/// only.
 #[rustfmt::skip]
 pub const BOS_HUAWEI: [u8; 12] = [
     0x05, 0x0f, 0x0c, 0x00, 0x01, 0x07, 0x10, 0x02, 0x02, 0x00, 0x00, 0x00,

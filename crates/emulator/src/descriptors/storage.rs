@@ -1,4 +1,4 @@
-//! The descriptors of a Huawei stick that is still a storage device: one interface of mass storage,
+//! The descriptors of a Huawei stick while it is a storage device: one interface of mass storage,
 //! SCSI over bulk-only transport (USB Mass Storage Class 1.4).
 
 /// Addresses of the bulk endpoints.
@@ -15,7 +15,7 @@ pub fn device(product: u16) -> [u8; 18] {
     ]
 }
 
-/// Configuration 1.
+/// Configuration 1 with its interface and endpoints.
 #[rustfmt::skip]
 pub const CONFIGURATION: [u8; 32] = [
     0x09, 0x02, 0x20, 0x00, 0x01, 0x01, 0x00, 0x80, 0xfa, 0x09, 0x04, 0x00, 0x00, 0x02, 0x08, 0x06,

@@ -16,7 +16,7 @@ pub(super) const FEATURE_ENDPOINT_HALT: u16 = 0;
 const FEATURE_REMOTE_WAKEUP: u16 = 1;
 
 impl UsbDevice {
-    /// Answers a standard request for data. `None` is a STALL.
+    /// Answers a standard request for data; `None` is a STALL.
     pub(super) fn standard_in(&self, setup: SetupPacket) -> Option<Vec<u8>> {
         let low = setup.index.to_le_bytes()[0];
         match (setup.recipient(), setup.request) {
@@ -33,7 +33,7 @@ impl UsbDevice {
         }
     }
 
-    /// Executes a standard request with data from the host or none. `false` is a STALL.
+    /// Executes a standard request with data from the host or none. Returns `false` for a STALL.
     pub(super) fn standard_out(
         &mut self,
         setup: SetupPacket,

@@ -1,4 +1,4 @@
-//! Activation and deactivation: what the module and the network make of a data session or a call.
+//! Activation and deactivation of data sessions and calls, by the module and the network.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use super::{Change, Firmware, Lock, Registered};
 use crate::knobs::{DialOutcome, Knobs, SimState};
 
 impl Firmware {
-    /// Returns the data session with that id, if it is up.
+    /// Returns the data session with that id, if it is active.
     #[must_use]
     pub fn session(&self, id: u32) -> Option<&Session> {
         self.sessions.get(&id)
@@ -24,19 +24,19 @@ impl Firmware {
         }
     }
 
-    /// Returns a number that changes with every data session that comes up or goes down.
+    /// Returns a number that changes with every activation and deactivation of a data session.
     #[must_use]
     pub fn sessions_version(&self) -> u64 {
         self.sessions_version
     }
 
-    /// Whether any data session or call is up.
+    /// Returns whether any data session or call is up.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         !self.sessions.is_empty() || self.call().is_some()
     }
 
-    /// Whether any data session was up since the start.
+    /// Returns whether any data session was active since the start.
     #[must_use]
     pub fn activated_once(&self) -> bool {
         self.activated_once
@@ -45,7 +45,7 @@ impl Firmware {
     /// Checks whether the network can be asked for something.
     ///
     /// # Errors
-    /// The status that says what is missing.
+    /// Returns the status that says what is missing.
     pub(super) fn usable(&self) -> Result<(), Refused> {
         let refused = match (self.sim(), self.lock()) {
             (SimState::Absent, _) => Some(Status::SIM_NOT_INSERTED),
@@ -77,8 +77,9 @@ impl Firmware {
     /// Activates the data session with that id.
     ///
     /// # Errors
-    /// The statuses seen on real units: NO_DEVICE_SUPPORT for IPv6 on an IPv4-only profile, FAILURE
-    /// with the network's cause for what the network refuses, and those the knobs ask for.
+    /// Returns the statuses seen on real units: NO_DEVICE_SUPPORT for IPv6 on an IPv4-only profile,
+    /// FAILURE with the network's cause for what the network refuses, and those that the knobs ask
+    /// for.
     pub fn connect(
         &mut self,
         id: u32,
@@ -108,7 +109,7 @@ impl Firmware {
         Ok(self.sessions.entry(id).or_insert(session))
     }
 
-    /// Deactivates the data session with that id. Returns `false` when it was not up.
+    /// Deactivates the data session with that id. Returns `false` when it was not active.
     pub fn disconnect(&mut self, id: u32) -> bool {
         let was = self.sessions.remove(&id).is_some();
         self.sessions_version += 1;
@@ -118,16 +119,16 @@ impl Firmware {
         was
     }
 
-    /// Deactivates all data sessions without a note: the control session is closed.
+    /// Deactivates all data sessions without noting changes, because the control session is closed.
     pub fn disconnect_all(&mut self) {
         self.sessions_version += 1;
         self.sessions.clear();
     }
 
-    /// Returns the data session that comes of an activation.
+    /// Returns the data session that results from an activation.
     ///
     /// # Errors
-    /// The status of a refusal by the network or the module.
+    /// Returns the status of a refusal by the network or the module.
     fn admit(&self, apn: &str, wanted: ContextIpType, knobs: &Knobs) -> Result<Session, Refused> {
         if knobs.connect_status != 0 {
             return Err(Refused {
@@ -169,11 +170,11 @@ impl Firmware {
         Ok(session)
     }
 
-    /// Dials the call of `^NDISDUP` over an Ethernet function. What the network refuses fails later, with
-    /// a note.
+    /// Dials the call of `^NDISDUP` over an Ethernet function. A call that the network refuses
+    /// fails later, with a change.
     ///
     /// # Errors
-    /// The status of a refusal by the module itself.
+    /// Returns the status of a refusal by the module itself.
     pub fn dial(
         &mut self,
         apn: &str,
@@ -217,7 +218,7 @@ impl Firmware {
         true
     }
 
-    /// Lets a call that is dialled come up, or fail.
+    /// Lets a dialled call come up, or fail, when its time has come.
     pub(super) fn advance_call(&mut self, now: Instant) {
         let due = self.dialled.deadline().is_some_and(|due| due <= now);
         if !due {
@@ -256,7 +257,7 @@ impl Firmware {
         }
     }
 
-    /// Returns how the call of `^NDISDUP` stands, for IPv4 and IPv6.
+    /// Returns the state of the call of `^NDISDUP`, for IPv4 and IPv6.
     #[must_use]
     pub fn call_states(&self) -> (CallState, CallState) {
         let state = |carried: bool| match &self.dialled {

@@ -1,5 +1,5 @@
-//! Memory of the card and the module that lasts over a restart: short messages, phonebook, preferred
-//! operators, provisioned contexts.
+//! Memory of the card and of the module that survives a restart: short messages, phonebook,
+//! preferred operators, provisioned contexts.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,9 @@ use uwwan_mbim::services::basic_connect::{
 };
 use uwwan_mbim::services::sms::SmsStatus;
 
-/// Number of messages the store holds (MaxMessages of CONFIGURATION).
+/// Number of messages that the store holds (MaxMessages of CONFIGURATION).
 pub const MESSAGES: u32 = 255;
-/// Number of entries the phonebook holds.
+/// Number of entries that the phonebook holds.
 pub const ENTRIES: u32 = 250;
 /// Telephone number of the card.
 pub const OWN_NUMBER: &str = "+4790000001";
@@ -23,7 +23,7 @@ const CENTRE: &str = "+4790002100";
 pub struct Card {
     /// Status and PDU of each short message, by its place, counted from 1.
     pub messages: BTreeMap<u32, (SmsStatus, Vec<u8>)>,
-    /// A message was lost for want of room, and none has been deleted since.
+    /// Whether a message was lost for want of room and none has been deleted since.
     pub full: bool,
     /// Number of the message centre.
     pub centre: String,
@@ -36,7 +36,7 @@ pub struct Card {
 }
 
 impl Card {
-    /// Makes a card as its operator hands it out, or, when `used`, one that has been in use.
+    /// Makes a card as its operator delivers it, or, when `used`, one that has been in use.
     #[must_use]
     pub fn new(used: bool) -> Self {
         let mut card = Self {
@@ -67,7 +67,7 @@ impl Card {
         card
     }
 
-    /// Puts the traces of use on the card.
+    /// Adds messages and phonebook entries to the card.
     fn fill(&mut self) {
         let entries = [
             ("+4790002100", "Message centre"),
@@ -102,14 +102,15 @@ impl Card {
         Some(read)
     }
 
-    /// Deletes the messages that `meant` says, by place and status.
+    /// Deletes the messages for which `meant`, given place and status, returns true.
     pub fn delete(&mut self, meant: impl Fn(u32, SmsStatus) -> bool) {
         self.messages
             .retain(|place, (status, _)| !meant(*place, *status));
         self.full = false;
     }
 
-    /// Puts a message into the first free place and returns the place. `None` when the store is full.
+    /// Puts a message into the first free place and returns the place. Returns `None` when the
+    /// store is full.
     pub fn store(&mut self, status: SmsStatus, pdu: Vec<u8>) -> Option<u32> {
         let place = (1..=MESSAGES).find(|place| !self.messages.contains_key(place));
         self.full = place.is_none();
@@ -119,7 +120,7 @@ impl Card {
     }
 }
 
-/// Returns the PDUs of a text as they are delivered: those of a sent text, with another head.
+/// Returns the PDUs of a text as they are delivered: those of a sent text, with another beginning.
 fn delivered(from: &str, text: &str) -> Vec<Vec<u8>> {
     let Ok(from) = from.parse::<Address>() else {
         return Vec::new();
@@ -136,14 +137,16 @@ fn delivered(from: &str, text: &str) -> Vec<Vec<u8>> {
     pdus.iter().filter_map(|pdu| deliver(pdu, &from)).collect()
 }
 
-/// Returns what the message centre makes of a message that was sent (3GPP TS 23.040, 9.2.2.1 and
-/// 9.2.2.2): the same text, from `from`. `None` when it is no message to be sent.
+/// Returns the PDU that the message centre delivers for a message that was sent (3GPP TS 23.040,
+/// 9.2.2.1 and 9.2.2.2): the same text, from `from`. Returns `None` when the PDU is no message to
+/// be sent.
 #[must_use]
 pub fn deliver(submit: &[u8], from: &Address) -> Option<Vec<u8>> {
     let (head, scheme, data) = parts(submit)?;
     let centre: Address = CENTRE.parse().ok()?;
     let mut pdu = centre.encode_centre();
-    // SMS-DELIVER, no more to come, and whether a header stands before the text.
+    // The octet says SMS-DELIVER, no more messages to send, and whether a header stands before the
+    // text.
     pdu.push(0x04 | head & 0x40);
     pdu.extend(from.encode());
     pdu.extend([0, scheme]);
@@ -183,7 +186,7 @@ fn parts(submit: &[u8]) -> Option<(u8, u8, &[u8])> {
     Some((head, *rest.get(1)?, rest.get(2 + validity..)?))
 }
 
-/// The time at which everything is delivered: the emulated network has no calendar.
+/// Time at which every message is delivered, because the emulated network has no calendar.
 const TIME: Timestamp = Timestamp {
     year: 2018,
     month: 12,

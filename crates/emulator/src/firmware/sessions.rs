@@ -1,25 +1,25 @@
-//! Data sessions of MBIM and the call of `^NDISDUP`, as they stand.
+//! State of the data sessions of MBIM and of the call of `^NDISDUP`.
 
 use std::time::Instant;
 
 use uwwan_mbim::services::basic_connect::ContextIpType;
 use uwwan_mbim::status::{NwError, Status};
 
-/// A data session that is up.
+/// A data session that is active.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
-    /// APN, as it was asked for.
+    /// APN that was asked for.
     pub apn: String,
     /// Whether the session carries IPv4.
     pub v4: bool,
     /// Whether the session carries IPv6.
     pub v6: bool,
-    /// Network cause told with the activation, [`NwError::NONE`] when there is none.
+    /// Network cause that is reported with the activation; [`NwError::NONE`] when there is none.
     pub cause: NwError,
 }
 
 impl Session {
-    /// Returns the IP type of the session, as MBIM tells it.
+    /// Returns the IP type of the session, as MBIM reports it.
     #[must_use]
     pub fn ip_type(&self) -> ContextIpType {
         match (self.v4, self.v6) {
@@ -30,12 +30,12 @@ impl Session {
     }
 }
 
-/// Reason why something was refused.
+/// Reason why a request was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused {
-    /// Status MBIM tells.
+    /// Status that MBIM reports.
     pub status: Status,
-    /// Cause the network gave, [`NwError::NONE`] when it was not asked.
+    /// Cause that the network gave; [`NwError::NONE`] when it was not asked.
     pub cause: NwError,
 }
 
@@ -48,16 +48,16 @@ impl Refused {
     }
 }
 
-/// The end of a call of `^NDISDUP`, or its beginning.
+/// Change of a call of `^NDISDUP`: it came up, ended or failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallChange {
     /// Whether the call is up.
     pub up: bool,
-    /// Whether this is about IPv4.
+    /// Whether the change concerns IPv4.
     pub v4: bool,
-    /// Whether this is about IPv6.
+    /// Whether the change concerns IPv6.
     pub v6: bool,
-    /// Cause the network gave, [`NwError::NONE`] when there is none.
+    /// Cause that the network gave; [`NwError::NONE`] when there is none.
     pub cause: NwError,
 }
 
@@ -72,23 +72,23 @@ pub enum CallState {
     Connecting = 2,
 }
 
-/// The call of `^NDISDUP`.
+/// State of the call of `^NDISDUP`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) enum Dialled {
-    /// There is none.
+    /// There is no call.
     #[default]
     Down,
-    /// It has been dialled, and its outcome is known at a time.
+    /// The call has been dialled, and its outcome is known at a time.
     Dialling {
         due: Instant,
         outcome: Result<Session, Refused>,
     },
-    /// It is up.
+    /// The call is up.
     Up(Session),
 }
 
 impl Dialled {
-    /// Returns when the outcome is known, while it is not.
+    /// Returns the time at which the outcome is known, while the call is dialled.
     pub fn deadline(&self) -> Option<Instant> {
         match self {
             Self::Dialling { due, .. } => Some(*due),

@@ -44,7 +44,7 @@ fn a_pin_locks_until_entered_and_counts_down() {
     assert!(firmware.unlock("1234", None, &knobs, now).is_ok());
     assert_eq!(firmware.persistent.pin_attempts, 3);
     assert_eq!(firmware.registered(), Registered::Home);
-    // A restart asks again; attempts survive it.
+    // After a restart the SIM asks again; the attempts remaining are not reset.
     let mut firmware = Firmware::boot(firmware.persistent, &knobs, now);
     for _ in 0..3 {
         assert!(firmware.unlock("9999", None, &knobs, now).is_err());

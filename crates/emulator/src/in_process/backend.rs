@@ -1,4 +1,4 @@
-//! The backend, and devices opened with it.
+//! The backend, and the devices opened with it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,13 +15,13 @@ use super::queue::{EndpointQueue, EventPump};
 use crate::upstream::Request;
 use crate::urb::{Completed, SetupPacket, UrbStatus};
 
-/// The backend.
+/// Backend whose only device is the emulated modem.
 pub(super) struct InProcess {
     bus: Arc<Bus>,
 }
 
 impl InProcess {
-    /// Opens devices on `bus`.
+    /// Makes a backend that opens devices on `bus`.
     pub fn new(bus: Arc<Bus>) -> Self {
         Self { bus }
     }
@@ -65,7 +65,7 @@ impl Backend for InProcess {
     }
 }
 
-/// An open device. Requests on it fail once the enumeration it was opened in has ended.
+/// An open device. Requests on it fail once the enumeration in which it was opened has ended.
 struct Open {
     bus: Arc<Bus>,
     owner: Owner,
@@ -90,7 +90,7 @@ impl Open {
         }
     }
 
-    /// Makes a control request and translates what came of it. `what` names it in errors.
+    /// Makes a control request and translates its outcome. `what` names the request in errors.
     fn request(
         &self,
         setup: SetupPacket,
@@ -238,7 +238,7 @@ impl Device for Open {
         let what = format_args!("release interface {interface}");
         self.present(what)?;
         if self.bus.host.release(self.owner, interface) {
-            // As the kernel does when a driver lets go.
+            // The kernel does the same when a driver releases an interface.
             self.set_alternate(interface, 0, what)?;
         }
         Ok(())
@@ -315,7 +315,7 @@ impl Device for Open {
         self.present(what)?;
         let configuration = self.bus.host.configuration();
         self.bus.channel.ask(Request::ResetPort, None);
-        // The hub driver restores the configuration, without a stop at 0.
+        // The hub driver restores the configuration, without going through configuration 0.
         let setup = SetupPacket {
             request: standard::SET_CONFIGURATION,
             value: configuration.into(),

@@ -1,4 +1,4 @@
-//! The bus the device is on, inside this process.
+//! The bus on which the device is, inside this process.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -15,9 +15,9 @@ use crate::knobs::Knobs;
 use crate::presence::Presence;
 use crate::urb::{SetupPacket, UrbStatus};
 
-/// Longest wait for a control request made on the host's own account.
+/// Longest wait for a control request that the host makes by itself.
 pub(super) const HOST_REQUEST: Duration = Duration::from_secs(5);
-/// Port the device is plugged into.
+/// Port into which the device is plugged.
 const PORT: &str = "1-1";
 
 /// State that the backend, its open devices and their queues share.
@@ -28,7 +28,8 @@ pub(crate) struct Bus {
     /// Number of transfers pending on each endpoint: OUT is 0 to 15, IN 16 to 31.
     pending: [AtomicUsize; 32],
     presence: Arc<Presence>,
-    /// Configuration that is selected when the device appears, if not the one Linux would select.
+    /// Configuration that is selected when the device appears, if not the one that Linux would
+    /// select.
     start_configuration: Option<u8>,
 }
 
@@ -46,12 +47,12 @@ impl Bus {
         }
     }
 
-    /// Returns the enumeration the device is in, if it is on this bus.
+    /// Returns the number of the enumeration that the device is in, if it is on this bus.
     pub(super) fn generation(&self) -> Option<u64> {
         self.presence.generation_here()
     }
 
-    /// Does what a host does with a device it has not seen: selects a configuration, binds drivers.
+    /// Acts as a host does with a new device: selects a configuration and binds drivers.
     pub(super) fn enumerate(&self, generation: u64) {
         if !self.host.meet(generation) {
             return;
@@ -86,7 +87,7 @@ impl Bus {
         self.host.configured(value, configuration, Instant::now());
     }
 
-    /// Returns what the device presents.
+    /// Returns the descriptors that the device presents.
     fn presented(&self) -> Arc<Presented> {
         self.presence.presented()
     }

@@ -14,36 +14,36 @@ use crate::waker::Waker;
 /// A request on its way to the device.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    /// Operation that is asked for.
+    /// Operation that is requested.
     pub request: Request,
-    /// The enumeration it is for; `None` is whichever there is.
+    /// Number of the enumeration that it is meant for; `None` for any.
     pub generation: Option<u64>,
 }
 
-/// Requests towards the device, completions back. A program fills it with what it submits itself,
-/// and each queue of transfers has a limit.
+/// Channel of requests to the device and of completions back. A program fills it with what it
+/// submits itself, and each queue of transfers has a limit.
 #[derive(Debug)]
 pub(crate) struct Channel {
     waker: Arc<Waker>,
     requests: Mutex<Vec<Asked>>,
     completions: Mutex<Completions>,
     arrival: Condvar,
-    /// Waker that a reactor polls; it is rung when a transfer has completed.
+    /// Waker that a reactor polls, and that is signalled when a transfer has completed.
     host_event: Waker,
 }
 
 #[derive(Debug, Default)]
 struct Completions {
-    /// Completions not yet seen by anybody who handles events.
+    /// Completions that no thread that handles events has seen.
     arrived: Vec<Completed>,
-    /// Completions sorted out, by the number of their queue.
+    /// Completions that were sorted by the number of their queue.
     ready: HashMap<u32, VecDeque<Completed>>,
     next_queue: u32,
-    /// Queues whose owners do not wait any more.
+    /// Numbers of the queues whose owners do not wait any more.
     interrupted: BTreeSet<u32>,
-    /// A reactor handles events.
+    /// Whether a reactor handles events.
     pumped: bool,
-    /// The device's thread has ended; nothing will ever arrive.
+    /// Whether the device's thread has ended, so that no completion will arrive.
     ended: bool,
 }
 
@@ -51,7 +51,7 @@ impl Completions {
     fn sort_out(&mut self) {
         for done in self.arrived.drain(..) {
             let queue = (done.token >> 32) as u32;
-            // A closed queue has nobody who would want it.
+            // A completion for a closed queue is dropped.
             if let Some(ready) = self.ready.get_mut(&queue) {
                 ready.push_back(done);
             }
@@ -73,7 +73,7 @@ impl Channel {
     /// Makes a channel to the thread that sleeps on `waker`.
     ///
     /// # Errors
-    /// When the process has no descriptor left.
+    /// Fails when the process has no descriptor left.
     pub fn new(waker: Arc<Waker>) -> std::io::Result<Self> {
         Ok(Self {
             waker,
@@ -94,9 +94,9 @@ impl Channel {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    // The driver's end.
+    // These are the methods of the driver's end.
 
-    /// Asks something of the device, for the enumeration `generation` if one is given.
+    /// Sends a request to the device, for the enumeration `generation` if one is given.
     pub fn ask(&self, request: Request, generation: Option<u64>) {
         self.requests().push(Asked {
             request,
@@ -105,19 +105,19 @@ impl Channel {
         self.waker.wake();
     }
 
-    /// Opens a queue that completions come back through, and returns its number.
+    /// Opens a queue through which completions come back, and returns its number.
     pub fn open_queue(&self) -> u32 {
         self.completions().open_queue()
     }
 
-    /// Closes a queue; what still comes for it is dropped.
+    /// Closes a queue. Completions that still arrive for it are dropped.
     pub fn close_queue(&self, queue: u32) {
         let mut completions = self.completions();
         completions.ready.remove(&queue);
         completions.interrupted.remove(&queue);
     }
 
-    /// Ends the waits in [`Channel::take`] of a queue's owner, until [`Channel::resume`].
+    /// Ends the waits of a queue's owner in [`Channel::take`], until [`Channel::resume`].
     pub fn interrupt(&self, queue: u32) {
         let mut completions = self.completions();
         if completions.ready.contains_key(&queue) {
@@ -148,15 +148,15 @@ impl Channel {
         self.arrival.notify_all();
     }
 
-    /// Handles events: whatever arrived becomes visible.
+    /// Handles events: makes all completions that arrived visible to their queues.
     pub fn process(&self) {
         self.host_event.drain();
         self.completions().sort_out();
         self.arrival.notify_all();
     }
 
-    /// Returns the oldest completion of a queue. While a reactor handles events, that is only what
-    /// the reactor has seen.
+    /// Returns the oldest completion of a queue. While a reactor handles events, only those that it
+    /// has seen are returned.
     pub fn try_take(&self, queue: u32) -> Option<Completed> {
         let mut completions = self.completions();
         if !completions.pumped {
@@ -191,7 +191,7 @@ impl Channel {
     /// Makes a control transfer and waits for its end.
     ///
     /// # Errors
-    /// When it did not end within `timeout`; it is taken back then.
+    /// Fails when it has not ended within `timeout`; it is cancelled then.
     pub fn control(
         &self,
         setup: SetupPacket,
@@ -223,9 +223,9 @@ impl Channel {
         done.ok_or(())
     }
 
-    // The device's end.
+    // These are the methods of the device's end.
 
-    /// Swaps everything the driver has asked for, in order, into `into`, which is empty.
+    /// Moves all requests of the driver, in order, into `into`, which is empty.
     pub fn take_requests(&self, into: &mut Vec<Asked>) {
         std::mem::swap(&mut *self.requests(), into);
     }
@@ -243,13 +243,13 @@ impl Channel {
         self.arrival.notify_all();
     }
 
-    /// Lets everybody who sleeps look again: the device came or went.
+    /// Wakes all waiting threads, because the device came or went.
     pub fn notify(&self) {
         self.host_event.signal();
         self.arrival.notify_all();
     }
 
-    /// Ends what is still asked for: the device's thread ends, and nothing will ever be done.
+    /// Ends all requests that are left, because the device's thread ends.
     pub fn end(&self) {
         let mut waiting = std::mem::take(&mut *self.requests());
         let mut completions = self.completions();

@@ -1,4 +1,4 @@
-//! The kernel of the in-process host, as far as a driver meets it: who holds which interface.
+//! The kernel of the in-process host, as far as a driver notices it: the holders of interfaces.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,10 +9,10 @@ use uwwan_usb::error::Holder as UsbHolder;
 use crate::descriptors::{Configuration, Layout};
 use crate::knobs::HostDrivers;
 
-/// Time after which a driver binds whose module is loaded on demand.
+/// Time after which a driver binds that is in a module loaded on demand.
 const LATE: Duration = Duration::from_millis(50);
 
-/// Names an open device handle.
+/// Id of an open device handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Owner(u64);
 
@@ -46,13 +46,13 @@ struct State {
     generation: u64,
     configuration: u8,
     layout: Layout,
-    /// Interfaces that a kernel driver binds to, with its name.
+    /// Interfaces to which a kernel driver binds, each with its name.
     bindings: Vec<(u8, &'static str)>,
     alternates: BTreeMap<u8, u8>,
     holders: BTreeMap<u8, Holder>,
-    /// When drivers loaded late bind.
+    /// Time at which drivers bind that are loaded late.
     binds_at: Option<Instant>,
-    /// Number of handles opened.
+    /// Number of handles that were opened.
     handles: u64,
 }
 
@@ -78,7 +78,7 @@ impl State {
 }
 
 impl Host {
-    /// Makes a host with the kernel drivers the knob says.
+    /// Makes a host with the kernel drivers that the knob says.
     pub fn new(drivers: HostDrivers) -> Self {
         Self {
             drivers,
@@ -96,7 +96,7 @@ impl Host {
         state
     }
 
-    /// Tells the host of an enumeration, and returns whether it is new. The host forgets the one before.
+    /// Notes an enumeration, and returns whether it is new. The host forgets the one before.
     pub fn meet(&self, generation: u64) -> bool {
         let mut state = self.lock();
         if state.generation == generation {
@@ -115,7 +115,7 @@ impl Host {
     pub fn configured(&self, value: u8, configuration: Option<&Configuration>, now: Instant) {
         let mut state = self.lock();
         if state.configuration == value {
-            // A light reset: interfaces stay as they are.
+            // This is a light reset: interfaces stay as they are.
             state.alternates.clear();
             return;
         }
@@ -134,7 +134,7 @@ impl Host {
         }
     }
 
-    /// Returns the configuration the device accepted last, 0 for none.
+    /// Returns the configuration that the device accepted last, 0 for none.
     pub fn configuration(&self) -> u8 {
         self.lock().configuration
     }
@@ -164,13 +164,13 @@ impl Host {
         }
     }
 
-    /// Returns who holds an interface, as seen by `owner`.
+    /// Returns the holder of an interface, as seen by `owner`.
     pub fn holder_for(&self, owner: Owner, interface: u8, now: Instant) -> Option<UsbHolder> {
         let holder = *self.settled(now).holders.get(&interface)?;
         (holder != Holder::Handle(owner)).then(|| holder.into())
     }
 
-    /// Returns somebody who holds an interface, if anybody does: no configuration can be selected then.
+    /// Returns a holder of any interface, if there is one; no configuration can be selected then.
     pub fn any_holder(&self, now: Instant) -> Option<UsbHolder> {
         let state = self.settled(now);
         state.holders.values().next().map(|holder| (*holder).into())
@@ -185,7 +185,7 @@ impl Host {
         if name == "option" {
             state.holders.remove(&interface);
         } else {
-            // A network driver holds control and data interface and lets both go.
+            // A network driver holds the control and the data interface, and releases both.
             state
                 .holders
                 .retain(|_, holder| *holder != Holder::Driver(name));
@@ -195,7 +195,7 @@ impl Host {
     /// Lets a driver bind again.
     ///
     /// # Errors
-    /// The handle that has claimed the interface.
+    /// Returns the handle that has claimed the interface.
     pub fn attach(&self, interface: u8, now: Instant) -> Result<(), UsbHolder> {
         let mut state = self.settled(now);
         match state.holders.get(&interface) {
@@ -222,7 +222,7 @@ impl Host {
     /// Claims an interface for a handle.
     ///
     /// # Errors
-    /// The holder of the interface; `None` when there is no such interface.
+    /// Returns the holder of the interface, or `None` when there is no such interface.
     pub fn claim(
         &self,
         owner: Owner,
@@ -247,7 +247,7 @@ impl Host {
         self.lock().holders.get(&interface) == Some(&Holder::Handle(owner))
     }
 
-    /// Releases an interface, and returns whether its alternate setting has to go back to 0.
+    /// Releases an interface, and returns whether its alternate setting must be set back to 0.
     pub fn release(&self, owner: Owner, interface: u8) -> bool {
         let mut state = self.lock();
         if state.holders.get(&interface) != Some(&Holder::Handle(owner)) {
@@ -257,8 +257,8 @@ impl Host {
         state.alternates.get(&interface).copied().unwrap_or(0) != 0
     }
 
-    /// Releases everything a handle has claimed, and returns the interfaces whose alternate setting has to
-    /// go back to 0.
+    /// Releases all interfaces that a handle has claimed, and returns those whose alternate setting
+    /// must be set back to 0.
     pub fn close(&self, owner: Owner) -> Vec<u8> {
         let mut state = self.lock();
         let mut moved = Vec::new();
@@ -287,8 +287,8 @@ impl Host {
             .collect()
     }
 
-    /// Returns `wMaxPacketSize` of an endpoint in the active alternate setting of an interface claimed by
-    /// `owner`, in bytes.
+    /// Returns `wMaxPacketSize` in bytes of an endpoint in the active alternate setting of an
+    /// interface claimed by `owner`.
     pub fn endpoint(&self, owner: Owner, address: u8) -> Option<u16> {
         let state = self.lock();
         state

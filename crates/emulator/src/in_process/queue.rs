@@ -14,7 +14,7 @@ use super::host::Owner;
 use crate::upstream::Request;
 use crate::urb::{Completed, SetupPacket, Urb, UrbStatus};
 
-/// Transfers pending on one queue; more are refused.
+/// Largest number of transfers pending on one queue; more are refused.
 const MAX_PENDING: usize = 1024;
 
 /// A queue of transfers on one endpoint.
@@ -22,16 +22,16 @@ pub(super) struct EndpointQueue {
     bus: Arc<Bus>,
     owner: Owner,
     generation: u64,
-    /// Number of the completion queue in the channel.
+    /// Number of the queue in the channel.
     number: u32,
     endpoint: u8,
     max_packet_size: u16,
     zero_packet: bool,
     pending: usize,
-    /// Sequence numbers of the next transfer, and of the oldest one pending.
+    /// Sequence numbers of the next transfer and of the oldest one pending.
     sequence: u32,
     first_pending: u32,
-    /// Number of the oldest pending transfers that have been asked back.
+    /// Number of the oldest pending transfers that have been cancelled.
     cancelled: usize,
 }
 
@@ -171,7 +171,7 @@ impl Queue for EndpointQueue {
     }
 
     fn cancel_all(&mut self) {
-        // Each transfer is asked back once, however often this is called.
+        // Each transfer is cancelled once, however often this is called.
         for offset in self.cancelled..self.pending {
             let token = self.token(self.first_pending.wrapping_add(offset as u32));
             let generation = Some(self.generation);
@@ -186,7 +186,7 @@ impl Drop for EndpointQueue {
         self.cancel_all();
         self.bus.channel.resume(self.number);
         while self.pending > 0 {
-            // The device's thread answers every transfer; one that has ended has answered all.
+            // The device's thread answers every transfer, and has answered all when it has ended.
             match self.bus.channel.take(self.number, HOST_REQUEST) {
                 Some(done) => drop(self.finish(done)),
                 None => break,
@@ -207,7 +207,7 @@ pub(super) struct EventPump {
 }
 
 impl EventPump {
-    /// Takes event handling over. Dropping the pump gives it back and clears `pumped`.
+    /// Takes over event handling. Dropping the pump gives it back and clears `pumped`.
     pub fn new(bus: &Arc<Bus>, generation: u64, pumped: Arc<AtomicBool>) -> Self {
         bus.channel.set_pumped(true);
         Self {

@@ -10,7 +10,7 @@ use crate::presence::Presence;
 use crate::upstream::{HostGone, Request, Upstream};
 use crate::urb::{Completed, Token, UrbStatus};
 
-/// The device's end of the channel. Dropping it ends what is still asked for.
+/// The device's end of the channel. Dropping it ends all requests that are left.
 pub(crate) struct Local {
     channel: Arc<Channel>,
     presence: Arc<Presence>,
@@ -19,7 +19,7 @@ pub(crate) struct Local {
 }
 
 impl Local {
-    /// Takes requests from `channel`, as far as they fit what `presence` says.
+    /// Takes requests from `channel` that are meant for the current state of `presence`.
     pub fn new(channel: Arc<Channel>, presence: Arc<Presence>) -> Self {
         Self {
             channel,
@@ -58,7 +58,7 @@ impl Upstream for Local {
     }
 
     fn cancelled(&mut self, _: Token, _: bool) {
-        // The transfer's own end tells the driver.
+        // The driver learns of it by the end of the transfer.
     }
 
     fn complete(&mut self, completed: Completed) {
