@@ -1,11 +1,11 @@
 //! The HP lt4132 (Huawei ME906s-158) in software.
 //!
 //! The emulator has the device's descriptors byte for byte, a firmware with the misbehaviours that
-//! owners have met (each a knob, see [`knobs`]), MBIM, NCM and AT functions, and a network behind
-//! it. A host reaches it in process as a `uwwan_usb` backend ([`Emulator::backend`]), on this
-//! machine's virtual USB host controller ([`usbip::attach`]), over TCP as a USB/IP host
-//! ([`usbip::listen`]), or as a virtual machine ([`usbredir::listen`]). The emulator checks the host
-//! strictly and reports every violation ([`Emulator::report`]).
+//! owners have reported (one knob for each, see [`knobs`]), MBIM, NCM and AT functions, and a
+//! network behind it. A host reaches it in process as a `uwwan_usb` backend
+//! ([`Emulator::backend`]), on this machine's virtual USB host controller ([`usbip::attach`]), over
+//! TCP as a USB/IP host ([`usbip::listen`]), or as a virtual machine ([`usbredir::listen`]). The
+//! emulator checks the host strictly and reports every violation ([`Emulator::report`]).
 //!
 //! ```
 //! use uwwan_emulator::{Emulator, FarSide, Knobs};
@@ -20,11 +20,11 @@
 //!
 //! # Layers
 //!
-//! Everything from the device inwards is sans-IO: the device core is chapter 9 of USB 2.0 and
-//! the endpoints' queues, and drives the modem, which routes requests and data to its functions. One
-//! thread, the engine, moves transfers between the upstream, the device and the network behind it.
-//! The upstream is whoever has the device: the driver in this process, a USB/IP host or a virtual
-//! machine. All three ask through one interface.
+//! Everything from the device inwards is sans-IO. The device core is chapter 9 of USB 2.0 and the
+//! queues of the endpoints. It drives the modem, which routes requests and data to its functions.
+//! One thread, the engine, moves transfers between the upstream, the device and the network behind
+//! it. The upstream is the host that has the device: the driver in this process, a USB/IP host or a
+//! virtual machine. All three make their requests through one interface.
 #![forbid(unsafe_code)]
 
 mod air;

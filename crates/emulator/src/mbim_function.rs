@@ -1,9 +1,12 @@
-//! The MBIM control function: messages come in, messages and notifications go out. It is sans-IO.
+//! The MBIM control function: messages come in, and messages and notifications go out. It is
+//! sans-IO.
 //!
-//! Theory of operation: each SEND_ENCAPSULATED_COMMAND brings one message or fragment. Commands are
-//! executed at once; their answers may be due later (knobs), wait in `due` until then, and move,
-//! cut into fragments, to the outbox, from which GET_ENCAPSULATED_RESPONSE takes one at a time.
-//! Every entry of the outbox is announced by a RESPONSE_AVAILABLE of its own.
+//! # Theory of operation
+//!
+//! Each SEND_ENCAPSULATED_COMMAND brings one message or fragment. Commands are executed at once.
+//! Their answers may be delayed by knobs; they wait in `due` and then move, cut into fragments, to
+//! the outbox, from which GET_ENCAPSULATED_RESPONSE takes one at a time. Every entry of the outbox
+//! is announced by a RESPONSE_AVAILABLE of its own.
 
 mod commands;
 mod context;
@@ -36,44 +39,47 @@ use commands::Commands;
 pub(crate) use context::MbimContext;
 use outcome::Outcome;
 
-/// wMaxControlMessage of the functional descriptor, in bytes: 64 is the least MBIM allows, and no module
-/// has more than 4096.
+/// Returns wMaxControlMessage of the functional descriptor, in bytes: 64 is the least that MBIM
+/// allows, and no module has more than 4096.
 fn max_control(knobs: &Knobs) -> usize {
     usize::from(knobs.max_control_message).clamp(64, 4096)
 }
 
-/// bMaxOutstandingCommandMessages of the extended functional descriptor.
+/// Value of bMaxOutstandingCommandMessages in the extended functional descriptor.
 const MAX_OUTSTANDING: usize = 16;
-/// Commands under way before further ones are refused as busy: the firmware's patience with a host
-/// that ignores `MAX_OUTSTANDING`.
+/// Number of commands under way from which further ones are refused as busy. The firmware tolerates
+/// a host that exceeds `MAX_OUTSTANDING` up to this number.
 const MOST_OUTSTANDING: usize = 4 * MAX_OUTSTANDING;
-/// Fragments waiting for the host before indications are dropped; at twice that, answers are too.
+/// Number of fragments waiting for the host from which indications are dropped; at twice that,
+/// answers are dropped, too.
 const MAX_OUTBOX: usize = 1024;
-/// Notifications waiting for the host before further ones are dropped.
+/// Number of notifications waiting for the host from which further ones are dropped.
 const MAX_NOTIFICATIONS: usize = 4096;
 
-/// The state of the MBIM function.
+/// State of the MBIM function.
 #[derive(Debug)]
 pub(crate) struct MbimFunction {
     control_interface: u8,
-    /// Nothing is ever answered, because the switch came directly from another configuration.
+    /// Whether nothing is ever answered, because the switch came directly from another
+    /// configuration.
     silent: bool,
-    /// When the configuration was selected.
+    /// Time at which the configuration was selected.
     selected: Instant,
     /// Whether a control session is open.
     open: bool,
-    /// An OPEN that is answered later: when, its transaction id, and the fragment size in bytes.
+    /// An OPEN that is answered later: the time, its transaction id, and the fragment size in
+    /// bytes.
     opening: Option<(Instant, u32, usize)>,
-    /// Longest fragment the host takes, in bytes.
+    /// Length in bytes of the longest fragment that the host takes.
     max_fragment: usize,
-    /// The control session was left open by somebody before.
+    /// Whether an earlier host has left the control session open.
     left_open: bool,
-    /// When the control session was opened.
+    /// Time at which the control session was opened.
     opened: Option<Instant>,
     reassembler: Reassembler,
     /// Transaction ids of commands under way.
     outstanding: BTreeSet<u32>,
-    /// Answers with the time they are due at.
+    /// Answers, each with the time at which it is due.
     due: Vec<(Instant, Message)>,
     /// Fragments that wait for the host.
     outbox: VecDeque<Vec<u8>>,
@@ -181,8 +187,8 @@ impl MbimFunction {
         }
     }
 
-    /// Puts the oldest message or fragment into `room` (GET_ENCAPSULATED_RESPONSE) and returns its length
-    /// in bytes, 0 when there is none.
+    /// Puts the oldest message or fragment into `room` (GET_ENCAPSULATED_RESPONSE) and returns its
+    /// length in bytes, 0 when there is none.
     pub fn get(&mut self, room: &mut [u8], context: &mut MbimContext<'_>) -> usize {
         let Some(fragment) = self.outbox.pop_front() else {
             return 0;
@@ -208,7 +214,7 @@ impl MbimFunction {
         Some([0xa1, 0x01, 0, 0, self.control_interface, 0, 0, 0])
     }
 
-    /// Lets time go by: answers fall due.
+    /// Sends answers and indications that are due.
     pub fn advance(&mut self, context: &mut MbimContext<'_>) {
         if self.silent {
             return;
@@ -239,7 +245,7 @@ impl MbimFunction {
         }
     }
 
-    /// Returns when [`MbimFunction::advance`] has something to do.
+    /// Returns when [`MbimFunction::advance`] is due.
     pub fn deadline(&self) -> Option<Instant> {
         if self.silent {
             return None;
@@ -256,7 +262,7 @@ impl MbimFunction {
             .min()
     }
 
-    /// Tells the host what changed in the firmware, as far as it has subscribed.
+    /// Indicates a change of the firmware, if the host has subscribed to it.
     pub fn announce(&mut self, change: Change, context: &mut MbimContext<'_>) {
         if !self.open || self.silent {
             return;
@@ -399,7 +405,7 @@ impl MbimFunction {
         }
     }
 
-    /// Returns what comes of a command: what a rule says, or else the firmware. `None` is silence.
+    /// Returns the outcome of a command, by a rule or else by the firmware. `None` is silence.
     fn outcome(
         &mut self,
         id: CidId,
@@ -428,7 +434,7 @@ impl MbimFunction {
         }
     }
 
-    /// Whether a control session is open.
+    /// Returns whether a control session is open.
     pub fn is_open(&self) -> bool {
         self.open
     }
@@ -463,7 +469,7 @@ impl MbimFunction {
             .clamp(64, max_control);
         let ready = self.selected + Duration::from_millis(context.knobs.slow_open_ms);
         if ready > context.now {
-            // The firmware is still starting; it will know of the latest OPEN only.
+            // The firmware is still starting, and will answer the latest OPEN only.
             self.opening = Some((ready, transaction, max_fragment));
         } else {
             self.opened(transaction, max_fragment, context);
@@ -471,7 +477,7 @@ impl MbimFunction {
     }
 
     fn opened(&mut self, transaction: u32, max_fragment: usize, context: &mut MbimContext<'_>) {
-        // OPEN on an open function closes it first.
+        // An OPEN to an open function closes it first.
         self.close(context);
         let knobs = context.knobs;
         if knobs.input_size_first && !context.input_size_told
@@ -514,7 +520,7 @@ impl MbimFunction {
         self.notifications = 0;
     }
 
-    /// Posts the answer to a command.
+    /// Queues the answer to a command.
     fn answer(&mut self, message: Message, context: &mut MbimContext<'_>) {
         self.outstanding.remove(&message.transaction);
         self.post(&message, context);

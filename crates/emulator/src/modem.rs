@@ -29,10 +29,10 @@ use crate::urb::SetupPacket;
 
 use storage::Storage;
 
-/// Way in which the device leaves the bus of its own accord.
+/// Way in which the device leaves the bus by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Departure {
-    /// The firmware starts afresh; the device comes back.
+    /// The firmware starts anew, and the device comes back.
     Reset,
     /// The device is unplugged, and plugged in again.
     Replug,
@@ -43,7 +43,7 @@ pub(crate) enum Departure {
 /// Firmware, functions and the network behind them.
 pub(crate) struct Modem {
     knobs: Knobs,
-    /// The descriptors of another device, if they are presented in place of the lt4132's.
+    /// Descriptors of another device, if they are presented in place of the lt4132's.
     descriptors: Option<Descriptors>,
     presented: Arc<Presented>,
     recorder: Recorder,
@@ -56,19 +56,20 @@ pub(crate) struct Modem {
     configuration: u8,
     /// The functions of the active configuration.
     functions: Functions,
-    /// When configuration 0 was entered from another one, `None` if it has not been since power-on.
+    /// Time at which configuration 0 was entered from another one; `None` if it has not been since
+    /// power-on.
     unconfigured: Option<Instant>,
     mbim: MbimFunction,
     ncm: NcmFunction,
     routes: Routes,
-    /// [`Firmware::sessions_version`] when `routes` was last brought up to date.
+    /// Value of [`Firmware::sessions_version`] when `routes` was last brought up to date.
     routed: u64,
-    /// The drive that the stick is until it is told to switch, if it is a storage device first.
+    /// Drive that the stick is until it is told to switch, if it is a storage device first.
     storage: Option<Storage>,
-    /// The stick has been told to switch, and leaves the bus to come back as a modem.
+    /// Whether the stick has been told to switch, and leaves the bus to come back as a modem.
     switching: bool,
     departure: Option<Departure>,
-    /// IN endpoints that have sent their garbage, a bit for each endpoint number.
+    /// IN endpoints that have sent their garbage, one bit for each endpoint number.
     garbage_sent: u32,
     random: Random,
     rules: Running,
@@ -119,7 +120,7 @@ impl Modem {
         }
     }
 
-    /// Returns the descriptors the device presents.
+    /// Returns the descriptors that the device presents.
     pub fn presented(&self) -> Arc<Presented> {
         Arc::clone(&self.presented)
     }
@@ -130,22 +131,22 @@ impl Modem {
         self.functions.data.filter(mbim)
     }
 
-    /// Returns the knobs as they stand.
+    /// Returns the knobs in force.
     pub fn knobs(&self) -> &Knobs {
         &self.knobs
     }
 
-    /// Returns the numbers of things that happened.
+    /// Returns the counters of the device.
     pub fn counters(&self) -> Counters {
         self.counters
     }
 
-    /// Returns how the device is to leave the bus, if it is to; the answer is given once.
+    /// Returns how the device is to leave the bus, if it is to. It is returned once.
     pub fn take_departure(&mut self) -> Option<Departure> {
         self.departure.take()
     }
 
-    /// Turns knobs, and lets the firmware follow.
+    /// Turns knobs, and lets the firmware follow them.
     pub fn adjust(&mut self, adjust: Box<dyn FnOnce(&mut Knobs) + Send>, now: Instant) {
         let before = self.knobs.clone();
         adjust(&mut self.knobs);
@@ -185,7 +186,7 @@ impl Modem {
         self.counters.resets += 1;
     }
 
-    /// Starts the firmware afresh. What the SIM and the profile list hold survives.
+    /// Starts the firmware anew. The content of the SIM and of the profile list survives.
     pub fn power_on(&mut self, now: Instant) {
         let persistent = self.firmware.persistent.clone();
         self.firmware = Firmware::boot(persistent, &self.knobs, now);
@@ -222,12 +223,12 @@ impl Modem {
         }
     }
 
-    /// Lets the network send what it has been given since it was last asked.
+    /// Lets the network send packets that it has collected.
     pub fn settle(&mut self) {
         self.network_timeout = self.network.advance();
     }
 
-    /// Lets time go by.
+    /// Executes everything that is due.
     pub fn advance(&mut self, now: Instant) {
         self.settle();
         self.firmware.advance(&self.knobs, now);
@@ -245,7 +246,7 @@ impl Modem {
         self.follow_rules(now);
     }
 
-    /// Does what rules say about what has happened.
+    /// Executes the actions of rules whose events have happened.
     fn follow_rules(&mut self, now: Instant) {
         if self.rules.is_idle() {
             return;
@@ -268,7 +269,7 @@ impl Modem {
         match action {
             Action::Turn(assignment) => self.adjust(
                 Box::new(move |knobs| {
-                    // Checked when the rule was read.
+                    // The assignment was checked when the rule was read.
                     let _ = knobs.assign(&assignment);
                 }),
                 now,
@@ -286,7 +287,7 @@ impl Modem {
         }
     }
 
-    /// Returns the time until [`Modem::advance`] has something to do.
+    /// Returns the time until [`Modem::advance`] is due.
     pub fn timeout(&self, now: Instant) -> Option<Duration> {
         let mbim = self.mbim_function().and_then(|_| self.mbim.deadline());
         let at = if self.ports.is_empty() {
@@ -309,8 +310,8 @@ impl Modem {
         [due, self.network_timeout].into_iter().flatten().min()
     }
 
-    /// Returns whether packets from the network can go anywhere, and whether packets wait for room in the
-    /// network.
+    /// Returns whether packets from the network can go anywhere, and whether packets wait for room
+    /// in the network.
     pub fn network_interest(&self, usb: &UsbDevice) -> (bool, bool) {
         self.functions.data.map_or((false, false), |data| {
             (
@@ -327,7 +328,7 @@ impl Modem {
         self.network.descriptor()
     }
 
-    /// Tells both views of the firmware, MBIM and AT, what changed.
+    /// Reports the firmware's changes through both of its views, MBIM and AT.
     fn announce_changes(&mut self, now: Instant) {
         if self.firmware.take_crash() {
             // Firmware that has crashed answers nothing.
@@ -415,14 +416,14 @@ impl Modem {
         })
     }
 
-    /// Executes what a knob does besides, and returns the verdict on the transfer.
+    /// Executes the effect of a knob, and returns the verdict on the transfer.
     fn verdict(&mut self, mishap: Option<Mishap>) -> OutVerdict {
         match mishap {
             Some(Mishap::Stall) => return OutVerdict::Stall,
             Some(Mishap::Fault) => return OutVerdict::Fault,
             Some(Mishap::Reset) => self.departure = Some(Departure::Reset),
             Some(Mishap::Unplug) => self.departure = Some(Departure::Unplug),
-            // What makes the device leave goes on by chance from one power-on to the next.
+            // The random events that make the device leave continue from one power-on to the next.
             None if self.random.happens(self.knobs.reset_ppm) => {
                 self.departure = Some(Departure::Reset);
             }
@@ -488,7 +489,8 @@ impl Behaviour for Modem {
         let Some(data) = self.functions.data.filter(|data| data.data == interface) else {
             return;
         };
-        // A data interface may have an alternate setting of another function beside this one's.
+        // A data interface may have an alternate setting of another function beside that of this
+        // one.
         let carries = alternate == data.alternate;
         self.ncm
             .select(if carries { alternate } else { 0 }, &self.knobs);
@@ -552,7 +554,7 @@ impl Behaviour for Modem {
                     }
                 }
             }
-            // Nobody is behind any other function.
+            // Other functions take their data and do nothing.
             _ => OutVerdict::Accept,
         }
     }

@@ -1,10 +1,12 @@
-//! The data function: NTB parameters and their requests, NTBs both ways; Ethernet frames both ways in
-//! an ECM function.
+//! The data function: NTB parameters and their requests, NTBs in both directions, and Ethernet
+//! frames in both directions in an ECM function.
 //!
-//! Theory of operation: an NTB from the host is checked and read where it lies in its transfer, and
-//! each datagram goes to the network from there. An NTB for the host is built where it will be read:
-//! packets come from the network straight to their place in the host's transfer, as many as wait there
-//! and fit. Nothing is allocated on the way of a packet.
+//! # Theory of operation
+//!
+//! An NTB from the host is checked and read where it lies in its transfer, and each datagram goes
+//! to the network from there. An NTB for the host is built where it will be read: packets come from
+//! the network directly to their place in the host's transfer, as many as wait and fit. Nothing is
+//! allocated for a packet.
 
 mod context;
 mod downlink;
@@ -32,45 +34,45 @@ pub(crate) use routes::Routes;
 pub(crate) use uplink::Mishap;
 use uplink::Uplink;
 
-/// Least NTB input size a host may ask for, in bytes (NCM 1.0, 6.2.7).
+/// Least NTB input size in bytes that a host may ask for (NCM 1.0, 6.2.7).
 const LEAST_INPUT: u32 = 2048;
 /// Bits of bmNetworkCapabilities (NCM 1.0, table 5-2).
 const CAPABILITY_PACKET_FILTER: u8 = 0x01;
 const CAPABILITY_NET_ADDRESS: u8 = 0x02;
 const CAPABILITY_MAX_DATAGRAM: u8 = 0x08;
 const CAPABILITY_CRC_MODE: u8 = 0x10;
-/// Rate of an Ethernet function's link, in bits per second.
+/// Rate of the link of an Ethernet function, in bits per second.
 const LINK_SPEED: u32 = 150_000_000;
-/// Length of the longest frame of a function that declares none, in bytes, checksum left out.
+/// Length in bytes, without its checksum, of the longest frame of a function that declares none.
 const USUAL_FRAME: u16 = 1514;
-/// Notifications that wait for the host before further ones are dropped.
+/// Number of notifications waiting for the host from which further ones are dropped.
 const MAX_NOTIFICATIONS: usize = 16;
 
-/// The state of the data function.
+/// State of the data function.
 #[derive(Debug)]
 pub(crate) struct NcmFunction {
     function: DataFunction,
     parameters: NtbParameters,
-    /// Length of the longest frame of an Ethernet function, in bytes.
+    /// Length in bytes of the longest frame of an Ethernet function.
     longest_frame: u16,
-    /// Ethernet address that the host is to have, as its string or the host has said it.
+    /// Ethernet address of the host, as the function's string or the host itself has set it.
     address: [u8; 6],
     /// Notifications of an Ethernet function that wait for the host.
     notifications: VecDeque<Vec<u8>>,
     format: Format,
-    /// Longest NTB the host takes, in bytes.
+    /// Length in bytes of the longest NTB that the host takes.
     input_size: u32,
-    /// SET_NTB_INPUT_SIZE has come since the configuration was selected.
+    /// Whether SET_NTB_INPUT_SIZE has come since the configuration was selected.
     input_size_told: bool,
-    /// Most datagrams the host takes in an NTB; 0 is no limit.
+    /// Largest number of datagrams that the host takes in an NTB; 0 is no limit.
     input_datagrams: u16,
-    /// Alternate setting of the data interface.
+    /// Number of the data interface's alternate setting.
     alternate: u8,
     uplink: Uplink,
     downlink: Downlink,
 }
 
-/// Returns the NTB parameters the knobs describe.
+/// Returns the NTB parameters that the knobs describe.
 fn parameters(knobs: &Knobs) -> NtbParameters {
     let (in_divisor, in_remainder) = match knobs.ntb_in_divisor {
         0 => (knobs.ntb_divisor, knobs.ntb_remainder),
@@ -94,8 +96,8 @@ fn parameters(knobs: &Knobs) -> NtbParameters {
     }
 }
 
-/// Returns the length of the longest frame that the descriptors of an Ethernet function declare, in
-/// bytes.
+/// Returns the length in bytes of the longest frame that the descriptors of an Ethernet function
+/// declare.
 fn frame(function: DataFunction) -> u16 {
     match u16::try_from(function.segment) {
         Ok(declared) if declared > 0 => declared,
@@ -104,7 +106,8 @@ fn frame(function: DataFunction) -> u16 {
 }
 
 impl NcmFunction {
-    /// Makes the function that is where `function` says, and whose configuration has just been selected.
+    /// Makes the function with the interfaces of `function`, whose configuration has just been
+    /// selected.
     pub fn new(function: DataFunction, knobs: &Knobs) -> Self {
         let parameters = parameters(knobs);
         let mut function = Self {
@@ -125,7 +128,7 @@ impl NcmFunction {
         function
     }
 
-    /// Gives the host of an Ethernet function the address in a string (CDC ECM 1.2, 5.4).
+    /// Sets the host's address of an Ethernet function from a string (CDC ECM 1.2, 5.4).
     pub fn set_address(&mut self, text: &str) {
         for (place, at) in self.address.iter_mut().zip((0..).step_by(2)) {
             let digits = text.get(at..at + 2);
@@ -133,7 +136,7 @@ impl NcmFunction {
         }
     }
 
-    /// Takes the function back to the state in which alternate setting 0 leaves it.
+    /// Puts the function into the state that alternate setting 0 leaves it in.
     pub fn reset(&mut self, knobs: &Knobs) {
         self.parameters = parameters(knobs);
         self.format = if self.parameters.supports(Format::Ntb16) {
@@ -148,7 +151,7 @@ impl NcmFunction {
         self.restart(knobs);
     }
 
-    /// Empties the pipes; sequence numbers start at 0 again.
+    /// Empties both directions, and lets sequence numbers start at 0 again.
     fn restart(&mut self, knobs: &Knobs) {
         let function = DataFunction {
             segment: match self.function.kind {
@@ -173,7 +176,7 @@ impl NcmFunction {
         self.input_size_told
     }
 
-    /// Returns the data interface's alternate setting.
+    /// Returns the number of the data interface's alternate setting.
     pub fn alternate(&self) -> u8 {
         self.alternate
     }
@@ -262,7 +265,7 @@ impl NcmFunction {
         }
     }
 
-    /// Executes a class request that sets something. `false` is a STALL.
+    /// Executes a class request that sets something. Returns `false` for a STALL.
     pub fn control_out(
         &mut self,
         setup: SetupPacket,
@@ -386,8 +389,8 @@ impl NcmFunction {
         true
     }
 
-    /// Takes a transfer from the host. `false` says that the network has no room: the transfer is to be
-    /// offered again. A mishap is what a knob does besides.
+    /// Takes a transfer from the host. Returns `false` when the network has no room, and the
+    /// transfer must be offered again. A mishap is the effect of a knob beside that.
     pub fn transmit(
         &mut self,
         data: &[u8],
@@ -420,17 +423,17 @@ impl NcmFunction {
         self.downlink.fill(room, solicited, context)
     }
 
-    /// Lets time go by: answers of the link that take their time fall due.
+    /// Queues delayed answers of the link that are due.
     pub fn advance(&mut self, now: Instant) {
         self.downlink.advance(now);
     }
 
-    /// Returns when [`NcmFunction::advance`] has something to do.
+    /// Returns when [`NcmFunction::advance`] is due.
     pub fn deadline(&self) -> Option<Instant> {
         self.downlink.deadline()
     }
 
-    /// Lets the network send what it sends first on a data session that has come up.
+    /// Queues the packets that the network sends first on a data session that has come up.
     pub fn session_up(&mut self, session: u8, v6: bool, knobs: &Knobs) {
         self.downlink.session_up(session, v6, knobs);
     }

@@ -1,19 +1,19 @@
-//! The PLMN profile list: which PDP types the firmware allows depends on the SIM's operator.
+//! The list of PLMN profiles: the SIM's operator decides which PDP types the firmware allows.
 //!
-//! The factory list is that of a real unit (`AT^PLMNLIST?`). An operator in no list falls under
-//! "00000", IPv4 only; "99999" is the generic profile with IPv4v6. A change takes effect at the next
-//! firmware start.
+//! The factory list is that of a real unit (`AT^PLMNLIST?`). An operator in no list has the profile
+//! "00000", which is IPv4 only; "99999" is the generic profile with IPv4v6. A change takes effect
+//! at the next start of the firmware.
 
-/// Profile of operators in no list.
+/// Name of the profile of operators in no list.
 pub const GENERIC: &str = "00000";
-/// The generic profile with IPv4v6.
+/// Name of the generic profile with IPv4v6.
 pub const GENERIC_V4V6: &str = "99999";
 
-/// Operators a profile can hold; further ones are refused.
+/// Largest number of operators in a profile; further ones are refused.
 const MOST: usize = 256;
 
-/// The list as `AT^PLMNLIST?` of a real unit printed it (T. Anderson, "Huawei ME906s / HP lt4132:
-/// enabling IPv6", 2018).
+/// The factory list, as `AT^PLMNLIST?` of a real unit printed it (T. Anderson, "Huawei ME906s / HP
+/// lt4132: enabling IPv6", 2018).
 const FACTORY: [(&str, &str); 9] = [
     (GENERIC, "00000,23106,26207,23802,23806"),
     (
@@ -35,12 +35,12 @@ const FACTORY: [(&str, &str); 9] = [
     ("50502", "50502"),
 ];
 
-/// The profile list as it is in the module's memory.
+/// The list of profiles in the module's memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profiles(Vec<(String, Vec<String>)>);
 
 impl Default for Profiles {
-    /// The list as the module leaves the factory.
+    /// Returns the list with which the module leaves the factory.
     fn default() -> Self {
         Self(
             FACTORY
@@ -57,7 +57,7 @@ impl Default for Profiles {
 }
 
 impl Profiles {
-    /// Returns the profile an operator falls under.
+    /// Returns the profile that applies to an operator.
     #[must_use]
     pub fn of(&self, plmn: &str) -> &str {
         self.0
@@ -75,7 +75,7 @@ impl Profiles {
             .map(|(_, list)| list.as_slice())
     }
 
-    /// Adds an operator to a profile; an operator that is there already is no error. Returns `false`
+    /// Adds an operator to a profile; adding one that is there already succeeds. Returns `false`
     /// when there is no such profile, the operator is no PLMN, or the profile is full.
     pub fn add(&mut self, profile: &str, plmn: &str) -> bool {
         if !(5..=6).contains(&plmn.len()) || !plmn.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -1,16 +1,16 @@
-//! Whether the device is on the bus, with which descriptors, and who has it.
+//! Presence of the device: whether it is on the bus, with which descriptors, and which host has it.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::descriptors::Presented;
 
-/// The state of the device's place on the bus.
+/// State of the device's place on the bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Plugged {
     /// Whether the device is on the bus.
     pub present: bool,
-    /// Whether a host elsewhere has the device.
+    /// Whether a remote host has the device.
     pub exported: bool,
     /// Number of the enumeration, counted from 1.
     pub generation: u64,
@@ -18,7 +18,7 @@ pub(crate) struct Plugged {
     pub stopped: bool,
 }
 
-/// The device's presence, changed by the device's thread and watched by all others.
+/// Presence of the device, which the device's thread changes and all other threads may watch.
 #[derive(Debug)]
 pub(crate) struct Presence {
     state: Mutex<Plugged>,
@@ -27,7 +27,7 @@ pub(crate) struct Presence {
 }
 
 impl Presence {
-    /// A device with these descriptors that has just been plugged in.
+    /// Makes the presence of a device with these descriptors that has just been plugged in.
     pub fn new(presented: Arc<Presented>) -> Self {
         Self {
             presented: Mutex::new(presented),
@@ -45,38 +45,38 @@ impl Presence {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the state at this moment.
+    /// Returns the current state.
     pub fn get(&self) -> Plugged {
         *self.lock()
     }
 
-    /// Returns the number of the enumeration the driver in this process can use. `None` while the
-    /// device is off the bus or a host elsewhere has it.
+    /// Returns the number of the enumeration that the driver in this process can use; `None` while
+    /// the device is off the bus or a remote host has it.
     pub fn generation_here(&self) -> Option<u64> {
         let state = self.get();
         (state.present && !state.exported && !state.stopped).then_some(state.generation)
     }
 
-    /// Returns the descriptors of the device that is on the bus, or was last.
+    /// Returns the descriptors of the device, or of the last one while none is on the bus.
     pub fn presented(&self) -> Arc<Presented> {
         let presented = self.presented.lock();
         Arc::clone(&presented.unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Gives the device the descriptors with which it comes back.
+    /// Sets the descriptors with which the device comes back.
     pub fn present(&self, presented: Arc<Presented>) {
         let place = self.presented.lock();
         *place.unwrap_or_else(PoisonError::into_inner) = presented;
     }
 
-    /// Changes the state and wakes all who wait for a change.
+    /// Changes the state and wakes all threads that wait for a change.
     pub fn change(&self, change: impl FnOnce(&mut Plugged)) {
         change(&mut self.lock());
         self.changed.notify_all();
     }
 
     /// Waits until `wanted` holds, the device's thread has ended or `timeout` is over, and returns
-    /// the state then.
+    /// the state at that time.
     pub fn wait(&self, timeout: Duration, wanted: impl Fn(&Plugged) -> bool) -> Plugged {
         let (state, _) = self
             .changed

@@ -1,11 +1,11 @@
-//! Repeatable randomness for the fault knobs: xorshift64* (Marsaglia 2003; Vigna 2016).
+//! Repeatable random numbers for the fault knobs: xorshift64* (Marsaglia 2003; Vigna 2016).
 
 /// A generator whose numbers follow from its seed.
 #[derive(Debug, Clone)]
 pub(crate) struct Random(u64);
 
 impl Random {
-    /// Makes a generator.
+    /// Makes a generator from a seed.
     pub fn new(seed: u64) -> Self {
         // The state must not be zero.
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
@@ -19,7 +19,7 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    /// Returns whether an event happens that happens so many times per million.
+    /// Returns whether an event with this rate, in occurrences per million, happens.
     pub fn happens(&mut self, per_million: u32) -> bool {
         per_million != 0 && ((self.next() >> 32) * 1_000_000) >> 32 < u64::from(per_million)
     }

@@ -1,4 +1,5 @@
-//! Report of what the device saw the host do: violations of framing and protocol rules, and counters.
+//! Report of what the device has seen the host do: violations of rules for framing and protocols,
+//! and counters.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,23 +8,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Violations kept with their text; the rest is only counted.
+/// Number of violations whose text is kept; further ones are only counted.
 const KEPT: usize = 256;
 
-/// A rule the host broke.
+/// Kind of a rule that the host broke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
-    /// USB 2.0 chapter 9 and the class requests' form.
+    /// USB 2.0 chapter 9, and the form of class requests.
     Usb,
-    /// NCM 1.0 and MBIM 1.0: requests that prepare the data path and their order.
+    /// NCM 1.0 and MBIM 1.0: the requests that prepare the data path, and their order.
     Setup,
-    /// NCM 1.0: layout of an NTB.
+    /// NCM 1.0: the layout of an NTB.
     #[serde(rename = "block")]
     Ntb,
-    /// IP packets inside the NTBs.
+    /// The IP packets inside the NTBs.
     Datagram,
-    /// MBIM 1.0: control messages.
+    /// MBIM 1.0: the control messages.
     Control,
 }
 
@@ -54,57 +55,59 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Numbers of things that happened. Every field counts from the emulator's start.
+/// Counters of events. Every field counts from the emulator's start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Counters {
-    /// NTBs received from the host.
+    /// Number of NTBs received from the host.
     pub blocks_out: u64,
-    /// NTBs that never came from the host, as the gaps in the sequence numbers tell: the host lost them.
+    /// Number of NTBs that never came from the host, by the gaps in the sequence numbers: the host
+    /// lost them.
     pub blocks_missing: u64,
-    /// NTBs sent to the host.
+    /// Number of NTBs sent to the host.
     pub blocks_in: u64,
-    /// Datagrams received from the host and passed on.
+    /// Number of datagrams received from the host and passed on.
     pub datagrams_out: u64,
-    /// Datagrams sent to the host.
+    /// Number of datagrams sent to the host.
     pub datagrams_in: u64,
-    /// Bytes of the datagrams passed on.
+    /// Number of bytes of the datagrams passed on.
     pub bytes_out: u64,
-    /// Bytes of the datagrams sent to the host.
+    /// Number of bytes of the datagrams sent to the host.
     pub bytes_in: u64,
-    /// Bytes of bulk transfers on the data endpoints, both ways, framing and padding included.
+    /// Number of bytes of bulk transfers on the data endpoints in both directions, framing and
+    /// padding included.
     pub bus_bytes: u64,
-    /// Datagrams that vanished because the NDP stood before them.
+    /// Number of datagrams that vanished because the NDP stood before them.
     pub black_holed: u64,
-    /// Datagrams from the host dropped for any other reason.
+    /// Number of datagrams from the host that were dropped for any other reason.
     pub dropped_out: u64,
-    /// Datagrams towards the host dropped or corrupted by a knob.
+    /// Number of datagrams towards the host that a knob dropped or corrupted.
     pub dropped_in: u64,
-    /// Datagrams towards the host in NTBs that a knob garbled or cut short.
+    /// Number of datagrams towards the host in NTBs that a knob garbled or cut short.
     pub spoiled_in: u64,
-    /// Halts of the bulk data endpoints.
+    /// Number of halts of the bulk data endpoints.
     pub stalls: u64,
-    /// Transfers on the bulk data endpoints that a knob let fail.
+    /// Number of transfers on the bulk data endpoints that a knob let fail.
     pub failed_transfers: u64,
-    /// MBIM messages received, fragments joined.
+    /// Number of MBIM messages received, fragments joined.
     pub messages_out: u64,
-    /// MBIM messages sent, fragments joined.
+    /// Number of MBIM messages sent, fragments joined.
     pub messages_in: u64,
-    /// AT command lines answered.
+    /// Number of AT command lines answered.
     pub at_commands: u64,
-    /// Configurations selected.
+    /// Number of configurations selected.
     pub configurations: u64,
-    /// Firmware resets.
+    /// Number of firmware resets.
     pub resets: u64,
 }
 
-/// Report of the device at one moment.
+/// Report of the device at one time.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Report {
     /// The first 256 violations, in order.
     pub violations: Vec<Violation>,
     /// Number of all violations, by kind of rule.
     pub violations_by_rule: BTreeMap<Rule, u64>,
-    /// Numbers of things that happened.
+    /// Counters of events.
     pub counters: Counters,
 }
 
@@ -116,7 +119,7 @@ impl Report {
     }
 }
 
-/// A function to be called with each violation as it is recorded.
+/// Function that is called with each violation as it is recorded.
 pub type Listener = Box<dyn FnMut(&Violation) + Send>;
 
 /// State that the clones of a recorder share.
@@ -126,7 +129,7 @@ struct Recorded {
     listener: Option<Listener>,
 }
 
-/// The place violations are recorded in; clones share it.
+/// Recorder of violations. Its clones record to the same place.
 #[derive(Clone, Default)]
 pub struct Recorder(Arc<Mutex<Recorded>>);
 
@@ -137,7 +140,8 @@ impl fmt::Debug for Recorder {
 }
 
 impl Recorder {
-    /// Records a violation. `what` is called for the first 256 only; beyond, only the count grows.
+    /// Records a violation. `what` is called for the first 256 only; beyond them, only the count
+    /// grows.
     pub fn violation(&self, rule: Rule, what: impl FnOnce() -> String) {
         let mut recorded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *recorded.report.violations_by_rule.entry(rule).or_default() += 1;
@@ -151,7 +155,7 @@ impl Recorder {
         }
     }
 
-    /// Calls `listener` with each violation recorded from here on.
+    /// Calls `listener` with each violation that is recorded from here on.
     pub fn listen(&self, listener: Listener) {
         self.0
             .lock()
@@ -168,7 +172,7 @@ impl Recorder {
             .counters = *counters;
     }
 
-    /// Returns what was recorded so far.
+    /// Returns everything that was recorded.
     #[must_use]
     pub fn report(&self) -> Report {
         self.0

@@ -1,14 +1,14 @@
-//! Rules: what the modem does at something that happens, in place of its firmware or beside it.
+//! Rules: what the modem does when something happens, in place of its firmware or beside it.
 //!
-//! A rule has a [`Trigger`]: a request of the host (a line on an AT port, an MBIM command, a class or
-//! vendor request), or an event (NTBs, a time, a state). A rule of a request has an [`Answer`], which
-//! takes the place of the firmware's. Any rule has [`Action`]s: a knob is turned, the modem resets,
-//! something is indicated. Both come after a delay, and as often as the rule says. Of several rules that
-//! fit a request, the first with a turn left is taken, so that answers that change are rules one after
-//! another.
+//! A rule has a [`Trigger`]: a request of the host (a line on an AT port, an MBIM command, a class
+//! or vendor request), or an event (NTBs, a time, a state). A rule for a request has an [`Answer`],
+//! which takes the place of the firmware's. Any rule may have [`Action`]s: a knob is turned, the
+//! modem resets, something is indicated. Both come after a delay, and as often as the rule says. Of
+//! several rules that fit a request, the first that may still be taken is, so that answers that
+//! change are consecutive rules.
 //!
-//! A request that a rule answers with success is executed as well, with the firmware's own answer left
-//! out, so that the modem's state follows; one that is refused or not answered is not.
+//! A request that a rule answers with success is executed as well, without the firmware's own
+//! answer, so that the modem's state follows. One that is refused or not answered is not executed.
 //!
 //! [`file`](mod@file) reads rules and knobs from TOML. The part that runs is sans-IO.
 
@@ -26,25 +26,25 @@ pub(crate) use running::{Happened, Running};
 /// Largest number of rules of a modem.
 pub const MOST_RULES: usize = 8192;
 
-/// A rule.
+/// A rule with its trigger, its answer and its actions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
-    /// The event that the rule waits for.
+    /// Event for which the rule waits.
     pub on: Trigger,
     /// Answer to the request that the rule waits for, if it is not the firmware's own.
     pub answer: Option<Answer>,
-    /// The things that the modem does besides.
+    /// Actions that the modem takes in addition.
     pub actions: Vec<Action>,
     /// Time from the trigger to the answer and the actions.
     pub after: Duration,
-    /// Number of times that the rule is taken; `None` is no limit.
+    /// Number of times that the rule is taken; `None` for no limit.
     pub times: Option<u64>,
 }
 
-/// The event that a rule waits for.
+/// Event for which a rule waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trigger {
-    /// A line on an AT port, with its `AT`; capitals and small letters are the same.
+    /// A line on an AT port, with its `AT`; case does not matter.
     At(String),
     /// A command of the host on the MBIM control session.
     Mbim {
@@ -52,9 +52,10 @@ pub enum Trigger {
         service: Uuid,
         /// Number of the command in its service.
         cid: u32,
-        /// Whether it asks or sets; `None` is either.
+        /// Type of the command, query or set; `None` for either.
         kind: Option<CommandKind>,
-        /// Content of the command's information buffer; zeros at its end do not count. `None` is any.
+        /// Content of the command's information buffer, without zeros at its end; `None` for any
+        /// content.
         info: Option<Vec<u8>>,
     },
     /// A class or vendor request.
@@ -63,25 +64,26 @@ pub enum Trigger {
         kind: u8,
         /// `bRequest`.
         request: u8,
-        /// `wValue`; `None` is any.
+        /// `wValue`; `None` for any.
         value: Option<u16>,
-        /// `wIndex`; `None` is any.
+        /// `wIndex`; `None` for any.
         index: Option<u16>,
     },
-    /// So many NTBs from the host since the modem was switched on; a rule that is taken several times
-    /// is taken after each so many.
+    /// This number of NTBs has come from the host since the modem was switched on. A rule that is
+    /// taken several times is taken after each such number.
     NtbsOut(u64),
-    /// So many NTBs to the host since the modem was switched on, as for those from the host.
+    /// This number of NTBs has gone to the host since the modem was switched on, counted as for
+    /// those from the host.
     NtbsIn(u64),
-    /// The time since the modem was switched on; a rule that is taken several times is taken each time
-    /// that it passes.
+    /// This time has passed since the modem was switched on. A rule that is taken several times is
+    /// taken each time that it passes.
     Time(Duration),
-    /// The modem gets into a state.
+    /// The modem has got into a state.
     State(State),
 }
 
 impl Trigger {
-    /// Returns whether the host asks for something; otherwise something happens.
+    /// Returns whether the trigger is a request of the host; otherwise it is an event.
     pub(crate) fn is_request(&self) -> bool {
         matches!(self, Self::At(_) | Self::Mbim { .. } | Self::Request { .. })
     }
@@ -96,7 +98,7 @@ pub enum State {
     Open,
     /// The modem is registered with a network.
     Registered,
-    /// The modem is registered no more.
+    /// The modem is not registered any more.
     Unregistered,
     /// Packet service is attached.
     Attached,
@@ -122,7 +124,7 @@ impl State {
 /// Answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// The text that an AT port says, line ends included.
+    /// Text that an AT port sends, with its line ends.
     At(String),
     /// COMMAND_DONE of an MBIM command.
     Mbim {
@@ -133,7 +135,7 @@ pub enum Answer {
     },
     /// Data of a class or vendor request towards the host.
     Bytes(Vec<u8>),
-    /// A class or vendor request towards the device is taken.
+    /// A class or vendor request towards the device succeeds.
     Accept,
     /// A class or vendor request is refused with a STALL.
     Stall,
@@ -153,10 +155,10 @@ impl Answer {
     }
 }
 
-/// The things that the modem does of its own accord.
+/// Action that the modem takes by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Turn a knob, from `name=value`.
+    /// A knob is turned, from `name=value`.
     Turn(String),
     /// The firmware crashes: the device goes off the bus and comes back.
     Reset,
@@ -164,7 +166,7 @@ pub enum Action {
     Unplug,
     /// The device is unplugged, and plugged in again after the time of the knob `absent_ms`.
     Replug,
-    /// An MBIM indication, whether the host has subscribed to it or not.
+    /// An MBIM indication is sent, whether the host has subscribed to it or not.
     Indicate {
         /// Service of the indication.
         service: Uuid,
@@ -173,6 +175,6 @@ pub enum Action {
         /// Information buffer.
         info: Vec<u8>,
     },
-    /// An unsolicited result code on the AT port that carries them.
+    /// An unsolicited result code is sent on the AT port that carries them.
     Tell(String),
 }

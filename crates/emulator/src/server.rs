@@ -1,6 +1,6 @@
-//! Server for hosts elsewhere that want the modem: a listening socket with a thread that accepts.
+//! Server for remote hosts that want the modem: a listening socket with a thread that accepts.
 //!
-//! Makes the system calls of a server: `socket`, `bind`, `listen`, `accept4`, `unlink`.
+//! The server makes the system calls `socket`, `bind`, `listen`, `accept4` and `unlink`.
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
@@ -18,13 +18,13 @@ use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::presence::Presence;
 
-/// Pause after a connection could not be accepted, for want of descriptors say.
+/// Pause after a connection could not be accepted, for instance for want of descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Time for waking the thread from its accept.
+/// Longest time for waking the thread from its accept.
 const WAKE: Duration = Duration::from_millis(200);
 
-/// A place to listen at: a path in a directory, as in `./modem.sock`, is a Unix socket, everything
-/// else an address with a port.
+/// Place at which a server listens: a path with a slash in it, such as `./modem.sock`, is a Unix
+/// socket, everything else an address with a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// A Unix socket.
@@ -63,15 +63,15 @@ impl fmt::Display for Place {
 pub(crate) enum Listener {
     /// A Unix socket, with its path.
     Unix(UnixListener, PathBuf),
-    /// A TCP socket, with the address it got.
+    /// A TCP socket, with the address that it is bound to.
     Tcp(TcpListener, SocketAddr),
 }
 
 impl Listener {
-    /// Listens at a place. A Unix socket takes the place of one that nobody listens at any more.
+    /// Listens at a place. A Unix socket replaces one at which no server listens any more.
     ///
     /// # Errors
-    /// When the place cannot be listened at.
+    /// Fails when the place cannot be listened at.
     pub fn at(place: &Place) -> std::io::Result<Self> {
         match place {
             Place::Path(path) => Ok(Self::Unix(bind(path)?, path.clone())),
@@ -82,7 +82,7 @@ impl Listener {
     /// Listens at a TCP address.
     ///
     /// # Errors
-    /// When the address cannot be listened at.
+    /// Fails when the address cannot be listened at.
     pub fn tcp(address: impl ToSocketAddrs) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
@@ -114,9 +114,9 @@ fn bind(path: &Path) -> std::io::Result<UnixListener> {
     }
 }
 
-/// Returns whether somebody listens at a socket.
+/// Returns whether a server listens at a socket.
 fn listens(path: &Path) -> std::io::Result<bool> {
-    // One that takes nobody in would hold up a connect that may wait.
+    // A server that accepts no connection would block a connect that may wait.
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     match net::connect(&socket, &SocketAddrUnix::new(path)?) {
@@ -139,7 +139,7 @@ impl Server {
     /// Starts a thread called `name` that calls `serve` with each connection, until the server is
     /// dropped or the device's thread has ended.
     ///
-    /// # Errors
+    /// Fails when the thread cannot be started.
     /// When the thread cannot be started.
     pub(crate) fn start(
         name: &str,
@@ -175,13 +175,13 @@ impl Server {
         })
     }
 
-    /// Returns the place it listens at, with the port that was found free for port 0.
+    /// Returns the place at which the server listens, with the port that was found free for port 0.
     #[must_use]
     pub fn place(&self) -> &Place {
         &self.place
     }
 
-    /// Returns the TCP address it listens at; `None` for a Unix socket.
+    /// Returns the TCP address at which the server listens; `None` for a Unix socket.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
@@ -191,7 +191,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
-        // Wakes the thread from its accept.
+        // This wakes the thread from its accept.
         if let Some(address) = &self.address {
             let _ = TcpStream::connect_timeout(address, WAKE);
         }
@@ -229,7 +229,7 @@ mod tests {
         drop(bind(&place).unwrap());
         assert!(place.exists());
         let listener = bind(&place).unwrap();
-        // Of those that come, it takes nobody in.
+        // The server accepts none of the connections.
         net::listen(&listener, 0).unwrap();
         for _ in 0..3 {
             let error = bind(&place).unwrap_err();

@@ -7,17 +7,18 @@ use uwwan_usb::descriptors::Descriptors;
 use crate::knobs::Knobs;
 use crate::rules::Rule;
 
-/// The parts that an emulated modem is made of: a well-behaved lt4132, where nothing else is said.
+/// The parts that an emulated modem is made of. Where nothing else is set, it is a well-behaved
+/// lt4132.
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
-    /// The behaviour of its firmware.
+    /// Behaviour of the firmware.
     pub knobs: Knobs,
-    /// The descriptors that it presents, if not those of the lt4132: its ids, configurations,
-    /// interfaces and endpoints. Its MBIM or NCM function and its AT port are where they say.
-    /// [`Knobs::like`] are the knobs of such a device.
+    /// Descriptors that the modem presents, if not those of the lt4132: its ids, configurations,
+    /// interfaces and endpoints. Its MBIM or NCM function and its AT port are found in them.
+    /// [`Knobs::like`] returns the knobs for such a device.
     pub descriptors: Option<Descriptors>,
-    /// Its strings by their index, where they are not those of the lt4132 or invented.
+    /// Strings of the modem by their index, where they are not those of the lt4132 or invented.
     pub strings: BTreeMap<u8, String>,
-    /// The rules for what it does when something happens.
+    /// Rules for what the modem does when something happens.
     pub rules: Vec<Rule>,
 }

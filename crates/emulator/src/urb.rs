@@ -2,7 +2,7 @@
 
 use uwwan_usb::buffer::Buffer;
 
-/// Names a transfer. The upstream chooses it, and a completion carries it back.
+/// Number of a transfer. The upstream chooses it, and a completion carries it back.
 pub type Token = u64;
 
 /// The setup stage of a control transfer (USB 2.0, table 9-2).
@@ -55,14 +55,14 @@ impl SetupPacket {
 /// A transfer on its way to the device.
 #[derive(Debug)]
 pub struct Urb {
-    /// Names the transfer.
+    /// Number of the transfer.
     pub token: Token,
     /// Address of the endpoint with its direction bit; 0 or 0x80 for control.
     pub endpoint: u8,
     /// The setup stage of a control transfer; zeros in others.
     pub setup: SetupPacket,
-    /// Memory of the transfer. The filled part of an OUT transfer is sent; what an IN transfer brings is
-    /// written from the start.
+    /// Memory of the transfer. The filled part of an OUT transfer is sent; data of an IN transfer
+    /// is written from the start.
     pub buffer: Buffer,
     /// Number of bytes an IN transfer asks for, at most the buffer's capacity.
     pub wanted: usize,
@@ -74,28 +74,28 @@ pub struct Urb {
 /// Outcome of a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UrbStatus {
-    /// The transfer went through.
+    /// The transfer succeeded.
     Done,
     /// The request was refused, or the endpoint is halted.
     Stall,
     /// The device had more to send than was asked for.
     Overflow,
-    /// The host took the transfer back.
+    /// The host cancelled the transfer.
     Cancelled,
     /// The device is gone.
     Gone,
-    /// Nobody answers at that endpoint, or the transfer failed on the bus.
+    /// No endpoint with that address exists, or the transfer failed on the bus.
     Fault,
 }
 
 /// A transfer that ended.
 #[derive(Debug)]
 pub struct Completed {
-    /// Names the transfer, as submitted.
+    /// Number of the transfer, as submitted.
     pub token: Token,
     /// Address of the endpoint with its direction bit.
     pub endpoint: u8,
-    /// Memory of the transfer. What an IN transfer brought is the filled part.
+    /// Memory of the transfer. Data that an IN transfer brought is the filled part.
     pub buffer: Buffer,
     /// Number of bytes moved.
     pub actual: usize,
@@ -104,7 +104,7 @@ pub struct Completed {
 }
 
 impl Urb {
-    /// Ends the transfer with `status` and what is in the buffer by now.
+    /// Ends the transfer with `status` and the data in the buffer so far.
     #[must_use]
     pub fn end(self, status: UrbStatus) -> Completed {
         let actual = if self.is_in() || status == UrbStatus::Done {

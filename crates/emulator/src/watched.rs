@@ -1,4 +1,4 @@
-//! A host whose transfers an observer is told of.
+//! A host whose transfers are reported to an observer.
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use uwwan_usb::observed::{Moment, Observer, Opened, Seen};
 use crate::upstream::{HostGone, Request, Upstream};
 use crate::urb::{Completed, Token, UrbStatus};
 
-/// Whom to tell, and of which device.
+/// Observer, and the device that it observes.
 #[derive(Clone)]
 pub(crate) struct Watch {
     pub observer: Arc<dyn Observer>,
@@ -55,7 +55,7 @@ impl Watch {
     }
 }
 
-/// A host elsewhere whose transfers are observed.
+/// A remote host whose transfers are observed.
 pub(crate) struct Watched {
     host: Box<dyn Upstream>,
     watch: Watch,
@@ -141,7 +141,7 @@ impl Upstream for Watched {
     }
 }
 
-/// Returns how usbmon shows the end of a transfer: 0 or a negative `errno` of Linux.
+/// Returns the end of a transfer as usbmon shows it: 0 or a negative `errno` of Linux.
 fn errno(status: UrbStatus) -> i32 {
     use rustix::io::Errno;
     let error = match status {

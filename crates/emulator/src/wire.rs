@@ -1,24 +1,24 @@
-//! The bus as a wire that carries one transfer after the other, for as long as each takes.
+//! The bus as a wire that carries one transfer after the other, each for the time that it takes.
 //!
-//! A high-speed bus carries 13 packets of 512 bytes in a microframe at most (USB 2.0 section 5.8.4):
-//! 426 Mbit/s for both directions together.
+//! A high-speed bus carries at most 13 packets of 512 bytes in a microframe (USB 2.0 section
+//! 5.8.4), which is 426 Mbit/s for both directions together.
 
 use std::time::{Duration, Instant};
 
 use crate::urb::{Completed, Token, UrbStatus};
 
-/// The wire, and the transfer on it.
+/// State of the wire, and the transfer on it.
 #[derive(Debug, Default)]
 pub(crate) struct Wire {
-    /// The transfer on the wire, whose data has been moved already.
+    /// Transfer on the wire, whose data has been moved already.
     carried: Option<Completed>,
     /// Time at which the wire is free.
     until: Option<Instant>,
 }
 
 impl Wire {
-    /// Longest time by which the device's thread may be late and the wire still counts as busy in
-    /// between: without it, what the thread is late would be taken from the rate.
+    /// Longest time by which the device's thread may be late while the wire still counts as busy.
+    /// Without it, the delays of the thread would lower the rate.
     const LATE: Duration = Duration::from_micros(300);
 
     /// Returns whether nothing is on the wire.
@@ -26,7 +26,8 @@ impl Wire {
         self.carried.is_none()
     }
 
-    /// Puts a transfer on the free wire, for as long as `bytes` bytes take at `rate` bytes a second.
+    /// Puts a transfer on the free wire, for the time that `bytes` bytes take at `rate` bytes a
+    /// second.
     pub fn carry(&mut self, transfer: Completed, bytes: usize, rate: u64, now: Instant) {
         let begin = match self.until {
             Some(until) if now.saturating_duration_since(until) < Self::LATE => until,

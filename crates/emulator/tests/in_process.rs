@@ -71,7 +71,7 @@ fn a_direct_switch_leaves_mbim_mute_and_all_else_working() {
     let modem = Modem::switch(&emulator, &[3]);
     modem.prepare_data();
     modem.send(&OPEN);
-    // An answer to OPEN would have come before that of the AT command.
+    // An answer to OPEN would have come before that to the AT command.
     assert_eq!(modem.at("AT"), "\r\nOK\r\n");
     assert_eq!(modem.get(), b"");
     assert_eq!(emulator.report().total_violations(), 0);
@@ -119,7 +119,7 @@ fn a_wait_is_interrupted_from_another_thread() {
     let interrupter = interrupt.interrupter().expect("an interrupter");
     let waiter = std::thread::spawn(move || {
         let long = 36_000 * SECOND;
-        // The call in progress, and every later one; what completes is still taken.
+        // The interrupt ends the call in progress and every later one; completions are still taken.
         assert!(interrupt.next(long).is_none() && interrupt.next(long).is_none());
         interrupt.cancel_all();
         loop {
@@ -183,7 +183,7 @@ fn broken_ntbs_are_violations_and_do_no_harm() {
         ends.output.submit(buffer).map_err(|_| "submit").unwrap();
         assert!(ends.output.next(SECOND).unwrap().result.is_ok());
     }
-    // An NTB without the short packet that would end it waits for more.
+    // An NTB without the short packet that would end it waits for more bytes.
     let before = emulator.report().total_violations();
     assert!(before >= 8, "{before}");
     ends.restart();
@@ -295,7 +295,7 @@ fn the_unlock_survives_a_reset() {
     assert_eq!(emulator.report().counters.resets, 1);
 }
 
-/// Each power-on has chances of its own, so that a device may leave again and again.
+/// The random events differ at each power-on, so that a device may leave again and again.
 #[test]
 fn the_device_leaves_by_chance_and_comes_back() {
     for (knob, resets) in [("replug_ppm", 0), ("reset_ppm", 2)] {
@@ -353,7 +353,7 @@ fn a_reactor_sees_completions_through_the_pump() {
     ends.output.submit(ntb).map_err(|_| "submit").unwrap();
     let deadline = Instant::now() + 5 * SECOND;
     loop {
-        // Nothing shows before events were handled.
+        // No completion is visible before events were handled.
         assert!(!pump.descriptors().is_empty());
         std::thread::sleep(Duration::from_millis(1));
         assert!(ends.input.try_next().is_none());
@@ -454,7 +454,7 @@ fn a_packet_descriptor_pushes_back_and_loses_nothing() {
     let modem = Modem::online(&emulator);
     let mut ends = modem.data_queues();
     let mut sent = 0u16;
-    // More than the socket holds: transfers stay pending.
+    // More packets are sent than the socket holds, so that transfers stay pending.
     while ends.output.pending() < 8 {
         let ntb = common::ntb(&mut ends.builder, 0, &common::echo_request(0, sent));
         ends.output.submit(ntb).map_err(|_| "submit").unwrap();
@@ -471,7 +471,7 @@ fn a_packet_descriptor_pushes_back_and_loses_nothing() {
     while ends.output.pending() > 0 {
         assert!(ends.output.next(5 * SECOND).unwrap().result.is_ok());
     }
-    // And the other way round.
+    // The other direction follows.
     let mut answer = common::echo_request(0, 7);
     answer[16..20].copy_from_slice(&[10, 169, 198, 77]);
     near.send(&answer).unwrap();

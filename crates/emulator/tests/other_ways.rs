@@ -1,4 +1,4 @@
-//! The modem's configurations 1 and 2, NCM of Huawei's own and ECM, as a driver meets them.
+//! The modem's configurations 1 and 2, with Huawei's own NCM and ECM, as a driver uses them.
 
 mod common;
 
@@ -14,17 +14,17 @@ use uwwan_usb::descriptors::Descriptors;
 use uwwan_usb::device::{Device, Queue, Setup};
 
 const SECOND: Duration = Duration::from_secs(1);
-/// Longer than anything takes that is to come.
+/// Time that is longer than anything takes that is expected to happen.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The host's Ethernet address.
+/// Ethernet address of the host.
 const HOST: [u8; 6] = [0x02, 0x1e, 0x10, 0x1f, 0, 0];
-/// The modem's.
+/// Ethernet address of the modem.
 const ROUTER: [u8; 6] = [0x02, 0x50, 0xf3, 0, 0, 0];
 
-/// Where the functions of a configuration are.
+/// Interfaces and endpoints of the functions of a configuration.
 struct Places {
     configuration: u8,
-    /// Frames come in NTBs.
+    /// Whether frames come in NTBs.
     ncm: bool,
     control: u8,
     data: u8,
@@ -56,7 +56,7 @@ const ECM: Places = Places {
     pcui: (4, 0x86, 0x04),
 };
 
-/// E3372, whose NCM is in one interface as the lt4132's.
+/// The E3372, whose NCM is in one interface like the lt4132's.
 const STICK: Places = Places {
     configuration: 1,
     ncm: true,
@@ -67,7 +67,7 @@ const STICK: Places = Places {
     bulk_out: 0x03,
     pcui: (0, 0x81, 0x01),
 };
-/// 12d1:155e, with NCM of the class.
+/// The 12d1:155e, with NCM of the standard class.
 const STICK_OF_THE_CLASS: Places = Places {
     configuration: 1,
     ncm: true,
@@ -78,7 +78,7 @@ const STICK_OF_THE_CLASS: Places = Places {
     bulk_out: 0x05,
     pcui: (0, 0x82, 0x02),
 };
-/// ME936 in configuration 2, with NCM of the class.
+/// The ME936 in configuration 2, with NCM of the standard class.
 const ME936: Places = Places {
     configuration: 2,
     ncm: true,
@@ -90,7 +90,7 @@ const ME936: Places = Places {
     pcui: (4, 0x86, 0x04),
 };
 
-/// A modem with the descriptors of another.
+/// Returns a modem with the descriptors of another one.
 fn presenting(name: &str, knobs: &str) -> Emulator {
     let folder = concat!(
         env!("CARGO_MANIFEST_DIR"),
@@ -105,7 +105,7 @@ fn presenting(name: &str, knobs: &str) -> Emulator {
     Emulator::presenting(descriptors, like, FarSide::BuiltIn).unwrap()
 }
 
-/// A host with the interfaces of one way in its hands.
+/// A host that has claimed the interfaces of one function.
 struct Host {
     places: &'static Places,
     device: Arc<dyn Device>,
@@ -152,7 +152,7 @@ impl Host {
             builder = Some(Builder::new(framing));
             device.set_alternate_setting(places.data, 1).unwrap();
         }
-        // The packet filter: directed, multicast and broadcast frames.
+        // The packet filter passes directed, multicast and broadcast frames.
         request_out(&*device, places, 0x43, 0x0e, &[]);
         let mut input = device.queue(places.bulk_in).unwrap();
         for _ in 0..4 {
@@ -174,7 +174,7 @@ impl Host {
         }
     }
 
-    /// A command line on the PCUI port, and what came back up to the final result.
+    /// Sends a command line on the PCUI port, and returns the answer up to the final result.
     fn at(&self, line: &str) -> String {
         let (_, input, output) = self.places.pcui;
         let mut output = self.device.queue(output).unwrap();
@@ -190,7 +190,7 @@ impl Host {
         answer
     }
 
-    /// The next notification within that time.
+    /// Returns the next notification within that time.
     fn notification(&mut self, patience: Duration) -> Option<Vec<u8>> {
         let done = self.interrupt.next(patience)?;
         let told = done.buffer.filled().to_vec();
@@ -199,7 +199,7 @@ impl Host {
         Some(told)
     }
 
-    /// The state the next NETWORK_CONNECTION tells.
+    /// Returns the state in the next NETWORK_CONNECTION.
     fn carrier(&mut self) -> bool {
         loop {
             let told = self.notification(PATIENCE).expect("a notification");
@@ -251,14 +251,14 @@ impl Host {
         self.send_frame(&framed(0x0800, &packet));
     }
 
-    /// Whether an echo request is answered; the frame's sender, if so.
+    /// Sends an echo request, and returns the sender of the frame with the reply, if there is one.
     fn answered(&mut self, sequence: u16, patience: Duration) -> Option<[u8; 6]> {
         self.ping(sequence);
         let deadline = Instant::now() + patience;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let frame = self.frame(left)?;
-            // An echo reply behind a header of 20 bytes, to the host.
+            // The frame has an echo reply behind a header of 20 bytes, to the host.
             if frame[12..15] == [8, 0, 0x45]
                 && frame[34] == 0
                 && frame[40..42] == sequence.to_be_bytes()
@@ -276,7 +276,7 @@ impl Host {
         self.send_frame(&framed(0x0806, &packet));
     }
 
-    /// A command over the encapsulated pipe, and what it says up to the final result.
+    /// Sends a command as an encapsulated command, and returns the response up to the final result.
     fn pipe(&mut self, line: &str) -> String {
         let text = format!("{line}\r");
         request_out(&*self.device, self.places, 0, 0, text.as_bytes());
@@ -293,7 +293,7 @@ impl Host {
     }
 }
 
-/// Whether the final result is there; unsolicited results may follow it.
+/// Returns whether the final result is there; unsolicited result codes may follow it.
 fn ends(answer: &str) -> bool {
     answer.contains("\r\nOK\r\n") || answer.contains("\r\nERROR\r\n")
 }
@@ -334,13 +334,14 @@ fn request_out(device: &dyn Device, places: &Places, request: u8, value: u16, da
     device.control_out(setup, data, PATIENCE).unwrap();
 }
 
-/// The call is dialled, the link comes up with it, packets flow, the call ends and the link with it.
+/// The call is dialled, the link comes up with it, packets flow, and the link goes down when the
+/// call ends.
 fn carries_what_is_dialled(emulator: &Emulator, places: &'static Places) {
     let mut host = Host::new(emulator, places);
     if !places.ncm {
         assert!(!host.carrier());
     }
-    // What is sent before goes nowhere, and breaks no rule.
+    // A frame that is sent before is lost, and breaks no rule.
     host.arp_request();
     host.ping(1);
     assert!(
@@ -453,7 +454,7 @@ fn a_silent_pipe_leaves_the_port() {
     let mut host = Host::new(&emulator, &NCM);
     request_out(&*host.device, &NCM, 0, 0, b"AT\r");
     assert!(host.at("AT").contains("OK"));
-    // An answer over the pipe would have been announced before.
+    // An encapsulated response would have been announced before.
     assert_eq!(host.notification(Duration::ZERO), None);
     assert_eq!(request_in(&*host.device, &NCM, 1, &mut [0; 16]), 0);
 }
@@ -463,7 +464,7 @@ fn a_frame_that_fills_its_packets_ends_with_an_empty_one() {
     let emulator = emulator("");
     let mut host = Host::new(&emulator, &ECM);
     host.at("AT^NDISDUP=1,1");
-    // 512 bytes: an echo request of 498 bytes behind a header.
+    // The frame has 512 bytes: an echo request of 498 bytes behind a header.
     let mut packet = echo_request(0, 7);
     packet.resize(498, 0);
     packet[2..4].copy_from_slice(&498u16.to_be_bytes());
@@ -480,7 +481,7 @@ fn a_frame_that_fills_its_packets_ends_with_an_empty_one() {
     let reply = host.frame(PATIENCE).unwrap();
     assert_eq!((reply.len(), reply[34]), (512, 0));
     assert_eq!(emulator.report().violations, []);
-    // Without the empty packet the next frame runs into it.
+    // Without the empty packet the next frame is joined to it.
     for _ in 0..4 {
         send(&mut *host.output, &frame);
     }

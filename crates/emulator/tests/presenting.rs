@@ -1,4 +1,5 @@
-//! The emulator presents the descriptors of devices that people own, byte for byte, on every way to it.
+//! The emulator presents the descriptors of devices that people own, byte for byte, to every kind
+//! of host.
 
 use std::path::PathBuf;
 
@@ -6,7 +7,7 @@ use uwwan_emulator::{Emulator, FarSide, Knobs};
 use uwwan_usb::descriptors::Descriptors;
 use uwwan_usb::device::Speed;
 
-/// Every set of the folder, with its name.
+/// Returns every set of the folder, with its name.
 fn sets() -> Vec<(String, Descriptors)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../usb/tests/vectors/descriptors");
     let files = std::fs::read_dir(folder).unwrap();
@@ -45,7 +46,8 @@ fn a_host_reads_what_was_given() {
     }
 }
 
-/// Speeds by the packets of bulk endpoints, and the configuration that Linux selects by itself.
+/// The signalling rate follows from the packets of bulk endpoints, and the configuration is the one
+/// that Linux selects by itself.
 #[test]
 fn speed_and_configuration_follow_from_the_descriptors() {
     let all = sets();

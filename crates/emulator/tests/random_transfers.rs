@@ -54,7 +54,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Bytes that may start like an NTB.
+/// Returns bytes that may start like an NTB.
 fn framed() -> impl Strategy<Value = Vec<u8>> {
     (
         prop::sample::select(vec![&b"NCMH\x0c\0"[..], b"ncmh\x10\0", b"AT", b""]),

@@ -1,4 +1,4 @@
-//! Rules and controls of a modem that runs, as its host sees them.
+//! Rules and controls of a running modem, as its host sees them.
 
 mod common;
 
@@ -13,7 +13,7 @@ use common::{
     ContextIpType, Modem, OPEN, QUERY, SET, Status, basic, command, connect_set, emulator,
 };
 
-/// Nothing here takes nearly as long.
+/// Time that is much longer than anything takes here.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Switches a modem on with rules.
@@ -66,7 +66,7 @@ fn an_at_line_and_an_mbim_command_are_answered() {
         modem.command(3, basic::SIGNAL_STATE, QUERY, &[]).0,
         Status::NONE
     );
-    // An answer that is to come later does.
+    // A delayed answer comes after its time.
     let begun = Instant::now();
     modem.send(&command(4, basic::RADIO_STATE, QUERY, &[]));
     let late = loop {
@@ -78,7 +78,7 @@ fn an_at_line_and_an_mbim_command_are_answered() {
     };
     assert!(begun.elapsed() >= Duration::from_millis(50));
     assert_eq!(late[48..], [0xaa, 0, 0, 0]);
-    // What is answered with success is executed as well: the data session comes up all the same.
+    // A request that is answered with success is executed as well, so the data session comes up.
     let connect = connect_set("internet", ContextIpType::IPV4);
     let said = modem.command(5, basic::CONNECT, SET, &connect);
     assert_eq!(said, (Status::NONE, vec![0xbb, 0, 0, 0]));
@@ -158,7 +158,7 @@ fn events_turn_knobs_indicate_and_reset() {
     ends.ping(Placement::End, 1);
     ends.ping(Placement::End, 2);
     assert_eq!(emulator.report().counters.resets, 0);
-    // The third NTB is the last of this start.
+    // The third NTB is the last one of this start.
     let _ = ends.try_ping(Placement::End, 3);
     while emulator.report().counters.resets == 0 {
         assert!(begun.elapsed() < PATIENCE, "no reset");
@@ -182,7 +182,7 @@ fn a_modem_is_told_while_it_runs() {
         [("signal", Effect::Now), ("ntb_in_max", Effect::Selection)]
     );
     assert!(modem.at("AT+CSQ").contains("+CSQ: 3,99"));
-    // Either all are turned or none.
+    // Either all knobs are turned or none.
     let refused = set(&["signal=9", "start_configuration=1"]).unwrap_err();
     assert_eq!(refused, KnobError::Fixed("start_configuration"));
     assert_eq!(controls.knobs().unwrap().signal, 3);

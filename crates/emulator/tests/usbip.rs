@@ -1,4 +1,4 @@
-//! The USB/IP server, spoken to as `usbip` and `vhci_hcd` do.
+//! The USB/IP server, used as `usbip` and `vhci_hcd` use it.
 
 mod common;
 
@@ -11,10 +11,10 @@ use uwwan_emulator::Server;
 use uwwan_emulator::usbip::listen;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// OP_REQ_DEVLIST, version 1.1.1.
+/// The request is OP_REQ_DEVLIST, version 1.1.1.
 const DEVLIST: [u8; 8] = [1, 0x11, 0x80, 5, 0, 0, 0, 0];
 
-/// OP_REQ_IMPORT of "1-1".
+/// Returns OP_REQ_IMPORT for "1-1".
 fn import_request() -> Vec<u8> {
     let mut bytes = vec![1, 0x11, 0x80, 3, 0, 0, 0, 0];
     bytes.extend(b"1-1");
@@ -75,7 +75,7 @@ impl Host {
         self.stream.write_all(&bytes).unwrap();
     }
 
-    /// The next answer's header: (command, sequence, status, actual length).
+    /// Returns command, sequence, status and actual length in the header of the next answer.
     fn answer(&mut self) -> (u32, u32, i32, u32) {
         let header = read(&mut self.stream, 48);
         let word = |at: usize| u32::from_be_bytes(header[at..at + 4].try_into().unwrap());
@@ -126,7 +126,7 @@ fn an_import_gives_the_device() {
     assert_eq!(host.control_in([0x80, 6, 0, 0x0f, 0, 0, 5, 0]), Err(-32));
     assert_eq!(host.control_out([0, 9, 3, 0, 0, 0, 0, 0], &[]), 0);
     assert_eq!(host.control_out([1, 11, 1, 0, 1, 0, 0, 0], &[]), 0);
-    // MBIM over the wire: OPEN, its notification, its answer.
+    // The host sends OPEN of MBIM, and gets its notification and its answer.
     host.submit(2, true, [0; 8], 16, &[]);
     let interrupt = host.sequence;
     let setup = [0x21, 0, 0, 0, 0, 0, 16, 0];
@@ -144,11 +144,11 @@ fn an_import_gives_the_device() {
     assert!(seen.contains(&interrupt));
     let done = host.control_in([0xa1, 1, 0, 0, 0, 0, 0, 4]).unwrap();
     assert_eq!(done[..4], [1, 0, 0, 0x80]);
-    // A second host is told that it is busy.
+    // A second host gets the answer that the device is busy.
     let mut other = connect(&server);
     other.write_all(&import_request()).unwrap();
     assert_eq!(read(&mut other, 8), [1, 0x11, 0, 3, 0, 0, 0, 2]);
-    // A pending transfer taken back.
+    // A pending transfer is taken back.
     host.submit(1, true, [0; 8], 16384, &[]);
     let pending = host.sequence;
     host.sequence += 1;
@@ -165,7 +165,7 @@ fn an_import_gives_the_device() {
     Host::import(&server);
 }
 
-/// An unlink that comes with its transfer, too late to take it back: the transfer's answer is first.
+/// An unlink comes with its transfer, too late to take it back: the transfer is answered first.
 #[test]
 fn a_late_unlink_is_answered_behind_its_transfer() {
     let emulator = emulator("");
@@ -174,7 +174,7 @@ fn a_late_unlink_is_answered_behind_its_transfer() {
     let words = |words: &[u32]| -> Vec<u8> { words.iter().flat_map(|w| w.to_be_bytes()).collect() };
     for round in 0..20 {
         let (transfer, unlink) = (2 * round + 1, 2 * round + 2);
-        // GET_DESCRIPTOR of the device, answered at once.
+        // The transfer is GET_DESCRIPTOR of the device, which is answered at once.
         let mut bytes = words(&[1, transfer, 0x0001_0002, 1, 0, 0, 18, 0, 0, 0]);
         bytes.extend([0x80, 6, 0, 1, 0, 0, 18, 0]);
         bytes.extend(words(&[2, unlink, 0, 0, 0, transfer, 0, 0, 0, 0, 0, 0]));
@@ -185,7 +185,8 @@ fn a_late_unlink_is_answered_behind_its_transfer() {
     }
 }
 
-/// Requests as fast as they go keep the device neither from its owner nor from its memory's bounds.
+/// Requests that come as fast as possible neither keep the device from its owner nor exceed the
+/// bounds of its memory.
 #[test]
 fn a_flood_does_not_keep_the_owner_out() {
     let resident = || {
@@ -193,7 +194,8 @@ fn a_flood_does_not_keep_the_owner_out() {
         let pages: u64 = pages.split(' ').nth(1).unwrap().parse().unwrap();
         pages * 4096
     };
-    // Unlinks of nothing, bulk IN transfers that wait, control transfers that are answered at once.
+    // The requests are unlinks of transfers that do not exist, bulk IN transfers that wait, and
+    // control transfers that are answered at once.
     let words = |words: [u32; 12]| words.map(u32::to_be_bytes).concat();
     let setup = [0x8006_0001, 0x0000_1200];
     let floods = [
@@ -224,7 +226,7 @@ fn a_flood_does_not_keep_the_owner_out() {
             }
         });
         flooding.recv_timeout(TIMEOUT).unwrap();
-        // Orders come through, and end the flood.
+        // Orders are executed, and end the flood.
         emulator.unplug();
         assert!(!emulator.is_present());
         let grown = resident().saturating_sub(before);
@@ -266,7 +268,7 @@ fn strange_clients_are_survived() {
     let mut stream = connect(&server);
     stream.write_all(&wrong).unwrap();
     assert_eq!(read(&mut stream, 8), [1, 0x11, 0, 3, 0, 0, 0, 4]);
-    // Imported, then nonsense: cut off, and the next host is served.
+    // A host that sends nonsense after the import is cut off, and the next one is served.
     for nonsense in [vec![0xff; 4096], vec![0; 48]] {
         let mut host = loop {
             let mut stream = connect(&server);

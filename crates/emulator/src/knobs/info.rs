@@ -19,11 +19,11 @@ pub enum Kind {
     Address,
 }
 
-/// When a knob that is turned while the modem runs has its effect.
+/// Time at which a knob that is turned while the modem runs takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
-    /// At once, or the next time that what it is about happens.
+    /// At once, or the next time that the behaviour it describes occurs.
     Now,
     /// From the next MBIM_OPEN on.
     Open,
@@ -36,7 +36,7 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// Returns the time of the effect in words.
+    /// Returns the time of the effect as text.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
@@ -51,28 +51,28 @@ impl Effect {
     }
 }
 
-/// A knob as shown to people.
+/// Description of a knob for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct KnobInfo {
     /// Name of the knob, as in `name=value`.
     pub name: &'static str,
-    /// Family of the knob: the part of the modem it is about.
+    /// Family of the knob: the part of the modem that it concerns.
     pub family: &'static str,
-    /// Kind of its values.
+    /// Kind of the knob's values.
     #[serde(rename = "type")]
     pub kind: Kind,
-    /// Unit of its values, if they have one.
+    /// Unit of the values, if they have one.
     pub unit: Option<&'static str>,
-    /// The least and the greatest value of a number.
+    /// Least and greatest value of a number.
     pub range: Option<(u64, u64)>,
-    /// The words of a choice.
+    /// Words of a choice.
     pub choices: &'static [&'static str],
     /// Default of the knob, as it would be written.
     pub default: String,
-    /// What the knob does.
+    /// Description of the behaviour that the knob changes.
     pub about: String,
-    /// The firmware, the report or the specification its behaviour was seen in, if it was.
+    /// Firmware, report or specification in which the behaviour was seen, if it was.
     pub seen: Option<&'static str>,
-    /// When the knob has its effect if it is turned while the modem runs.
+    /// Time at which the knob takes effect if it is turned while the modem runs.
     pub effect: Effect,
 }

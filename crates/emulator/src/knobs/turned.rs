@@ -1,28 +1,30 @@
-//! Knobs as the descriptors of a device have them, turned while a modem runs, and turned without effect.
+//! Knobs that suit the descriptors of a device, knobs that are turned while a modem runs, and knobs
+//! that have no effect.
 
 use uwwan_usb::descriptors::Descriptors;
 use uwwan_usb::functions;
 
 use super::{DhcpManner, Effect, KnobError, Knobs};
 
-/// Vendors whose modules have what every lt4132 has: HP and Huawei.
+/// Vendor ids of HP and Huawei, whose modules have the misbehaviours of every lt4132.
 const VENDORS_LIKE_LT4132: [u16; 2] = [0x03f0, 0x12d1];
 
 impl Knobs {
-    /// Returns the knobs of a well-behaved device with these descriptors. A device of another vendor
-    /// has none of the misbehaviours that every lt4132 has.
+    /// Returns the knobs of a well-behaved device with these descriptors. A device of another
+    /// vendor has none of the misbehaviours that every lt4132 has.
     #[must_use]
     pub fn like(descriptors: &Descriptors) -> Self {
         let mut knobs = Self::default();
         let mbim = functions::mbim(descriptors);
-        // Linux drives only MBIM functions of these vendors with the NDP at the end (cdc_mbim).
+        // Linux drives only MBIM functions of these vendors with the NDP at the end (`cdc_mbim`).
         if mbim.is_empty() || !VENDORS_LIKE_LT4132.contains(&descriptors.vendor()) {
             knobs.silent_after_direct_switch = false;
             knobs.black_hole_ndp_front = false;
         }
         if let Some(function) = mbim.first() {
             knobs.max_control_message = function.max_control_message;
-            // A smaller one is wrong: no IPv6 link carries less (RFC 8200, 5).
+            // A smaller value is wrong, because every IPv6 link carries at least this (RFC 8200,
+            // 5).
             if function.max_segment_size >= 1280 {
                 knobs.mtu = knobs.mtu.min(function.max_segment_size);
             }
@@ -30,10 +32,11 @@ impl Knobs {
         knobs
     }
 
-    /// Sets one knob of a modem that runs, from `name=value`, and returns when that has its effect.
+    /// Sets one knob of a running modem, from `name=value`, and returns when it takes effect.
     ///
     /// # Errors
-    /// Those of [`Knobs::assign`], and [`KnobError::Fixed`] for a knob that is for the start.
+    /// Returns the errors of [`Knobs::assign`], and [`KnobError::Fixed`] for a knob that may only
+    /// be set at the start.
     pub fn turn(&mut self, assignment: &str) -> Result<(&'static str, Effect), KnobError> {
         self.assign(assignment)?;
         let (name, _) = assignment.split_once('=').unwrap_or((assignment, ""));
@@ -50,8 +53,8 @@ impl Knobs {
         self.firmware_info.replace("\\n", "\n")
     }
 
-    /// Returns the knobs that have been turned and have no effect as the others stand: name, and what is
-    /// missing.
+    /// Returns the knobs that were changed and have no effect with the others as they are. Each is
+    /// a name and a description of what is missing.
     #[must_use]
     pub fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
         let random = self.drop_out_ppm

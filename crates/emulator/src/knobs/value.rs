@@ -1,4 +1,4 @@
-//! The types of values that knobs have.
+//! The types of the values of knobs.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use super::info::Kind;
 
-/// A type of values a knob can have.
+/// Type of a knob's values.
 pub(super) trait Value: Sized {
-    /// The kind of the values.
+    /// Kind of the values.
     const KIND: Kind;
-    /// The words there are, of a choice.
+    /// Words of the type, if it is a choice.
     const CHOICES: &'static [&'static str] = &[];
-    /// The least and the greatest number the type holds, of numbers.
+    /// Least and greatest number that the type holds, if it is one of numbers.
     const RANGE: Option<(u64, u64)> = None;
-    /// Reads a value; `None` when the text is none.
+    /// Reads a value. Returns `None` when the text is no value of the type.
     fn read(text: &str) -> Option<Self>;
     /// Writes the value as [`Value::read`] reads it.
     fn write(&self) -> String;
@@ -24,7 +24,8 @@ pub(super) trait Value: Sized {
     }
 }
 
-/// Returns the values that fit, for error messages. `range` is narrower than the type's own, if given.
+/// Returns a description of the values that fit, for error messages. `range` is narrower than the
+/// type's own, if it is given.
 pub(super) fn expected<T: Value>(range: Option<(u64, u64)>) -> String {
     match (T::KIND, range.or(T::RANGE)) {
         (Kind::Switch, _) => "on or off".to_owned(),
@@ -123,7 +124,7 @@ impl SessionAddresses {
     /// Largest number of addresses.
     const MOST: usize = 32;
 
-    /// Returns the address of a session in the family of IPv4 or the other.
+    /// Returns the address of a session in the family IPv4 or IPv6.
     #[must_use]
     pub fn of(&self, session: u8, ipv4: bool) -> Option<SessionAddress> {
         let mut all = self.0.iter().copied();
@@ -206,7 +207,7 @@ macro_rules! choice {
 }
 
 choice! {
-    /// The company whose sticker the module carries.
+    /// Brand of the module.
     Brand {
         /// HP lt4132, 03f0:a31d, USB 2.00.
         Hp = "hp",
@@ -216,7 +217,7 @@ choice! {
 }
 
 choice! {
-    /// Where the NDP of an NTB from the modem stands.
+    /// Place of the NDP in an NTB from the modem.
     NdpPlace {
         /// After the datagrams.
         End = "end",
@@ -226,85 +227,85 @@ choice! {
 }
 
 choice! {
-    /// By what the modem sees the end of an NTB whose length without padding depends on it.
+    /// What the modem needs to see the end of an NTB that fills its last packet without padding.
     NtbEnd {
-        /// By whatever the host does.
+        /// The modem sees the end whatever the host does.
         Any = "any",
-        /// One byte more, in a short packet.
+        /// The modem needs one byte more, in a short packet.
         Short = "short",
-        /// A zero-length packet.
+        /// The modem needs a zero-length packet.
         ZeroPacket = "zlp",
-        /// Zeros up to the longest NTB, where the NTB is not much shorter.
+        /// The modem needs zeros up to the longest NTB, where the NTB is not much shorter.
         Full = "full",
     }
 }
 
 choice! {
-    /// Which wSequence the modem takes, compared with that of the NTB before.
+    /// The wSequence that the modem takes, compared with that of the NTB before.
     SequenceTaken {
-        /// Any.
+        /// Any number is taken.
         Any = "any",
-        /// One more.
+        /// Only the next number is taken.
         Next = "next",
-        /// Any but the same.
+        /// Any number but the same is taken.
         Other = "other",
     }
 }
 
 choice! {
-    /// What is in the SIM slot.
+    /// State of the SIM slot.
     SimState {
-        /// A working SIM (locked, if a PIN is set).
+        /// The SIM works (and is locked, if a PIN is set).
         Ready = "ready",
-        /// An empty slot.
+        /// The slot is empty.
         Absent = "absent",
-        /// A card that does not answer.
+        /// The card does not answer.
         Bad = "bad",
-        /// A card that is still being read, for ever.
+        /// The card is still being read, and never becomes ready.
         NotInitialized = "not_initialized",
     }
 }
 
 choice! {
-    /// What the network says to a registration.
+    /// Answer of the network to a registration.
     Registration {
-        /// Registered at home.
+        /// The module is registered with its home network.
         Home = "home",
-        /// Registered abroad.
+        /// The module is registered abroad.
         Roaming = "roaming",
-        /// Registered with a partner.
+        /// The module is registered with a partner.
         Partner = "partner",
-        /// Refused with cause 11, PLMN not allowed.
+        /// The registration is refused with cause 11, PLMN not allowed.
         Denied = "denied",
-        /// Nothing in reach.
+        /// No network is in reach.
         Searching = "searching",
     }
 }
 
 choice! {
-    /// What a query of MBIM's IP configuration is answered with.
+    /// Answer to a query of MBIM's IP configuration.
     IpConfigurationAnswer {
-        /// Addresses, gateways and name servers.
+        /// The answer has addresses, gateways and name servers.
         Told = "told",
-        /// Those of IPv4 alone, although the data session has both.
+        /// The answer has those of IPv4 only, although the data session has both families.
         Ipv4 = "ipv4",
-        /// Those of IPv6 alone.
+        /// The answer has those of IPv6 only.
         Ipv6 = "ipv6",
-        /// An answer in which nothing is available.
+        /// The answer says that nothing is available.
         Empty = "empty",
-        /// MBIM_STATUS_NO_DEVICE_SUPPORT.
+        /// The query is refused with MBIM_STATUS_NO_DEVICE_SUPPORT.
         Refused = "refused",
     }
 }
 
 impl IpConfigurationAnswer {
-    /// Returns whether the modem tells the IPv4 addresses of a data session.
+    /// Returns whether the answer has the IPv4 addresses of a data session.
     #[must_use]
     pub fn tells_v4(self) -> bool {
         matches!(self, Self::Told | Self::Ipv4)
     }
 
-    /// Returns whether the modem tells the IPv6 addresses of a data session.
+    /// Returns whether the answer has the IPv6 addresses of a data session.
     #[must_use]
     pub fn tells_v6(self) -> bool {
         matches!(self, Self::Told | Self::Ipv6)
@@ -312,38 +313,38 @@ impl IpConfigurationAnswer {
 }
 
 choice! {
-    /// The Ethernet functions that carry nothing before `^NDISDUP` has dialled.
+    /// Choice of the Ethernet functions that carry nothing before `^NDISDUP` has dialled.
     Dialling {
-        /// As the maker has it: Huawei's own NCM and the ECM of its modems want it, NCM of the class
-        /// does not.
+        /// The function's maker decides: Huawei's own NCM and the ECM of its modems must be
+        /// dialled, NCM of the standard class need not.
         Usual = "usual",
-        /// Every Ethernet function wants it.
+        /// Every Ethernet function must be dialled.
         Wanted = "wanted",
-        /// No Ethernet function wants it.
+        /// No Ethernet function must be dialled.
         Needless = "needless",
     }
 }
 
 choice! {
-    /// The outcome of a call that `^NDISDUP` dials.
+    /// Outcome of a call that `^NDISDUP` dials.
     DialOutcome {
-        /// It comes up.
+        /// The call comes up.
         Connects = "connects",
-        /// The command succeeds, and nothing comes of it.
+        /// The command succeeds, and no call comes up.
         Nothing = "nothing",
-        /// The modem says that it is up, and the link stays down.
+        /// The modem says that the call is up, and the link stays down.
         NoCarrier = "no_carrier",
     }
 }
 
 choice! {
-    /// The answer to `^DHCP?` and `^DHCPV6?` while a call is up.
+    /// Answer to `^DHCP?` and `^DHCPV6?` while a call is up.
     AddressAnswer {
-        /// The addresses.
+        /// The answer has the addresses.
         Told = "told",
-        /// Zeros.
+        /// The answer has zeros in place of the addresses.
         Zeros = "zeros",
-        /// ERROR.
+        /// The answer is ERROR.
         Refused = "refused",
     }
 }
@@ -363,37 +364,37 @@ choice! {
 choice! {
     /// The behaviour of the DHCP server of the link.
     DhcpManner {
-        /// It leases the address of the data session.
+        /// The server leases the address of the data session.
         Right = "right",
-        /// It does not answer.
+        /// The server does not answer.
         Silent = "silent",
-        /// It offers the address and refuses to lease it.
+        /// The server offers the address and refuses to lease it.
         Refuses = "refuses",
-        /// It leases an address of 169.254.0.0/16, to which no packet finds its way.
+        /// The server leases an address of 169.254.0.0/16, which no packet reaches.
         Wrong = "wrong",
     }
 }
 
 choice! {
-    /// The way in which the modem resolves Ethernet addresses.
+    /// Way in which the modem resolves Ethernet addresses.
     ArpManner {
-        /// It answers ARP and neighbour solicitations for every address but the host's own.
+        /// The modem answers ARP and neighbour solicitations for every address but the host's own.
         Answers = "answers",
-        /// It answers neither.
+        /// The modem answers neither.
         Silent = "silent",
-        /// It asks for the host's address, and sends no IPv4 before that is answered.
+        /// The modem asks for the host's address, and sends no IPv4 until it is answered.
         Asks = "asks",
-        /// It takes the host's Ethernet address for its own.
+        /// The modem takes the host's Ethernet address for its own.
         Own = "own",
     }
 }
 
 choice! {
-    /// Kernel drivers the host of the in-process backend pretends to have.
+    /// Kernel drivers that the host of the in-process backend simulates.
     HostDrivers {
         /// `cdc_ether`, `option` and `cdc_mbim` bind as a configuration is selected.
         Bound = "bound",
-        /// The drivers bind to what is free 50 ms after the selection, as modules loaded late.
+        /// The drivers bind to free interfaces 50 ms after the selection, as modules loaded late.
         Late = "late",
         /// The host has no drivers.
         None = "none",
@@ -401,16 +402,17 @@ choice! {
 }
 
 choice! {
-    /// What is wrong with the descriptors of configuration 3.
+    /// Fault of the descriptors of configuration 3.
     DescriptorFault {
-        /// The descriptors are right.
+        /// The descriptors have no fault.
         None = "none",
-        /// The device sends less than `wTotalLength` says, and stops inside the MBIM functional
-        /// descriptor.
+        /// The device sends fewer bytes than `wTotalLength` says, and stops inside the MBIM
+        /// functional descriptor.
         Truncated = "truncated",
-        /// `wTotalLength` is 65535, and the MBIM functional descriptor's `bLength` passes the end.
+        /// `wTotalLength` is 65535, and the `bLength` of the MBIM functional descriptor passes the
+        /// end.
         Oversized = "oversized",
-        /// The MBIM functional descriptor's `bLength` is 0.
+        /// The `bLength` of the MBIM functional descriptor is 0.
         Empty = "empty",
     }
 }

@@ -1,5 +1,5 @@
-//! The commands of Basic Connect, as an MBIM 1.0 firmware of 2016 answers them, and the way to those
-//! of the other services.
+//! The commands of Basic Connect, as an MBIM 1.0 firmware of 2016 answers them, and the dispatch to
+//! the other services.
 
 use std::time::{Duration, Instant};
 
@@ -85,7 +85,7 @@ const SERVICES: &[(Uuid, &[CidId])] = &[
 /// State that commands have set since the function was reset.
 #[derive(Debug)]
 pub(super) struct Commands {
-    /// The host's subscriptions.
+    /// Subscriptions of the host.
     pub subscriptions: Subscriptions,
     /// Counters at OPEN, from which the packet statistics count.
     baseline: Counters,
@@ -95,7 +95,7 @@ pub(super) struct Commands {
 }
 
 impl Commands {
-    /// The state after a reset of the function.
+    /// Returns the state after a reset of the function.
     pub fn new(knobs: &Knobs, now: Instant) -> Self {
         Self {
             subscriptions: Subscriptions::new(knobs, now),
@@ -106,7 +106,8 @@ impl Commands {
         }
     }
 
-    /// Begins a control session: subscriptions are standard, and packets are counted from here.
+    /// Begins a control session: the standard subscriptions apply, and packets are counted from
+    /// here.
     pub fn opened(&mut self, context: &MbimContext<'_>) {
         self.baseline = *context.counters;
         self.subscriptions = Subscriptions::new(context.knobs, context.now);
@@ -359,7 +360,7 @@ impl Commands {
             .firmware
             .connect(session, &wanted.access_string, wanted.ip_type, knobs)
             .map(|_| ());
-        // The answer itself tells the host.
+        // The answer itself reports the change to the host.
         context.firmware.forget_change(Change::Connect(session));
         let mut state = connection(session, context);
         let status = match result {
@@ -370,8 +371,8 @@ impl Commands {
                 refused.status
             }
         };
-        // What the module refuses by itself has no network's word to tell; ModemManager shows the
-        // bare status then, as owners quote it.
+        // A refusal by the module itself has no network cause to report; ModemManager then shows
+        // the bare status, as owners quote it.
         let told = status == Status::NONE || state.nw_error != NwError::NONE;
         Outcome {
             status,
@@ -399,7 +400,7 @@ impl Commands {
     }
 }
 
-/// Refuses with the status a knob asks for, if it asks for one.
+/// Refuses with the status that a knob asks for, if it asks for one.
 fn refuse_by_knob(status: u32) -> Result<(), Status> {
     match Status(status) {
         Status::NONE => Ok(()),
@@ -407,7 +408,7 @@ fn refuse_by_knob(status: u32) -> Result<(), Status> {
     }
 }
 
-/// Returns the session id a query starts with.
+/// Returns the session id with which a query starts.
 fn first_word(info: &[u8]) -> Result<u32, Status> {
     info.first_chunk()
         .map(|bytes| u32::from_le_bytes(*bytes))

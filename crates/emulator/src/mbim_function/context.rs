@@ -7,22 +7,22 @@ use crate::knobs::Knobs;
 use crate::report::{Counters, Recorder};
 use crate::rules::Running;
 
-/// The firmware and what surrounds it, while a message is handled.
+/// Firmware and its surroundings while a message is handled.
 pub(crate) struct MbimContext<'a> {
-    /// The state that MBIM and AT share.
+    /// State that MBIM and AT share.
     pub firmware: &'a mut Firmware,
-    /// The knobs as they stand.
+    /// Knobs in force.
     pub knobs: &'a Knobs,
-    /// Numbers of things that happened.
+    /// Counters of the device.
     pub counters: &'a mut Counters,
     /// Recorder of violations.
     pub recorder: &'a Recorder,
-    /// The rules that answer in place of the firmware.
+    /// Rules that answer in place of the firmware.
     pub rules: &'a mut Running,
-    /// The data interface's alternate setting.
+    /// Number of the data interface's alternate setting.
     pub data_alternate: u8,
     /// Whether SET_NTB_INPUT_SIZE has come since the configuration was selected.
     pub input_size_told: bool,
-    /// The time at which the message is handled.
+    /// Time at which the message is handled.
     pub now: Instant,
 }

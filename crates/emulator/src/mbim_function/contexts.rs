@@ -13,16 +13,16 @@ use super::context::MbimContext;
 use super::outcome::Outcome;
 use super::state::UNKNOWN_SIGNAL;
 
-/// Contexts the module keeps, at most.
+/// Largest number of contexts that the module keeps.
 const CONTEXTS: u32 = 16;
-/// Operators the card keeps, at most.
+/// Largest number of operators that the card keeps.
 const PREFERRED: usize = 80;
-/// bNumberFilters of the functional descriptor.
+/// Value of bNumberFilters in the functional descriptor.
 const FILTERS: usize = 32;
-/// bMaxFilterSize of the functional descriptor, bytes.
+/// Value of bMaxFilterSize in the functional descriptor, in bytes.
 const FILTER_SIZE: usize = 128;
 
-/// PROVISIONED_CONTEXTS query.
+/// Answers a PROVISIONED_CONTEXTS query.
 pub(super) fn provisioned(context: &MbimContext<'_>) -> Outcome {
     let contexts = &context.firmware.persistent.card.contexts;
     Outcome::of(&ProvisionedContexts {
@@ -30,7 +30,7 @@ pub(super) fn provisioned(context: &MbimContext<'_>) -> Outcome {
     })
 }
 
-/// PROVISIONED_CONTEXTS set.
+/// Executes a PROVISIONED_CONTEXTS set.
 pub(super) fn provision(
     wanted: ProvisionedContextsSet,
     context: &mut MbimContext<'_>,
@@ -54,7 +54,7 @@ pub(super) fn provision(
     Ok(provisioned(context))
 }
 
-/// PREFERRED_PROVIDERS query.
+/// Answers a PREFERRED_PROVIDERS query.
 pub(super) fn preferred(context: &MbimContext<'_>) -> Outcome {
     let preferred = &context.firmware.persistent.card.preferred;
     Outcome::of(&PreferredProviders {
@@ -72,7 +72,7 @@ pub(super) fn preferred(context: &MbimContext<'_>) -> Outcome {
     })
 }
 
-/// PREFERRED_PROVIDERS set.
+/// Executes a PREFERRED_PROVIDERS set.
 pub(super) fn prefer(
     wanted: PreferredProviders,
     context: &mut MbimContext<'_>,
@@ -88,12 +88,12 @@ pub(super) fn prefer(
     Ok(preferred(context))
 }
 
-/// The packet filters of the data sessions, by session id.
+/// Packet filters of the data sessions, by session id.
 #[derive(Debug, Default)]
 pub(super) struct Filters(BTreeMap<u32, Vec<PacketFilter>>);
 
 impl Filters {
-    /// IP_PACKET_FILTERS query.
+    /// Answers an IP_PACKET_FILTERS query.
     pub(super) fn of(&self, session_id: u32) -> Outcome {
         Outcome::of(&IpPacketFilters {
             session_id,
@@ -101,7 +101,7 @@ impl Filters {
         })
     }
 
-    /// IP_PACKET_FILTERS set, on a module with that many sessions.
+    /// Executes an IP_PACKET_FILTERS set, on a module with that many sessions.
     pub(super) fn set(
         &mut self,
         wanted: IpPacketFilters,

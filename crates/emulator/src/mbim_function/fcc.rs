@@ -1,5 +1,5 @@
-//! The FCC lock, and the services that lift it: RADIO_STATE of the Quectel service, and QMI's device
-//! management, which takes its messages through the QMI service of MBIM.
+//! The FCC lock, and the services that lift it: RADIO_STATE of the Quectel service, and QMI's
+//! device management, which receives its messages through the QMI service of MBIM.
 
 use uwwan_mbim::message::CommandKind;
 use uwwan_mbim::qmi::{self, Message};
@@ -12,28 +12,28 @@ use uwwan_mbim::uuid::Uuid;
 use super::context::MbimContext;
 use super::outcome::{Outcome, decode};
 
-/// Services and their CIDs that DEVICE_SERVICES lists of a module with an FCC lock.
+/// Services with their CIDs that DEVICE_SERVICES lists of a module with an FCC lock.
 pub(super) const SERVICES: &[(Uuid, &[CidId])] = &[
     (quectel::UUID, &[quectel::RADIO_STATE]),
     (qmi_service::UUID, &[qmi_service::MSG]),
 ];
 
-/// QMI errors (libqmi, `qmi-errors.h`): no such client, no such message.
+/// Errors of QMI (libqmi, `qmi-errors.h`): there is no such client, or no such message.
 const INVALID_CLIENT_ID: u16 = 5;
 const INVALID_QMI_COMMAND: u16 = 71;
-/// Most clients of device management at a time.
+/// Largest number of clients of device management at a time.
 const CLIENTS: u8 = 16;
 /// Type of the field with the service, or with service and client.
 const SERVICE_AND_CLIENT: u8 = 0x01;
 
-/// The QMI clients that hosts have.
+/// QMI clients that hosts have allocated.
 #[derive(Debug, Default)]
 pub(super) struct Fcc {
-    /// Numbers of the clients of device management, a bit each.
+    /// Numbers of the clients of device management, one bit for each.
     clients: u32,
 }
 
-/// Returns whether a command is for one of the services.
+/// Returns whether a command belongs to one of the services.
 pub(super) fn serves(id: CidId) -> bool {
     SERVICES.iter().any(|(_, cids)| cids.contains(&id))
 }
@@ -88,7 +88,7 @@ impl Fcc {
     }
 }
 
-/// Returns the answer with the client it is about.
+/// Returns the answer with the client that it concerns.
 fn with_client(mut answer: Message, client: u8) -> Message {
     answer
         .fields
@@ -96,7 +96,7 @@ fn with_client(mut answer: Message, client: u8) -> Message {
     answer
 }
 
-/// RADIO_STATE of the Quectel service.
+/// Executes RADIO_STATE of the Quectel service.
 fn quectel_radio(
     kind: CommandKind,
     info: &[u8],

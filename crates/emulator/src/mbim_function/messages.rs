@@ -1,6 +1,6 @@
-//! SMS (MBIM 1.0 section 10.6): the card's store, and a network that delivers at once.
+//! SMS (MBIM 1.0 section 10.6): the card's message store, and a network that delivers at once.
 //!
-//! A message to the card's own number comes back as a new one; one that asks for a report gets it.
+//! A message to the card's own number arrives as a new one, and one that asks for a report gets it.
 
 use uwwan_mbim::message::CommandKind;
 use uwwan_mbim::registry::CidId;
@@ -58,7 +58,7 @@ fn configuration(context: &MbimContext<'_>) -> Configuration {
     }
 }
 
-/// SEND set.
+/// Executes a SEND set.
 fn send(wanted: &SendSet, context: &mut MbimContext<'_>) -> Result<SendInfo, Status> {
     let pdu = match (&wanted.format, &wanted.pdu_message) {
         (&SmsFormat::PDU, Some(message)) => &message.pdu_data,
@@ -70,7 +70,7 @@ fn send(wanted: &SendSet, context: &mut MbimContext<'_>) -> Result<SendInfo, Sta
     })
 }
 
-/// Returns whether a flag of READ or DELETE means the message in that place.
+/// Returns whether a flag of READ or DELETE selects the message in that place.
 fn meant(flag: SmsFlag, index: u32, place: u32, status: SmsStatus) -> bool {
     match flag {
         SmsFlag::ALL => true,
@@ -83,7 +83,7 @@ fn meant(flag: SmsFlag, index: u32, place: u32, status: SmsStatus) -> bool {
     }
 }
 
-/// Checks that the flag is one of the service, and that an index means a message.
+/// Checks that the flag is one of the service, and that an index selects a message.
 fn check(flag: SmsFlag, index: u32, context: &MbimContext<'_>) -> Result<(), Status> {
     match flag {
         SmsFlag::INDEX
@@ -106,7 +106,7 @@ fn check(flag: SmsFlag, index: u32, context: &MbimContext<'_>) -> Result<(), Sta
     }
 }
 
-/// READ query.
+/// Answers a READ query.
 fn read(wanted: &ReadQuery, context: &mut MbimContext<'_>) -> Result<ReadInfo, Status> {
     if wanted.format != SmsFormat::PDU {
         return Err(Status::SMS_FORMAT_NOT_SUPPORTED);
@@ -132,7 +132,7 @@ fn read(wanted: &ReadQuery, context: &mut MbimContext<'_>) -> Result<ReadInfo, S
     Ok(info)
 }
 
-/// DELETE set.
+/// Executes a DELETE set.
 fn delete(wanted: &DeleteSet, context: &mut MbimContext<'_>) -> Result<(), Status> {
     check(wanted.flag, wanted.message_index, context)?;
     let card = &mut context.firmware.persistent.card;

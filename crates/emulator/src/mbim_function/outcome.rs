@@ -21,7 +21,7 @@ pub(super) struct Outcome {
 }
 
 impl Default for Outcome {
-    /// Success without information, at once.
+    /// Returns success without information, due at once.
     fn default() -> Self {
         Self {
             status: Status::NONE,
@@ -32,7 +32,7 @@ impl Default for Outcome {
 }
 
 impl Outcome {
-    /// Makes a success with `layout` as information, at once.
+    /// Returns success with `layout` as information, due at once.
     pub fn of(layout: &impl Layout) -> Self {
         Self {
             info: layout.encode_info(),
@@ -40,7 +40,7 @@ impl Outcome {
         }
     }
 
-    /// Makes a refusal without information, at once.
+    /// Returns a refusal without information, due at once.
     pub fn refused(status: Status) -> Self {
         Self {
             status,
@@ -60,7 +60,7 @@ pub(super) fn decode<T: Layout>(info: &[u8]) -> Result<T, Status> {
 /// Checks that there is a working SIM, locked or not.
 ///
 /// # Errors
-/// The status that says what is wrong with the SIM.
+/// Returns the status that says what is wrong with the SIM.
 pub(super) fn sim_there(context: &MbimContext<'_>) -> Result<(), Status> {
     match context.firmware.sim() {
         SimState::Ready => Ok(()),
@@ -70,10 +70,10 @@ pub(super) fn sim_there(context: &MbimContext<'_>) -> Result<(), Status> {
     }
 }
 
-/// Checks that there is a working SIM that waits for no PIN or PUK.
+/// Checks that there is a working SIM that asks for no PIN or PUK.
 ///
 /// # Errors
-/// The status that says what is wrong with the SIM.
+/// Returns the status that says what is wrong with the SIM.
 pub(super) fn sim_open(context: &MbimContext<'_>) -> Result<(), Status> {
     sim_there(context)?;
     match context.firmware.lock() {

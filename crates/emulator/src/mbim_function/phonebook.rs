@@ -1,4 +1,4 @@
-//! Phonebook (MBIM 1.0 section 10.8), as it is on the card.
+//! Phonebook service (MBIM 1.0 section 10.8), for the phonebook of the card.
 
 use uwwan_mbim::message::CommandKind;
 use uwwan_mbim::registry::CidId;
@@ -12,9 +12,9 @@ use super::context::MbimContext;
 use super::outcome::{Outcome, decode, sim_open};
 use crate::firmware::card::ENTRIES;
 
-/// Digits of a number, at most.
+/// Largest number of digits in a telephone number.
 const NUMBER: usize = 20;
-/// Characters of a name, at most.
+/// Largest number of characters in a name.
 const NAME: usize = 18;
 
 /// Executes a command of the service.

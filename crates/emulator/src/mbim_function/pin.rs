@@ -1,4 +1,4 @@
-//! PIN and PIN_LIST (MBIM 1.0, 10.5.4 and 10.5.5).
+//! The commands PIN and PIN_LIST (MBIM 1.0, 10.5.4 and 10.5.5).
 
 use uwwan_mbim::fields::Layout;
 use uwwan_mbim::services::basic_connect::{
@@ -10,7 +10,8 @@ use super::context::MbimContext;
 use super::outcome::Outcome;
 use crate::firmware::Lock;
 
-/// PIN query. Unlocked, the real unit names no PIN but tells PIN1's remaining attempts.
+/// Answers a PIN query. While no code is asked for, the real unit names no PIN but reports the
+/// attempts remaining of PIN1.
 pub(super) fn info(context: &MbimContext<'_>) -> PinInfo {
     let persistent = &context.firmware.persistent;
     let (pin_type, pin_state, attempts) = match context.firmware.lock() {
@@ -29,7 +30,7 @@ pub(super) fn info(context: &MbimContext<'_>) -> PinInfo {
     }
 }
 
-/// PIN_LIST query: PIN1 can be switched, and the card has a PIN2.
+/// Answers a PIN_LIST query: PIN1 can be switched on and off, and the card has a PIN2.
 pub(super) fn list(context: &MbimContext<'_>) -> PinList {
     let numeric = |pin_mode| PinDesc {
         pin_mode,
@@ -61,7 +62,7 @@ pub(super) fn list(context: &MbimContext<'_>) -> PinList {
     }
 }
 
-/// PIN set: an operation on a PIN.
+/// Executes a PIN set, which is an operation on a PIN.
 pub(super) fn set(wanted: &PinSet, context: &mut MbimContext<'_>) -> Outcome {
     let status = match (wanted.pin_type, wanted.pin_operation) {
         (PinType::PIN1, PinOperation::ENTER) => enter(&wanted.pin, None, Lock::Pin, context),
@@ -78,7 +79,7 @@ pub(super) fn set(wanted: &PinSet, context: &mut MbimContext<'_>) -> Outcome {
     }
 }
 
-/// Enters PIN1, or PUK1 with a new PIN1, when the lock is the one `due` for it.
+/// Enters PIN1, or PUK1 with a new PIN1, when the SIM asks for the code that belongs to `due`.
 fn enter(code: &str, new_pin: Option<&str>, due: Lock, context: &mut MbimContext<'_>) -> Status {
     let lock = context.firmware.lock();
     if lock == Lock::Open {
@@ -100,7 +101,7 @@ fn enter(code: &str, new_pin: Option<&str>, due: Lock, context: &mut MbimContext
     }
 }
 
-/// Switches the PIN check, or changes PIN1.
+/// Switches the PIN check on or off, or changes PIN1.
 fn change(operation: PinOperation, wanted: &PinSet, context: &mut MbimContext<'_>) -> Status {
     let firmware = &mut *context.firmware;
     if firmware.lock() != Lock::Open {

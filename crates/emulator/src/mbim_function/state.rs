@@ -1,5 +1,5 @@
-//! Contents of answers about the module's state, as an MBIM 1.0 firmware of 2016 words them. Answers to
-//! queries and indications say the same.
+//! Contents of answers about the module's state, as an MBIM 1.0 firmware of 2016 gives them.
+//! Answers to queries and indications have the same content.
 
 use uwwan_mbim::services::basic_connect::{
     ActivationState, CellularClass, ConnectInfo, ContextIpType, DataClass,
@@ -16,7 +16,7 @@ use crate::far_side::{link_local, v4_of, v6_of};
 use crate::firmware::{HOME_NAME, HOME_PLMN, ICCID, IMSI, Lock, Registered};
 use crate::knobs::{IpConfigurationAnswer, SimState};
 
-/// GPRS to HSUPA, and LTE.
+/// Data classes of the module: GPRS to HSUPA, and LTE.
 pub(super) const DATA_CLASSES: DataClass = DataClass(
     DataClass::GPRS.0
         | DataClass::EDGE.0
@@ -25,13 +25,13 @@ pub(super) const DATA_CLASSES: DataClass = DataClass(
         | DataClass::HSUPA.0
         | DataClass::LTE.0,
 );
-/// Bits per second towards the network, LTE category 4.
+/// Rate towards the network in bits per second, that of LTE category 4.
 const UPLINK_SPEED: u64 = 50_000_000;
-/// Bits per second towards the host, LTE category 4.
+/// Rate towards the host in bits per second, that of LTE category 4.
 const DOWNLINK_SPEED: u64 = 150_000_000;
-/// Signal strength or error rate that is not known (MBIM 1.0, 10.5.11).
+/// Value of an unknown signal strength or error rate (MBIM 1.0, 10.5.11).
 pub(super) const UNKNOWN_SIGNAL: u32 = 99;
-/// Address, gateway, name servers and MTU are told.
+/// Flags of an answer with address, gateway, name servers and MTU.
 const ALL_AVAILABLE: IPConfigurationAvailableFlag = IPConfigurationAvailableFlag(
     IPConfigurationAvailableFlag::ADDRESS.0
         | IPConfigurationAvailableFlag::GATEWAY.0
@@ -39,7 +39,7 @@ const ALL_AVAILABLE: IPConfigurationAvailableFlag = IPConfigurationAvailableFlag
         | IPConfigurationAvailableFlag::MTU.0,
 );
 
-/// Returns a network cause as MBIM tells it.
+/// Returns a network cause as MBIM reports it.
 pub(super) fn cause(cause: NwError, context: &MbimContext<'_>) -> NwError {
     match cause {
         NwError::NONE => NwError::NONE,
@@ -47,7 +47,8 @@ pub(super) fn cause(cause: NwError, context: &MbimContext<'_>) -> NwError {
     }
 }
 
-/// SUBSCRIBER_READY_STATUS. A locked card shows its number, but not its subscriber.
+/// Returns the content of SUBSCRIBER_READY_STATUS. A locked card shows its number, but not its
+/// subscriber.
 pub(super) fn ready_status(context: &MbimContext<'_>) -> SubscriberReadyStatus {
     let firmware = &context.firmware;
     let ready_state = match (firmware.sim(), firmware.lock()) {
@@ -76,7 +77,7 @@ pub(super) fn ready_status(context: &MbimContext<'_>) -> SubscriberReadyStatus {
     }
 }
 
-/// RADIO_STATE.
+/// Returns the content of RADIO_STATE.
 pub(super) fn radio_state(context: &MbimContext<'_>) -> RadioState {
     let (software, hardware) = context.firmware.radio();
     let switch = |on| {
@@ -92,7 +93,7 @@ pub(super) fn radio_state(context: &MbimContext<'_>) -> RadioState {
     }
 }
 
-/// The SIM's own operator, as lists of operators have it.
+/// Returns the SIM's own operator, as an element of lists of operators.
 pub(super) fn home_provider(context: &MbimContext<'_>) -> Provider {
     let mut state = ProviderState::HOME.0 | ProviderState::VISIBLE.0;
     if context.firmware.registered() == Registered::Home {
@@ -108,7 +109,7 @@ pub(super) fn home_provider(context: &MbimContext<'_>) -> Provider {
     }
 }
 
-/// Another operator in reach, which does not take the SIM.
+/// Returns another operator in reach, which does not accept the SIM.
 pub(super) fn other_provider(context: &MbimContext<'_>) -> Provider {
     Provider {
         provider_id: "24202".to_owned(),
@@ -118,7 +119,7 @@ pub(super) fn other_provider(context: &MbimContext<'_>) -> Provider {
     }
 }
 
-/// REGISTER_STATE.
+/// Returns the content of REGISTER_STATE.
 pub(super) fn registration(context: &MbimContext<'_>) -> RegistrationState {
     let firmware = &context.firmware;
     let on = firmware.registered().is_on();
@@ -151,7 +152,7 @@ pub(super) fn registration(context: &MbimContext<'_>) -> RegistrationState {
     }
 }
 
-/// PACKET_SERVICE.
+/// Returns the content of PACKET_SERVICE.
 pub(super) fn packet_service(context: &MbimContext<'_>) -> PacketServiceInfo {
     let attached = context.firmware.attached();
     PacketServiceInfo {
@@ -171,7 +172,7 @@ pub(super) fn packet_service(context: &MbimContext<'_>) -> PacketServiceInfo {
     }
 }
 
-/// SIGNAL_STATE, without what the host has set.
+/// Returns the content of SIGNAL_STATE, without the settings of the host.
 pub(super) fn signal_state(context: &MbimContext<'_>) -> SignalState {
     let known = context.firmware.registered().is_on() && !context.knobs.mbim_signal_unknown;
     SignalState {
@@ -187,7 +188,7 @@ pub(super) fn signal_state(context: &MbimContext<'_>) -> SignalState {
     }
 }
 
-/// CONNECT of a data session.
+/// Returns the content of CONNECT for a data session.
 pub(super) fn connection(session: u32, context: &MbimContext<'_>) -> ConnectInfo {
     let active = context.firmware.session(session);
     ConnectInfo {
@@ -208,7 +209,8 @@ pub(super) fn connection(session: u32, context: &MbimContext<'_>) -> ConnectInfo
     }
 }
 
-/// MESSAGE_STORE_STATUS, with the place of a message that came in if one did.
+/// Returns the content of MESSAGE_STORE_STATUS, with the place of a message that arrived if there
+/// is one.
 pub(super) fn store_status(new: Option<u32>, context: &MbimContext<'_>) -> MessageStoreStatus {
     let mut flag = SmsStatusFlag::NONE;
     if context.firmware.persistent.card.full {
@@ -227,10 +229,11 @@ pub(super) fn store_status(new: Option<u32>, context: &MbimContext<'_>) -> Messa
     }
 }
 
-/// IP_CONFIGURATION of a data session.
+/// Returns the content of IP_CONFIGURATION for a data session.
 ///
 /// # Errors
-/// The status that says that the session is not up, or that the firmware tells no addresses.
+/// Returns the status that says that the session is not up, or that the firmware reports no
+/// addresses.
 pub(super) fn ip_configuration(
     session: u32,
     context: &MbimContext<'_>,

@@ -1,4 +1,4 @@
-//! Indications: which of them the host wants, and what they say.
+//! Indications: those that the host wants, and their content.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,14 +14,14 @@ use super::state;
 use crate::firmware::Change;
 use crate::knobs::Knobs;
 
-/// The host's subscriptions and the timers of periodic indications.
+/// Subscriptions of the host and the timers of periodic indications.
 #[derive(Debug)]
 pub(crate) struct Subscriptions {
-    /// Numbers of commands by UUID of their service; none is all of the service.
+    /// Numbers of commands by the UUID of their service; an empty list means all of the service.
     wanted: BTreeMap<[u8; 16], Vec<u32>>,
-    /// Time between signal indications as the host set it.
+    /// Time between signal indications, as the host set it.
     pub interval: Duration,
-    /// Thresholds of signal strength and error rate as the host set them.
+    /// Thresholds of signal strength and error rate, as the host set them.
     pub thresholds: (u32, u32),
     next_signal: Instant,
     next_storm: Instant,
@@ -29,7 +29,7 @@ pub(crate) struct Subscriptions {
 }
 
 impl Subscriptions {
-    /// The state after OPEN: everything standard.
+    /// Returns the state after OPEN, with the standard subscriptions.
     pub fn new(knobs: &Knobs, now: Instant) -> Self {
         Self {
             wanted: BTreeMap::from([(basic::UUID.0, Vec::new()), (sms::UUID.0, Vec::new())]),
@@ -41,7 +41,7 @@ impl Subscriptions {
         }
     }
 
-    /// Replaces the whole list.
+    /// Replaces the list of subscriptions.
     pub fn replace(&mut self, list: &DeviceServiceSubscribeList) {
         self.wanted = list
             .events
@@ -68,7 +68,7 @@ impl Subscriptions {
         [signal, storm].into_iter().flatten().min()
     }
 
-    /// Returns the periodic indications that are due: command and information buffer.
+    /// Returns the periodic indications that are due, each with its command and information buffer.
     pub fn periodic(&mut self, context: &MbimContext<'_>) -> Vec<(CidId, Vec<u8>)> {
         let now = context.now;
         let mut due = Vec::new();
@@ -101,7 +101,8 @@ impl Subscriptions {
     }
 }
 
-/// Returns the indication of a change: command and information buffer. `None` when MBIM has none.
+/// Returns the indication of a change, with its command and information buffer. Returns `None` when
+/// MBIM has none.
 pub(super) fn of(change: Change, context: &MbimContext<'_>) -> Option<(CidId, Vec<u8>)> {
     Some(match change {
         Change::Ready => (

@@ -11,7 +11,7 @@ use crate::rules::Running;
 const QUERY: CommandKind = CommandKind::QUERY;
 const SET: CommandKind = CommandKind::SET;
 
-/// A function with its firmware, talked to in raw bytes.
+/// A function with its firmware, to which raw bytes are sent.
 struct Bench {
     function: MbimFunction,
     firmware: Firmware,
@@ -76,7 +76,7 @@ impl Bench {
         room[..length].to_vec()
     }
 
-    /// Sends a command and returns its answer's status and information buffer.
+    /// Sends a command and returns the status and the information buffer of its answer.
     fn command(
         &mut self,
         id: u32,
@@ -86,7 +86,7 @@ impl Bench {
     ) -> (Status, Vec<u8>) {
         self.send_bytes(&command(id, cid, kind, info));
         let mut answer = self.get();
-        // Indications may come first.
+        // Indications may come before the answer.
         while answer[..4] == hex("07000080") {
             answer = self.get();
         }
@@ -129,7 +129,7 @@ fn command(id: u32, cid: CidId, kind: CommandKind, info: &[u8]) -> Vec<u8> {
     .encode_whole()
 }
 
-/// Returns CONNECT's set that activates session 0.
+/// Returns a CONNECT set that activates session 0.
 fn connect_set(apn: &str, ip_type: ContextIpType) -> Vec<u8> {
     basic::ConnectSet {
         activation_command: basic::ActivationCommand::ACTIVATE,
@@ -141,7 +141,7 @@ fn connect_set(apn: &str, ip_type: ContextIpType) -> Vec<u8> {
     .encode()
 }
 
-/// Returns CONNECT's set that deactivates session 0.
+/// Returns a CONNECT set that deactivates session 0.
 fn disconnect_set() -> Vec<u8> {
     basic::ConnectSet::default().encode()
 }
@@ -199,22 +199,22 @@ fn stray_open_dones_come_with_later_ids() {
 #[test]
 fn protocol_errors_have_their_numbers() {
     let mut bench = Bench::new("");
-    // A command before OPEN: 5.
+    // A command before OPEN is answered with NOT_OPENED (5).
     let query = "03000000 30000000 07000000 01000000 00000000 a289cc33bcbb8b4fb6b0133ec2aae6df 01000000 00000000 00000000";
     bench.send(query);
     assert_eq!(bench.get(), hex("04000080 10000000 07000000 05000000"));
     bench.send("01000000 10000000 01000000 00040000");
     bench.get();
-    // MessageLength 0x31 in 0x30 bytes: 3.
+    // A MessageLength of 0x31 in 0x30 bytes is answered with LENGTH_MISMATCH (3).
     bench.send(&query.replacen("30000000", "31000000", 1));
     assert_eq!(bench.get(), hex("04000080 10000000 07000000 03000000"));
-    // Unknown type: 6.
+    // An unknown type is answered with UNKNOWN (6).
     bench.send("09000000 0c000000 08000000");
     assert_eq!(bench.get(), hex("04000080 10000000 08000000 06000000"));
-    // The second fragment without the first: 2.
+    // The second fragment without the first is answered with FRAGMENT_OUT_OF_SEQUENCE (2).
     bench.send("03000000 18000000 09000000 02000000 01000000 00000000");
     assert_eq!(bench.get(), hex("04000080 10000000 09000000 02000000"));
-    // More than wMaxControlMessage: 8.
+    // More bytes than wMaxControlMessage are answered with MAX_TRANSFER (8).
     let mut long = hex("03000000 08040000 0a000000");
     long.resize(1032, 0);
     bench.send_bytes(&long);
@@ -261,7 +261,7 @@ fn long_answers_are_cut_to_what_open_agreed_on() {
         assert_eq!((fragment[12], fragment[16]), (total, current));
     }
     assert_eq!(bench.get(), b"");
-    // Each fragment was announced, OPEN_DONE too.
+    // Each fragment was announced, and so was OPEN_DONE.
     let mut notifications = 0;
     while bench.function.take_notification().is_some() {
         notifications += 1;
@@ -304,7 +304,7 @@ fn connect_has_the_statuses_of_the_blog_post() {
         &connect_set("telenor.smart", ContextIpType::IPV4V6),
     );
     assert_eq!(status, Status::NONE);
-    // Activated, IPv4.
+    // The state is activated, and the IP type IPv4.
     assert_eq!(info[4..8], [1, 0, 0, 0]);
     assert_eq!(info[12..16], [1, 0, 0, 0]);
     let (status, info) = bench.command(4, basic::IP_CONFIGURATION, QUERY, &[0; 60]);
@@ -364,7 +364,7 @@ fn commands_the_firmware_lacks_are_refused() {
             assert_eq!(status, Status::NO_DEVICE_SUPPORT, "{cid} {set}");
         }
     }
-    // What is too short for its layout.
+    // The information buffer is too short for its layout.
     let invalid = Status::INVALID_PARAMETERS;
     assert_eq!(bench.command(3, basic::CONNECT, SET, &[1, 2, 3]).0, invalid);
     assert_eq!(
@@ -378,7 +378,7 @@ fn pin_counts_its_attempts() {
     let mut bench = Bench::opened("pin=1234");
     let (_, info) = bench.command(2, basic::PIN, QUERY, &[]);
     assert_eq!(info, hex("02000000 01000000 03000000"));
-    // PIN1, enter, "0000" at offset 24.
+    // The buffer enters PIN1 with "0000" at offset 24.
     let enter = |pin: &str| {
         let mut info = hex("02000000 00000000 18000000 08000000 00000000 00000000");
         info.extend(pin.encode_utf16().flat_map(u16::to_le_bytes));
@@ -410,7 +410,7 @@ fn registration_changes_are_indicated_to_subscribers() {
     })
     .collect();
     assert_eq!(cids, [3, 9, 10]);
-    // Subscribe to SIGNAL_STATE only: one event at offset 12.
+    // The host subscribes to SIGNAL_STATE only, with one event at offset 12.
     let mut list = hex("01000000 0c000000 18000000");
     list.extend(basic::UUID.0);
     list.extend(hex("01000000 0b000000"));
@@ -444,7 +444,7 @@ fn what_is_cancelled_is_not_answered() {
     let info = connect_set("", ContextIpType::IPV4);
     let bytes = command(2, basic::CONNECT, SET, &info);
     bench.send_bytes(&bytes);
-    // The same id again is refused: 4.
+    // The same transaction id is refused with DUPLICATED_TID (4).
     bench.send_bytes(&bytes);
     assert_eq!(bench.get(), hex("04000080 10000000 02000000 04000000"));
     bench.send("04000000 10000000 02000000 07000000");
@@ -478,7 +478,7 @@ fn commands_under_way_are_bounded() {
     }
     assert!(bench.function.due.len() <= MOST_OUTSTANDING);
     assert!(bench.function.outstanding.len() <= MOST_OUTSTANDING);
-    // Those beyond are told that the module is busy.
+    // Further commands are answered with busy.
     let answer = bench.get();
     assert_eq!(answer[40..44], Status::BUSY.0.to_le_bytes());
 }
@@ -486,7 +486,7 @@ fn commands_under_way_are_bounded() {
 #[test]
 fn a_control_session_left_open_answers_the_first_open_with_close_done() {
     let mut bench = Bench::new("left_open=on");
-    // Alternate setting 0 does not close it.
+    // Alternate setting 0 does not close the session.
     bench.with(|function, context| function.reset(context.firmware, context.knobs, context.now));
     bench.send("01000000 10000000 01000000 00040000");
     assert_eq!(bench.get(), hex("02000080 10000000 01000000 00000000"));
@@ -512,9 +512,9 @@ fn control_messages_have_the_length_the_knob_allows() {
     ]
     .concat();
     bench.send_bytes(&long);
-    // FUNCTION_ERROR, MAX_TRANSFER.
+    // The answer is FUNCTION_ERROR with MAX_TRANSFER.
     assert_eq!(bench.get(), hex("04000080 10000000 02000000 08000000"));
-    // What the module sends keeps to it too.
+    // The messages of the module have at most that length, too.
     bench.send_bytes(
         &[
             hex("03000000 30000000 03000000 01000000 00000000"),

@@ -1,5 +1,5 @@
-//! The link of the data function: which data sessions and which call it carries, and what the host of
-//! an Ethernet function is told of it.
+//! The link of the data function: the data sessions and the call that it carries, and what is
+//! reported of it to the host of an Ethernet function.
 
 use super::Modem;
 use crate::descriptors::NetworkKind;
@@ -34,7 +34,7 @@ impl Modem {
         }
     }
 
-    /// Returns whether nothing goes over the Ethernet function before a call is dialled.
+    /// Returns whether the Ethernet function carries nothing before a call is dialled.
     pub(super) fn dials(&self) -> bool {
         match self.knobs.dialling {
             Dialling::Usual => self.functions.data.is_some_and(|data| data.dials),
@@ -43,14 +43,14 @@ impl Modem {
         }
     }
 
-    /// Returns whether the endpoints of the data function are there.
+    /// Returns whether the endpoints of the data function exist in the active alternate setting.
     pub(super) fn carries(&self) -> bool {
         let alternate = self.functions.data.map(|data| data.alternate);
         alternate == Some(self.ncm.alternate())
     }
 
-    /// Returns whether the link of an Ethernet function carries IPv4, and IPv6. Where nobody dials it is up
-    /// while its endpoints are there.
+    /// Returns whether the link of an Ethernet function carries IPv4, and IPv6. Where no call is
+    /// needed, it is up while its endpoints exist.
     pub(super) fn link(&self) -> (bool, bool) {
         if !self.carries() || (self.dials() && self.knobs.dial == DialOutcome::NoCarrier) {
             return (false, false);
@@ -62,13 +62,14 @@ impl Modem {
         call.map_or((false, false), |session| (session.v4, session.v6))
     }
 
-    /// Tells the host how the link stands, as the endpoints of an Ethernet function appear.
+    /// Reports the state of the link to the host, when the endpoints of an Ethernet function
+    /// appear.
     pub(super) fn announce_link(&mut self) {
         let Some(data) = self.functions.data.filter(|_| self.carries()) else {
             return;
         };
         let up = self.link() != (false, false);
-        // cdc_ether takes a link for up that nothing was said about.
+        // `cdc_ether` takes a link to be up of which nothing was reported.
         if up || data.kind == NetworkKind::Ecm {
             self.ncm.announce_link(up);
         }

@@ -1,4 +1,4 @@
-//! Class requests: the function that each goes to.
+//! Class requests, and the function that each goes to.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use crate::urb::SetupPacket;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Recipient {
     Mbim,
-    /// An NCM function, the vendor's own NCM, or an ECM function.
+    /// An NCM function of the standard class or of a vendor, or an ECM function.
     Ethernet,
     /// An Ethernet function that carries nothing.
     Idle,
@@ -23,12 +23,12 @@ enum Recipient {
 }
 
 impl Modem {
-    /// Returns the place of the port that encapsulated commands go to, if there is one.
+    /// Returns the index of the port that encapsulated commands go to, if there is one.
     pub(super) fn pipe(&self) -> Option<usize> {
         self.ports.iter().position(|port| port.kind == Kind::Pipe)
     }
 
-    /// Returns what is behind an interface that class requests go to.
+    /// Returns the function behind an interface that class requests go to.
     fn recipient(&self, interface: u8) -> Recipient {
         let functions = &self.functions;
         match functions.data {
@@ -41,8 +41,8 @@ impl Modem {
         }
     }
 
-    /// Records a request to an interface that does not take it. Functions that have nothing behind them,
-    /// as a card reader of another device, refuse requests that its host is right to make.
+    /// Records a request to an interface that does not take it. Functions that are not emulated,
+    /// such as a card reader of another device, refuse requests that their host is right to make.
     fn misdirected(&self, setup: SetupPacket) {
         let interface = setup.index.to_le_bytes()[0];
         let configuration = self.presented.configuration(self.configuration);
@@ -61,7 +61,7 @@ impl Modem {
         });
     }
 
-    /// Has the function behind an interface execute a request. `false` is a STALL.
+    /// Has the function behind an interface execute a request. Returns `false` for a STALL.
     pub(super) fn function_out(&mut self, setup: SetupPacket, data: &[u8], now: Instant) -> bool {
         if setup.request_type & 0x7f != 0x21 {
             return false;
@@ -108,7 +108,7 @@ impl Modem {
         }
     }
 
-    /// Has the function behind an interface answer a request. `None` is a STALL.
+    /// Has the function behind an interface answer a request; `None` is a STALL.
     pub(super) fn function_in(
         &mut self,
         setup: SetupPacket,

@@ -1,8 +1,8 @@
-//! A stick that is a storage device first: it shows a drive with its drivers on it, and is a modem once
-//! its host has told it to switch (usb_modeswitch, HuaweiNewMode).
+//! A stick that is a storage device first. It shows a drive with its drivers on it, and becomes a
+//! modem once its host has told it to switch (usb_modeswitch, HuaweiNewMode).
 //!
-//! The content behind the drive is not emulated: every other command fails (USB Mass Storage
-//! Bulk-Only Transport 1.0).
+//! The content of the drive is not emulated: every other command fails (USB Mass Storage Bulk-Only
+//! Transport 1.0).
 
 use std::collections::VecDeque;
 
@@ -11,19 +11,19 @@ use crate::behaviour::InVerdict;
 /// Class requests (Bulk-Only Transport 1.0, 3).
 const RESET: u8 = 0xff;
 const GET_MAX_LUN: u8 = 0xfe;
-/// Length of a command block wrapper, in bytes, and its signature (5.1).
+/// Length of a command block wrapper in bytes, and its signature (5.1).
 const WRAPPER: usize = 31;
 const SIGNATURE: &[u8] = b"USBC";
 /// Offsets in the wrapper: the tag, the length of the data and the command (5.1).
 const TAG: std::ops::Range<usize> = 4..8;
 const LENGTH: std::ops::Range<usize> = 8..12;
 const COMMAND: usize = 15;
-/// The begin of the command by which Huawei's sticks switch.
+/// First bytes of the command by which Huawei's sticks switch.
 const SWITCH: [u8; 3] = [0x11, 0x06, 0x20];
-/// Replies that wait for the host before further commands are dropped.
+/// Number of replies waiting for the host from which further commands are dropped.
 const MAX_REPLIES: usize = 16;
 
-/// The drive.
+/// State of the drive.
 #[derive(Debug, Default)]
 pub(super) struct Storage {
     replies: VecDeque<Vec<u8>>,
@@ -43,7 +43,7 @@ impl Storage {
             if inward && data[LENGTH] != [0; 4] {
                 self.replies.push_back(Vec::new());
             }
-            // The status wrapper: nothing of the data was moved, and the command failed (5.2).
+            // The status wrapper says that no data was moved and that the command failed (5.2).
             let mut status = b"USBS".to_vec();
             status.extend(&data[TAG]);
             status.extend(&data[LENGTH]);
@@ -68,13 +68,14 @@ impl Storage {
         }
     }
 
-    /// Executes a class request without data. `false` is a STALL.
+    /// Executes a class request without data. Returns `false` for a STALL.
     pub fn control_out(&mut self, request: u8) -> bool {
         self.replies.clear();
         request == RESET
     }
 
-    /// Answers a class request for data in `room` and returns the length. `None` is a STALL.
+    /// Answers a class request for data in `room` and returns the length in bytes; `None` is a
+    /// STALL.
     pub fn control_in(request: u8, room: &mut [u8]) -> Option<usize> {
         let place = room.first_mut()?;
         *place = 0;
@@ -100,7 +101,7 @@ mod tests {
         let mut storage = Storage::default();
         assert!(storage.take(&wrapper(&[0x11, 6, 0x20, 0, 0, 1, 1, 0, 1], 0)));
         assert!(!storage.take(b"USBC"));
-        // INQUIRY.
+        // The command is INQUIRY.
         assert!(!storage.take(&wrapper(&[0x12, 0, 0, 0, 36], 36)));
         let mut room = [0; 64];
         let empty = InVerdict::Data {

@@ -7,17 +7,17 @@ use crate::far_side::Network;
 use crate::knobs::Knobs;
 use crate::report::{Counters, Recorder};
 
-/// The network and what surrounds the data path, while a transfer is handled.
+/// Network and its surroundings while a transfer is handled.
 pub(crate) struct DataContext<'a> {
-    /// The network behind the modem.
+    /// Network behind the modem.
     pub network: &'a mut dyn Network,
-    /// The data sessions that are up.
+    /// Data sessions that are up.
     pub routes: &'a Routes,
-    /// The knobs as they stand.
+    /// Knobs in force.
     pub knobs: &'a Knobs,
-    /// Numbers of things that happened.
+    /// Counters of the device.
     pub counters: &'a mut Counters,
-    /// The time of the transfer.
+    /// Time of the transfer.
     pub now: Instant,
     /// Recorder of violations.
     pub recorder: &'a Recorder,

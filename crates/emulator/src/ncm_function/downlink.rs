@@ -1,4 +1,4 @@
-//! NTBs for the host.
+//! NTBs and frames for the host.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -17,50 +17,50 @@ use crate::far_side::session_of;
 use crate::knobs::{ArpManner, Knobs, NdpPlace};
 use crate::random::Random;
 
-/// Packets that nobody wants and that are thrown away at one time.
+/// Largest number of packets that are discarded in one call because they belong to no session.
 const MAX_DISCARDED: usize = 256;
-/// Packets of the link that wait before further ones are not answered.
+/// Number of waiting packets of the link from which further questions are not answered.
 const MAX_FIRST: usize = 16;
-/// Longest packet of the network, in bytes.
+/// Length in bytes of the longest packet of the network.
 const LONGEST: usize = 2048;
 
-/// State of the bulk IN pipe.
+/// State of the bulk IN endpoint.
 #[derive(Debug)]
 pub(super) struct Downlink {
     builder: Builder,
     function: DataFunction,
     /// Ethernet address of the host, once it is known.
     host: Option<ethernet::Address>,
-    /// An NTB that did not fit the host's transfer.
+    /// NTB that did not fit the host's transfer.
     split: Vec<u8>,
-    /// Bytes of `split` that have been sent.
+    /// Number of bytes of `split` that have been sent.
     sent: usize,
-    /// The NTB in `split` ends with a zero-length packet.
+    /// Whether the NTB in `split` ends with a zero-length packet.
     zero_after_split: bool,
-    /// The NTB sent last still needs a zero-length packet at its end.
+    /// Whether the NTB sent last still needs a zero-length packet at its end.
     owes_zero: bool,
-    /// A packet that did not fit the last NTB, when `holds`.
+    /// Packet that did not fit the last NTB, when `holds` is set.
     held: Vec<u8>,
     holds: bool,
-    /// Packets the network itself sends first, each with its data session.
+    /// Packets that the network itself sends first, each with its data session.
     first: VecDeque<(u8, Vec<u8>)>,
-    /// Answers of a DHCP server that takes its time, in order of the time at which each is due.
+    /// Delayed answers of the DHCP server, in the order of the times at which they are due.
     later: VecDeque<(Instant, u8, Vec<u8>)>,
-    /// The network waits for a neighbour advertisement.
+    /// Whether the network waits for a neighbour advertisement.
     soliciting: bool,
-    /// The router has asked for the host's Ethernet address by ARP, and has had its answer.
+    /// Whether the host has answered the router's ARP request.
     resolved: bool,
     random: Random,
     /// Number of NTBs built, for the knobs that count them.
     ntbs: u64,
-    /// The stall that a knob asks for once has taken place.
+    /// Whether the stall that a knob asks for once has taken place.
     stalled: bool,
     /// Fault that a knob makes happen before the next NTB.
     mishap: Option<InVerdict>,
 }
 
 impl Downlink {
-    /// Makes an idle pipe whose knobs of chance draw on `random`.
+    /// Makes an idle endpoint whose random knobs draw numbers from `random`.
     pub fn new(random: Random) -> Self {
         Self {
             builder: Builder::new(framing(
@@ -90,7 +90,7 @@ impl Downlink {
         }
     }
 
-    /// Forgets what was under way.
+    /// Drops everything that was under way.
     pub fn restart(
         &mut self,
         parameters: &NtbParameters,
@@ -119,7 +119,7 @@ impl Downlink {
         self.holds = false;
     }
 
-    /// Queues what the network sends as a data session comes up.
+    /// Queues the packets that the network sends when a data session comes up.
     pub fn session_up(&mut self, session: u8, v6: bool, knobs: &Knobs) {
         self.first.clear();
         self.later.clear();
@@ -142,7 +142,7 @@ impl Downlink {
         }
     }
 
-    /// Queues the answer to a packet of the host to the link, if the link answers it.
+    /// Queues the link's answer to a packet of the host, if there is one.
     pub fn answer(&mut self, session: u8, packet: &[u8], knobs: &Knobs, now: Instant) {
         let ends = Ends::of(self.host, knobs.arp);
         if self.first.len() + self.later.len() < MAX_FIRST
@@ -162,7 +162,7 @@ impl Downlink {
         self.resolved = true;
     }
 
-    /// Sends the answers that are due.
+    /// Queues the delayed answers that are due.
     pub fn advance(&mut self, now: Instant) {
         while let Some((due, ..)) = self.later.front()
             && *due <= now
@@ -172,7 +172,7 @@ impl Downlink {
         }
     }
 
-    /// Returns when the next answer is due.
+    /// Returns when the next delayed answer is due.
     pub fn deadline(&self) -> Option<Instant> {
         self.later.front().map(|(due, ..)| *due)
     }
@@ -230,12 +230,13 @@ impl Downlink {
             }
             context.counters.bus_bytes += length as u64;
             if short && length == room.len() && length.is_multiple_of(self.function.packet) {
-                // The host's transfer is full; the zero-length packet ends the next one.
+                // The host's transfer is full, so the zero-length packet ends the next one.
                 self.owes_zero = true;
             }
             return InVerdict::Data { length, short };
         }
-        // The host's transfer is shorter than an NTB may become: the NTB is built aside.
+        // The host's transfer is shorter than an NTB may become, so the NTB is built in a buffer of
+        // its own.
         let mut aside = std::mem::take(&mut self.split);
         aside.resize(longest, 0);
         let (length, short) = self.build(&mut aside, context);
@@ -249,7 +250,7 @@ impl Downlink {
         self.continue_split(room, context)
     }
 
-    /// Sends what fits of an NTB that has been built aside.
+    /// Sends as much as fits of an NTB that was built in a buffer of its own.
     fn continue_split(&mut self, room: &mut [u8], context: &mut DataContext<'_>) -> InVerdict {
         let rest = &self.split[self.sent..];
         if rest.len() > room.len() && !room.len().is_multiple_of(self.function.packet) {
@@ -277,8 +278,8 @@ impl Downlink {
         }
     }
 
-    /// Builds an NTB from what waits. Returns its length in bytes, 0 when nothing waits, and whether its
-    /// last packet is short.
+    /// Builds an NTB of the packets that wait. Returns its length in bytes, 0 when nothing waits,
+    /// and whether its last packet is short.
     fn build(&mut self, ntb: &mut [u8], context: &mut DataContext<'_>) -> (usize, bool) {
         if self.function.kind == NetworkKind::Ecm {
             return self.build_frame(ntb, context);
@@ -307,9 +308,9 @@ impl Downlink {
         (finished.length, short)
     }
 
-    /// Puts one packet that waits into a frame of its own. Returns the frame's length in bytes, 0 when
-    /// nothing waits, and that its last packet is short: a zero-length packet follows a full one (CDC ECM
-    /// 1.2, 3.3.1).
+    /// Puts one packet that waits into a frame of its own. Returns the frame's length in bytes, 0
+    /// when nothing waits, and that its last packet is short: a zero-length packet follows a full
+    /// one (CDC ECM 1.2, 3.3.1).
     fn build_frame(&mut self, room: &mut [u8], context: &mut DataContext<'_>) -> (usize, bool) {
         let most = room.len().min(self.function.segment);
         let Some((head, body)) = room[..most].split_at_mut_checked(ethernet::HEADER) else {
@@ -343,7 +344,7 @@ impl Downlink {
         (0, false)
     }
 
-    /// Draws what is to happen before the next NTB.
+    /// Draws the fault that happens before the next NTB, if any.
     fn next_mishap(&mut self, knobs: &Knobs) -> Option<InVerdict> {
         let empty = InVerdict::Data {
             length: 0,
@@ -359,7 +360,7 @@ impl Downlink {
         .find_map(|(rate, mishap)| self.random.happens(rate).then_some(mishap))
     }
 
-    /// Places packets in the usual case: with one data session, they go straight to their place.
+    /// Places packets in the usual case: with one data session, they come directly to their place.
     fn place_session_0(&mut self, ntb: &mut [u8], context: &mut DataContext<'_>) {
         let want = usize::from(context.knobs.mtu).clamp(1280, LONGEST);
         let mut discarded = 0;
@@ -388,7 +389,8 @@ impl Downlink {
         }
     }
 
-    /// Places packets of several data sessions: a packet's session is known only once it is here.
+    /// Places packets of several data sessions. The session of a packet is known only once it has
+    /// arrived.
     fn place_any(&mut self, ntb: &mut [u8], context: &mut DataContext<'_>) {
         let ends = Ends::of(self.host, context.knobs.arp);
         let mut discarded = 0;
@@ -450,7 +452,7 @@ impl Downlink {
         }
     }
 
-    /// Returns whether a packet for a session reaches the host; it may be corrupted on the way.
+    /// Returns whether a packet for a session reaches the host. It may be corrupted on the way.
     fn wanted(&mut self, session: u8, packet: &mut [u8], context: &mut DataContext<'_>) -> bool {
         let version = version(packet);
         if !context.routes.carries(session, version) || (self.soliciting && version == 6) {
@@ -459,7 +461,7 @@ impl Downlink {
         let knobs = context.knobs;
         let asks = knobs.arp == ArpManner::Asks && self.function.kind.is_ethernet();
         if asks && version == 4 && !self.resolved {
-            // One request at a time; who waits for the packet sends it again.
+            // There is one solicitation at a time. The sender of the packet sends it again.
             if self.first.is_empty() {
                 self.first.push_back((session, arp_request(session, knobs)));
             }
@@ -479,7 +481,7 @@ impl Downlink {
         true
     }
 
-    /// Does to an NTB's framing what the knobs say.
+    /// Damages the framing of an NTB as the knobs say.
     fn spoil(&mut self, ntb: &mut [u8], datagrams: usize, context: &mut DataContext<'_>) {
         if context.knobs.zero_ntb16_headers
             && self.builder.framing().format == Format::Ntb16
@@ -494,7 +496,7 @@ impl Downlink {
             let end = (start + length).min(ntb.len());
             self.random.fill(&mut ntb[start..end]);
             if self.random.below(2) == 0 {
-                // The header is what matters most.
+                // Damage to the header has the greatest effect.
                 let header = ntb.len().min(16);
                 self.random.fill(&mut ntb[..header]);
             }
@@ -528,7 +530,8 @@ fn place(
     Ok(())
 }
 
-/// Returns how NTBs for the host are laid out. They end with a zero-length packet where one is needed.
+/// Returns the framing of NTBs for the host. They end with a zero-length packet where one is
+/// needed.
 fn framing(
     parameters: &NtbParameters,
     format: Format,
@@ -564,7 +567,7 @@ fn framing(
         Format::Ntb32 => usize::MAX,
     });
     framing.device_max_ntb = device_max_ntb;
-    // An NDP in front is as long as it may get, whatever it holds.
+    // An NDP in front has its full length, whatever it holds.
     let most = match place {
         NdpPlace::End => usize::from(u16::MAX),
         NdpPlace::Front => (framing.max_ntb / 256).max(16),

@@ -1,20 +1,20 @@
-//! The frames of an Ethernet function (IEEE 802.3, 3.1): packets for the network come in them, and what
-//! is for the host goes out in them.
+//! The frames of an Ethernet function (IEEE 802.3, 3.1): packets for the network are taken out of
+//! them, and packets for the host are put into them.
 
 use crate::knobs::ArpManner;
 
 /// An Ethernet address.
 pub(super) type Address = [u8; 6];
 
-/// Length of the header, in bytes.
+/// Length of the header in bytes.
 pub(super) const HEADER: usize = 14;
 /// Ethernet address of the router at the other end of the link.
 pub(super) const ROUTER: Address = [0x02, 0x50, 0xf3, 0, 0, 0];
-/// Address that frames go to while the host's own is not known.
+/// Address to which frames are sent while that of the host is not known.
 const BROADCAST: Address = [0xff; 6];
 
-/// Returns the sender of a frame, and the packet in it. `None` when the frame carries neither IP nor
-/// ARP.
+/// Returns the sender of a frame and the packet in it, or `None` when the frame carries neither IP
+/// nor ARP.
 pub(super) fn unwrap(frame: &[u8]) -> Option<(Address, &[u8])> {
     let (header, packet) = frame.split_first_chunk::<HEADER>()?;
     let source = *header[6..].first_chunk()?;
@@ -27,18 +27,18 @@ pub(super) fn unwrap(frame: &[u8]) -> Option<(Address, &[u8])> {
     known.then_some((source, packet))
 }
 
-/// The addresses of both ends of the link, as the router has them.
+/// Addresses of both ends of the link, as the router sees them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ends {
-    /// Address of the host, once a frame of it has come.
+    /// Address of the host, once a frame of it has arrived.
     pub host: Option<Address>,
     /// Address of the router.
     pub router: Address,
 }
 
 impl Ends {
-    /// Returns the ends of a link with that host. A modem that takes the host's address for its own does
-    /// so once it knows it.
+    /// Returns the ends of a link with that host. A modem that takes the host's address for its own
+    /// does so once it knows the address.
     pub fn of(host: Option<Address>, arp: ArpManner) -> Self {
         let borrowed = host.filter(|_| arp == ArpManner::Own);
         Self {
@@ -48,7 +48,7 @@ impl Ends {
     }
 }
 
-/// Returns the header of the frame with a packet for the host: IPv4, IPv6 or ARP.
+/// Returns the header of the frame with a packet for the host, which is IPv4, IPv6 or ARP.
 pub(super) fn header(packet: &[u8], ends: Ends) -> [u8; HEADER] {
     let mut header = [0; HEADER];
     header[..6].copy_from_slice(&ends.host.unwrap_or(BROADCAST));
@@ -80,7 +80,8 @@ mod tests {
         assert_eq!(header(&[0x45], unknown)[6..12], ROUTER);
         let own = Ends::of(Some(host), ArpManner::Own);
         assert_eq!(header(&[0x45], own)[6..12], host);
-        // A VLAN tag, a type that belies the packet, and a header alone.
+        // The frames have a VLAN tag, a type that does not match the packet, and nothing but a
+        // header.
         for frame in [
             [&[0; 12][..], &[0x81, 0, 0, 1, 8, 0, 0x45]].concat(),
             [&[0; 12][..], &[0x08, 0, 0x60]].concat(),

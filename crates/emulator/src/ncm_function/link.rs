@@ -1,10 +1,10 @@
-//! Packets of the network on the link of a data session itself, beside those of others: address
-//! configuration by router advertisements (RFC 4861) and DHCPv4 (RFC 2131), and what some networks
-//! send unasked.
+//! Packets of the network on the link of a data session: address configuration by router
+//! advertisements (RFC 4861) and DHCPv4 (RFC 2131), and packets that some networks send
+//! unsolicited.
 //!
-//! An MBIM link is one of raw IP without link-layer addresses, and both configurations work on it all
-//! the same: the router is solicited at a group address, and DHCP's broadcast is a datagram like any
-//! other. On an Ethernet link the router answers for every address, too.
+//! An MBIM link carries raw IP without link-layer addresses, and both configurations work on it
+//! nevertheless: the router is solicited at a group address, and a DHCP broadcast is a datagram
+//! like any other. On an Ethernet link the router answers for every address, too.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -14,26 +14,26 @@ use crate::descriptors::NetworkKind;
 use crate::far_side;
 use crate::knobs::{ArpManner, DhcpManner, Knobs};
 
-/// The protocol ICMPv6 (RFC 4443), and its types router solicitation and neighbour advertisement
-/// (RFC 4861, 4.1 and 4.4).
+/// Number of the protocol ICMPv6 (RFC 4443), and its types router solicitation, neighbour
+/// solicitation and neighbour advertisement (RFC 4861, 4.1, 4.3 and 4.4).
 const ICMPV6: u8 = 58;
 const ROUTER_SOLICITATION: u8 = 133;
 const NEIGHBOUR_SOLICITATION: u8 = 135;
 pub(super) const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
-/// The protocol UDP, and the ports of DHCP's server and client (RFC 2131, 4.1).
+/// Number of the protocol UDP, and the ports of DHCP's server and client (RFC 2131, 4.1).
 const UDP: u8 = 17;
 const DHCP_SERVER: u16 = 67;
 const DHCP_CLIENT: u16 = 68;
 
-/// Offsets of the fields of a DHCP message, in bytes (RFC 2131, 2), and the cookie before its options
-/// (RFC 2132, 2).
+/// Offsets in bytes of the fields of a DHCP message (RFC 2131, 2), and the cookie before its
+/// options (RFC 2132, 2).
 const FLAGS: usize = 10;
 const CLIENT_ADDRESS: usize = 12;
 const YOUR_ADDRESS: usize = 16;
 const GATEWAY_ADDRESS: usize = 24;
 const COOKIE_AT: usize = 236;
 const COOKIE: [u8; 4] = [99, 130, 83, 99];
-/// Options (RFC 2132).
+/// Codes of the options (RFC 2132).
 const OPTION_MASK: u8 = 1;
 const OPTION_ROUTER: u8 = 3;
 const OPTION_DNS: u8 = 6;
@@ -52,13 +52,13 @@ const NAK: u8 = 6;
 const INFORM: u8 = 8;
 /// Time for which an address is leased, in seconds.
 const LEASE: u32 = 7200;
-/// Address that a DHCP server which is wrong leases: one that a host gives itself where it finds no
+/// Address that a faulty DHCP server leases. It is one that a host gives itself where it finds no
 /// server (RFC 3927).
 const WRONG_ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 7, 7);
 
 /// Address of the router on the link.
 const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
-/// All nodes of the link.
+/// Address of all nodes of the link.
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 /// Returns the ICMPv6 type of an IPv6 packet without extension headers.
@@ -78,7 +78,8 @@ fn dhcp_message(packet: &[u8]) -> Option<&[u8]> {
     (to == DHCP_SERVER).then(|| udp.get(8..)).flatten()
 }
 
-/// Returns whether a packet of the host on a link of that kind asks the link itself for something.
+/// Returns whether a packet of the host, on a link of that kind, asks the link itself for
+/// something.
 pub(super) fn is_asked(packet: &[u8], kind: NetworkKind) -> bool {
     let resolves = version(packet) == 0 || icmpv6_type(packet) == Some(NEIGHBOUR_SOLICITATION);
     icmpv6_type(packet) == Some(ROUTER_SOLICITATION)
@@ -86,8 +87,8 @@ pub(super) fn is_asked(packet: &[u8], kind: NetworkKind) -> bool {
         || (kind.is_ethernet() && resolves)
 }
 
-/// Returns the link's answer to a packet of the host, if there is one. Beside IP packets it takes and
-/// gives bare ARP packets.
+/// Returns the link's answer to a packet of the host, if there is one. Beside IP packets, questions
+/// and answers may be bare ARP packets.
 pub(super) fn answer(
     session: u8,
     packet: &[u8],
@@ -120,8 +121,9 @@ pub(super) fn answer(
         .flatten()
 }
 
-/// Returns the answer to an ARP request for an address that is not the host's own (RFC 826): the
-/// router has it. A host that probes whether its own address is free (RFC 5227) sends from 0.0.0.0.
+/// Returns the answer to an ARP request for an address that is not the host's own (RFC 826), with
+/// the router's Ethernet address. A host that probes whether its own address is free (RFC 5227)
+/// sends from 0.0.0.0.
 fn arp_reply(request: &[u8], router: Address) -> Option<Vec<u8>> {
     let request: &[u8; 28] = request.first_chunk()?;
     let (sender, target) = (&request[14..18], &request[24..28]);
@@ -136,15 +138,16 @@ fn arp_reply(request: &[u8], router: Address) -> Option<Vec<u8>> {
     Some(reply)
 }
 
-/// Returns the answer to a neighbour solicitation for an address that is not the host's own (RFC 4861,
-/// 4.4): the router has it. A host that probes whether its own address is free sends from `::`.
+/// Returns the answer to a neighbour solicitation for an address that is not the host's own (RFC
+/// 4861, 4.4), with the router's Ethernet address. A host that probes whether its own address is
+/// free sends from `::`.
 fn neighbour_advertisement(solicitation: &[u8], router: Address) -> Option<Vec<u8>> {
     let source: [u8; 16] = *solicitation.get(8..24)?.first_chunk()?;
     let target: [u8; 16] = *solicitation.get(48..64)?.first_chunk()?;
     if source == [0; 16] {
         return None;
     }
-    // From a router, solicited, to be believed over what was known before.
+    // The flags say: from a router, solicited, and overriding what was known before.
     let mut message = vec![NEIGHBOUR_ADVERTISEMENT, 0, 0, 0, 0xe0, 0, 0, 0];
     message.extend(target);
     message.extend([2, 1]);
@@ -152,7 +155,7 @@ fn neighbour_advertisement(solicitation: &[u8], router: Address) -> Option<Vec<u
     Some(icmpv6(target, source, message))
 }
 
-/// Returns whether a packet of the host is for the DHCP server.
+/// Returns whether a packet of the host is addressed to the DHCP server.
 pub(super) fn is_dhcp(packet: &[u8]) -> bool {
     dhcp_message(packet).is_some()
 }
@@ -167,7 +170,7 @@ pub(super) fn answers_arp(packet: &[u8], session: u8, knobs: &Knobs) -> bool {
 fn dhcp(session: u8, message: &[u8], knobs: &Knobs) -> Option<Vec<u8>> {
     let (head, rest) = message.split_at_checked(COOKIE_AT)?;
     let options = rest.strip_prefix(&COOKIE)?;
-    // BOOTREQUEST.
+    // The value 1 is BOOTREQUEST.
     if head[0] != 1 {
         return None;
     }
@@ -175,7 +178,7 @@ fn dhcp(session: u8, message: &[u8], knobs: &Knobs) -> Option<Vec<u8>> {
     let mut v4 = far_side::v4_of(session, knobs);
     match knobs.dhcp {
         DhcpManner::Silent => return None,
-        // Nobody on the far side knows this one.
+        // The far side has no route to this address.
         DhcpManner::Wrong => v4.address = WRONG_ADDRESS,
         DhcpManner::Right | DhcpManner::Refuses => {}
     }
@@ -202,7 +205,7 @@ fn dhcp(session: u8, message: &[u8], knobs: &Knobs) -> Option<Vec<u8>> {
     if kind != NAK && !informs {
         answer[YOUR_ADDRESS..YOUR_ADDRESS + 4].copy_from_slice(&v4.address.octets());
     }
-    // Names of a server and of a file to boot: none.
+    // The fields for the names of a server and of a boot file are empty.
     answer[44..].fill(0);
     answer.extend(COOKIE);
     let mut add = |code: u8, value: &[u8]| {
@@ -276,7 +279,7 @@ fn udp(from: Ipv4Addr, to: Ipv4Addr, message: &[u8]) -> Vec<u8> {
         length.to_be_bytes()[1],
     ];
     let sum = match checksum(&[&packet[12..20], &pseudo[..2], &pseudo[4..], &datagram]) {
-        // 0 stands for no checksum (RFC 768).
+        // The value 0 would mean that there is no checksum (RFC 768).
         0 => 0xffff,
         sum => sum,
     };
@@ -285,7 +288,7 @@ fn udp(from: Ipv4Addr, to: Ipv4Addr, message: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// Returns a bare ARP request, as a Vodafone K5160 sends it without an Ethernet header.
+/// Returns a bare ARP request, as a Vodafone K5160 sends it, without an Ethernet header.
 pub(super) fn arp_request(session: u8, knobs: &Knobs) -> Vec<u8> {
     let addresses = far_side::v4_of(session, knobs);
     let mut packet = vec![0, 1, 8, 0, 6, 4, 0, 1];
@@ -309,20 +312,21 @@ pub(super) fn neighbour_solicitation(session: u8, knobs: &Knobs) -> Vec<u8> {
     icmpv6(ROUTER.octets(), group, message)
 }
 
-/// Returns a router advertisement with the data session's prefix and name servers (RFC 4861, 4.2; RFC
-/// 8106, 5.1): a default router for half an hour, and a prefix for addresses of the host's own making
-/// that is on no link.
+/// Returns a router advertisement with the data session's prefix and name servers (RFC 4861, 4.2;
+/// RFC 8106, 5.1). It announces a default router for half an hour, and a prefix for autonomous
+/// configuration that is not on-link.
 pub(super) fn router_advertisement(session: u8, knobs: &Knobs) -> Vec<u8> {
     let v6 = far_side::v6_of(session, knobs);
     let mut message = vec![134, 0, 0, 0, 64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0];
-    // Prefix information: 64 bits, autonomous; valid for a day, preferred for four hours.
+    // The prefix information is for 64 bits, autonomous, valid for a day and preferred for four
+    // hours.
     message.extend([3, 4, 64, 0x40]);
     message.extend(86_400u32.to_be_bytes());
     message.extend(14_400u32.to_be_bytes());
     message.extend([0; 4]);
     message.extend(&v6.address.octets()[..8]);
     message.extend([0; 8]);
-    // Recursive DNS servers, for half an hour.
+    // The option lists recursive DNS servers, for half an hour.
     message.extend([25, 5, 0, 0]);
     message.extend(1800u32.to_be_bytes());
     message.extend(v6.dns.map(|server| server.octets()).concat());
@@ -333,7 +337,7 @@ pub(super) fn router_advertisement(session: u8, knobs: &Knobs) -> Vec<u8> {
 fn icmpv6(source: [u8; 16], destination: [u8; 16], mut message: Vec<u8>) -> Vec<u8> {
     let length = message.len() as u8;
     let pseudo = [0, ICMPV6, 0, length];
-    // Pseudo-header and message (RFC 8200, 8.1).
+    // The checksum covers pseudo-header and message (RFC 8200, 8.1).
     let sum = checksum(&[&source, &destination, &pseudo, &message]);
     message[2..4].copy_from_slice(&sum.to_be_bytes());
     let mut packet = vec![0x60, 0, 0, 0, 0, length, ICMPV6, 255];
@@ -343,8 +347,8 @@ fn icmpv6(source: [u8; 16], destination: [u8; 16], mut message: Vec<u8>) -> Vec<
     packet
 }
 
-/// Returns the Internet checksum over parts that each but the last have a whole number of words (RFC
-/// 1071).
+/// Returns the Internet checksum over parts, each of which but the last has an even number of bytes
+/// (RFC 1071).
 fn checksum(parts: &[&[u8]]) -> u16 {
     let mut sum = 0u32;
     for pair in parts.iter().flat_map(|part| part.chunks(2)) {
@@ -366,7 +370,8 @@ mod tests {
         router: ethernet::ROUTER,
     };
 
-    /// A DHCP message of a client as RFC 2131, 2 lays it out, in a packet from 0.0.0.0 to everybody.
+    /// Returns a DHCP message of a client in the layout of RFC 2131, 2, in a packet from 0.0.0.0 to
+    /// the broadcast address.
     fn asking(kind: u8, flags: u8, requested: Option<Ipv4Addr>) -> Vec<u8> {
         let mut message = vec![0; COOKIE_AT];
         message[..8].copy_from_slice(&[1, 1, 6, 0, 0xde, 0xad, 0xbe, 0xef]);

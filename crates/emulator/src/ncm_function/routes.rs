@@ -1,4 +1,4 @@
-//! Routes: the packets that belong to a data session that is up.
+//! Routes: which packets belong to a data session that is up.
 
 /// Returns the IP version of a packet; 0 for an empty one.
 pub(super) fn version(packet: &[u8]) -> u8 {

@@ -121,7 +121,7 @@ impl Network for Packets {
     }
 }
 
-/// A function in alternate setting 1 with session 0 up.
+/// A function in alternate setting 1, with session 0 up.
 struct Bench {
     function: NcmFunction,
     network: Packets,
@@ -198,7 +198,7 @@ impl Bench {
     }
 }
 
-/// An IPv4 packet of that length to session 0.
+/// Returns an IPv4 packet of that length to session 0.
 fn packet(length: usize) -> Vec<u8> {
     let mut packet = vec![0; length];
     packet[0] = 0x45;
@@ -207,7 +207,7 @@ fn packet(length: usize) -> Vec<u8> {
     packet
 }
 
-/// A ntb of packets as a host with these choices makes it.
+/// Returns an NTB of packets as a host with these choices makes it.
 fn ntb(choices: &Choices, sequence: u16, packets: &[Vec<u8>]) -> Vec<u8> {
     let parameters = parameters(&Knobs::default());
     let mut builder = Builder::new(Framing::negotiate(&parameters, choices));
@@ -223,7 +223,7 @@ fn ntb(choices: &Choices, sequence: u16, packets: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
-/// The first ntb of ncm.md's golden table with 60 bytes, by hand: the table behind the packet.
+/// The expected bytes were written by hand: the NTH, a packet of 60 bytes, and the NDP behind it.
 #[test]
 fn an_ntb_for_the_host_byte_for_byte() {
     let mut bench = Bench::new("");
@@ -239,8 +239,8 @@ fn an_ntb_for_the_host_byte_for_byte() {
     let header = [b'N', b'C', b'M', b'H', 12, 0, 0, 0, 88, 0, 72, 0];
     assert_eq!(bytes[..12], header);
     assert_eq!(bytes[12..72], packet(60)[..]);
-    let table = [b'I', b'P', b'S', 0, 16, 0, 0, 0, 12, 0, 60, 0, 0, 0, 0, 0];
-    assert_eq!(bytes[72..], table);
+    let ndp = [b'I', b'P', b'S', 0, 16, 0, 0, 0, 12, 0, 60, 0, 0, 0, 0, 0];
+    assert_eq!(bytes[72..], ndp);
     assert_eq!(bench.receive(131_072).1, InVerdict::Nak);
 }
 
@@ -295,21 +295,21 @@ fn an_ntb_longer_than_the_transfer_is_continued_in_the_next() {
         usize::from(u16::from_le_bytes([whole[8], whole[9]])),
         whole.len()
     );
-    // Room that is no whole number of packets: babble.
+    // With room that is no whole number of packets, the transfer ends as babble.
     bench.network.towards_host.push_back(packet(1500));
     assert_eq!(bench.receive(1000).1, InVerdict::Overflow);
 }
 
 #[test]
 fn an_ntb_of_whole_packets_ends_with_an_empty_one() {
-    // 12 + 484 + 16 = 512.
+    // The NTB has 12 + 484 + 16 = 512 bytes.
     let mut bench = Bench::new("");
     bench.input_size(2048);
     bench.network.towards_host.push_back(packet(484));
     let (bytes, verdict) = bench.receive(2048);
     assert_eq!(bytes.len(), 512);
     assert!(matches!(verdict, InVerdict::Data { short: true, .. }));
-    // The host's transfer is full with it: the empty packet ends the next transfer.
+    // The NTB fills the host's transfer, so the empty packet ends the next transfer.
     let mut bench = Bench::new("");
     bench.network.towards_host.push_back(packet(484));
     let (bytes, verdict) = bench.receive(512);
@@ -330,13 +330,13 @@ fn transfers_without_an_end_wait_for_it() {
     let mut bench = Bench::new("");
     let whole = ntb(&Choices::default(), 0, &[packet(484)]);
     assert_eq!(whole.len(), 513, "one byte makes it short");
-    // The same ntb cut at a packet: its end has not been seen.
+    // The same NTB is cut at a packet, so that its end has not been seen.
     assert_eq!(bench.transmit(&whole[..512], false), (true, None));
     assert!(bench.network.from_host.is_empty());
     assert_eq!(bench.transmit(&whole[512..], true), (true, None));
     assert_eq!(bench.network.from_host.len(), 1);
     assert!(bench.violations().is_empty());
-    // Never ending it is a violation, with bounded memory.
+    // A transfer that never ends is a violation, and takes bounded memory.
     for _ in 0..100 {
         bench.transmit(&[0; 512], false);
     }
@@ -357,7 +357,7 @@ fn a_full_network_is_waited_for_and_nothing_is_lost_or_doubled() {
     assert_eq!(bench.transmit(&bytes, true), (true, None));
     assert_eq!(bench.network.from_host, packets);
     assert_eq!(bench.counters.blocks_out, 1);
-    // Taken back by the host while blocked: the next ntb starts at its own first datagram.
+    // The host takes the blocked transfer back, and the next NTB starts at its own first datagram.
     bench.network.from_host.clear();
     bench.network.room = 1;
     assert_eq!(
@@ -459,7 +459,7 @@ fn what_other_firmware_does_on_request() {
     assert!(bytes.windows(16).any(|text| text == b"CONNECT 21600000"));
     let mut datagrams = Vec::new();
     Receiver::new(Limits::default()).receive(&bytes, |datagram| datagrams.push(datagram.range));
-    // The neighbour solicitation is the only packet among them.
+    // The neighbour solicitation is the only datagram that came.
     assert_eq!(datagrams.len(), 1);
     let solicitation = &bytes[datagrams[0].clone()];
     assert_eq!(
@@ -499,7 +499,7 @@ fn what_other_firmware_does_on_request() {
     assert_ne!(spoilt, clean.receive(131_072).0);
 }
 
-/// A DHCPDISCOVER in its packet, as small as a server takes it (RFC 2131, 2).
+/// Returns a DHCPDISCOVER in its packet, of the least size that a server takes (RFC 2131, 2).
 fn discover() -> Vec<u8> {
     let mut packet = packet(28 + 240 + 4);
     packet[9] = 17;
@@ -526,7 +526,7 @@ fn a_slow_server_answers_when_its_time_has_come() {
     assert_eq!(bench.function.deadline(), None);
 }
 
-/// A function with the frames of ECM.
+/// Returns a function with the frames of ECM.
 fn ecm() -> DataFunction {
     DataFunction {
         kind: NetworkKind::Ecm,
@@ -567,7 +567,8 @@ fn a_frame_fits_a_short_transfer_in_parts() {
         short: false,
     };
     assert_eq!(verdict, more);
-    // 1024 bytes: the second transfer is full too, and an empty packet ends the frame.
+    // The frame has 1024 bytes: the second transfer is full too, and an empty packet ends the
+    // frame.
     let (second, _) = bench.receive(512);
     let (empty, verdict) = bench.receive(512);
     assert_eq!((empty.len(), first.len() + second.len()), (0, 1024));

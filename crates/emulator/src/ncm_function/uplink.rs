@@ -1,4 +1,4 @@
-//! NTBs from the host.
+//! NTBs and frames from the host.
 
 use std::collections::VecDeque;
 
@@ -14,7 +14,7 @@ use crate::knobs::{Knobs, NtbEnd, SequenceTaken};
 use crate::random::Random;
 use crate::report::Rule;
 
-/// Packets to the link that wait for an answer before further ones get none.
+/// Number of unanswered packets to the link from which further ones get no answer.
 const MAX_ASKED: usize = 16;
 
 /// Effect of a knob on a transfer.
@@ -24,60 +24,60 @@ pub(crate) enum Mishap {
     Stall,
     /// The transfer fails on the bus.
     Fault,
-    /// The firmware crashes and starts afresh.
+    /// The firmware crashes and starts anew.
     Reset,
     /// The device is unplugged for good.
     Unplug,
 }
 
-/// State of the bulk OUT pipe.
+/// State of the bulk OUT endpoint.
 #[derive(Debug, Default)]
 pub(super) struct Uplink {
     /// Transfers whose end has not been seen, for want of a short packet.
     unended: Vec<u8>,
-    /// Number of datagrams of the transfer at hand that the network has taken already.
+    /// Number of datagrams of the current transfer that the network has taken already.
     passed: usize,
-    /// [`fingerprint`] of the transfer at hand.
+    /// Value of [`fingerprint`] for the current transfer.
     at_hand: (usize, [u8; 12]),
-    /// The network had no room for the rest of the transfer at hand.
+    /// Whether the network had no room for the rest of the current transfer.
     blocked: bool,
-    /// The end of an NTB was not seen, and nothing is carried until that of another is.
+    /// Whether the end of an NTB was not seen, so that nothing is carried until that of another is.
     stuck: bool,
-    /// wSequence that is due, once one has been seen.
+    /// Value of wSequence that is due, once one has been seen.
     sequence: Option<u16>,
-    /// wSequence of the last NTB, whatever became of it.
+    /// Value of wSequence in the last NTB, whether it was carried or not.
     last: Option<u16>,
-    /// The NTB at hand vanishes for its wSequence.
+    /// Whether the current NTB vanishes because of its wSequence.
     out_of_sequence: bool,
-    /// An NTB without datagrams has come, and its knob has made it the last.
+    /// Whether an NTB without datagrams has come after which a knob makes all datagrams vanish.
     emptied: bool,
-    /// The host sent a neighbour advertisement that nobody has taken note of.
+    /// Whether the host sent a neighbour advertisement that was not taken note of yet.
     advertised: bool,
-    /// The host answered the router's ARP request, and nobody has taken note of it.
+    /// Whether the host answered the router's ARP request and this was not taken note of yet.
     resolved: bool,
-    /// Packets to the link itself that nobody has taken note of, each with its data session.
+    /// Packets to the link itself that were not taken yet, each with its data session.
     asked: VecDeque<(u8, Vec<u8>)>,
-    /// Ethernet address of the host, once a frame of it has come.
+    /// Ethernet address of the host, once a frame of it has arrived.
     host: Option<ethernet::Address>,
     function: DataFunction,
     limits: Limits,
     mishaps: Mishaps,
-    /// Says which datagrams get lost, once a knob asks for it.
+    /// Generator that decides which datagrams get lost, once a knob asks for it.
     lost: Option<Random>,
 }
 
-/// Counts of the NTBs by which some knobs decide.
+/// Counters of NTBs by which some knobs decide.
 #[derive(Debug, Default)]
 struct Mishaps {
     ntbs: u64,
     stalled: bool,
     reset: bool,
-    /// Says which mishaps happen at random, once a knob asks for them.
+    /// Generator that decides which mishaps happen at random, once a knob asks for them.
     random: Option<Random>,
 }
 
 impl Mishaps {
-    /// Counts an NTB and returns what a knob makes of it.
+    /// Counts an NTB and returns the effect of a knob on it, if there is one.
     fn next(&mut self, knobs: &Knobs) -> Option<Mishap> {
         self.ntbs += 1;
         let stalls = self.happens(knobs.stall_out_ppm, knobs);
@@ -108,12 +108,12 @@ impl Mishaps {
 }
 
 impl Uplink {
-    /// Makes an idle pipe.
+    /// Makes an idle endpoint.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Forgets what was under way.
+    /// Drops everything that was under way.
     pub fn restart(&mut self, parameters: &NtbParameters, function: DataFunction) {
         self.function = function;
         self.unended.clear();
@@ -130,7 +130,7 @@ impl Uplink {
         };
     }
 
-    /// Returns whether the pipe waits for room in the network.
+    /// Returns whether the endpoint waits for room in the network.
     pub fn is_blocked(&self) -> bool {
         self.blocked
     }
@@ -145,7 +145,7 @@ impl Uplink {
         std::mem::take(&mut self.resolved)
     }
 
-    /// Returns the Ethernet address of the host, once a frame of it has come.
+    /// Returns the Ethernet address of the host, once a frame of it has arrived.
     pub fn host(&self) -> Option<ethernet::Address> {
         self.host
     }
@@ -155,8 +155,8 @@ impl Uplink {
         self.asked.pop_front()
     }
 
-    /// Takes a transfer of the host. `false` says that the network had no room for all of it: the same
-    /// transfer is to be offered again.
+    /// Takes a transfer of the host. Returns `false` when the network had no room for all of it,
+    /// and the same transfer must be offered again.
     pub fn transfer(
         &mut self,
         data: &[u8],
@@ -193,7 +193,8 @@ impl Uplink {
         let whole = std::mem::take(&mut self.unended);
         let (taken, mishap) = self.ntb(&whole, ended, false, parameters, format, context);
         if !taken {
-            // Rare enough not to keep: what the network had no room for is lost.
+            // This is too rare for the datagram to be kept: what the network had no room for is
+            // lost.
             context.counters.dropped_out += 1;
             self.blocked = false;
             self.passed = 0;
@@ -201,8 +202,8 @@ impl Uplink {
         (true, mishap)
     }
 
-    /// Takes a transfer of the host with an Ethernet frame, or a part of one: a short or empty packet ends
-    /// the frame (CDC ECM 1.2, 3.3.1). The answer is as that of [`Uplink::transfer`].
+    /// Takes a transfer of the host with an Ethernet frame, or a part of one: a short or empty
+    /// packet ends the frame (CDC ECM 1.2, 3.3.1). It returns what [`Uplink::transfer`] returns.
     pub fn frame(
         &mut self,
         data: &[u8],
@@ -213,7 +214,8 @@ impl Uplink {
         if !again {
             context.counters.bus_bytes += data.len() as u64;
         }
-        // Hosts that send no zero-length packet put a byte behind a frame that fills its last packet.
+        // Hosts that send no zero-length packet put a byte behind a frame that fills its last
+        // packet.
         let longest = self.function.segment + 1;
         if self.unended.len() + data.len() > longest {
             context.recorder.violation(Rule::Datagram, || {
@@ -236,14 +238,14 @@ impl Uplink {
         let whole = std::mem::take(&mut self.unended);
         let (taken, mishap) = self.whole_frame(&whole, false, context);
         if !taken {
-            // Rare enough not to keep: what the network had no room for is lost.
+            // This is too rare for the frame to be kept: what the network had no room for is lost.
             context.counters.dropped_out += 1;
             self.blocked = false;
         }
         (true, mishap)
     }
 
-    /// Takes a frame. `again` says that the network had no room for it before.
+    /// Takes a complete frame. `again` says that the network had no room for it before.
     fn whole_frame(
         &mut self,
         frame: &[u8],
@@ -271,7 +273,7 @@ impl Uplink {
         (taken, None)
     }
 
-    /// Counts an NTB or a frame by itself, and returns what a knob makes of it.
+    /// Counts an NTB or a frame, and returns the effect of a knob on it.
     fn count(&mut self, context: &mut DataContext<'_>) -> Option<Mishap> {
         context.counters.blocks_out += 1;
         self.passed = 0;
@@ -284,7 +286,7 @@ impl Uplink {
         Some(mishap)
     }
 
-    /// Takes a transfer that is whole. `again` says that the network had no room for all of it before.
+    /// Takes a complete transfer. `again` says that the network had no room for all of it before.
     fn ntb(
         &mut self,
         data: &[u8],
@@ -316,7 +318,8 @@ impl Uplink {
         (taken, None)
     }
 
-    /// Takes note of what the knobs make of an NTB's sequence number, and of one without datagrams.
+    /// Takes note of the effects of knobs on an NTB for its sequence number, or for being without
+    /// datagrams.
     fn look_at(&mut self, data: &[u8], knobs: &Knobs) {
         let Ok(ntb) = Ntb::parse(data, &self.limits) else {
             return;
@@ -353,7 +356,7 @@ impl Uplink {
         }
     }
 
-    /// Records what is wrong with a transfer.
+    /// Records the faults of a transfer.
     fn check(
         &mut self,
         data: &[u8],
@@ -373,7 +376,7 @@ impl Uplink {
             Ok(checked) => {
                 let due = self.sequence.unwrap_or(checked.sequence);
                 match checked.sequence.wrapping_sub(due) {
-                    // A gap tells of NTBs lost on the way, not of a wrong NTB.
+                    // A gap means that NTBs were lost on the way, not that this one is wrong.
                     gap @ 0..0x8000 => context.counters.blocks_missing += u64::from(gap),
                     _ => context.recorder.violation(Rule::Ntb, || {
                         format!(
@@ -393,7 +396,7 @@ impl Uplink {
         }
     }
 
-    /// Returns what NTBs carry, on which it depends what of a datagram is aligned (NCM 1.0, 3.3.4).
+    /// Returns what NTBs carry, which decides what of a datagram is aligned (NCM 1.0, 3.3.4).
     fn carries(&self) -> Function {
         match self.function.kind {
             NetworkKind::Mbim => Function::Mbim,
@@ -401,8 +404,8 @@ impl Uplink {
         }
     }
 
-    /// Passes the datagrams of all NTBs of a transfer on, from number `skip` on. Returns `false` when the
-    /// network has no room.
+    /// Passes on the datagrams of all NTBs of a transfer, from number `skip` on. Returns `false`
+    /// when the network has no room.
     fn deliver(&mut self, data: &[u8], skip: usize, context: &mut DataContext<'_>) -> bool {
         let mut drops = DropCounters::default();
         let mut base = 0;
@@ -455,7 +458,7 @@ impl Uplink {
                     return true;
                 };
                 self.host = Some(host);
-                // The frame may be padded (IEEE 802.3, 3.2.8).
+                // The frame may be padded behind the packet (IEEE 802.3, 3.2.8).
                 let length = stated_length(packet).unwrap_or(packet.len());
                 (0, &packet[..length.min(packet.len())])
             }
@@ -512,7 +515,8 @@ impl Uplink {
     }
 }
 
-/// Returns what tells transfers apart: length and header, which has the sequence number.
+/// Returns the length and the header of a transfer, which has the sequence number, to tell
+/// transfers apart.
 fn fingerprint(data: &[u8]) -> (usize, [u8; 12]) {
     let mut header = [0; 12];
     let length = data.len().min(12);
@@ -520,7 +524,7 @@ fn fingerprint(data: &[u8]) -> (usize, [u8; 12]) {
     (data.len(), header)
 }
 
-/// Returns the length an IP packet states, in bytes (RFC 791; RFC 8200).
+/// Returns the length in bytes that an IP packet states (RFC 791; RFC 8200).
 fn stated_length(packet: &[u8]) -> Option<usize> {
     match version(packet) {
         4 => Some(usize::from(u16::from_be_bytes([

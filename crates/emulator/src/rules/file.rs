@@ -1,4 +1,4 @@
-//! Knobs and rules from TOML.
+//! Reads knobs and rules from TOML.
 //!
 //! ```toml
 //! [knobs]
@@ -32,8 +32,8 @@
 //! tell = "^RSSI: 31"                        # an unsolicited result code
 //! ```
 //!
-//! A rule of a request may have `set`, `do`, `indicate` and `tell`, too. Without `times`, a rule is taken
-//! each time; one of NTBs or of a time is taken once.
+//! A rule for a request may have `set`, `do`, `indicate` and `tell`, too. Without `times`, a rule
+//! is taken each time; one for NTBs or a time is taken once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -53,7 +53,7 @@ pub const LONGEST: usize = 1 << 20;
 /// Longest time that a rule may name, in milliseconds: a day.
 const LONGEST_TIME: u64 = 86_400_000;
 
-/// The reason why a text cannot be used.
+/// Reason why a text cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, column {column}: {what}")]
 pub struct FileError {
@@ -70,11 +70,11 @@ pub struct FileError {
 pub struct Content {
     /// Assignments of knobs, as `name=value`.
     pub knobs: Vec<String>,
-    /// The rules, in their order.
+    /// Rules in their order.
     pub rules: Vec<Rule>,
 }
 
-/// A fault with the byte at which it is.
+/// Offset in bytes of a fault, and its description.
 type Fault = (usize, String);
 
 #[derive(Deserialize)]
@@ -187,7 +187,7 @@ enum Act {
 /// Reads knobs and rules.
 ///
 /// # Errors
-/// [`FileError`] for a text that is too long, no TOML, or makes no sense.
+/// Returns a [`FileError`] for a text that is too long, no TOML, or invalid.
 pub fn parse(text: &str) -> Result<Content, FileError> {
     let fail = |(at, what): Fault| {
         let before = text.get(..at).unwrap_or(text);
@@ -223,7 +223,7 @@ pub fn parse(text: &str) -> Result<Content, FileError> {
     })
 }
 
-/// Returns knobs as `name=value`, each of them checked.
+/// Returns knobs as `name=value`, each of which was checked.
 fn assignments(texts: Assignments) -> Result<Vec<String>, Fault> {
     let mut all = Vec::new();
     for (name, value) in texts {
@@ -271,7 +271,7 @@ fn hex(text: Option<Spanned<String>>) -> Result<Option<Vec<u8>>, Fault> {
     bytes.map(Some).ok_or_else(wrong)
 }
 
-/// Returns service and number of a command that are named.
+/// Returns the service and the number of the command with these names.
 fn command(service: &Spanned<String>, cid: &Spanned<Word>) -> Result<(Uuid, u32), Fault> {
     let known = registry::service_named(service.get_ref());
     let uuid = match known {
@@ -475,7 +475,8 @@ fn event(text: Spanned<WhenText>) -> Result<Trigger, Fault> {
 mod tests {
     use super::*;
 
-    /// The example in this file's documentation, which is also the one people copy.
+    /// Returns the example in the documentation of this file, which is also the one that people
+    /// copy.
     fn example() -> String {
         let lines = include_str!("file.rs").lines();
         let lines = lines.map_while(|line| line.strip_prefix("//!"));

@@ -1,4 +1,4 @@
-//! Rules as they run: which one is taken, how often it still is, and what is due.
+//! Rules as they run: which one is taken, how often it still may be, and which actions are due.
 
 use std::time::{Duration, Instant};
 
@@ -8,12 +8,12 @@ use uwwan_mbim::registry::CidId;
 use super::{Action, Answer, Rule, State, Trigger};
 use crate::urb::SetupPacket;
 
-/// Largest number of actions that wait for their time. Further ones are forgotten.
+/// Largest number of actions that wait for their time. Further ones are dropped.
 const MOST_WAITING: usize = 1024;
-/// Largest number of times that a rule of NTBs or of time is taken at one look.
+/// Largest number of times that a rule for NTBs or a time is taken in one call.
 const MOST_AT_ONCE: u64 = 16;
 
-/// The history of the modem so far.
+/// History of the modem.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Happened {
     /// Number of NTBs from the host.
@@ -33,7 +33,7 @@ pub(crate) struct Happened {
 }
 
 impl Happened {
-    /// Returns the states that the modem got into since `before`.
+    /// Returns the states that the modem has got into since `before`.
     fn entered(&self, before: &Self) -> Vec<State> {
         let edges = [
             (before.configured, self.configured, State::Configured),
@@ -54,16 +54,16 @@ impl Happened {
 pub(crate) struct Reply {
     /// The answer.
     pub answer: Answer,
-    /// Time until the answer.
+    /// Time until the answer is sent.
     pub after: Duration,
 }
 
 #[derive(Debug)]
 struct Armed {
     rule: Rule,
-    /// Number of times it is still taken; `None` is no limit.
+    /// Number of times that the rule may still be taken; `None` for no limit.
     left: Option<u64>,
-    /// Number of times it has been taken.
+    /// Number of times that the rule was taken.
     taken: u64,
 }
 
@@ -78,21 +78,21 @@ impl Armed {
     }
 }
 
-/// The rules of a modem that runs.
+/// Rules of a modem that runs.
 #[derive(Debug)]
 pub(crate) struct Running {
-    /// Rules of requests, in their order.
+    /// Rules for requests, in their order.
     requests: Vec<Armed>,
-    /// Rules of events, in their order.
+    /// Rules for events, in their order.
     events: Vec<Armed>,
     started: Instant,
-    /// The history at the last look.
+    /// History at the last call of [`Running::look`].
     before: Happened,
-    /// Actions with the time at which they are due.
+    /// Actions, each with the time at which it is due.
     waiting: Vec<(Instant, Action)>,
 }
 
-/// Returns bytes without the zeros at their end.
+/// Returns the bytes without the zeros at their end.
 fn trimmed(bytes: &[u8]) -> &[u8] {
     let end = bytes.iter().rposition(|byte| *byte != 0);
     &bytes[..end.map_or(0, |last| last + 1)]
@@ -116,13 +116,14 @@ impl Running {
         }
     }
 
-    /// Whether nothing waits and no event is waited for, so that there is nothing to look at.
+    /// Returns whether no action waits and no rule waits for an event, so that nothing needs to be
+    /// checked.
     pub fn is_idle(&self) -> bool {
         self.events.is_empty() && self.waiting.is_empty()
     }
 
-    /// Takes the first rule that fits a request, and returns its answer. `None` leaves the answer to the
-    /// firmware.
+    /// Takes the first rule that fits a request, and returns its answer. `None` leaves the answer
+    /// to the firmware.
     fn taken(&mut self, now: Instant, fits: impl Fn(&Trigger) -> bool) -> Option<Reply> {
         let fitting = |armed: &&mut Armed| armed.has_turn() && fits(&armed.rule.on);
         let armed = self.requests.iter_mut().find(fitting)?;
@@ -142,7 +143,7 @@ impl Running {
         }
     }
 
-    /// Takes a line of an AT port.
+    /// Takes the rule for a line of an AT port.
     pub fn at(&mut self, line: &str, now: Instant) -> Option<Reply> {
         self.taken(
             now,
@@ -150,7 +151,7 @@ impl Running {
         )
     }
 
-    /// Takes an MBIM command.
+    /// Takes the rule for an MBIM command.
     pub fn mbim(
         &mut self,
         id: CidId,
@@ -175,12 +176,12 @@ impl Running {
         })
     }
 
-    /// Takes a class or vendor request.
+    /// Takes the rule for a class or vendor request.
     pub fn request(&mut self, setup: SetupPacket, now: Instant) -> Option<Reply> {
         self.taken(now, |on| fits_request(on, setup))
     }
 
-    /// Returns the time that a class or vendor request is to wait before it is taken.
+    /// Returns the time that a class or vendor request waits before it is taken.
     pub fn pause(&self, setup: SetupPacket) -> Duration {
         let mut rules = self.requests.iter();
         rules
@@ -188,7 +189,7 @@ impl Running {
             .map_or(Duration::ZERO, |armed| armed.rule.after)
     }
 
-    /// Looks at what has happened, and returns the actions that are due.
+    /// Compares what has happened with the rules for events, and returns the actions that are due.
     pub fn look(&mut self, happened: Happened, now: Instant) -> Vec<Action> {
         let entered = happened.entered(&self.before);
         self.before = happened;
@@ -211,7 +212,7 @@ impl Running {
                     due.push((now + armed.rule.after, armed.rule.actions.clone()));
                 }
             }
-            // What was missed is not made up for.
+            // Numbers that were passed over are not made up for.
             armed.taken = armed.taken.max(reached);
         }
         for (at, actions) in due {
@@ -230,7 +231,7 @@ impl Running {
         ready
     }
 
-    /// Returns when [`Running::look`] has something to do of its own accord.
+    /// Returns when [`Running::look`] is due by itself.
     pub fn deadline(&self) -> Option<Instant> {
         let due = self.waiting.iter().map(|(at, _)| *at);
         let times = self.events.iter().filter_map(|armed| match armed.rule.on {
@@ -244,7 +245,7 @@ impl Running {
     }
 }
 
-/// Whether a rule waits for a class or vendor request.
+/// Returns whether a rule waits for a class or vendor request.
 fn fits_request(on: &Trigger, setup: SetupPacket) -> bool {
     match on {
         Trigger::Request {

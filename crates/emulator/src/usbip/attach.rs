@@ -1,6 +1,6 @@
-//! Plugging the modem into this machine's own virtual host controller.
+//! Plugs the modem into this machine's own virtual host controller.
 //!
-//! Makes the system calls `socketpair`, and `openat`, `read`, `write` on the controller's files in
+//! The system calls are `socketpair`, and `openat`, `read` and `write` on the controller's files in
 //! sysfs. The controller takes over one end of the socket pair.
 
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -22,23 +22,24 @@ use crate::report::Recorder;
 
 /// Directory of the virtual host controllers.
 const PLATFORM: &str = "/sys/devices/platform";
-/// `VDEV_ST_NULL` in the status file: nothing is plugged in.
+/// Text of `VDEV_ST_NULL` in the status file, which means that nothing is plugged in.
 const FREE: &str = "004";
-/// Time after which the state is looked at again.
+/// Time after which the state is checked again.
 const LOOK: Duration = Duration::from_millis(500);
 /// Number of attempts at finding a free port.
 const PORT_TRIES: u32 = 20;
-/// Number of attempts that are for the port the device was in before: a host knows a device by its port.
+/// Number of attempts that are for the port the device was in before, because a host identifies a
+/// device by its port.
 const HOME_TRIES: u32 = 6;
-/// The shared port number while the device is in no port.
+/// Value of the shared port number while the device is in no port.
 const NO_PORT: u32 = u32::MAX;
 
-/// The root hub of a controller that takes devices of a rate: each controller has two.
+/// Root hub of a controller for devices of one signalling rate. Each controller has two.
 #[derive(Debug, Clone, Copy)]
 struct Hub {
-    /// The hub's ports in the status file.
+    /// Word with which the status file marks the hub's ports.
     lines: &'static str,
-    /// The hub's rate as sysfs has it, in Mbit/s.
+    /// Signalling rate of the hub as sysfs has it, in Mbit/s.
     speed: &'static str,
 }
 
@@ -65,7 +66,7 @@ pub enum AttachError {
         "no virtual host controller under {PLATFORM}: load it with `modprobe vhci_hcd` (as root; Debian has it in the kernel package)"
     )]
     NoController,
-    /// All ports of the controller for the device's rate are taken.
+    /// All ports of the controller for the device's rate are in use.
     #[error(
         "all ports for its speed of the virtual host controller are taken; `usbip port` lists them, `usbip detach -p N` frees one"
     )]
@@ -75,10 +76,10 @@ pub enum AttachError {
     File {
         /// Path of the file.
         path: PathBuf,
-        /// The system's own error.
+        /// Error of the system.
         source: std::io::Error,
     },
-    /// A socket pair or a thread cannot be had.
+    /// The system gives no socket pair or no thread.
     #[error("attaching to the virtual host controller: {0}")]
     Io(#[from] std::io::Error),
     /// The emulator has ended, or its device is unplugged or in use.
@@ -86,8 +87,8 @@ pub enum AttachError {
     NotFree,
 }
 
-/// A modem plugged into the virtual host controller, and plugged in again after each firmware reset.
-/// Dropping it pulls the plug.
+/// A modem plugged into the virtual host controller, and plugged in again after each reset of its
+/// firmware. Dropping it unplugs the modem.
 #[derive(Debug)]
 pub struct Attached {
     stop: Arc<AtomicBool>,
@@ -96,7 +97,7 @@ pub struct Attached {
 }
 
 impl Attached {
-    /// Returns the controller's port the modem is in, if it is in one at the moment.
+    /// Returns the port of the controller that the modem is in, if it is in one.
     #[must_use]
     pub fn port(&self) -> Option<u32> {
         let port = self.port.load(Ordering::SeqCst);
@@ -121,7 +122,7 @@ impl Drop for Attached {
 /// Plugs the emulated modem into a free port of this machine's `vhci_hcd`.
 ///
 /// # Errors
-/// [`AttachError`], with what to do about it.
+/// Returns an [`AttachError`], which says what to do about it.
 pub fn attach(emulator: &Emulator) -> Result<Attached, AttachError> {
     let handle = emulator.handle().clone();
     let recorder = emulator.recorder().clone();
@@ -148,7 +149,7 @@ pub fn attach(emulator: &Emulator) -> Result<Attached, AttachError> {
     })
 }
 
-/// The thread that plugs the modem in again whenever it comes back.
+/// State of the thread that plugs the modem in again whenever it comes back.
 struct Keeper {
     handle: Handle,
     recorder: Recorder,
@@ -217,8 +218,8 @@ fn read(path: &Path) -> Result<String, AttachError> {
     })
 }
 
-/// Returns the hub's first free port in a controller's status file, or the wanted one if it is free.
-/// `is_vacant` says whether the hub's port with that number, counted from 1, is vacant.
+/// Returns the hub's first free port in a controller's status file, or the wanted one if it is
+/// free. `is_vacant` says whether the hub's port with that number, counted from 1, is vacant.
 fn free_port(
     status: &str,
     hub: Hub,
@@ -235,9 +236,9 @@ fn free_port(
     })
 }
 
-/// Returns whether the kernel has let go of what was in that port of the controller's root hub.
-/// The controller frees a port before the hub's driver has; what is plugged in meanwhile is sent
-/// transfers meant for the device before it.
+/// Returns whether the kernel has released the device that was in that port of the controller's
+/// root hub. The controller frees a port before the hub's driver has done so, and a device that is
+/// plugged in meanwhile is sent transfers meant for the one before it.
 fn is_vacant(controller: &Path, kind: Hub, hub_port: usize) -> bool {
     let hubs = std::fs::read_dir(controller)
         .into_iter()
@@ -257,7 +258,7 @@ fn is_vacant(controller: &Path, kind: Hub, hub_port: usize) -> bool {
 
 /// Returns the first free port of all controllers' hubs, or the wanted one if it is free.
 fn find_port(first: &Path, hub: Hub, wanted: Option<u32>) -> Result<u32, AttachError> {
-    // Further controllers have their ports in files of their own, beside the first one's.
+    // Further controllers have their ports in files of their own, beside that of the first one.
     for number in 0.. {
         let (status, controller) = match number {
             0 => (first.join("status"), first.to_owned()),
@@ -277,7 +278,7 @@ fn find_port(first: &Path, hub: Hub, wanted: Option<u32>) -> Result<u32, AttachE
     Err(AttachError::NoPort)
 }
 
-/// Plugs the device in once, into the wanted port if one is wanted, and returns the port's number.
+/// Plugs the device in once, into the wanted port if one is given, and returns the port's number.
 fn plug_in(handle: &Handle, recorder: &Recorder, wanted: Option<u32>) -> Result<u32, AttachError> {
     let controller = controller()?;
     let speed = handle.presence().presented().speed();
@@ -307,7 +308,7 @@ fn plug_in(handle: &Handle, recorder: &Recorder, wanted: Option<u32>) -> Result<
         host.as_raw_fd(),
         codec::speed(speed)
     );
-    // Our copy of the host's end closes here: the controller holds its own.
+    // This copy of the host's end is closed here, because the controller holds its own.
     std::fs::write(&path, line).map_err(|source| AttachError::File { path, source })?;
     Ok(port)
 }
@@ -326,7 +327,7 @@ mod tests {
         speed: "480",
     };
 
-    /// As Linux 6.12 prints it with one device attached.
+    /// The status file as Linux 6.12 prints it with one device attached.
     const STATUS: &str = "\
 hub port sta spd dev      sockfd local_busid
 hs  0000 006 003 00010002 000003 1-1

@@ -1,18 +1,18 @@
-//! USB/IP messages as bytes. All fields are big endian but those of the setup stage.
+//! USB/IP messages as bytes. All fields are big endian except those of the setup stage.
 
 use uwwan_usb::device::Speed;
 
 use crate::urb::SetupPacket;
 
-/// Protocol version 1.1.1, as every kernel since 3.17 speaks.
+/// Protocol version 1.1.1, which every kernel since 3.17 has.
 pub const VERSION: u16 = 0x0111;
-/// Length of every message in the transfer phase without its data, in bytes.
+/// Length in bytes of every message in the transfer phase, without its data.
 pub const HEADER: usize = 48;
-/// Length of the header of the attach phase's messages, in bytes.
+/// Length in bytes of the header of messages in the attach phase.
 pub const OP_HEADER: usize = 8;
-/// Length of a bus id, in bytes.
+/// Length of a bus id in bytes.
 pub const BUS_ID: usize = 32;
-/// Length of a device in OP_REP_DEVLIST and OP_REP_IMPORT, in bytes.
+/// Length in bytes of a device in OP_REP_DEVLIST and OP_REP_IMPORT.
 pub const DEVICE: usize = 312;
 
 /// Code of the request for the list of devices.
@@ -24,7 +24,7 @@ pub const OP_REQ_IMPORT: u16 = 0x8003;
 /// Code of the answer to a request for a device.
 pub const OP_REP_IMPORT: u16 = 0x0003;
 
-/// Returns the number of a rate in Linux's `enum usb_device_speed`.
+/// Returns the number of a signalling rate in Linux's `enum usb_device_speed`.
 #[must_use]
 pub fn speed(speed: Speed) -> u32 {
     match speed {
@@ -37,7 +37,7 @@ pub fn speed(speed: Speed) -> u32 {
     }
 }
 
-/// `URB_ZERO_PACKET` of `transfer_flags`: a zero-length packet ends the transfer.
+/// Flag `URB_ZERO_PACKET` of `transfer_flags`: a zero-length packet ends the transfer.
 pub const FLAG_ZERO_PACKET: u32 = 0x0040;
 
 /// Commands of the transfer phase.
@@ -51,7 +51,7 @@ const RET_UNLINK: u32 = 4;
 pub enum Command {
     /// USBIP_CMD_SUBMIT; OUT data follows the header.
     Submit {
-        /// Sequence number, which names the transfer.
+        /// Sequence number, which identifies the transfer.
         sequence: u32,
         /// Endpoint number, without direction.
         endpoint: u32,
@@ -75,7 +75,7 @@ pub enum Command {
     },
 }
 
-/// A message that no host may send.
+/// Reason why a message is one that no host may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
     /// The command is neither submit nor unlink.
@@ -136,8 +136,8 @@ pub fn ret_submit(sequence: u32, status: i32, actual: u32) -> [u8; HEADER] {
     bytes
 }
 
-/// Returns USBIP_RET_UNLINK. `status` is -ECONNRESET when the transfer was taken back, 0 when it had
-/// ended.
+/// Returns USBIP_RET_UNLINK. `status` is -ECONNRESET when the transfer was taken back, 0 when it
+/// had ended.
 #[must_use]
 pub fn ret_unlink(sequence: u32, status: i32) -> [u8; HEADER] {
     let mut bytes = [0; HEADER];
@@ -166,7 +166,7 @@ pub struct Exported<'a> {
     pub bus: u32,
     /// Number of the device on its bus.
     pub address: u32,
-    /// Rate of the device.
+    /// Signalling rate of the device.
     pub speed: Speed,
     /// The device descriptor.
     pub descriptor: &'a [u8],
@@ -211,7 +211,7 @@ impl Exported<'_> {
             ..,
         ] = self.descriptor
         {
-            // Little endian in the descriptor, big endian here.
+            // The fields are little endian in the descriptor and big endian here.
             bytes[300..312].copy_from_slice(&[
                 v1,
                 v0,
@@ -235,11 +235,11 @@ impl Exported<'_> {
 mod tests {
     use super::*;
 
-    /// The examples of Linux `Documentation/usb/usbip_protocol.rst`: a bulk IN submit and its
-    /// answer of a keyboard-like device.
+    /// The messages are the examples of Linux `Documentation/usb/usbip_protocol.rst`, from
+    /// transfers of a keyboard-like device.
     #[test]
     fn the_kernel_documents_examples() {
-        // CmdIntrIN
+        // The message is the example CmdIntrIN.
         let submit = hex(
             "00000001 00000d05 0001000f 00000001 00000001 00000200 00000040 ffffffff 00000000 00000004 00000000 00000000",
         );
@@ -255,7 +255,7 @@ mod tests {
                 setup: SetupPacket::default(),
             })
         );
-        // CmdIntrOUT
+        // The message is the example CmdIntrOUT.
         let submit = hex(
             "00000001 00000d06 0001000f 00000000 00000001 00000000 00000040 ffffffff 00000000 00000004 00000000 00000000",
         );
@@ -268,14 +268,14 @@ mod tests {
                 ..
             })
         ));
-        // RetIntrOut
+        // The message is the example RetIntrOut.
         assert_eq!(
             ret_submit(0xd06, 0, 0x40),
             hex(
                 "00000003 00000d06 00000000 00000000 00000000 00000000 00000040 00000000 00000000 00000000 00000000 00000000"
             )
         );
-        // RetIntrIn carries its data behind this header.
+        // The example RetIntrIn carries its data behind this header.
         assert_eq!(
             ret_submit(0xd05, 0, 0x40)[..28],
             hex(

@@ -1,4 +1,4 @@
-//! A host that has imported the device.
+//! The connection of a host that has imported the device.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -11,12 +11,12 @@ use crate::report::{Recorder, Rule};
 use crate::upstream::{HostGone, Request, Upstream};
 use crate::urb::{Completed, Token, Urb, UrbStatus};
 
-/// Longest transfer accepted, in bytes.
+/// Length in bytes of the longest transfer that is accepted.
 const MAX_TRANSFER: u32 = 1 << 20;
-/// Bytes of an isochronous packet descriptor.
+/// Length in bytes of an isochronous packet descriptor.
 const ISO_DESCRIPTOR: usize = 16;
 
-/// Linux's error numbers, negated, as the protocol's status fields have them.
+/// Error numbers of Linux, negated, as in the status fields of the protocol.
 const EPIPE: i32 = -32;
 const EPROTO: i32 = -71;
 const EOVERFLOW: i32 = -75;
@@ -30,7 +30,7 @@ pub(crate) struct Connection {
     recorder: Recorder,
     /// Sequence numbers of the unlinks that are under way, in their order.
     unlinks: VecDeque<u32>,
-    /// Transfers whose end RET_UNLINK tells.
+    /// Transfers whose end is reported by RET_UNLINK.
     unlinked: BTreeSet<Token>,
 }
 
@@ -38,7 +38,7 @@ impl Connection {
     /// Takes over a socket in the transfer phase.
     ///
     /// # Errors
-    /// When it cannot be made non-blocking.
+    /// Fails when the socket cannot be made non-blocking.
     pub fn new(socket: OwnedFd, recorder: Recorder) -> std::io::Result<Self> {
         Ok(Self {
             socket: HostSocket::new(socket)?,
@@ -158,7 +158,7 @@ impl Upstream for Connection {
 
     fn complete(&mut self, completed: Completed) {
         if completed.status == UrbStatus::Cancelled && self.unlinked.remove(&completed.token) {
-            // RET_UNLINK answers for it.
+            // RET_UNLINK reports the end of this transfer.
             self.socket.recycle(completed.buffer);
             return;
         }
@@ -203,13 +203,13 @@ mod tests {
         (Connection::new(ours, Recorder::default()).unwrap(), theirs)
     }
 
-    /// Reads the requests that the host has sent by this time.
+    /// Reads the requests that the host has sent until this call.
     fn receive(connection: &mut Connection) -> Result<Vec<Request>, HostGone> {
         let mut requests = Vec::new();
         connection.receive(&mut requests).map(|()| requests)
     }
 
-    /// As [`receive`], when that are transfers.
+    /// Reads requests as [`receive`] does, and returns the transfers, which all must be.
     fn urbs(connection: &mut Connection) -> Vec<Urb> {
         let requests = receive(connection).unwrap();
         let urb = |request| match request {
@@ -333,8 +333,8 @@ mod tests {
         assert!(connection.socket.answers() <= MAX_ANSWERS);
     }
 
-    /// Unlinks of nothing, as fast as they go: they are taken a few at a time, and once their
-    /// answers are not read, not at all.
+    /// The host unlinks transfers that do not exist, as fast as it can. They are handled a few at a
+    /// time, and not at all while their answers are not read.
     #[test]
     fn a_flood_of_unlinks_is_taken_a_few_at_a_time() {
         let (mut connection, host) = pair();
@@ -361,7 +361,8 @@ mod tests {
         }
         assert!(connection.socket.answers() < MAX_ANSWERS + MAX_REQUESTS);
         assert!(connection.unlinks.is_empty() && connection.unlinked.is_empty());
-        // Once the host reads, what it had sent is gone on with, without anything more from it.
+        // Once the host reads, the rest of what it had sent is handled, without further data from
+        // it.
         assert!(!connection.has_more());
         let mut answers = [0; 64 << 10];
         while rustix::io::read(&host, &mut answers).is_ok() {

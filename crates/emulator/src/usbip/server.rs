@@ -1,6 +1,7 @@
-//! The USB/IP server: `usbip list -r` and `usbip attach -r` find the modem here.
+//! The USB/IP server, where `usbip list -r` and `usbip attach -r` find the modem.
 //!
-//! Makes the system calls `recvfrom` and `sendto`, on a thread of its own for each client.
+//! The server makes the system calls `recvfrom` and `sendto`, on a thread of its own for each
+//! client.
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -24,10 +25,11 @@ use crate::server::{Listener, Server};
 pub const MODEM_BUS_ID: &str = "1-1";
 /// Longest time that a client may take over each part of its request.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Clients in the attach phase at once.
+/// Largest number of clients in the attach phase.
 const MAX_CLIENTS: usize = 16;
 
-/// `status` of an answer: `ST_DEV_BUSY`, `ST_NODEV` and `ST_ERROR` of usbip's `usbip_network.h`.
+/// Values of `status` in an answer: `ST_DEV_BUSY`, `ST_NODEV` and `ST_ERROR` of usbip's
+/// `usbip_network.h`.
 const STATUS_BUSY: u32 = 2;
 const STATUS_NO_DEVICE: u32 = 4;
 const STATUS_ERROR: u32 = 5;
@@ -35,7 +37,7 @@ const STATUS_ERROR: u32 = 5;
 /// Serves the emulated modem to USB/IP hosts, one at a time. The protocol's port is 3240.
 ///
 /// # Errors
-/// When the address cannot be listened at.
+/// Fails when the address cannot be listened at.
 pub fn listen(emulator: &Emulator, address: impl ToSocketAddrs) -> std::io::Result<Server> {
     let handle = emulator.handle().clone();
     let presence = handle.presence().clone();
@@ -50,7 +52,7 @@ pub fn listen(emulator: &Emulator, address: impl ToSocketAddrs) -> std::io::Resu
     })
 }
 
-/// The clients in the attach phase, and what they are served with.
+/// Clients in the attach phase, and the state with which they are served.
 struct Clients {
     handle: Handle,
     recorder: Recorder,
@@ -58,7 +60,7 @@ struct Clients {
 }
 
 impl Clients {
-    /// Serves a client on a thread of its own. A client beyond the limit is hung up on.
+    /// Serves a client on a thread of its own. Clients beyond the limit are hung up on.
     fn receive(self: &Arc<Self>, stream: TcpStream) {
         if self.count.fetch_add(1, Ordering::SeqCst) >= MAX_CLIENTS {
             self.count.fetch_sub(1, Ordering::SeqCst);
@@ -78,7 +80,7 @@ impl Clients {
         }
     }
 
-    /// Returns the device as clients are told of it.
+    /// Returns the device as it is described to clients.
     fn exported(presented: &Presented) -> Exported<'_> {
         // A host selects a configuration itself; until then the device has none.
         let value = presented.usual_configuration();

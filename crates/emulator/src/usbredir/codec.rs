@@ -1,23 +1,23 @@
-//! Messages of the usbredir protocol, as bytes. Everything is little endian and packed.
+//! Messages of the usbredir protocol, as bytes. All fields are little endian and packed.
 
 use thiserror::Error;
 use uwwan_usb::device::Speed;
 
 use crate::urb::SetupPacket;
 
-/// Longest transfer accepted, in bytes.
+/// Length in bytes of the longest transfer that is accepted.
 pub const MAX_TRANSFER: usize = 1 << 20;
-/// Longest message before its data, header included.
+/// Length in bytes of the longest message before its data, header included.
 const MAX_HEAD: usize = 16 + 128;
-/// Longest message accepted at all, header included.
+/// Length in bytes of the longest message that is accepted at all, header included.
 pub const MAX_MESSAGE: usize = MAX_HEAD + MAX_TRANSFER;
 
-/// Length of the hello's name field, in bytes.
+/// Length in bytes of the name field of a hello.
 const VERSION: usize = 64;
-/// Entries of the tables in INTERFACE_INFO and EP_INFO.
+/// Number of entries of the tables in INTERFACE_INFO and EP_INFO.
 pub const SLOTS: usize = 32;
 
-/// Numbers in the field `type` of a message, by the names of the protocol's document.
+/// Numbers in the field `type` of a message, with the names of the protocol's document.
 pub mod kind {
     #![allow(missing_docs)]
     pub const HELLO: u32 = 0;
@@ -43,15 +43,15 @@ pub mod kind {
     pub const INTERRUPT_PACKET: u32 = 103;
 }
 
-/// The field `status` of a finished transfer.
+/// Value of the field `status` of a finished transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Status {
-    /// The transfer went through.
+    /// The transfer succeeded.
     Success = 0,
-    /// The transfer was taken back.
+    /// The transfer was cancelled.
     Cancelled = 1,
-    /// The transfer makes no sense.
+    /// The transfer is invalid.
     Invalid = 2,
     /// The transfer failed.
     IoError = 3,
@@ -61,7 +61,7 @@ pub enum Status {
     Babble = 6,
 }
 
-/// Capabilities that a side announces: bits of the hello.
+/// Capabilities that a side announces, as bits of the hello.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Capabilities(u32);
 
@@ -74,11 +74,11 @@ impl Capabilities {
     pub const LONG_IDS: Capabilities = Capabilities(1 << 5);
     /// Bulk transfers may be longer than 65535 bytes.
     pub const LONG_BULK: Capabilities = Capabilities(1 << 6);
-    /// The capabilities of this side. A guest's xHCI controller insists on the last three.
+    /// Capabilities of this side. A guest's xHCI controller requires the last three.
     pub const OURS: Capabilities =
         Capabilities(Self::VERSION.0 | Self::PACKET_SIZE.0 | Self::LONG_IDS.0 | Self::LONG_BULK.0);
 
-    /// Returns whether all of `wanted` are among them.
+    /// Returns whether all of `wanted` are among the capabilities.
     pub fn has(self, wanted: Capabilities) -> bool {
         self.0 & wanted.0 == wanted.0
     }
@@ -104,25 +104,25 @@ impl Capabilities {
 pub enum Message<'a> {
     /// The first message, with the guest's capabilities.
     Hello(Capabilities),
-    /// Reset the port.
+    /// The port is to be reset.
     Reset,
-    /// Select a configuration.
+    /// A configuration is to be selected.
     SetConfiguration(u8),
-    /// Tell the active configuration.
+    /// The guest asks for the active configuration.
     GetConfiguration,
-    /// Select an alternate setting: interface and setting.
+    /// An alternate setting is to be selected; the fields are interface and setting.
     SetAlternate(u8, u8),
-    /// Tell the active alternate setting of an interface.
+    /// The guest asks for the active alternate setting of an interface.
     GetAlternate(u8),
-    /// Send what comes from the interrupt endpoint with that address, until told to stop.
+    /// Data of the interrupt endpoint with that address is to be sent until the guest stops it.
     StartInterrupts(u8),
-    /// Stop sending what comes from the interrupt endpoint with that address.
+    /// Data of the interrupt endpoint with that address is not to be sent any more.
     StopInterrupts(u8),
-    /// Take back the transfer with this message's id.
+    /// The transfer with the id of this message is to be cancelled.
     Cancel,
-    /// Make a control transfer, with the data of one to the device.
+    /// A control transfer is to be made, with data if it goes to the device.
     Control(SetupPacket, &'a [u8]),
-    /// Make a bulk transfer.
+    /// A bulk transfer is to be made.
     Bulk {
         /// Address of the endpoint.
         endpoint: u8,
@@ -133,16 +133,17 @@ pub enum Message<'a> {
         /// Data of a transfer to the device.
         data: &'a [u8],
     },
-    /// Make an interrupt transfer to the device: address of the endpoint, and data.
+    /// An interrupt transfer to the device is to be made; the fields are the address of the
+    /// endpoint, and data.
     Interrupt(u8, &'a [u8]),
-    /// A message that is of no concern here.
+    /// The message needs no action here.
     Other,
 }
 
-/// A message that makes no sense.
+/// Reason why a message is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum CodecError {
-    /// The message is longer than any may be.
+    /// The message is longer than any message may be.
     #[error("usbredir message of type {kind} with {length} bytes")]
     Length {
         /// Type of the message.
@@ -180,11 +181,11 @@ pub struct Incoming<'a> {
     pub length: usize,
 }
 
-/// Returns the first message in `bytes`, `None` while it is not complete. `shared` are the capabilities
-/// that both sides have, `None` before the guest's hello.
+/// Returns the first message in `bytes`; `None` while it is not complete. `shared` are the
+/// capabilities that both sides have, `None` before the guest's hello.
 ///
 /// # Errors
-/// [`CodecError`], after which nothing can be understood.
+/// Returns a [`CodecError`], after which nothing can be understood.
 pub fn decode(
     bytes: &[u8],
     shared: Option<Capabilities>,
@@ -219,13 +220,13 @@ pub fn decode(
     }
 }
 
-/// Reads the body of a message. `None` when the body does not fit, `Some(None)` when the type is not
-/// known.
+/// Reads the body of a message. Returns `None` when the body does not fit the type, and
+/// `Some(None)` when the type is not known.
 fn message(kind: u32, body: &[u8], capabilities: Capabilities) -> Option<Option<Message<'_>>> {
     let exactly = |length: usize| (body.len() == length).then_some(());
     Some(Some(match kind {
         kind::HELLO => {
-            // Older guests send no capabilities, newer ones may send more words.
+            // Older guests send no capabilities; newer ones may send more words.
             let words = body.len().checked_sub(VERSION)?;
             (words.is_multiple_of(4) && words <= 64).then_some(())?;
             Message::Hello(Capabilities(u32_at(body, VERSION).unwrap_or(0)))
@@ -271,7 +272,7 @@ fn message(kind: u32, body: &[u8], capabilities: Capabilities) -> Option<Option<
                 index: u16_at(fields, 6)?,
                 length: u16_at(fields, 8)?,
             };
-            // The endpoint is 0 with the direction of the data stage.
+            // The endpoint is 0, with the direction of the data stage.
             (fields[0] & 0x7f == 0).then_some(())?;
             let wanted = if setup.is_in() { 0 } else { setup.length };
             (data.len() == usize::from(wanted)).then_some(())?;
@@ -303,13 +304,13 @@ fn message(kind: u32, body: &[u8], capabilities: Capabilities) -> Option<Option<
     }))
 }
 
-/// Writes messages for a guest with these capabilities in common.
+/// Encoder of messages for a guest with which these capabilities are shared.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Encoder {
     shared: Capabilities,
 }
 
-/// Length of the longest start of a data packet, its header and fields, in bytes.
+/// Length in bytes of the longest beginning of a data packet, which is its header and its fields.
 pub const HEAD: usize = 16 + 10;
 
 impl Encoder {
@@ -334,7 +335,7 @@ impl Encoder {
         message
     }
 
-    /// Returns the hello of this side. The guest's need not have come.
+    /// Returns the hello of this side, which may be sent before that of the guest has come.
     pub fn hello() -> Vec<u8> {
         let mut body = vec![0; VERSION];
         let name = concat!("uwwan ", env!("CARGO_PKG_VERSION")).as_bytes();
@@ -343,8 +344,8 @@ impl Encoder {
         Encoder::default().whole(kind::HELLO, 0, &body)
     }
 
-    /// Returns the message that the device is there: at its rate, with the classes, ids and version of
-    /// its descriptor.
+    /// Returns the message that the device is connected: with its signalling rate, and with the
+    /// classes, ids and version of its descriptor.
     pub fn connect(self, speed: Speed, descriptor: &[u8]) -> Vec<u8> {
         let mut body = vec![match speed {
             Speed::Low => 0,
@@ -362,8 +363,8 @@ impl Encoder {
         self.whole(kind::DEVICE_CONNECT, 0, &body)
     }
 
-    /// Returns the message with the interfaces there are: number, and class, subclass and protocol of
-    /// each.
+    /// Returns the message that lists the interfaces, each with its number, and its class, subclass
+    /// and protocol.
     pub fn interfaces(self, interfaces: &[(u8, [u8; 3])]) -> Vec<u8> {
         let mut body = vec![0; 4 + 4 * SLOTS];
         let count = interfaces.len().min(SLOTS);
@@ -377,12 +378,12 @@ impl Encoder {
         self.whole(kind::INTERFACE_INFO, 0, &body)
     }
 
-    /// Returns the message with the endpoints there are.
+    /// Returns the message that lists the endpoints.
     pub fn endpoints(self, endpoints: &[Endpoint]) -> Vec<u8> {
         const INVALID: u8 = 255;
         let (mut types, mut intervals, mut interfaces) = ([INVALID; SLOTS], [0; SLOTS], [0; SLOTS]);
         let mut sizes = [0u16; SLOTS];
-        // Control, both ways, always.
+        // The control endpoint always exists, in both directions.
         for slot in [0, 16] {
             types[slot] = 0;
             sizes[slot] = 64;
@@ -413,14 +414,14 @@ impl Encoder {
         self.whole(kind::ALT_SETTING_STATUS, id, &body)
     }
 
-    /// Returns the message that says whether an interrupt endpoint is listened to.
+    /// Returns the message that says whether data of an interrupt endpoint is sent.
     pub fn interrupts(self, id: u64, status: Status, endpoint: u8) -> Vec<u8> {
         let body = [status as u8, endpoint];
         self.whole(kind::INTERRUPT_RECEIVING_STATUS, id, &body)
     }
 
-    /// Appends the start of a control transfer's answer to `head`. `data` bytes follow it, `moved` is the
-    /// number of bytes that went through.
+    /// Appends the beginning of a control transfer's answer to `head`. `data` bytes follow it, and
+    /// `moved` is the number of bytes that were moved.
     pub fn control(
         self,
         id: u64,
@@ -442,7 +443,7 @@ impl Encoder {
         }
     }
 
-    /// Appends the start of a bulk transfer's answer to `head`, as [`Encoder::control`] does.
+    /// Appends the beginning of a bulk transfer's answer to `head`, as [`Encoder::control`] does.
     #[allow(clippy::too_many_arguments)]
     pub fn bulk(
         self,
@@ -463,7 +464,7 @@ impl Encoder {
         }
     }
 
-    /// Appends the start of an interrupt packet to `head`, as [`Encoder::control`] does.
+    /// Appends the beginning of an interrupt packet to `head`, as [`Encoder::control`] does.
     pub fn interrupt(
         self,
         id: u64,
@@ -484,7 +485,7 @@ impl Encoder {
 pub struct Endpoint {
     /// `bEndpointAddress`, with the direction bit.
     pub address: u8,
-    /// Whether it is an interrupt endpoint; otherwise it is a bulk endpoint.
+    /// Whether the endpoint is an interrupt endpoint; otherwise it is a bulk endpoint.
     pub interrupt: bool,
     /// `bInterval`, as the descriptor has it.
     pub interval: u8,

@@ -1,11 +1,13 @@
-//! A virtual machine that has the device.
+//! The connection of a virtual machine that has the device.
 //!
-//! Theory of operation: the guest names its transfers by ids of its own choice, the device by
-//! tokens of ours, so that no guest can confuse the device by using an id twice. SET_CONFIGURATION
-//! and SET_INTERFACE are messages of their own and become control transfers; when one has gone
-//! through, the guest is told the new endpoints before it is told so. Interrupt endpoints are not
-//! asked for each packet: once told to start, transfers are kept pending here and what they bring
-//! is passed on.
+//! # Theory of operation
+//!
+//! The guest identifies its transfers by ids of its own choice, and the device by tokens that are
+//! given here, so that no guest can confuse the device by using an id twice. SET_CONFIGURATION and
+//! SET_INTERFACE are messages of their own and become control transfers; when one has succeeded,
+//! the guest is told the endpoints before it gets the answer. A guest does not ask for each packet
+//! of an interrupt endpoint: once it has told the connection to start, transfers are kept pending
+//! here and their data is passed on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -26,12 +28,12 @@ use crate::report::Recorder;
 use crate::upstream::{HostGone, Request, Upstream};
 use crate::urb::{Completed, SetupPacket, Token, Urb, UrbStatus};
 
-/// Transfers in the hands of the device before the guest is cut off.
+/// Largest number of transfers in the hands of the device; beyond, the guest is cut off.
 const MAX_PENDING: usize = 4096;
-/// Transfers kept pending on an interrupt endpoint that is listened to.
+/// Number of transfers kept pending on an interrupt endpoint whose data the guest wants.
 const LISTENING: usize = 4;
 
-/// The connection of one guest.
+/// Connection of one guest.
 pub(crate) struct Connection {
     socket: HostSocket<Vec<u8>>,
     recorder: Recorder,
@@ -40,22 +42,22 @@ pub(crate) struct Connection {
     shared: Option<Capabilities>,
     encoder: Encoder,
     pending: BTreeMap<Token, Pending>,
-    /// The token last given to a transfer.
+    /// Token that was given last to a transfer.
     last_token: Token,
-    /// The guest has reset the port, and the device has not been told of anything after that.
+    /// Whether the guest has reset the port and the device has not received anything after that.
     reset: bool,
-    /// Transfers to submit that the guest has not asked for itself.
+    /// Transfers to submit for which the guest has not asked itself.
     own: Vec<Urb>,
     layout: Layout,
     configuration: u8,
     alternates: BTreeMap<u8, u8>,
-    /// Interrupt endpoints the guest wants to hear from.
+    /// Addresses of the interrupt endpoints whose data the guest wants.
     listening: BTreeSet<u8>,
-    /// Interrupt packets sent; their ids are numbers of ours.
+    /// Number of interrupt packets sent, which is also the id of the last.
     packets: u64,
 }
 
-/// Kind of a pending transfer, by which it is answered to the guest.
+/// Kind of a pending transfer, which decides how it is answered to the guest.
 #[derive(Debug, Clone, Copy)]
 enum Pending {
     Control {
@@ -77,7 +79,7 @@ enum Pending {
     InterruptOut {
         id: u64,
     },
-    /// A transfer of ours on the endpoint with that address.
+    /// A transfer of this connection's own on the endpoint with that address.
     InterruptIn(u8),
 }
 
@@ -95,10 +97,10 @@ impl Pending {
 }
 
 impl Connection {
-    /// Takes over a socket and greets.
+    /// Takes over a socket, and sends the hello.
     ///
     /// # Errors
-    /// When it cannot be made non-blocking.
+    /// Fails when the socket cannot be made non-blocking.
     pub fn new(
         socket: OwnedFd,
         recorder: Recorder,
@@ -124,7 +126,7 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Does what a message asks for.
+    /// Executes a message.
     fn handle(
         &mut self,
         Incoming { id, message, .. }: Incoming<'_>,
@@ -200,7 +202,8 @@ impl Connection {
                 self.answer(answer);
             }
             Message::StopInterrupts(endpoint) => {
-                // Transfers of ours end as they would for any host that has lost interest.
+                // Transfers of this connection's own end as they would for any host that stops
+                // reading.
                 self.listening.remove(&endpoint);
                 let ours = |pending: &Pending| matches!(pending, Pending::InterruptIn(of) if *of == endpoint);
                 let tokens = self.pending.iter().filter(|(_, pending)| ours(pending));
@@ -219,10 +222,10 @@ impl Connection {
         Ok(())
     }
 
-    /// Names a transfer.
+    /// Gives a transfer its token.
     ///
     /// # Errors
-    /// When too many are pending, in words.
+    /// Fails with a description when too many transfers are pending.
     fn token(&mut self, pending: Pending) -> Result<Token, String> {
         if self.pending.len() >= MAX_PENDING {
             return Err(format!("more than {MAX_PENDING} transfers pending"));
@@ -269,7 +272,7 @@ impl Connection {
             setup: SetupPacket::default(),
             buffer,
             wanted: length,
-            // The guest's controller makes a transfer of its own of it.
+            // The guest's controller makes a separate transfer of a zero-length packet.
             zero_packet: false,
         })
     }
@@ -294,7 +297,7 @@ impl Connection {
         self.layout = configuration.map(|c| c.layout.clone()).unwrap_or_default();
     }
 
-    /// Tells the guest which interfaces and endpoints there are.
+    /// Sends the lists of interfaces and endpoints to the guest.
     fn tell_layout(&mut self) {
         let selected = |interface| self.alternates.get(&interface).copied().unwrap_or(0);
         let places = self.layout.alternates.iter();
@@ -318,7 +321,7 @@ impl Connection {
         self.answer(endpoints);
     }
 
-    /// Makes one transfer more for an endpoint, if the guest still wants to hear from it.
+    /// Makes one more transfer for an endpoint, if the guest still wants its data.
     fn listen_again(&mut self, endpoint: u8) {
         let found = self.active().find(|place| place.address == endpoint);
         let found = found.filter(|_| self.listening.contains(&endpoint));
@@ -374,7 +377,7 @@ impl Upstream for Connection {
     }
 
     fn cancelled(&mut self, _: Token, _: bool) {
-        // The transfer's own end tells the guest.
+        // The guest learns of it by the end of the transfer.
     }
 
     fn complete(&mut self, done: Completed) {
@@ -438,7 +441,8 @@ impl Upstream for Connection {
             Pending::InterruptIn(endpoint) => {
                 if !good {
                     self.socket.recycle(done.buffer);
-                    // What has been stopped, or went with a configuration, is no news.
+                    // An endpoint that was stopped, or that ended with a configuration, is not
+                    // reported.
                     if status != Status::Cancelled && self.listening.remove(&endpoint) {
                         let answer = self.encoder.interrupts(0, status, endpoint);
                         self.answer(answer);

@@ -1,14 +1,15 @@
-//! Offering the modem to virtual machines.
+//! The server that offers the modem to virtual machines.
 
 use super::connection::Connection;
 use crate::emulator::Emulator;
 use crate::server::{Listener, Place, Server};
 
 /// Offers the emulated modem to virtual machines, one at a time. A machine that comes while another
-/// has it, or while the modem is off the bus, is sent away; QEMU's `reconnect` lets it try again.
+/// one has it, or while the modem is off the bus, is hung up on; QEMU's `reconnect` lets it try
+/// again.
 ///
 /// # Errors
-/// When the place cannot be listened at.
+/// Fails when the place cannot be listened at.
 pub fn listen(emulator: &Emulator, place: &Place) -> std::io::Result<Server> {
     let handle = emulator.handle().clone();
     let recorder = emulator.recorder().clone();

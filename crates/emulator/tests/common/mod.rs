@@ -1,4 +1,4 @@
-//! A small host: switches the device, speaks MBIM and AT, builds and reads NTBs.
+//! A small host, which switches the device, speaks MBIM and AT, and builds and reads NTBs.
 #![allow(dead_code)]
 
 use std::collections::VecDeque;
@@ -17,7 +17,7 @@ use uwwan_usb::error::TransferError;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// OPEN, transaction 1, MaxControlTransfer 1024.
+/// The message is OPEN, with transaction 1 and a MaxControlTransfer of 1024.
 pub const OPEN: [u8; 16] = [1, 0, 0, 0, 16, 0, 0, 0, 1, 0, 0, 0, 0, 4, 0, 0];
 pub const QUERY: CommandKind = CommandKind::QUERY;
 pub const SET: CommandKind = CommandKind::SET;
@@ -41,7 +41,7 @@ pub fn command(id: u32, cid: CidId, kind: CommandKind, info: &[u8]) -> Vec<u8> {
     .encode_whole()
 }
 
-/// Returns CONNECT's set that activates session 0.
+/// Returns a CONNECT set that activates session 0.
 pub fn connect_set(apn: &str, ip_type: ContextIpType) -> Vec<u8> {
     basic::ConnectSet {
         activation_command: basic::ActivationCommand::ACTIVATE,
@@ -53,7 +53,7 @@ pub fn connect_set(apn: &str, ip_type: ContextIpType) -> Vec<u8> {
     .encode()
 }
 
-/// The device in configuration 3, its interfaces claimed.
+/// The device in configuration 3, with its interfaces claimed.
 pub struct Modem {
     pub device: Arc<dyn Device>,
 }
@@ -85,7 +85,8 @@ impl Modem {
         Self { device }
     }
 
-    /// As the kernel does it: parameters, format, alternate setting 1, input size.
+    /// Prepares the data path as the kernel does: parameters, format, alternate setting 1, input
+    /// size.
     pub fn prepare_data(&self) {
         self.device.set_alternate_setting(1, 0).unwrap();
         let mut parameters = [0; 28];
@@ -95,7 +96,7 @@ impl Modem {
         self.control_out(0x86, &16384u32.to_le_bytes());
     }
 
-    /// Open, connected, ready for data.
+    /// Opens the control session, connects, and prepares the data path.
     pub fn online(emulator: &Emulator) -> Self {
         let modem = Self::switch(emulator, &[0, 3]);
         modem.prepare_data();
@@ -141,7 +142,8 @@ impl Modem {
         room[..length].to_vec()
     }
 
-    /// A command and its answer in one fragment: status and information buffer.
+    /// Sends a command in one fragment, and returns the status and the information buffer of its
+    /// answer.
     pub fn command(
         &self,
         id: u32,
@@ -161,7 +163,7 @@ impl Modem {
         }
     }
 
-    /// An AT command line on the GPS port, and what came back up to the final result.
+    /// Sends an AT command line on the GPS port, and returns the answer up to the final result.
     pub fn at(&self, line: &str) -> String {
         let mut output = self.device.queue(0x02).unwrap();
         let mut input = self.device.queue(0x83).unwrap();
@@ -204,7 +206,7 @@ impl Modem {
     }
 }
 
-/// A builder as the default parameters ask for.
+/// Returns a builder for the default parameters.
 pub fn builder(placement: Placement, sequence: u16) -> Builder {
     let parameters = NtbParameters {
         out_max: 16384,
@@ -233,7 +235,7 @@ pub fn ntb(builder: &mut Builder, session: u8, packet: &[u8]) -> Buffer {
     buffer
 }
 
-/// An echo request from the session's address to 198.51.100.1.
+/// Returns an echo request from the session's address to 198.51.100.1.
 pub fn echo_request(session: u8, sequence: u16) -> Vec<u8> {
     let mut packet = vec![0x45, 0, 0, 60, 0, 0, 0, 0, 64, 1, 0, 0];
     packet.extend([10, 169, 198, 77 + 4 * session]);
@@ -263,7 +265,7 @@ fn checksum(bytes: &[u8]) -> u16 {
     !(sum as u16)
 }
 
-/// The data endpoints.
+/// Queues of the data endpoints.
 pub struct Ends {
     pub input: Box<dyn Queue>,
     pub output: Box<dyn Queue>,
@@ -275,7 +277,7 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// Alternate settings 0 and 1 again: the pipes start afresh.
+    /// Selects alternate settings 0 and 1 again, so that both directions start anew.
     pub fn restart(&mut self) {
         self.input.cancel_all();
         while self.input.next(SECOND).is_some() {}
@@ -316,7 +318,7 @@ impl Ends {
         self.output.next(SECOND).expect("a completion").result
     }
 
-    /// The next packet from the modem.
+    /// Returns the next packet from the modem.
     pub fn receive(&mut self, timeout: Duration) -> Option<Vec<u8>> {
         let deadline = Instant::now() + timeout;
         loop {

@@ -9,7 +9,7 @@ fn bytes(kind: u32, id: u64, long: bool, body: &[u8]) -> Vec<u8> {
     all
 }
 
-/// The hello of QEMU 7.2, as it came through a socket.
+/// Returns the hello of QEMU 7.2, as it came through a socket.
 fn qemus_hello() -> Vec<u8> {
     let mut body = b"qemu usb-redir guest 7.2.22".to_vec();
     body.resize(64, 0);
@@ -27,11 +27,11 @@ fn hellos_meet() {
     };
     let shared = theirs.shared(Capabilities::OURS);
     assert_eq!(shared, LONG);
-    // Ours in the same form.
+    // The hello of this side has the same form.
     let ours = Encoder::hello();
     let seen = decode(&ours, None).unwrap().unwrap();
     assert_eq!(seen.message, Message::Hello(LONG));
-    // Not at any other time, and nothing else before it.
+    // A hello may come at no other time, and no other message before it.
     assert_eq!(decode(&hello, Some(LONG)), Err(CodecError::Hello));
     assert_eq!(
         decode(&bytes(3, 0, false, &[]), None),
@@ -60,13 +60,13 @@ fn transfers_are_read() {
         data: b"hello",
     };
     assert_eq!(decode(&all, Some(LONG)).unwrap().unwrap().message, wanted);
-    // Short ids and lengths.
+    // These messages have short ids and lengths.
     let mut bulk = vec![1, 0, 5, 0, 0, 0, 0, 0];
     bulk.extend(b"hello");
     let all = bytes(101, 7, false, &bulk);
     let short = Some(Capabilities::default());
     assert_eq!(decode(&all, short).unwrap().unwrap().message, wanted);
-    // 64 KiB and more.
+    // The transfer has 64 KiB and more.
     let bulk = [0x81, 0, 0, 0, 0, 0, 0, 0, 2, 0];
     let all = bytes(101, 7, true, &bulk);
     let seen = decode(&all, Some(LONG)).unwrap().unwrap();
@@ -90,7 +90,7 @@ fn nonsense_is_refused() {
         (9, &[1]),
         (100, &[0; 9]),
         (100, &[1, 6, 0x80, 0, 0, 1, 0, 0, 18, 0]),
-        // Data is missing, or there is too much.
+        // Data is missing, or there is too much of it.
         (100, &[0, 9, 0, 0, 0, 0, 0, 0, 1, 0]),
         (100, &[0x80, 6, 0x80, 0, 0, 1, 0, 0, 1, 0, 7]),
         (101, &[1, 0, 5, 0, 0, 0, 0, 0, 0, 0]),
@@ -119,8 +119,8 @@ fn nonsense_is_refused() {
     ));
 }
 
-/// Good messages with bytes changed, and bytes that never were messages: whatever comes of it,
-/// it lies within what there is.
+/// Valid messages with changed bytes, and random bytes, are read or refused, and a message that is
+/// read lies within its bytes.
 #[test]
 fn anything_at_all_is_taken_or_refused() {
     let mut state = 0x2545_f491_4f6c_dd1du64;

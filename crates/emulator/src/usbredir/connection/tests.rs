@@ -4,7 +4,7 @@ use crate::knobs::Knobs;
 use crate::upstream::MAX_REQUESTS;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-/// A guest that has greeted, and what it was told.
+/// Returns a connection, and the socket of a guest that has sent its hello.
 fn pair() -> (Connection, OwnedFd) {
     let (ours, theirs) = socketpair(
         AddressFamily::UNIX,
@@ -24,7 +24,7 @@ fn greeted() -> (Connection, OwnedFd) {
     assert!(receive(&mut connection).unwrap().is_empty());
     connection.flush().unwrap();
     let told = read(&guest);
-    // Hello, interfaces, endpoints, connect.
+    // The bytes are hello, interfaces, endpoints and connect.
     assert_eq!(told.len(), 80 + 148 + 176 + 26);
     (connection, guest)
 }
@@ -44,13 +44,13 @@ fn message(kind: u32, id: u64, body: &[u8]) -> Vec<u8> {
     all
 }
 
-/// Reads the requests that the guest has sent by this time.
+/// Reads the requests that the guest has sent until this call.
 fn receive(connection: &mut Connection) -> Result<Vec<Request>, HostGone> {
     let mut requests = Vec::new();
     connection.receive(&mut requests).map(|()| requests)
 }
 
-/// The transfers among what the guest asks for.
+/// Returns the transfers among the guest's requests.
 fn submitted(requests: Vec<Request>) -> Vec<Urb> {
     let urb = |request| match request {
         Request::Submit(urb) => Some(urb),
@@ -59,7 +59,7 @@ fn submitted(requests: Vec<Request>) -> Vec<Urb> {
     requests.into_iter().filter_map(urb).collect()
 }
 
-/// The transfers to be taken back among what the guest asks for.
+/// Returns the tokens of the transfers that the guest's requests cancel.
 fn cancelled(requests: &[Request]) -> Vec<Token> {
     let token = |request: &Request| match request {
         Request::Cancel(token) => Some(*token),
@@ -160,7 +160,7 @@ fn a_cancelled_transfer_is_answered_once() {
         read(&guest),
         message(101, 5, &[0x81, 1, 0, 0, 0, 0, 0, 0, 0, 0])
     );
-    // What is not there is not cancelled.
+    // A transfer that does not exist is not cancelled.
     assert!(requests(&mut connection, &guest, &message(21, 5, &[])).is_empty());
 }
 
@@ -191,7 +191,7 @@ fn interrupts_are_listened_to_until_told_otherwise() {
     assert!(!connection.has_more());
     connection.flush().unwrap();
     assert_eq!(read(&guest), message(17, 0, &[0, endpoint]));
-    // Not an interrupt endpoint.
+    // The endpoint is no interrupt endpoint.
     assert!(self::urbs(&mut connection, &guest, &message(15, 0, &[1])).is_empty());
     connection.flush().unwrap();
     assert_eq!(read(&guest), message(17, 0, &[2, 1]));
@@ -230,7 +230,7 @@ fn hostile_guests_are_cut_off() {
 
 #[test]
 fn a_guest_cannot_make_it_grow() {
-    // Transfers that never end.
+    // The transfers never end.
     let (mut connection, guest) = greeted();
     let one = message(101, 5, &[0x81, 0, 0, 0, 0, 0, 0, 0, 1, 0]);
     let mut cut_off = false;
@@ -242,7 +242,7 @@ fn a_guest_cannot_make_it_grow() {
         }
     }
     assert!(cut_off && connection.socket.held() <= MAX_HELD + MAX_TRANSFER);
-    // A transfer taken back again and again.
+    // One transfer is cancelled again and again.
     let (mut connection, guest) = greeted();
     let cancel = message(21, 5, &[]);
     rustix::io::write(&guest, &[one, cancel.repeat(1000)].concat()).unwrap();
@@ -250,7 +250,7 @@ fn a_guest_cannot_make_it_grow() {
         assert_eq!(receive(&mut connection).unwrap().len(), MAX_REQUESTS);
         assert!(connection.has_more());
     }
-    // Answers that are never read.
+    // The answers are never read.
     let (mut connection, guest) = greeted();
     rustix::io::ioctl_fionbio(&guest, true).unwrap();
     let stop = message(16, 0, &[0x82]);
