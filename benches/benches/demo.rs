@@ -1,5 +1,6 @@
-//! The whole of it: the release program's `demo`, run several times in turn. Driver, emulated
-//! modem, a real TUN where the system lets one be had, and TCP with every byte verified.
+//! Measures the whole program: the `demo` of the release program, run several times in turn. It has
+//! the driver, the emulated modem, a real TUN where the system grants one, and TCP with every byte
+//! verified.
 //!
 //! ```sh
 //! cargo bench -p uwwan-benches --bench demo                # 7 runs of 200 MB each way
@@ -60,12 +61,12 @@ fn measure() -> Result<Figures, String> {
     Ok(figures)
 }
 
-/// The release program, fresh; or the one that UWWAN_PROGRAM names.
+/// Returns the path of the release program, freshly built, or of the one that UWWAN_PROGRAM names.
 fn program() -> Result<PathBuf, String> {
     if let Some(program) = env::var_os("UWWAN_PROGRAM") {
         return Ok(program.into());
     }
-    // Cargo tells where it put the program.
+    // Cargo reports where it put the program.
     let build = Command::new(env!("CARGO"))
         .args(["build", "--release", "--package", "uwwan", "--bin", "uwwan"])
         .args(["--message-format", "json"])

@@ -1,8 +1,8 @@
 //! Figures from the samples of `tools/bench-kernel`.
 //!
-//! The guest writes one JSON object after another: `kind`, `contender`, `round`, and what was
-//! seen. Rates are those of iperf3's receiver. Processor time is that of the whole guest while
-//! iperf3 ran, from its start to its end, and is divided by what the receiver got.
+//! The guest writes one JSON object after another, with `kind`, `contender`, `round`, and the
+//! measured values. Rates are those of iperf3's receiver. Processor time is that of the whole guest
+//! while iperf3 ran, from its start to its end, and is divided by the bytes that the receiver got.
 
 use std::collections::BTreeMap;
 
@@ -25,8 +25,7 @@ const MIB: f64 = 1024.0 * 1024.0;
 
 /// Makes figures of all samples.
 ///
-/// # Errors
-/// When something is no JSON or lacks a field it must have; says which sample.
+/// Returns an error that names the sample which is no JSON or lacks a field that it must have.
 pub fn figures(samples: &str) -> Result<Figures, String> {
     let mut figures = Figures::new("cdc_mbim and uwwan on the same emulated modem");
     let mut setting = Setting::default();
@@ -55,7 +54,7 @@ pub fn figures(samples: &str) -> Result<Figures, String> {
     Ok(figures)
 }
 
-/// The way the modem was reached, which decides what can be told.
+/// The way in which the modem was reached, which decides what can be measured.
 #[derive(Debug, Clone, Copy, Default)]
 struct Setting {
     /// Whether the modem and the machine behind it are outside the guest.
@@ -65,8 +64,8 @@ struct Setting {
 }
 
 impl Setting {
-    /// Returns whether times and rates mean something. They do not when the modem is outside and the
-    /// guest's clock counts instructions, by which the modem does not live.
+    /// Returns whether times and rates mean something. They do not when the modem is outside and
+    /// the guest's clock counts instructions, because the modem does not run by that clock.
     fn timed(self) -> bool {
         !(self.outside && self.counted)
     }
@@ -199,7 +198,8 @@ fn traffic(figures: &mut Figures, setting: Setting, contender: &str, sample: &Va
             (HOST, busy - model - micros("far")?),
             (MODEL, model),
         ] {
-            // Outside, there is neither a model in the guest nor anybody else but the host.
+            // With the modem outside, the guest has neither a device model nor any other part than
+            // the host.
             if setting.outside && group != HOST {
                 continue;
             }
@@ -210,7 +210,7 @@ fn traffic(figures: &mut Figures, setting: Setting, contender: &str, sample: &Va
     losses(figures, contender, sample)
 }
 
-/// Records what was lost beside a rate, as far as there was any.
+/// Records the losses beside a rate, if there were any.
 fn losses(figures: &mut Figures, contender: &str, sample: &Value) -> Option<()> {
     let test = sample["test"].as_str()?;
     let again = &sample["iperf3"]["end"]["sum_sent"]["retransmits"];
@@ -241,7 +241,7 @@ fn losses(figures: &mut Figures, contender: &str, sample: &Value) -> Option<()> 
     Some(())
 }
 
-/// Tells of a measurement that came to nothing.
+/// Records a measurement that failed.
 fn failure(figures: &mut Figures, contender: &str, sample: &Value) -> Option<()> {
     let (test, why) = (sample["test"].as_str()?, sample["why"].as_str()?);
     let round = sample["round"].as_u64()?;
@@ -280,7 +280,7 @@ fn calls(figures: &mut Figures, contender: &str, sample: &Value) -> Option<()> {
     let kind = Kind::new(CALLS, &format!("{test}, all"), "per MiB", Better::Lower);
     figures.record(&kind, contender, all / bytes * MIB);
     for (call, count) in calls {
-        // Those that traffic does not repeat are nobody's cost.
+        // Calls that traffic does not repeat are left out.
         if count * 50.0 > all {
             let kind = Kind::new(CALLS, &format!("{test}, {call}"), "per MiB", Better::Lower);
             figures.record(&kind, contender, count / bytes * MIB);
@@ -354,7 +354,7 @@ mod tests {
             assert!((got - wanted).abs() < 1e-6, "{group}, {name}: {got}");
         };
         near(THROUGHPUT, "TCP down, 1 flow", 4294.967296);
-        // 1.5 s of two processors for half a GiB.
+        // This is 1.5 s of two processors for half a GiB.
         near(WHOLE, "TCP down, 1 flow", 3.0);
         near(MODEL, "TCP down, 1 flow", 1.0);
         near(HOST, "TCP down, 1 flow", 1.6);

@@ -1,13 +1,12 @@
-//! The costs of the codecs: criterion benchmarks in `benches/`, and the workloads they share with
-//! the tests that count allocations.
+//! The costs of the codecs: criterion benchmarks in `benches/`, and the workloads that they share
+//! with the tests that count allocations.
 //!
 //! ```sh
 //! cargo bench -p uwwan-benches
 //! ```
 //!
-//! `src/bin/instructions.rs` counts instructions in the place of time.
-//! `benches/demo.rs` runs the whole program; [`contest`] makes figures of what `tools/bench-kernel`
-//! has measured.
+//! `src/bin/instructions.rs` counts instructions in place of time. `benches/demo.rs` runs the whole
+//! program, and [`contest`] makes figures of the measurements of `tools/bench-kernel`.
 //!
 //! Criterion reports the throughput in datagrams ("elements") per second; the time per datagram is
 //! its inverse.
@@ -20,10 +19,10 @@ use uwwan_ncm::{
     Builder, Choices, Format, Framing, NdpSize, NtbParameters, Padding, Placement, Stream,
 };
 
-/// The datagrams that fill an NTB.
+/// Datagrams that fill an NTB.
 #[derive(Debug, Clone, Copy)]
 pub struct Workload {
-    /// The name in reports.
+    /// Name in reports.
     pub name: &'static str,
     /// Length of each datagram in bytes.
     pub datagram: usize,

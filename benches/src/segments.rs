@@ -6,7 +6,7 @@ use uwwan_tun::headers::{Cut, Kind, VNET_HEADER, VnetHeader};
 use uwwan_tun::scatter::{Layout, Place};
 use uwwan_tun::segment::Plan;
 
-/// Payload of a segment in bytes, with timestamps and an MTU of 1500.
+/// Length in bytes of the payload of a segment, with timestamps and an MTU of 1500.
 const SEGMENT: usize = 1448;
 /// Number of segments in a packet.
 pub const SEGMENTS: usize = 44;
@@ -15,12 +15,12 @@ const HEADER: usize = 20 + 32;
 /// Distance in bytes from one datagram to the next, aligned as in an NTB.
 const STEP: usize = 1500;
 
-/// A packet of the largest size of a TCP connection, as an offload TUN gives it.
+/// A packet of the largest size of a TCP connection, as an offload TUN delivers it.
 #[derive(Debug)]
 pub struct Large {
-    /// The header that the TUN puts in front of the packet.
+    /// Header that the TUN puts in front of the packet.
     pub vnet: VnetHeader,
-    /// Headers, then payload.
+    /// Headers, followed by the payload.
     pub bytes: Vec<u8>,
 }
 
@@ -42,7 +42,7 @@ impl Large {
         bytes[40..44].copy_from_slice(&[1, 1, 8, 10]);
         let size = SEGMENT as u16;
         Large {
-            // No checksum has been begun, so it is computed from the addresses.
+            // The checksum field is empty, so the checksum is computed from the addresses.
             vnet: VnetHeader {
                 checksum: None,
                 cut: Some(Cut {
@@ -59,7 +59,7 @@ impl Large {
     /// Returns how the packet is cut.
     ///
     /// # Panics
-    /// Never, because the packet can be cut.
+    /// None occur, because the packet can be cut.
     #[must_use]
     pub fn plan(&self) -> Plan {
         Plan::new(&self.vnet, &self.bytes, self.bytes.len()).expect("a good packet")
@@ -78,11 +78,11 @@ impl Large {
         (0..plan.datagrams()).map(datagram).collect()
     }
 
-    /// Reads the packet into buffers, except its payload, because the kernel copies that. Returns the
-    /// number of bytes read.
+    /// Reads the packet into buffers, except its payload, because the kernel copies that. Returns
+    /// the number of bytes read.
     ///
     /// # Errors
-    /// Never.
+    /// None occur.
     pub fn read(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         buffers[0].copy_from_slice(&self.vnet.encode());
         buffers[1][..HEADER].copy_from_slice(&self.bytes[..HEADER]);

@@ -1,4 +1,4 @@
-//! Nothing is allocated on the way of a packet: counted, not claimed.
+//! Counts allocations: none is made for a packet on its way.
 
 use uwwan_benches::segments::{self, Large, Row, SEGMENTS};
 use uwwan_benches::{WORKLOADS, fill, framing, ntb};

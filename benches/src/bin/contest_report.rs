@@ -1,4 +1,4 @@
-//! Reads `samples.json` in a directory that `tools/bench-kernel` has filled; prints a table and
+//! Reads `samples.json` in a directory that `tools/bench-kernel` has filled, prints a table, and
 //! writes `results.json` and `report.html` beside it.
 
 use std::path::PathBuf;

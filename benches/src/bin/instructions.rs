@@ -1,17 +1,17 @@
-//! How many instructions the codecs take: counted by valgrind, so that a change for the worse is
-//! seen without a clock, on any machine, whatever else it does.
+//! Counts how many instructions the codecs take. valgrind counts them, so that a change for the
+//! worse is seen without a clock, on any machine, whatever else it does.
 //!
 //! ```sh
 //! cargo run --release -p uwwan-benches --bin instructions            # count and compare
 //! cargo run --release -p uwwan-benches --bin instructions -- record  # it is meant: keep the new counts
 //! ```
 //!
-//! Each workload is run twice, a few times and many times; what the many take more is divided by
-//! how many more they are, which leaves nothing of the program's start and end. Counts depend on
-//! the compiler and, through the parts of the standard and the C library that choose by it, on the
-//! processor: `benches/instructions.json` keeps them apart by both. Where there are none for this
-//! compiler and processor, those of another are shown beside them, nothing is judged, and the exit
-//! status is 77.
+//! Each workload is run twice, a few times and many times. The difference of the instructions is
+//! divided by the difference of the times, which leaves out the program's start and end. Counts
+//! depend on the compiler and, through the parts of the standard and the C library that choose by
+//! it, on the processor; `benches/instructions.json` keeps them by both. Where there are none for
+//! this compiler and processor, those of another are shown beside them, nothing is judged, and the
+//! exit status is 77.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -26,14 +26,15 @@ use uwwan_tun::checksum::Sum;
 use uwwan_tun::coalesce::{Coalescer, Merge};
 use uwwan_tun::scatter::Scatter;
 
-/// The fraction by which a count may differ from the recorded one.
+/// Fraction by which a count may differ from the recorded one.
 const TOLERANCE: f64 = 0.03;
-/// The few and the many runs of a workload.
+/// Number of runs of a workload, once few and once many.
 const RUNS: [usize; 2] = [20, 220];
-/// The exit status of a check that had nothing to compare with.
+/// Exit status of a check that had nothing to compare with.
 const SKIPPED: u8 = 77;
 
-/// A function that does something a number of times and returns the number of datagrams of each.
+/// Function that does a piece of work a number of times and returns the number of datagrams in one
+/// of them.
 type Work = fn(usize) -> usize;
 
 const WORK: [(&str, Work); 9] = [
@@ -139,7 +140,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// Runs a workload, watched by valgrind.
+/// Runs a workload, under valgrind.
 fn run(name: &str, times: &str) -> Result<(), String> {
     let found = WORK.iter().find(|(of, _)| *of == name);
     let (_, work) = found.ok_or("there is no such workload")?;
@@ -174,20 +175,20 @@ fn count() -> Result<BTreeMap<String, f64>, String> {
     Ok(counts)
 }
 
-/// Returns the count in the last lines of callgrind.
+/// Returns the count in the last lines that callgrind prints.
 fn collected(said: &str) -> Option<u64> {
     let mut lines = said.lines();
     let (_, count) = lines.find_map(|line| line.split_once("Collected :"))?;
     count.trim().parse().ok()
 }
 
-/// The machine that counts depend on.
+/// Returns the compiler and the processor, on which counts depend.
 fn circumstances() -> Result<String, String> {
     let compiler = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
     let output = Command::new(&compiler).arg("--version").output();
     let output = output.map_err(|error| format!("{compiler}: {error}"))?;
     let version = String::from_utf8_lossy(&output.stdout);
-    // Without the date: "rustc 1.91.0 (abcdef 2025-10-28)".
+    // The version is used without the date: "rustc 1.91.0 (abcdef 2025-10-28)".
     let version = version
         .split_whitespace()
         .take(2)
@@ -280,7 +281,7 @@ fn check() -> Result<ExitCode, String> {
     ))
 }
 
-/// The outcome of comparing counts.
+/// Outcome of comparing counts.
 #[derive(Debug, Default)]
 struct Judged {
     differ: usize,
