@@ -1,5 +1,5 @@
-//! Local programs that come and go at the sockets of the running `up`: well-behaved ones, and ones
-//! that say nothing, talk nonsense, do not read, or leave in the middle.
+//! Local programs that connect to the sockets of the running `up` and leave again: well-behaved
+//! ones, and ones that are silent, send nonsense, do not read, or leave in the middle.
 
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
@@ -16,11 +16,11 @@ use uwwan_modem::share::Request;
 
 use crate::run::{Chance, Run};
 
-/// Long enough for any answer on a loaded machine.
+/// Time that is long enough for any answer on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A kind of client: asks once, and returns whether it was served. A modem that is away serves
-/// nobody.
+/// A kind of client, which makes one request and returns whether it was served. While the modem is
+/// away, none is served.
 type Kind = fn(&Run, &mut Chance) -> bool;
 
 /// The kinds of clients by name.
@@ -34,7 +34,7 @@ pub const KINDS: &[(&str, Kind)] = &[
     ("nuisance", nuisance),
 ];
 
-/// Has clients of one kind come and go.
+/// Lets clients of one kind connect one after the other.
 pub fn work(run: &Run, seed: u64, (name, kind): (&'static str, Kind)) {
     let mut chance = Chance::new(seed);
     while let Some(busy) = run.gate.pass() {
@@ -58,7 +58,7 @@ fn status(run: &Run, _: &mut Chance) -> bool {
     told.is_ok()
 }
 
-/// Watches a while, reading all or nothing of it.
+/// Watches for a while, and reads all of the status lines or none.
 fn watcher(run: &Run, chance: &mut Chance) -> bool {
     let Some(mut client) = control(run) else {
         return false;
@@ -84,7 +84,7 @@ fn at(run: &Run, chance: &mut Chance) -> bool {
     served
 }
 
-/// Opens the terminal, asks, and reads the answer or leaves without it.
+/// Opens the terminal, sends a command, and reads the answer or leaves without it.
 fn terminal(run: &Run, chance: &mut Chance) -> bool {
     let path = run.sockets.join("at");
     let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
@@ -111,7 +111,7 @@ fn terminal(run: &Run, chance: &mut Chance) -> bool {
     false
 }
 
-/// Asks, subscribes, and closes properly or leaves with a command under way.
+/// Sends a command, subscribes, and closes properly or leaves with a command under way.
 fn mbim(run: &Run, chance: &mut Chance) -> bool {
     let Ok(mut client) = Client::through(&run.sockets.join("mbim")) else {
         return false;
@@ -135,7 +135,7 @@ fn mbim(run: &Run, chance: &mut Chance) -> bool {
     client.close().is_ok()
 }
 
-/// Records for a while, and ends it properly or leaves.
+/// Records a capture for a while, and ends it properly or leaves.
 fn captured(run: &Run, chance: &mut Chance) -> bool {
     let Some(client) = control(run) else {
         return false;
@@ -157,13 +157,13 @@ fn captured(run: &Run, chance: &mut Chance) -> bool {
     if chance.below(2) == 0 {
         return true;
     }
-    // The rest of the file comes, and then its end.
+    // The rest of the file follows, and then its end.
     let _ = stream.shutdown(Shutdown::Write);
     let _ = stream.set_read_timeout(Some(PATIENCE));
     std::io::copy(&mut bytes, &mut std::io::sink()).is_ok()
 }
 
-/// Connects to any socket and says nothing, something senseless, or half of something.
+/// Connects to any socket and sends nothing, nonsense, or half of a request.
 fn nuisance(run: &Run, chance: &mut Chance) -> bool {
     const SAYINGS: &[&[u8]] = &[
         b"",

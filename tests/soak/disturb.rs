@@ -1,4 +1,4 @@
-//! What happens to the modem and to the interface behind the driver's back.
+//! Disturbances of the modem and of the interface that the driver does not make itself.
 
 use std::process::Command;
 use std::time::Duration;
@@ -10,7 +10,8 @@ use crate::up::INTERFACE;
 
 /// Pause between two resets by command.
 const RESETS: Duration = Duration::from_secs(20);
-/// Pause between two changes of the interface. Changes that come faster are a fight, which `up` ends.
+/// Pause between two changes of the interface. Faster changes count as a fight with another
+/// program, which `up` ends.
 const CHANGES: Duration = Duration::from_secs(65);
 
 /// Resets the modem by an AT command, again and again.
@@ -22,18 +23,18 @@ pub fn resets(run: &Run) {
     }
 }
 
-/// Resets the modem once by an AT command. It is not reset when its AT port is just away.
+/// Resets the modem once by an AT command, unless its AT port is away at the moment.
 pub fn reset(run: &Run) {
     let client = AtClient::through(&run.sockets.join("at.socket"));
     let reset = client.and_then(|mut client| {
         client.insist();
         client.ask("AT^RESET", None, None)
     });
-    // The modem may go before it answers.
+    // The modem may leave before it answers.
     run.tried("AT^RESET", reset.is_ok());
 }
 
-/// Takes away what `up` has set up on the interface, as other software of the machine does.
+/// Removes what `up` has set up on the interface, as other software on the machine may.
 pub fn changes(run: &Run) {
     const CHANGED: &[(&str, &[&[&str]])] = &[
         (

@@ -1,9 +1,10 @@
-//! A gate that the workers of a run pass before each piece of work, so that all can rest at once.
+//! A gate that the workers of a run pass before each piece of work, so that all of them can rest at
+//! once.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Lets workers through, makes them rest, or ends them.
+/// A gate that lets workers through, makes them rest, or ends them.
 #[derive(Default)]
 pub struct Gate {
     state: Mutex<State>,
@@ -14,11 +15,11 @@ pub struct Gate {
 struct State {
     open: bool,
     ended: bool,
-    /// Number of workers that have passed and are not done.
+    /// Number of workers that have passed and have not finished their work.
     busy: usize,
 }
 
-/// Leave to do one piece of work, which ends when the value is dropped.
+/// Permission for one piece of work, which ends when the value is dropped.
 pub struct Busy<'a>(&'a Gate);
 
 impl Gate {
@@ -26,7 +27,7 @@ impl Gate {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until work is wanted; returns `None` once no more is.
+    /// Waits until work is wanted. Returns `None` once no more is wanted.
     pub fn pass(&self) -> Option<Busy<'_>> {
         let closed = |state: &mut State| !state.open && !state.ended;
         let waited = self.changed.wait_while(self.state(), closed);
@@ -44,8 +45,8 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    /// Lets nobody through any more and waits until all are done, at most `patience`. Returns the
-    /// number of those that are not.
+    /// Lets no worker through any more and waits, for at most `patience`, until all have finished.
+    /// Returns the number of those that have not.
     pub fn close(&self, patience: Duration) -> usize {
         let mut state = self.state();
         state.open = false;

@@ -1,10 +1,11 @@
-//! A soak run: `up` on an emulated modem for a long time, with traffic both ways, every knob of
-//! faults turned, resets, replugs, changes of the interface, and clients that come and go.
+//! A soak run: `up` on an emulated modem for a long time, with traffic in both directions, every
+//! fault knob turned, resets, replugs, changes of the interface, and clients that connect and
+//! leave.
 //!
-//! After the first minute, then every ten, and at the end, all of that rests, the modem is reset once
-//! more, and when it is back online, memory, descriptors and threads of driver and monitor are measured.
-//! They have to be where they were after the first minute, and every byte of every stream has to have
-//! arrived.
+//! After the first minute, then every ten minutes, and at the end, all of these rest and the modem
+//! is reset once more. When it is back online, the memory, descriptors and threads of driver and
+//! monitor are measured. They must be what they were after the first minute, and every byte of
+//! every stream must have arrived.
 //!
 //! `tools/soak` builds and runs it.
 
@@ -29,14 +30,15 @@ use up::Up;
 const WARM: Duration = Duration::from_secs(60);
 /// Time between two measurements.
 const INTERVAL: Duration = Duration::from_secs(600);
-/// Time without a change before the first measurement: more than the emulated network keeps what is
-/// left of a connection (TIME-WAIT).
+/// Time without a change before the first measurement. It is more than the emulated network keeps
+/// the remains of a connection (TIME-WAIT).
 const STILL: Duration = Duration::from_secs(15);
-/// Long enough for any step on a loaded machine.
+/// Time that is long enough for any step on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(180);
-/// Time until every stream and client has come to its end: more than a stream may be without a byte.
+/// Time in which every stream and client must have ended. It is more than a stream may go without a
+/// byte.
 const LAST_STREAM: Duration = Duration::from_secs(420);
-/// Streams each way at a time.
+/// Number of streams in each direction at a time.
 const STREAMS: u64 = 2;
 
 struct Arguments {
@@ -76,7 +78,7 @@ fn main() -> ExitCode {
     ExitCode::from(u8::from(!failures.is_empty()))
 }
 
-/// Runs, and returns what went wrong.
+/// Runs, and returns the failures.
 fn soak(arguments: &Arguments) -> Vec<String> {
     let base = match tempfile::tempdir() {
         Ok(base) => base,
@@ -123,7 +125,7 @@ fn soak(arguments: &Arguments) -> Vec<String> {
     failures
 }
 
-/// Lets everything work, and measures in between. Fails at the first thing that is wrong.
+/// Lets all workers work, and measures in between. Fails at the first fault.
 fn watch(run: &Run, up: &mut Up, time: Duration) -> Result<(), String> {
     let processes = up.processes()?;
     if processes.is_empty() {
@@ -169,8 +171,8 @@ fn watch(run: &Run, up: &mut Up, time: Duration) -> Result<(), String> {
 }
 
 /// Resets the modem, and waits until it is online again. How many pages of the transfer buffers are
-/// resident depends on the traffic since the last loss, which this makes none, and at a loss `up` gives
-/// back what the allocator keeps.
+/// resident depends on the traffic since the last loss. A reset makes a loss without traffic after
+/// it, and at a loss `up` gives back the memory that the allocator keeps.
 fn renew(run: &Run, up: &mut Up) -> Result<(), String> {
     let begin = Instant::now();
     let losses = up.losses();
@@ -189,7 +191,7 @@ fn renew(run: &Run, up: &mut Up) -> Result<(), String> {
 }
 
 /// Measures once the modem is online and nothing is beyond `before`, or, for the first measurement,
-/// once nothing has changed for [`STILL`]. What does not come to that is measured as it is in the end.
+/// once nothing has changed for [`STILL`]. Where neither happens, the last values are measured.
 fn settled(
     up: &mut Up,
     processes: &[(String, u64)],
@@ -238,7 +240,7 @@ fn tell_counts(run: &Run, losses: u64) {
     }
 }
 
-/// Returns what has not happened, and so was not seen to do no harm.
+/// Returns the disturbances that have not happened, and were therefore not seen to do no harm.
 fn idle(run: &Run, losses: u64) -> Vec<String> {
     let mut idle = Vec::new();
     let tries = run.tries();
@@ -253,8 +255,8 @@ fn idle(run: &Run, losses: u64) -> Vec<String> {
             idle.push(format!("no stream {what} has arrived"));
         }
     }
-    // A running `up` tells its status whatever the modem does, but for a client that the machine is
-    // too busy to let read its answer in time.
+    // A running `up` returns its status whatever the modem does, except to a client that a busy
+    // machine does not let read the answer in time.
     if let Some((tried, served)) = tries.get("status")
         && served * 20 < tried * 19
     {
@@ -266,7 +268,7 @@ fn idle(run: &Run, losses: u64) -> Vec<String> {
     idle
 }
 
-/// Stops `up`, and looks at what it leaves behind.
+/// Stops `up`, and checks what it leaves behind.
 fn end(up: Up, base: &Path) -> Result<(), String> {
     let status = up.stop(PATIENCE)?;
     if !status.success() {

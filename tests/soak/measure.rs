@@ -1,21 +1,21 @@
-//! What a process has in use, as `/proc` tells it.
+//! Resources that a process uses, read from `/proc`.
 
 use std::fmt;
 use std::fs;
 use std::io;
 
 /// Growth of a process between two measurements that is no leak, in KiB: memory that the allocator
-/// keeps in its arenas, which was seen to be up to 2 MiB. A buffer that is left behind at each of 32
-/// restarts of the modem is more.
+/// keeps in its arenas, which was seen to be up to 2 MiB. A buffer that is left behind at each of
+/// 32 restarts of the modem is more than that.
 pub const TOLERANCE: u64 = 4096;
 
-/// What a process has in use.
+/// Resources that a process uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
     /// Resident memory that no file backs, in KiB (`RssAnon`).
     pub resident: u64,
-    /// Private writable memory, resident or not, in KiB (`VmData`). Each transfer buffer is a part of
-    /// its own in it, see [`crate::up::BUFFER`].
+    /// Private writable memory, resident or not, in KiB (`VmData`). Each transfer buffer is a
+    /// separate mapping in it, see [`crate::up::BUFFER`].
     pub data: u64,
     /// Number of open descriptors.
     pub descriptors: usize,
@@ -27,7 +27,7 @@ impl Sample {
     /// Measures a process.
     ///
     /// # Errors
-    /// When it has ended.
+    /// Fails when the process has ended.
     pub fn of(pid: u64) -> io::Result<Self> {
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
         let number = |name: &str| {
@@ -43,14 +43,14 @@ impl Sample {
         })
     }
 
-    /// Returns whether all but the resident part of the memory is as in another measurement.
+    /// Returns whether everything but the resident part of the memory equals another measurement.
     pub fn is_still(&self, other: &Self) -> bool {
         let counts = |one: &Self| (one.data, one.descriptors, one.threads);
         counts(self) == counts(other)
     }
 
-    /// Returns what is more than in an earlier measurement of the same process, a line each; for
-    /// descriptors and threads, what is not the same.
+    /// Returns what is more than in an earlier measurement of the same process, and for descriptors
+    /// and threads what differs, one line for each.
     pub fn beyond(&self, before: &Self) -> Vec<String> {
         let mut beyond = Vec::new();
         for (what, now, then) in [

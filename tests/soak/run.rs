@@ -1,4 +1,4 @@
-//! What all threads of a run share.
+//! State that all threads of a run share.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,10 +8,10 @@ use std::time::Instant;
 use crate::gate::Gate;
 use crate::traffic::Arrived;
 
-/// Failures that are kept; the first tells most.
+/// Largest number of failures that are kept. The first ones tell most.
 const MOST_FAILURES: usize = 20;
 
-/// What all threads of a run share.
+/// State that all threads of a run share.
 pub struct Run {
     pub gate: Gate,
     pub arrived: Arrived,
@@ -35,7 +35,7 @@ impl Run {
         }
     }
 
-    /// Keeps a failure, which fails the run.
+    /// Keeps a failure, which makes the run fail.
     pub fn failed(&self, why: String) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         if failures.len() < MOST_FAILURES {
@@ -63,7 +63,7 @@ impl Run {
     }
 }
 
-/// Repeatable chance (splitmix64).
+/// Repeatable random numbers (splitmix64).
 pub struct Chance(u64);
 
 impl Chance {

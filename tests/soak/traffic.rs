@@ -1,4 +1,4 @@
-//! Streams both ways whose every byte is looked at.
+//! Streams in both directions, every byte of which is verified.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,16 +12,17 @@ use uwwan_netstack::server::{DEFAULT_V4, HTTP_PORT};
 use crate::gate::Gate;
 use crate::run::{Chance, Run};
 
-/// Time without a byte after which a stream has failed. An outage is far shorter, but a sender that has
-/// met several in a row waits for up to a minute before it tries again, and more than once.
+/// Time without a byte after which a stream has failed. An outage is far shorter, but a sender that
+/// has met several in a row waits for up to a minute before it tries again, and does so more than
+/// once.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// Pause between two signs of life of a stream. The far side ends a connection of which it has heard
-/// nothing for a minute, and its word of that may be lost.
+/// Pause between two bytes that keep a stream alive. The far side ends a connection from which it
+/// has received nothing for a minute, and its reset may be lost.
 const ALIVE: Duration = Duration::from_secs(5);
-/// Sizes of streams in bytes: from the first, at most the second more.
+/// Sizes of streams in bytes: the least, and the most that is added to it.
 const SIZES: (u64, u64) = (1000, 3_000_000);
 
-/// Bytes that have arrived unharmed.
+/// Number of bytes that have arrived unharmed.
 #[derive(Default)]
 pub struct Arrived {
     pub down: AtomicU64,
@@ -58,7 +59,7 @@ fn connect() -> io::Result<TcpStream> {
     let stream = loop {
         match TcpStream::connect_timeout(&target, PATIENCE) {
             Ok(stream) => break stream,
-            // Address and route have been taken away and are not put back yet.
+            // Address and route have been removed and are not there again yet.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -114,14 +115,14 @@ fn download(bytes: u64, gate: &Gate) -> io::Result<()> {
                 received += count as u64;
             }
         }
-        // A reader that is late now and then fills the queues on the way.
+        // A reader that is late now and then lets the queues on the path fill.
         if received.is_multiple_of(7) {
             gate.rest(Duration::from_millis(2));
         }
     }
 }
 
-/// Uploads; the far side's number of bytes and checksum have to agree.
+/// Uploads. The far side must report the same number of bytes and the same checksum.
 fn upload(bytes: u64) -> io::Result<()> {
     let mut stream = connect()?;
     let ask = format!(

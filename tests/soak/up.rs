@@ -1,4 +1,4 @@
-//! The running `up`.
+//! The running `up`, as the soak run starts and observes it.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -13,16 +13,16 @@ use uwwan_modem::client::StatusClient;
 
 /// Name of the interface.
 pub const INTERFACE: &str = "soak0";
-/// Size of the transfer buffers in bytes. Each is a mapping of its own, see [`Up::start`].
+/// Size of the transfer buffers in bytes. Each is a separate mapping, see [`Up::start`].
 pub const BUFFER: u32 = 131_072;
 
-/// Every knob that is a fault, at some per cent of what it counts or at the least that it can be, and
-/// what makes the modem quick.
+/// Every knob that is a fault, at some per cent of what it counts or at its least value, and the
+/// knobs that make the modem quick.
 const KNOBS: &[&str] = &[
     "settle_ms=20",
     "absent_ms=300",
     "ntb_out_max=131072",
-    // The data path.
+    // These are knobs of the data path.
     "drop_out_ppm=10000",
     "drop_in_ppm=10000",
     "corrupt_in_ppm=10000",
@@ -36,10 +36,10 @@ const KNOBS: &[&str] = &[
     "stall_out_ppm=10000",
     "reset_ppm=100",
     "replug_ppm=200",
-    // Both are once a power-on.
+    // Both happen once after each power-on.
     "stall_out_after=50",
     "stall_in_after=50",
-    // The control session.
+    // These are knobs of the control session.
     "lose_notification_every=50",
     "garbage_response_every=50",
     "notification_storm=1",
@@ -52,21 +52,21 @@ const KNOBS: &[&str] = &[
     "nmea=on",
 ];
 
-/// The running `up`, and what it has told.
+/// The running `up`, and the events that it has reported.
 pub struct Up {
     child: Child,
-    /// Directory with its sockets.
+    /// Directory with the sockets of `up`.
     pub sockets: PathBuf,
     losses: Arc<AtomicU64>,
     online: Arc<AtomicBool>,
 }
 
 impl Up {
-    /// Starts `up` on the emulated modem, its runtime directory under `base`; what it logs goes to a
-    /// file in `logs`.
+    /// Starts `up` on the emulated modem, with its runtime directory under `base`. Its log goes to
+    /// a file in `logs`.
     ///
     /// # Errors
-    /// When the program cannot be started.
+    /// Fails when the program cannot be started.
     pub fn start(program: &Path, base: &Path, logs: &Path, seed: u64) -> io::Result<Self> {
         let size = BUFFER.to_string();
         let mut child = Command::new(program)
@@ -76,8 +76,8 @@ impl Up {
             .args(KNOBS.iter().flat_map(|knob| ["--knob", knob]))
             .args(["--knob", &format!("seed={seed}")])
             .env("UWWAN_RUNTIME_DIR", base)
-            // From this size on the C library maps each allocation for itself and unmaps it when it is
-            // freed, so that a buffer that is left shows in the size of the memory.
+            // From this size on, the C library maps each allocation by itself and unmaps it when it
+            // is freed, so that a buffer that is left behind shows in the size of the memory.
             .env("MALLOC_MMAP_THRESHOLD_", (BUFFER / 2).to_string())
             .env_remove("NOTIFY_SOCKET")
             .stdin(Stdio::null())
@@ -116,8 +116,7 @@ impl Up {
 
     /// Waits until the modem is online.
     ///
-    /// # Errors
-    /// A text when it is not within `patience`, or `up` has ended.
+    /// Returns a text when `up` is not online within `patience`, or has ended.
     pub fn wait_online(&mut self, patience: Duration) -> Result<(), String> {
         let deadline = Instant::now() + patience;
         while !self.online.load(Ordering::SeqCst) {
@@ -131,7 +130,7 @@ impl Up {
     }
 
     /// # Errors
-    /// A text when `up` has ended.
+    /// Returns a text when `up` has ended.
     pub fn is_alive(&mut self) -> Result<(), String> {
         match self.child.try_wait() {
             Ok(None) => Ok(()),
@@ -143,7 +142,7 @@ impl Up {
     /// Returns the status as JSON.
     ///
     /// # Errors
-    /// A text when `up` does not tell it.
+    /// Returns a text when `up` does not return its status.
     pub fn status(&self) -> Result<Value, String> {
         let client = StatusClient::connect(&self.sockets.join("control"));
         let reply = client.and_then(|mut client| client.status());
@@ -153,10 +152,10 @@ impl Up {
             .ok_or_else(|| "a status without content".into())
     }
 
-    /// Returns names and ids of the processes of which it consists.
+    /// Returns the names and ids of the processes of `up`.
     ///
     /// # Errors
-    /// Those of [`Up::status`].
+    /// Returns the errors of [`Up::status`].
     pub fn processes(&self) -> Result<Vec<(String, u64)>, String> {
         let status = self.status()?;
         let processes = status["processes"].as_array();
@@ -170,7 +169,7 @@ impl Up {
     /// Asks for a clean stop, and waits for it.
     ///
     /// # Errors
-    /// A text when it does not come.
+    /// Returns a text when `up` does not stop.
     pub fn stop(mut self, patience: Duration) -> Result<ExitStatus, String> {
         let client = StatusClient::connect(&self.sockets.join("control"));
         let asked = client.and_then(|mut client| client.ask(uwwan_modem::share::Request::Stop {}));

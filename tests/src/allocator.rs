@@ -1,26 +1,27 @@
 //! The system's allocator with counters, for tests of what is allocated and when. A test program
-//! that counts has `#[global_allocator] static ALLOCATOR: Counting = Counting;`.
+//! that counts contains `#[global_allocator] static ALLOCATOR: Counting = Counting;`.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 
 thread_local! {
-    /// Requests of this thread.
+    /// Number of requests of this thread.
     static REQUESTS: Cell<usize> = const { Cell::new(0) };
-    /// Whether the requests of this thread go into the sum of the marked ones.
+    /// Whether the requests of this thread are added to those of marked threads.
     static MARKED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Requests of marked threads.
+/// Number of requests of marked threads.
 static MARKED_REQUESTS: AtomicUsize = AtomicUsize::new(0);
 static IN_USE: AtomicIsize = AtomicIsize::new(0);
 static TRANSFER_BUFFERS: AtomicIsize = AtomicIsize::new(0);
 
-/// Size of a transfer buffer in bytes: whole packets, and nothing else is likely to have it.
+/// Size of a transfer buffer in bytes. It is whole packets, and no other allocation is likely to
+/// have it.
 pub const TRANSFER_BUFFER: u32 = 31 * 512;
 
-/// The system's allocator, counted.
+/// The system's allocator, with counters.
 pub struct Counting;
 
 fn count_request() {
@@ -40,49 +41,49 @@ fn count_bytes(more: usize, less: usize) {
     }
 }
 
-// SAFETY: every call is handed on unchanged to the system's allocator, which keeps the contract;
-// counting touches atomics and constant-initialised thread-locals without a destructor, so it
-// neither allocates nor panics.
+// SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract.
+// Counting uses atomics and constant-initialised thread-locals without a destructor, so it neither
+// allocates nor panics.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count_request();
         count_bytes(layout.size(), 0);
-        // SAFETY: the caller's promise, handed on.
+        // SAFETY: the caller keeps the contract of this function, which is that of `System`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count_request();
         count_bytes(layout.size(), 0);
-        // SAFETY: the caller's promise, handed on.
+        // SAFETY: the caller keeps the contract of this function, which is that of `System`.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         count_bytes(0, layout.size());
-        // SAFETY: the caller's promise, handed on.
+        // SAFETY: the caller keeps the contract of this function, which is that of `System`.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count_request();
         count_bytes(size, layout.size());
-        // SAFETY: the caller's promise, handed on.
+        // SAFETY: the caller keeps the contract of this function, which is that of `System`.
         unsafe { System.realloc(pointer, layout, size) }
     }
 }
 
-/// Returns the number of requests this thread has made.
+/// Returns the number of requests that this thread has made.
 pub fn requests() -> usize {
     REQUESTS.get()
 }
 
-/// Marks this thread, or takes its mark away.
+/// Marks this thread, or removes its mark.
 pub fn mark_this_thread(marked: bool) {
     MARKED.set(marked);
 }
 
-/// Does something with this thread unmarked.
+/// Runs `work` with this thread unmarked.
 pub fn unmarked<T>(work: impl FnOnce() -> T) -> T {
     let before = MARKED.replace(false);
     let result = work();
@@ -95,12 +96,12 @@ pub fn marked_requests() -> usize {
     MARKED_REQUESTS.load(Ordering::Relaxed)
 }
 
-/// Returns the number of bytes the process has in use.
+/// Returns the number of bytes that the process has in use.
 pub fn in_use() -> isize {
     IN_USE.load(Ordering::Relaxed)
 }
 
-/// Returns the number of blocks of the size [`TRANSFER_BUFFER`] in use.
+/// Returns the number of allocations of the size [`TRANSFER_BUFFER`] in use.
 pub fn transfer_buffers() -> isize {
     TRANSFER_BUFFERS.load(Ordering::Relaxed)
 }

@@ -1,4 +1,4 @@
-//! A driver on an emulated modem, with a datagram socket as the host's end.
+//! A driver on an emulated modem, with a datagram socket as the host end.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::net::UnixDatagram;
@@ -13,7 +13,7 @@ use uwwan_modem::status::Addresses;
 use uwwan_modem::{Event, Failure, Handle, HostConfig, Modem, Options, Selector};
 use uwwan_usb::device::Backend;
 
-/// Long enough for any step on a loaded machine.
+/// Time that is long enough for any step on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A driver on an emulated modem.
@@ -31,7 +31,7 @@ pub struct Bench {
     sequence: u16,
 }
 
-/// Options that keep tests short; the emulator's settling time is set to match.
+/// Returns options that keep tests short; the emulator's settling time is set to match.
 pub fn quick() -> Options {
     Options {
         settle: Some(Duration::from_millis(60)),
@@ -40,7 +40,7 @@ pub fn quick() -> Options {
     }
 }
 
-/// The same with choices for session 0.
+/// Returns the same options, with choices for session 0.
 pub fn quick_session(session: SessionOptions) -> Options {
     Options {
         sessions: vec![session],
@@ -62,7 +62,7 @@ impl Bench {
         Self::on(emulator(knobs), options, |_, _| {}).unwrap()
     }
 
-    /// Starts on an emulator; `watch` sees each event on a thread of its own.
+    /// Starts a driver on an emulator. `watch` is called with each event on a thread of its own.
     pub fn on(
         emulator: Arc<Emulator>,
         options: Options,
@@ -72,7 +72,7 @@ impl Bench {
         Self::through(emulator, backend, options, watch)
     }
 
-    /// Starts on an emulator that is reached through `backend`.
+    /// Starts a driver on an emulator that is reached through `backend`.
     pub fn through(
         emulator: Arc<Emulator>,
         backend: Arc<dyn Backend>,
@@ -108,7 +108,7 @@ impl Bench {
         })
     }
 
-    /// Waits for an event that fits.
+    /// Waits for an event that `fits` accepts.
     pub fn until(&mut self, what: &str, fits: impl Fn(&Event) -> bool) -> Event {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -153,7 +153,7 @@ impl Bench {
             .clone()
     }
 
-    /// The failure it ends with.
+    /// Waits for the end of the driver, and returns the failure with which it ended.
     pub fn failure(&mut self) -> Failure {
         let end = self.until("the end", |event| matches!(event, Event::Stopped { .. }));
         let Event::Stopped { failure } = end else {
@@ -164,13 +164,13 @@ impl Bench {
         failure
     }
 
-    /// The settings and the test's side of the host end that was made last.
+    /// Returns the settings and the test's side of the host end that was made last.
     pub fn host(&self) -> (HostConfig, Arc<UnixDatagram>) {
         let config = self.sockets.told().configs.last().cloned();
         (config.expect("a host's end"), self.sockets.last())
     }
 
-    /// Whether the host end that was made last has a carrier by what it was told so far.
+    /// Returns whether the host end that was made last has a carrier.
     pub fn has_carrier(&self) -> bool {
         let told = self.sockets.told();
         let made = told.configs.last().and_then(|one| one.ethernet.as_ref());
@@ -178,12 +178,12 @@ impl Bench {
         later.unwrap_or_else(|| made.is_some_and(|ethernet| ethernet.carrier))
     }
 
-    /// How many host ends were made.
+    /// Returns the number of host ends that were made.
     pub fn host_ends(&self) -> usize {
         self.sockets.told().theirs.len()
     }
 
-    /// Sends an echo request of `length` bytes; the answer is counted on its sequence number.
+    /// Sends an echo request of `length` bytes, and returns its sequence number.
     fn send_echo(&mut self, length: usize) -> u16 {
         let from = self.addresses().ipv4.expect("no IPv4").address;
         let socket = self.sockets.last();
@@ -199,7 +199,8 @@ impl Bench {
         self.sequence
     }
 
-    /// Whether an answer with this number comes within `timeout`; others are passed over.
+    /// Returns whether an answer with this sequence number comes within `timeout`. Others are
+    /// skipped.
     fn answered(&self, sequence: u16, timeout: Duration) -> bool {
         let socket = self.sockets.last();
         let deadline = Instant::now() + timeout;
@@ -219,7 +220,7 @@ impl Bench {
         }
     }
 
-    /// Sends a numbered UDP datagram to the far side's echo service.
+    /// Sends a numbered UDP datagram to the echo service of the far side.
     pub fn send_numbered(&self, number: u32) {
         let from = self.addresses().ipv4.expect("no IPv4").address;
         let mut packet = echo(from, Ipv4Addr::new(9, 9, 9, 9), 0, 600);
@@ -227,13 +228,13 @@ impl Bench {
         packet[10..12].fill(0);
         let sum = checksum(&packet[..20]);
         packet[10..12].copy_from_slice(&sum.to_be_bytes());
-        // Ports, length, and no checksum (RFC 768).
+        // These are the ports, the length, and no checksum (RFC 768).
         packet[20..28].copy_from_slice(&[0x30, 0x39, 0, 7, 2, 68, 0, 0]);
         packet[28..32].copy_from_slice(&number.to_be_bytes());
         self.sockets.last().send(&packet).unwrap();
     }
 
-    /// The next numbered datagram that came back, within `timeout`.
+    /// Returns the number of the next numbered datagram that comes back within `timeout`.
     pub fn receive_numbered(&self, timeout: Duration) -> Option<u32> {
         let socket = self.sockets.last();
         socket.set_read_timeout(Some(timeout)).unwrap();
@@ -246,13 +247,14 @@ impl Bench {
         }
     }
 
-    /// One echo, there and back.
+    /// Returns whether one echo request is answered.
     pub fn ping(&mut self, length: usize, timeout: Duration) -> bool {
         let sequence = self.send_echo(length);
         self.answered(sequence, timeout)
     }
 
-    /// Whether an address answers an ICMPv6 echo from ours within `timeout`.
+    /// Returns whether an address answers an ICMPv6 echo request from the host's address within
+    /// `timeout`.
     pub fn answers_ipv6(&mut self, to: Ipv6Addr, timeout: Duration) -> bool {
         let from = self.addresses().ipv6.expect("no IPv6").address;
         let request = icmpv6(from, to, 64, &[128, 0, 0, 0, 0, 1, 0, 1]);
@@ -262,20 +264,22 @@ impl Bench {
         .is_some()
     }
 
-    /// Solicits a router from our link-local address, and returns the prefix it tells.
+    /// Solicits a router from the host's link-local address, and returns the prefix in its
+    /// advertisement.
     pub fn solicit_router(&mut self, timeout: Duration) -> Option<Ipv6Addr> {
         let from = self.addresses().ipv6.expect("no IPv6").address;
         let routers = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
         let solicitation = icmpv6(from, routers, 255, &[133, 0, 0, 0, 0, 0, 0, 0]);
         self.exchange6(&solicitation, timeout, |packet| {
-            // Type, flags and lifetimes, then a prefix option with its prefix at 16.
+            // The message has type, flags and lifetimes, then a prefix option with its prefix at
+            // offset 16.
             let prefix = packet.get(56 + 16..56 + 32)?;
             (packet[40] == 134 && packet[56] == 3)
                 .then(|| Ipv6Addr::from(<[u8; 16]>::try_from(prefix).unwrap()))
         })
     }
 
-    /// Sends an ICMPv6 message until an answer fits.
+    /// Sends an ICMPv6 message again and again until an answer fits.
     fn exchange6<T>(
         &self,
         request: &[u8],
@@ -301,7 +305,7 @@ impl Bench {
         None
     }
 
-    /// Pings until one comes back: after a reset the first may be lost.
+    /// Pings until one is answered, because after a reset the first may be lost.
     pub fn ping_through(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         while !self.ping(100, Duration::from_secs(1)) {
@@ -313,7 +317,7 @@ impl Bench {
         }
     }
 
-    /// Many pings of all sizes, some at once; none may be lost.
+    /// Sends many pings of all sizes, some at once; none may be lost.
     pub fn ping_many(&mut self) {
         for round in 0..20 {
             let sent: Vec<u16> = (0..8)
@@ -329,7 +333,7 @@ impl Bench {
         }
     }
 
-    /// Stops, and looks at what the device saw.
+    /// Stops the driver, and checks that the device has seen no violation.
     pub fn stop(mut self) {
         self.handle.stop();
         self.until("the stop", |event| {
@@ -341,7 +345,7 @@ impl Bench {
     }
 }
 
-/// An ICMP echo request (RFC 792), `length` bytes with the IPv4 header.
+/// Returns an ICMP echo request (RFC 792) of `length` bytes with its IPv4 header.
 pub fn echo(from: Ipv4Addr, to: Ipv4Addr, sequence: u16, length: usize) -> Vec<u8> {
     let mut packet = vec![0u8; length.max(28)];
     packet[0] = 0x45;
@@ -395,7 +399,7 @@ fn checksum(bytes: &[u8]) -> u16 {
     !(sum as u16)
 }
 
-/// Every address of a list is usable.
+/// Returns whether there are addresses of IPv4 and of IPv6; every address must be usable.
 pub fn families(addresses: &Addresses) -> (bool, bool) {
     let list = addresses.list();
     let parse = |text: &String| text.split('/').next().unwrap().parse::<IpAddr>().unwrap();

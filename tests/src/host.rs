@@ -1,4 +1,4 @@
-//! Hosts' ends that are datagram sockets: the driver has one side of a pair, the test the other.
+//! Host ends that are datagram sockets: the driver has one side of a pair, the test the other.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -9,44 +9,44 @@ use uwwan_modem::host::Single;
 use uwwan_modem::status::Interface;
 use uwwan_modem::{Failure, HostConfig, HostControl, HostData, HostEnd, HostProvider};
 
-/// Makes a socket pair for each host's end. Clones share what was made and told.
+/// Provider that makes a socket pair for each host end. Clones share the record of what was made.
 #[derive(Clone, Default)]
 pub struct Sockets(Arc<Mutex<Told>>);
 
-/// What the hosts' ends were told, and the test's sides of their sockets.
+/// Record of what the host ends were told, with the test's sides of their sockets.
 #[derive(Default)]
 pub struct Told {
-    /// Configurations in order, the first one of each end included.
+    /// Configurations in order, including the first one of each end.
     pub configs: Vec<HostConfig>,
     /// Changes of the carrier in order.
     pub carriers: Vec<bool>,
-    /// The test's side of each host's end, with the interface name that was asked for.
+    /// The test's side of each host end, with the interface name that was asked for.
     pub theirs: Vec<(Option<String>, Arc<UnixDatagram>)>,
 }
 
 impl Sockets {
-    /// Locks what was made and told so far.
+    /// Locks the record.
     ///
     /// # Panics
-    /// When a test has panicked with it.
+    /// Panics when a test has panicked while it held the lock.
     pub fn told(&self) -> MutexGuard<'_, Told> {
         self.0.lock().unwrap()
     }
 
-    /// Returns the test's side of the host's end that was made last.
+    /// Returns the test's side of the host end that was made last.
     ///
     /// # Panics
-    /// When none was made.
+    /// Panics when none was made.
     #[must_use]
     pub fn last(&self) -> Arc<UnixDatagram> {
         let told = self.told();
         Arc::clone(&told.theirs.last().expect("a host's end").1)
     }
 
-    /// Returns the test's side of the host's end that was made last under this name.
+    /// Returns the test's side of the host end that was made last with this interface name.
     ///
     /// # Panics
-    /// When none was made.
+    /// Panics when none was made.
     #[must_use]
     pub fn named(&self, name: &str) -> Arc<UnixDatagram> {
         let told = self.told();

@@ -1,4 +1,4 @@
-//! Tests that cross crates.
+//! Parts of tests that cross crates.
 
 pub mod allocator;
 pub mod bench;

@@ -1,4 +1,5 @@
-//! The AT port on the emulated modem: directly, inside the driver, and through its PTYs and socket.
+//! The AT port on the emulated modem: opened directly, in the driver, and through its terminals and
+//! socket.
 
 mod story;
 
@@ -18,7 +19,7 @@ use uwwan_modem::share::{AtOptions, Builder, Policy, Server};
 use uwwan_usb::device::{Backend, Device};
 use uwwan_usb::functions::{SerialRole, at_candidates, at_pipe};
 
-/// Long enough for any step on a loaded machine.
+/// Time that is long enough for any step on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn emulator(knobs: &str) -> Emulator {
@@ -30,7 +31,7 @@ fn command(line: &str) -> Command {
     Command::new(line).unwrap()
 }
 
-/// The serial functions of a device in the configuration it is in.
+/// Returns the serial functions of a device in its active configuration.
 fn serial_ports(device: &dyn Device) -> Vec<Candidate> {
     let active = device.active_configuration().unwrap();
     at_candidates(device.descriptors(), active)
@@ -39,7 +40,7 @@ fn serial_ports(device: &dyn Device) -> Vec<Candidate> {
         .collect()
 }
 
-/// A port on the device as it is, answering.
+/// Returns a port of the device that answers, in its active configuration.
 fn attached(emulator: &Emulator) -> AtPort {
     let backend = emulator.backend();
     let found = backend.devices().unwrap().remove(0);
@@ -116,7 +117,7 @@ fn encapsulated_commands_carry_at_where_no_port_answers() {
             (1, 3, Role::Pipe)
         );
         assert_eq!(lines(&opened.at, "AT+CSQ"), ["+CSQ: 21,99"]);
-        // Longer than a command and its answer are, in more than one response.
+        // The command and its answer are long, so the answer takes more than one response.
         let contexts = lines(&opened.at, "AT+CGDCONT?");
         assert!(contexts.iter().any(|line| line.starts_with("+CGDCONT: ")));
         drop(opened);
@@ -166,7 +167,7 @@ fn position_data_comes_on_its_own_port() {
         matches!(&line, Line::Nmea(text) if text.starts_with("$GP")),
         "{line:?}"
     );
-    // Commands work between the sentences.
+    // Commands are answered between the sentences.
     assert_eq!(lines(&opened.at, "AT+CSQ"), ["+CSQ: 21,99"]);
     let stop = uwwan_at::commands::gps::stop().unwrap();
     assert_eq!(opened.at.ask(stop).unwrap().result, Ok(()));
@@ -351,11 +352,12 @@ impl Terminal {
         self.file.write_all(text.as_bytes()).unwrap();
     }
 
-    /// Reads until what was heard ends with `end`, and returns it.
+    /// Reads until the text that was received ends with `end`, and returns it.
     fn until(&mut self, end: &str) -> String {
         let mut buffer = [0; 1024];
         while !self.heard.ends_with(end) {
-            // The terminal is in blocking mode: a test that hears nothing is ended by its runner.
+            // The terminal is in blocking mode, so the test runner ends a test that receives
+            // nothing.
             let count = self.file.read(&mut buffer).unwrap();
             assert!(count > 0, "closed after {:?}", self.heard);
             self.heard
@@ -398,7 +400,7 @@ fn every_opener_has_a_terminal_of_its_own() {
             );
         }
     }
-    // One leaves in the middle of its command: nobody else notices.
+    // One program leaves in the middle of its command, which the others do not notice.
     let mut leaver = openers.pop().unwrap();
     leaver.say("AT+CGMI\rAT+CGMI\r");
     drop(leaver);
@@ -413,7 +415,7 @@ fn every_opener_has_a_terminal_of_its_own() {
 fn one_who_only_listens_hears_answers_nobody_else_will_take() {
     let served = served("");
     let mut listener = served.terminal();
-    // What `echo AT^IPV6CAP? >port` does.
+    // `echo AT^IPV6CAP? >port` does the same.
     let mut writer = OpenOptions::new().write(true).open(served.link()).unwrap();
     writer.write_all(b"AT^IPV6CAP?\n").unwrap();
     drop(writer);
@@ -519,7 +521,7 @@ fn garbage_on_the_socket_hurts_only_its_sender() {
         b"{}\n",
         b"\xff\x00\n",
         b"{\"command\":\"AT\"}\n",
-        // Requests and brackets without end: neither is followed by recursion.
+        // Requests and brackets follow without end; neither is followed by recursion.
         &b"{\"state\":{}}".repeat(400),
         &b"{\"state\":{}}\n".repeat(20_000),
         &b"[".repeat(16_000),

@@ -1,4 +1,4 @@
-//! The IPv6 story from its beginning to its end and back: with a running driver and without.
+//! The unlocking of IPv6 and its reversal, with a running driver and without one.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,7 +14,7 @@ use uwwan_modem::{Failure, FailureKind};
 
 use uwwan_tests::bench::{Bench, PATIENCE, families, quick};
 
-/// From locked to unlocked, as `uwwan ipv6 enable` does it.
+/// Unlocks IPv6 as `uwwan ipv6 enable` does.
 fn unlock(modem: &mut dyn ModemAccess) {
     let findings = ipv6::examine(modem).unwrap();
     assert_eq!(
@@ -51,7 +51,7 @@ fn changed(plan: Result<Plan, Failure>) -> Change {
     }
 }
 
-/// And back.
+/// Locks IPv6 again.
 fn lock(modem: &mut dyn ModemAccess) {
     let findings = ipv6::examine(modem).unwrap();
     let change = changed(ipv6::plan_disable(&findings, false));
@@ -160,7 +160,7 @@ fn mbims_word_on_the_operator_is_taken() {
     let findings = ipv6::examine(&mut modem).unwrap();
     let change = changed(ipv6::plan_enable(&findings, false));
     assert_eq!(change.undo, "AT^PLMNLIST=0,\"99999\",\"242010\"");
-    // What the firmware does not take is told, and nothing is restarted for it.
+    // A change that the firmware refuses is reported, and nothing is restarted for it.
     let nonsense = Change {
         command: Some("AT^PLMNLIST=1,\"12345\",\"24201\"".into()),
         ..change

@@ -1,7 +1,7 @@
 //! Debian's `mbimcli` through every entrance, where it is installed (package libmbim-utils).
 //!
-//! The public entrance is an abstract socket, of which a network namespace has one: each test runs
-//! once more in a namespace of its own.
+//! The public entrance is an abstract socket, of which each network namespace has its own, so each
+//! test runs once more in a namespace of its own.
 
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -12,12 +12,14 @@ use uwwan_modem::share::PUBLIC_NAME;
 use crate::shared::Shared;
 use uwwan_tests::bench::PATIENCE;
 
-/// Tells the inner run.
+/// Environment variable that is set for the inner run.
 const ALONE: &str = "UWWAN_TEST_ALONE";
-/// Where mbimcli waits by itself, it waits ten seconds; what is shorter was an answer.
+/// Time below which a result was an answer, because mbimcli waits ten seconds where it waits by
+/// itself.
 const SOON: Duration = Duration::from_secs(9);
 
-/// Whether this is the run in a namespace of its own; otherwise it has been made, and passed.
+/// Returns whether this is the run in a namespace of its own. Otherwise that run has been made, and
+/// has passed.
 fn alone(test: &str) -> bool {
     if std::env::var_os(ALONE).is_some() {
         return true;
@@ -62,7 +64,7 @@ fn finish(child: std::process::Child, started: Instant) -> Run {
     }
 }
 
-/// mbimcli with `-d PATH` and these options, begun.
+/// Starts mbimcli with `-d PATH` and these options.
 fn begin(path: &std::path::Path, options: &[&str]) -> std::process::Child {
     Command::new("timeout")
         .args(["60", "mbimcli", "-d"])
@@ -80,7 +82,7 @@ fn run(path: &std::path::Path, options: &[&str]) -> Run {
     finish(begin(path, options), started)
 }
 
-/// What this modem knows, and a word of the answer.
+/// Options for which the modem has an answer, with a text in the answer.
 const KNOWN: &[(&str, &str)] = &[
     ("--query-device-caps", "Firmware info: '11.617."),
     (
@@ -107,7 +109,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("--noop", ""),
 ];
 
-/// Other questions: the modem may not know the answer, but it is the modem that says so.
+/// Other options. The modem may have no answer, but it must be the modem that says so.
 const OTHERS: &[&str] = &[
     "--query-preferred-providers",
     "--query-visible-providers",
@@ -215,7 +217,7 @@ fn a_second_session_but_not_the_drivers() {
             run.output
         );
     }
-    // What changes nothing is allowed.
+    // Commands that change nothing are allowed.
     for option in [
         "--set-radio-state=on",
         "--attach-packet-service",
@@ -234,7 +236,7 @@ fn odd_ways_to_open() {
     }
     let shared = online();
     let socket = shared.socket();
-    // As the runtime directory stands under the port's name, too.
+    // The terminal has the port's name and is found there, too.
     let port = shared.folder.with_extension("link");
     let _ = std::fs::remove_file(&port);
     std::os::unix::fs::symlink(shared.folder.file_name().unwrap(), &port).unwrap();
@@ -322,7 +324,7 @@ fn wait_for_clients(shared: &Shared, count: usize) {
     }
 }
 
-/// Waits until the modem has had so many messages.
+/// Waits until the modem has received that number of messages.
 fn wait_for_messages(emulator: &Emulator, count: u64) {
     let deadline = Instant::now() + PATIENCE;
     while emulator.report().counters.messages_out < count {
@@ -349,7 +351,7 @@ fn another_proxy_is_left_alone() {
         "{:?}",
         proxy.notices()
     );
-    // The other ways in are open.
+    // The other entrances are open.
     let terminal = shared.folder.join("mbim-terminal");
     let run = run(&terminal, &["--query-device-caps"]);
     assert!(run.success, "{}", run.output);

@@ -1,4 +1,4 @@
-//! A driver on an emulated modem with its entrances open.
+//! A driver on an emulated modem, with its entrances open.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,7 +9,7 @@ use uwwan_modem::share::{Builder, MbimEntrances, MbimOptions, Policy, Server};
 
 use uwwan_tests::bench::{Bench, quick};
 
-/// The driver, its entrances, and the folder they are in.
+/// The driver, its entrances, and the folder that they are in.
 pub struct Shared {
     pub mbim: MbimEntrances,
     pub server: Option<Server>,
@@ -18,14 +18,14 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Online, with the entrances as `choose` wants them.
+    /// Starts a driver and waits until it is online, with the entrances that `choose` asks for.
     pub fn start(knobs: &str, choose: impl FnOnce(&mut MbimOptions)) -> Self {
         let mut shared = Self::starting(knobs, quick(), choose);
         shared.bench.online();
         shared
     }
 
-    /// On its way up.
+    /// Starts a driver that is still coming up.
     pub fn starting(knobs: &str, options: Options, choose: impl FnOnce(&mut MbimOptions)) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let folder = std::env::temp_dir().join(format!(
@@ -59,7 +59,7 @@ impl Shared {
         Client::through(&self.socket()).unwrap()
     }
 
-    /// The clean end: the session is still up, and nothing was violated.
+    /// Stops the driver: the session is still up, and no rule was violated.
     pub fn stop(mut self) {
         assert!(self.bench.handle.status().online);
         self.bench.ping_through();

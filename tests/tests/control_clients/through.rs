@@ -103,12 +103,12 @@ fn what_the_driver_holds_stays_unless_one_insists() {
     client.insist().unwrap();
     let state: RadioState = client.set(bc::RADIO_STATE, &off).unwrap();
     assert_eq!(state.sw_radio_state, RadioSwitchState::OFF);
-    // The driver notices, and brings it up again.
+    // The driver notices the loss, and brings the session up again.
     shared.bench.until("the loss", |event| {
         matches!(event, uwwan_modem::Event::Lost { .. })
     });
     shared.bench.online();
-    // This the modem does not indicate: the driver goes by the answer.
+    // The modem sends no indication of this, so the driver learns of it from the answer.
     let down: ConnectInfo = client
         .set(bc::CONNECT, &connect(0, ActivationCommand::DEACTIVATE))
         .unwrap();
@@ -139,7 +139,7 @@ fn the_modem_unplugged_is_told_to_all_who_wait() {
                 .unwrap()
         })
         .collect();
-    // Both are on their way, or in the queue.
+    // Both are under way, or in the queue.
     for (client, pending) in clients.iter_mut().zip(&waiting) {
         assert_eq!(
             client.poll(*pending, Duration::from_millis(200)).unwrap(),

@@ -1,10 +1,10 @@
-//! The whole data path at work: kernel TCP over a real TUN interface, the driver, the emulated
-//! modem. In steady state the data thread allocates nothing, and every payload byte is read to and
-//! written from a USB buffer.
+//! The whole data path at work: kernel TCP over a real TUN interface, the driver, and the emulated
+//! modem. In steady state the data thread allocates nothing, and every payload byte is read into
+//! and written from a USB buffer.
 //!
 //! Each check runs in a private network namespace of its own, entered while the process has one
-//! thread, so there is no test harness: every check is a process. Where namespaces or TUN interfaces
-//! cannot be had the run fails and says so.
+//! thread. There is therefore no test harness, and every check is a process. Where namespaces or
+//! TUN interfaces cannot be had, the run fails and says so.
 
 mod watched;
 
@@ -26,9 +26,9 @@ use watched::{Seen, WatchedBackend, WatchedProvider};
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Long enough for any step on a loaded machine.
+/// Time that is long enough for any step on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Payload of the transfers that bring everything into its steady state, and of those looked at.
+/// Payload in bytes of the transfers that lead to the steady state, and of those that are observed.
 const WARM: u64 = 4_000_000;
 const BYTES: u64 = 20_000_000;
 
@@ -51,7 +51,7 @@ const CHECKS: &[(&str, fn())] = &[
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.iter().any(|argument| argument == "--list") {
-        // Test runners ask twice; none is ignored.
+        // Test runners ask for the ignored tests as well, of which there are none.
         if !arguments.iter().any(|argument| argument == "--ignored") {
             for (name, _) in CHECKS {
                 println!("{name}: test");
@@ -97,7 +97,7 @@ fn run(name: &str, check: &fn()) -> bool {
     passed
 }
 
-/// Traffic both ways, first to warm up, then to be looked at.
+/// Sends traffic in both directions, first to reach the steady state, then to observe it.
 fn steady_state(tun_mode: TunMode, ntb: Option<Format>, block: Option<u32>, ack_filter: bool) {
     let knobs: Knobs = "settle_ms=20,ntb_in_max=131072,ntb_out_max=131072"
         .parse()
@@ -157,7 +157,7 @@ fn steady_state(tun_mode: TunMode, ntb: Option<Format>, block: Option<u32>, ack_
     match tun_mode {
         TunMode::Plain => {
             assert_eq!(calls.cut + calls.merged + calls.moved_bytes, 0);
-            // A probe and its answer are the driver's own.
+            // The probe and its answer are the driver's own packets.
             assert!(calls.reads + calls.writes + 10 > packets, "{status:#?}");
         }
         TunMode::Offload | TunMode::OffloadTcp => {
@@ -175,7 +175,7 @@ fn steady_state(tun_mode: TunMode, ntb: Option<Format>, block: Option<u32>, ack_
     assert_eq!(report.total_violations(), 0, "{:#?}", report.violations);
 }
 
-/// Traffic during which the data thread is to allocate nothing, and all payload to lie in USB
+/// Runs traffic during which the data thread must not allocate, and all payload must lie in USB
 /// buffers.
 fn look_at(handle: &Handle, seen: &Seen, traffic: impl FnOnce()) -> Status {
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! A backend and a host's end that pass everything on and see where bytes lie.
+//! A backend and a host end that pass everything on and record where bytes lie.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::ops::Range;
@@ -16,16 +16,16 @@ use uwwan_usb::error::Error;
 
 use uwwan_tests::allocator::{mark_this_thread, unmarked};
 
-/// The modem's notification endpoint.
+/// Address of the modem's notification endpoint.
 const INTERRUPT: u8 = 0x82;
-/// Room for the addresses of more buffers than there are.
+/// Largest number of buffers whose addresses are recorded; there are fewer.
 const MOST_BUFFERS: usize = 1024;
 
-/// Buffers and payload bytes that the watched backend has seen.
+/// Record of buffers and payload bytes.
 pub struct Seen {
     /// Memory of every buffer that was ever in a transfer.
     buffers: Mutex<Vec<Range<usize>>>,
-    /// Payload bytes that host and driver exchanged, inside of those and outside.
+    /// Number of payload bytes that host and driver exchanged, inside of those buffers and outside.
     pub read_inside: AtomicU64,
     pub read_outside: AtomicU64,
     pub written_inside: AtomicU64,
@@ -77,7 +77,7 @@ fn addresses_of(bytes: &[u8]) -> Range<usize> {
     range.start.addr()..range.end.addr()
 }
 
-/// TUN interfaces, watched.
+/// A provider of TUN interfaces that are observed.
 pub struct WatchedProvider(pub Arc<Seen>);
 
 impl HostProvider for WatchedProvider {
@@ -132,7 +132,7 @@ impl Large for WatchedHost<dyn Large> {
         let mut rest = length;
         for (index, buffer) in buffers.iter().enumerate() {
             let part = rest.min(buffer.len());
-            // The first is the virtio header.
+            // The first buffer is that of the virtio header.
             if index > 0 && part > 0 {
                 self.seen.read(&buffer[..part]);
             }
@@ -142,7 +142,7 @@ impl Large for WatchedHost<dyn Large> {
     }
 
     fn send(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        // The first is headers, which are made anew.
+        // The first buffer has headers, which are newly made.
         for payload in &buffers[1..] {
             self.seen.written(payload);
         }
@@ -150,7 +150,7 @@ impl Large for WatchedHost<dyn Large> {
     }
 }
 
-/// A backend, watched.
+/// A backend whose buffers are observed.
 pub struct WatchedBackend {
     pub backend: Arc<dyn Backend>,
     pub seen: Arc<Seen>,
@@ -200,7 +200,8 @@ impl Device for WatchedDevice {
     }
 }
 
-/// What the emulated bus allocates is not the data path's.
+/// A queue of the data path. Allocations of the emulated bus are not counted as those of the data
+/// path.
 struct WatchedQueue {
     inner: Box<dyn Queue>,
     seen: Arc<Seen>,
@@ -210,7 +211,7 @@ impl Queue for WatchedQueue {
     uwwan_usb::forward!(endpoint max_packet_size set_zero_packet pending);
 
     fn allocate(&mut self, capacity: usize) -> Buffer {
-        // Whether the data path asks for buffers in steady state is of interest.
+        // Whether the data path asks for buffers in steady state is counted.
         let buffer = self.inner.allocate(capacity);
         self.seen.transferred(&buffer);
         buffer
@@ -249,7 +250,8 @@ impl Pump for UncountedPump {
     }
 }
 
-/// Notifications are no datagrams: the thread is not counted from one to the end of their queue.
+/// A queue of notifications, which are no datagrams: the thread's allocations are not counted from
+/// a notification to the end of the queue.
 struct Notifications {
     inner: Box<dyn Queue>,
 }

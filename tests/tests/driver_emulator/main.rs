@@ -40,7 +40,7 @@ fn many_datagrams_none_lost() {
     let mut bench = Bench::start("", quick());
     bench.online();
     bench.ping_many();
-    // Counters are published at the end of a round, after the host has its datagrams.
+    // Counters are published at the end of a round, after the host has received its datagrams.
     let deadline = Instant::now() + PATIENCE;
     let mut traffic = bench.handle.status().traffic;
     while traffic.downlink.packets < 160 && Instant::now() < deadline {
@@ -99,7 +99,7 @@ fn every_layout_is_accepted() {
     bench.stop();
 }
 
-/// Behaviours the driver must get by with as if they were none.
+/// The driver must cope with these behaviours as if they did not exist.
 #[test]
 fn odd_firmware_is_no_obstacle() {
     let knobs = [
@@ -173,14 +173,15 @@ fn ipv6_comes_with_the_operator_in_the_list() {
 
 #[test]
 fn shapes_in_which_ipv6_comes() {
-    // A prefix of 128 is read as 64: the network routes all of it.
+    // A prefix length of 128 is read as 64, because the network routes all of that prefix.
     let mut bench = Bench::start("ipv6=on,ipv6_prefix=128", quick());
     bench.online();
     assert_eq!(bench.addresses().ipv6.unwrap().prefix, 64);
     assert!(bench.answers_ipv6("2001:db8:100::1".parse().unwrap(), PATIENCE));
     bench.stop();
 
-    // A link-local address alone: the host solicits, the router's word comes through.
+    // With only a link-local address, the host solicits a router, and the advertisement comes
+    // through.
     let mut bench = Bench::start("ipv6=on,ipv6_link_local=on", quick());
     bench.online();
     let local = bench.addresses().ipv6.unwrap().address;
@@ -252,7 +253,7 @@ fn broken_descriptors_are_told() {
         ("empty", "offset 31: length 0 with 106 bytes left"),
     ] {
         let emulator = emulator(&format!("descriptors={fault}"));
-        // The modem's other ways lie in configurations that are whole.
+        // The modem's other modes are in configurations that are intact.
         let options = Options {
             mode: Some(Mode::Mbim),
             ..quick()
@@ -337,7 +338,7 @@ fn a_black_hole_is_diagnosed() {
 
 #[test]
 fn a_mute_function_is_brought_to_speak() {
-    // Too short a rest in configuration 0: the second try rests longer.
+    // The time in configuration 0 is too short; the second try takes longer.
     let options = Options {
         settle: Some(Duration::ZERO),
         open_budget: Some(Duration::from_secs(3)),
@@ -502,8 +503,8 @@ fn a_selector_that_fits_nothing_is_refused() {
     assert_eq!(error.place, Place::Named("--mtu".into()));
 }
 
-/// A host that reads nothing: NTBs wait and then give way, all that is dropped is counted, what
-/// is not comes in order, and afterwards everything is as before.
+/// The host reads nothing: NTBs wait and are then dropped, every drop is counted, the datagrams
+/// that arrive are in order, and afterwards everything is as before.
 #[test]
 fn a_host_that_stops_reading_costs_only_what_is_counted() {
     let mut bench = Bench::start("", quick());
@@ -521,7 +522,7 @@ fn a_host_that_stops_reading_costs_only_what_is_counted() {
         for number in 0..1000 {
             bench.send_numbered(round * 1000 + number);
         }
-        // NTBs have waited, and have given way.
+        // NTBs have waited, and some have been dropped.
         let deadline = Instant::now() + PATIENCE;
         while host_full(&bench.handle.status().traffic) == dropped {
             assert!(Instant::now() < deadline, "no NTB gives way");
@@ -537,7 +538,7 @@ fn a_host_that_stops_reading_costs_only_what_is_counted() {
     assert!(received.is_sorted_by(|a, b| a < b), "{received:?}");
     assert!(received.last() > Some(&2000), "the last round came through");
     let given = bench.emulator.report().counters.datagrams_in;
-    // Counters are published at the end of a round, after the host has its datagrams.
+    // Counters are published at the end of a round, after the host has received its datagrams.
     let deadline = Instant::now() + PATIENCE;
     let mut traffic = bench.handle.status().traffic;
     while traffic.downlink.packets + host_full(&traffic) < given && Instant::now() < deadline {
@@ -568,14 +569,15 @@ fn no_lone_datagram_gets_stuck() {
     bench.stop();
 }
 
-/// What the kernel's drivers had at the start they have at the end, in the configuration that was active.
+/// The interfaces that the kernel's drivers had at the start they have at the end, in the
+/// configuration that was active then.
 #[test]
 fn the_kernels_drivers_have_the_modem_again() {
     for (configuration, drivers, reattach, expected) in [
         (1, "bound", true, Some((1, "option"))),
         (2, "bound", true, Some((2, "cdc_ether"))),
         (3, "bound", true, Some((3, "cdc_mbim"))),
-        // Nobody had it.
+        // No driver had an interface.
         (0, "bound", true, None),
         (2, "none", true, None),
         (2, "bound", false, None),
@@ -609,7 +611,7 @@ fn the_kernels_drivers_have_the_modem_again() {
     }
 }
 
-/// One that was plugged in while it was waited for is the kernel's in the end, as it stands.
+/// A modem that was plugged in while `up` waited for it is left to the kernel as it is at the end.
 #[test]
 fn a_modem_that_came_late_is_left_to_the_kernel() {
     let emulator = emulator("");

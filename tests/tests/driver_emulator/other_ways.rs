@@ -1,4 +1,4 @@
-//! The modem's other two ways: NCM of Huawei's own and ECM, dialled by AT commands.
+//! The modem's other two modes: Huawei's own NCM and ECM, dialled by AT commands.
 
 use std::net::Ipv4Addr;
 use std::os::unix::net::UnixDatagram;
@@ -52,7 +52,7 @@ fn encapsulated_commands_are_dialled_by_where_no_port_answers() {
     assert_eq!(port.map(|port| port.role), Some(Role::Pipe));
     bench.ping_through();
     bench.stop();
-    // Without them there is nothing to dial by, and that is what is told.
+    // Without encapsulated commands the call cannot be dialled, and the failure says so.
     let mut bench = Bench::start("at_ports_silent=on,at_pipe_silent=on", way(Mode::Ncm));
     let what = "an interface of the modem to answer AT";
     bench.until(
@@ -62,7 +62,7 @@ fn encapsulated_commands_are_dialled_by_where_no_port_answers() {
     bench.stop();
 }
 
-/// Sends a frame until one that fits comes back, and returns that.
+/// Sends a frame until one that `fits` accepts comes back, and returns that one.
 fn frame_answered(host: &UnixDatagram, frame: &[u8], fits: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     let deadline = Instant::now() + PATIENCE;
     let mut buffer = [0; 2048];
@@ -101,7 +101,7 @@ fn the_host_may_have_the_ethernet_itself() {
         let addresses = bench.addresses();
         let ours = addresses.ipv4.expect("told by AT").address;
         let gateway = addresses.gateway4.expect("told by AT");
-        // ARP (RFC 826): who has the gateway's address?
+        // An ARP request (RFC 826) asks for the gateway's address.
         let mut request = [&[0xff; 6][..], &mac, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1], &mac].concat();
         request.extend(ours.octets());
         request.extend([0; 6]);
@@ -119,7 +119,7 @@ fn the_host_may_have_the_ethernet_itself() {
         assert_eq!(answer[14 + 28..614], ping[14 + 28..], "{mode}");
         bench.stop();
 
-        // Without addresses from the modem the host asks the link itself.
+        // Where the modem reports no addresses, the host asks the link itself.
         let mut bench = Bench::start("dhcp_command=refused", options);
         bench.online();
         assert!(bench.addresses().list().is_empty(), "{mode}");
@@ -180,7 +180,8 @@ fn both_families_come_by_at_or_over_the_link() {
             );
             bench.stop();
         }
-        // The SIM's operator is not in the firmware's list: IPv4 alone, and said so.
+        // The SIM's operator is not in the firmware's list, so there is IPv4 only, and a notice
+        // says so.
         let mut bench = Bench::start("", way(mode));
         bench.online();
         assert_eq!(families(&bench.addresses()), (true, false), "{mode}");
@@ -290,8 +291,8 @@ fn a_radio_that_goes_off_and_a_plug_that_is_pulled_are_got_over() {
     }
 }
 
-/// A driver that crashed has left its call up, in a stick of an id without a row: nothing enters its
-/// configuration anew, which would end the call.
+/// A driver that crashed has left its call up, in a stick whose id has no row in the table: its
+/// configuration is not entered anew, which would end the call.
 #[test]
 fn a_call_that_was_left_up_is_ended_and_made_anew() {
     let mut bytes =

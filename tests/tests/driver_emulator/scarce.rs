@@ -1,5 +1,5 @@
-//! A host whose kernel has little memory for USB transfers, and what the driver and the device agree
-//! on then.
+//! A host whose kernel has little memory for USB transfers, and the sizes that the driver and the
+//! device agree on then.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use uwwan_usb::error::Error;
 
 use uwwan_tests::bench::{Bench, emulator, quick};
 
-/// A backend whose transfers share so many bytes of memory, as those of usbfs do.
+/// A backend whose transfers share a limited number of bytes of memory, as those of usbfs do.
 struct Scarce {
     inner: Arc<dyn Backend>,
     left: Arc<Mutex<usize>>,
@@ -63,7 +63,7 @@ struct ScarceQueue {
 }
 
 impl ScarceQueue {
-    /// Gives the memory of a transfer that has ended back.
+    /// Gives back the memory of a transfer that has ended.
     fn ended(&self, completion: Option<Completion>) -> Option<Completion> {
         let completion = completion?;
         *self.left.lock().unwrap() += completion.buffer.capacity();
@@ -98,7 +98,7 @@ impl Queue for ScarceQueue {
     }
 }
 
-/// The size agreed on is the usual one, the device's own where that is less, or the user's.
+/// The size agreed on is the usual one, or the device's own where that is less, or the user's.
 #[test]
 fn the_largest_ntb_from_the_device_is_agreed_on() {
     for (announced, chosen, agreed) in [
@@ -125,8 +125,8 @@ fn the_largest_ntb_from_the_device_is_agreed_on() {
     }
 }
 
-/// Little memory makes NTBs smaller, down to 16 KiB, before it makes transfers fewer; a size that the
-/// user chose stays, and so does that of a device that refuses another one.
+/// With little memory, NTBs become smaller, down to 16 KiB, before transfers become fewer. A size
+/// that the user chose stays, and so does that of a device that refuses another one.
 #[test]
 fn scarce_memory_makes_ntbs_smaller_and_then_transfers_fewer() {
     for (kilobytes, knobs, chosen, size, transfers) in [
@@ -155,7 +155,7 @@ fn scarce_memory_makes_ntbs_smaller_and_then_transfers_fewer() {
         let mut bench = Bench::through(emulator, backend, options, |_, _| {}).unwrap();
         bench.online();
         let mut size_told = || {
-            // Traffic takes the larger transfers out of the queue.
+            // Traffic makes the larger transfers leave the queue.
             bench.ping_many();
             let framing = bench.handle.status().framing.unwrap();
             (framing.input_size, framing.receive_transfers)

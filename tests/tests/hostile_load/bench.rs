@@ -1,4 +1,4 @@
-//! A driver on an emulated modem, with a TUN interface as the host's end.
+//! A driver on an emulated modem, with a TUN interface as the host end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ use crate::far::{Far, FarNetwork};
 use crate::flows::{self, Running};
 use uwwan_tests::allocator;
 
-/// Long enough for any step on a loaded machine.
+/// Time that is long enough for any step on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Bench {
@@ -29,7 +29,8 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Online, with everything on the far machine's side reached through the modem.
+    /// Starts a driver and waits until it is online, with the far side's addresses routed through
+    /// the modem.
     pub fn online(mode: Mode, knobs: &str) -> Self {
         let knobs: Knobs = format!("settle_ms=20,absent_ms=100,{knobs}")
             .parse()
@@ -76,7 +77,7 @@ impl Bench {
         bench
     }
 
-    /// Waits for an event that fits.
+    /// Waits for an event that `fits` accepts.
     pub fn until(&self, what: &str, fits: impl Fn(&Event) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -90,7 +91,7 @@ impl Bench {
         }
     }
 
-    /// Waits until something about the driver holds.
+    /// Waits until `so` returns true for the bench.
     pub fn wait_for(&self, what: &str, so: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !so(self) {
@@ -117,7 +118,7 @@ impl Bench {
         flows::both(&self.far, &Arc::new(AtomicBool::new(false)))
     }
 
-    /// Waits until both flows have got so many datagrams further.
+    /// Waits until both flows have advanced by that number of datagrams.
     pub fn flow_on(&self, datagrams: u64) {
         let (up, down) = (self.far.up().end + datagrams, self.far.sent() + datagrams);
         self.wait_for("the flows have dried up", |bench| {
@@ -125,7 +126,7 @@ impl Bench {
         });
     }
 
-    /// The counters, once they stand still.
+    /// Returns the counters, once they no longer change.
     pub fn traffic(&self) -> Traffic {
         let mut last = self.handle.status().traffic;
         loop {
@@ -138,23 +139,24 @@ impl Bench {
         }
     }
 
-    /// A kind of error, counted so far.
+    /// Returns the number of errors of a kind so far.
     pub fn errors(&self, name: &str) -> u64 {
         count(&self.handle.status().traffic.errors, name)
     }
 
-    /// Buffers there are to be: one for each transfer either way.
+    /// Returns the number of buffers that there should be: one for each transfer of either
+    /// direction.
     pub fn buffers_wanted(&self) -> isize {
         let framing = self.handle.status().framing.expect("a framing");
         (framing.receive_transfers + framing.send_transfers) as isize
     }
 
-    /// Transfers in flight.
+    /// Returns the number of transfers in flight.
     pub fn outstanding(&self) -> i64 {
         self.tally.outstanding.load(Ordering::SeqCst)
     }
 
-    /// Stops, and looks at what is left.
+    /// Stops the driver, and checks what is left.
     pub fn stop(self) {
         let attempts = self.handle.status().attempts;
         self.handle.stop();
@@ -165,7 +167,7 @@ impl Bench {
         let report = self.emulator.report();
         assert_eq!(report.total_violations(), 0, "{:#?}", report.violations);
         let tally = &self.tally;
-        // The AT port's thread lets go of the device a moment later.
+        // The thread of the AT port releases the device a moment later.
         let deadline = Instant::now() + PATIENCE;
         while tally.objects.load(Ordering::SeqCst) != 0 && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
@@ -193,7 +195,7 @@ impl Bench {
     }
 }
 
-/// A counter of the driver's by name; 0 when it is not there.
+/// Returns a counter of the driver by its name; 0 when it is not there.
 pub fn count(list: &[uwwan_modem::status::Counter], name: &str) -> u64 {
     list.iter()
         .find(|counter| counter.name == name)

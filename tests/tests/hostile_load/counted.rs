@@ -9,22 +9,22 @@ use uwwan_usb::buffer::Buffer;
 use uwwan_usb::device::{Backend, Completion, Device, Found, Pump, Queue, Rejected};
 use uwwan_usb::error::Error;
 
-/// What there is, and what there was.
+/// Counters of the objects and transfers.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// Devices, queues and pumps that exist.
+    /// Number of devices, queues and pumps that exist.
     pub objects: AtomicI64,
-    /// Transfers submitted and not taken back.
+    /// Number of transfers submitted and not taken back.
     pub outstanding: AtomicI64,
-    /// The most of them at once.
+    /// Largest number of such transfers at once.
     pub most: AtomicI64,
-    /// Transfers of the MBIM function that were outstanding when their queue was dropped.
+    /// Number of transfers of the MBIM function that were outstanding when their queue was dropped.
     pub abandoned: AtomicI64,
-    /// Buffers asked for.
+    /// Number of buffers that were allocated.
     pub allocated: AtomicI64,
 }
 
-/// Counts one object as long as it lives.
+/// Counts one object for as long as it lives.
 struct Alive(Arc<Tally>);
 
 impl Alive {
@@ -133,7 +133,7 @@ impl Drop for CountedQueue {
     fn drop(&mut self) {
         let pending = i64::try_from(self.inner.pending()).unwrap_or(i64::MAX);
         let tally = &self.alive.0;
-        // The AT port's, on other endpoints, may end so.
+        // Transfers of the AT port, on other endpoints, may end in this way.
         if matches!(self.inner.endpoint(), 0x81 | 0x01 | 0x82) {
             tally.abandoned.fetch_add(pending, Ordering::SeqCst);
         }

@@ -12,34 +12,34 @@ use uwwan_netstack::server::{Server, ServerConfig, ServerThread};
 
 use crate::flows::{Ledger, payload};
 
-/// The far machine.
+/// Address of the far machine.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
-/// Port of the flow towards it, and of the flow from it.
+/// Port of the flow towards the far machine, and of the flow from it.
 pub const UP: u16 = 7001;
 pub const DOWN: u16 = 7002;
 
 type Notify = Arc<dyn Fn() + Send + Sync>;
 
-/// Packets of the flow from it that may be sent, and that were.
+/// Numbers of packets that the flow from the far machine may send, and has sent.
 #[derive(Default)]
 struct Down {
     allowed: u64,
     sent: u64,
 }
 
-/// What the test and the network share.
+/// State that the test and the network share.
 #[derive(Default)]
 pub struct Far {
-    /// What has come of the flow towards it.
+    /// Record of the flow towards the far machine.
     up: Mutex<Ledger>,
     down: Mutex<Down>,
-    /// It takes nothing.
+    /// Whether the network takes nothing.
     closed: AtomicBool,
     notify: Mutex<Option<Notify>>,
 }
 
 impl Far {
-    /// What has come of the flow towards it.
+    /// Returns the record of the flow towards the far machine.
     pub fn up(&self) -> Ledger {
         *self.ledger()
     }
@@ -48,7 +48,7 @@ impl Far {
         self.up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many packets the flow from it has sent.
+    /// Returns how many packets the flow from the far machine has sent.
     pub fn sent(&self) -> u64 {
         self.flow().sent
     }
@@ -57,7 +57,7 @@ impl Far {
         self.down.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets the flow from it go on until so many packets were sent.
+    /// Lets the flow from the far machine continue until that number of packets was sent.
     pub fn allow(&self, packets: u64) {
         let mut flow = self.flow();
         flow.allowed = flow.allowed.max(packets);
@@ -65,13 +65,13 @@ impl Far {
         self.wake();
     }
 
-    /// Ends the flow from it where it is.
+    /// Stops the flow from the far machine where it is.
     pub fn halt(&self) {
         let mut flow = self.flow();
         flow.allowed = flow.sent;
     }
 
-    /// Takes nothing any more, or takes everything again.
+    /// Makes the network take nothing any more, or everything again.
     pub fn close(&self, closed: bool) {
         self.closed.store(closed, Ordering::SeqCst);
         self.wake();
@@ -90,7 +90,7 @@ pub struct FarNetwork {
     far: Arc<Far>,
     link: MemoryLink,
     _server: ServerThread,
-    /// Whose turn it is to send.
+    /// Whether it is the flow's turn to send, or else the server's.
     turn: bool,
 }
 
@@ -127,7 +127,7 @@ impl Network for FarNetwork {
         if self.far.closed.load(Ordering::SeqCst) {
             return false;
         }
-        // UDP behind a plain IPv4 header, to the port of the flow.
+        // The packet is UDP behind an IPv4 header without options, to the port of the flow.
         if packet.len() >= 28
             && packet[0] == 0x45
             && packet[9] == 17
@@ -164,7 +164,7 @@ impl Network for FarNetwork {
     }
 }
 
-/// A UDP datagram (RFC 768) in its IPv4 packet, both ports the same.
+/// Returns a UDP datagram (RFC 768) in its IPv4 packet, with the same port at both ends.
 fn udp(from: Ipv4Addr, to: Ipv4Addr, port: u16, payload: &[u8]) -> Vec<u8> {
     let length = 8 + payload.len() as u16;
     let mut packet = vec![0x45, 0];
@@ -188,7 +188,8 @@ fn udp(from: Ipv4Addr, to: Ipv4Addr, port: u16, payload: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// The Internet checksum (RFC 1071) of pieces, each but the last of even length.
+/// Returns the Internet checksum (RFC 1071) of pieces, each of which but the last has an even
+/// length.
 fn checksum(pieces: &[&[u8]]) -> u16 {
     let mut sum = 0_u32;
     for pair in pieces.iter().flat_map(|piece| piece.chunks(2)) {

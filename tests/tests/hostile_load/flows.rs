@@ -12,12 +12,13 @@ use uwwan_netstack::server::HTTP_PORT;
 use crate::bench::PATIENCE;
 use crate::far::{ADDRESS, DOWN, Far, UP};
 
-/// Datagrams under way at once: fewer than any queue on the way holds.
+/// Number of datagrams under way at once. It is less than any queue on the path holds.
 pub const WINDOW: u64 = 64;
-/// Without any progress for so long what is under way counts as lost.
+/// Time without any progress after which the datagrams under way count as lost.
 const LOST: Duration = Duration::from_millis(300);
 
-/// What datagram `number` carries: the number, then bytes that follow from it, 8 to 1191 in all.
+/// Returns the payload of datagram `number`: the number, then bytes derived from it, 8 to 1191 in
+/// all.
 pub fn payload(number: u64) -> Vec<u8> {
     let length = 8 + (number * 37 % 1184) as usize;
     let mut bytes = vec![0; length];
@@ -26,16 +27,16 @@ pub fn payload(number: u64) -> Vec<u8> {
     bytes
 }
 
-/// What has come of a flow.
+/// Record of the datagrams of a flow that have arrived.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ledger {
     /// One more than the highest number.
     pub end: u64,
-    /// Datagrams that were the next or later ones.
+    /// Number of datagrams that were the next or a later one.
     pub good: u64,
-    /// Datagrams that should have come before another, or came twice.
+    /// Number of datagrams that should have come before another, or came twice.
     pub out_of_order: u64,
-    /// Datagrams that are not what was sent.
+    /// Number of datagrams that are not what was sent.
     pub damaged: u64,
 }
 
@@ -57,12 +58,12 @@ impl Ledger {
         }
     }
 
-    /// Numbers that never came.
+    /// Returns the number of datagrams that never came.
     pub fn missing(&self) -> u64 {
         self.end - self.good
     }
 
-    /// In order, each once, unchanged.
+    /// Checks that the datagrams came in order, each once, unchanged.
     pub fn assert_sound(&self, which: &str) {
         assert_eq!(
             (self.out_of_order, self.damaged),
@@ -72,7 +73,7 @@ impl Ledger {
     }
 }
 
-/// Both flows, until told to stop. Returns what came down.
+/// Starts both flows, which run until they are stopped.
 pub fn both(far: &Arc<Far>, stop: &Arc<AtomicBool>) -> Running {
     let (up_far, up_stop) = (Arc::clone(far), Arc::clone(stop));
     let (down_far, down_stop) = (Arc::clone(far), Arc::clone(stop));
@@ -83,7 +84,7 @@ pub fn both(far: &Arc<Far>, stop: &Arc<AtomicBool>) -> Running {
     }
 }
 
-/// Flows under way.
+/// Flows that are running.
 pub struct Running {
     up: std::thread::JoinHandle<u64>,
     down: std::thread::JoinHandle<Ledger>,
@@ -91,7 +92,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// Ends both; how many were sent up, and what came down.
+    /// Ends both flows. Returns how many datagrams were sent up, and the record of those that came
+    /// down.
     pub fn end(self) -> (u64, Ledger) {
         self.stop.store(true, Ordering::SeqCst);
         (
@@ -101,7 +103,8 @@ impl Running {
     }
 }
 
-/// Sends until told to stop, and then until the last one has come. Returns how many there were.
+/// Sends until `stop` is set, and then until the last datagram has arrived. Returns how many there
+/// were.
 fn send_up(far: &Far, stop: &AtomicBool) -> u64 {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, UP)).expect("a socket");
     let mut number = 0;
@@ -133,13 +136,13 @@ fn send_up(far: &Far, stop: &AtomicBool) -> u64 {
         }
         match socket.send_to(&payload(number), (ADDRESS, UP)) {
             Ok(_) => number += 1,
-            // No route while the interface is down, no room in its queue.
+            // There is no route while the interface is down, or no room in its queue.
             Err(_) => std::thread::sleep(Duration::from_millis(1)),
         }
     }
 }
 
-/// Receives until told to stop, and then until the last one has come.
+/// Receives until `stop` is set, and then until the last datagram has arrived.
 fn receive_down(far: &Far, stop: &AtomicBool) -> Ledger {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, DOWN)).expect("a socket");
     socket.set_read_timeout(Some(LOST)).expect("a timeout");
@@ -164,7 +167,7 @@ fn receive_down(far: &Far, stop: &AtomicBool) -> Ledger {
         }
         match socket.recv(&mut buffer) {
             Ok(length) => ledger.note(&buffer[..length]),
-            // Those under way are lost; one more shows how many they were.
+            // The datagrams under way are lost; one more shows how many they were.
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 far.allow(far.sent() + 1);
             }
@@ -181,7 +184,7 @@ fn connect() -> TcpStream {
     stream
 }
 
-/// Reads up to the empty line.
+/// Reads up to the empty line behind the head.
 fn head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     let mut byte = [0];
@@ -215,7 +218,7 @@ pub fn download(bytes: u64) {
     assert_eq!(received, bytes);
 }
 
-/// Uploads; the far side's checksum has to agree.
+/// Uploads. The far side must report the same checksum.
 pub fn upload(bytes: u64) {
     let mut stream = connect();
     let request = format!(

@@ -1,4 +1,4 @@
-//! Load while the modem goes away and comes back.
+//! Load while the modem leaves and comes back.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::bench::{Bench, PATIENCE};
 use crate::flows;
 use uwwan_tests::allocator;
 
-/// More bytes in use than this after a loss may be a leak; a buffer is larger.
+/// Number of bytes by which memory may grow after a loss without being a leak; a buffer is larger.
 const SLACK: isize = 4 << 10;
 
-/// Goes away `times` times under load, in the way `goes` says, and comes back each time.
+/// Makes the modem leave `times` times under load, as `goes` does it, and waits for it each time.
 fn again_and_again(bench: &Bench, times: usize, goes: impl Fn(&Bench, usize)) {
     let stream = std::thread::spawn(|| flows::download(16 << 20));
     let flows = bench.flows();
@@ -41,8 +41,8 @@ fn again_and_again(bench: &Bench, times: usize, goes: impl Fn(&Bench, usize)) {
     down.assert_sound("down");
     assert_eq!((up.end, down.end), (sent, bench.far.sent()));
     println!("bytes in use after each: {in_use:?}");
-    // Queues take now and then what they need; a leak takes its share with every loss, which shows
-    // over many.
+    // Queues now and then allocate memory that they need. A leak takes some at every loss, which
+    // shows over many.
     if times < 20 {
         return;
     }
@@ -63,7 +63,7 @@ pub fn unplugged_in_full_flight_again_and_again(mode: Mode) {
     let bench = Bench::online(mode, "");
     again_and_again(&bench, 24, |bench, time| {
         bench.emulator.unplug();
-        // Back before the loss was noticed, or after.
+        // The modem is back before the loss was noticed, or after it.
         std::thread::sleep(Duration::from_millis(40 * (time as u64 % 3)));
         bench.emulator.plug();
     });
@@ -77,7 +77,7 @@ pub fn reset_by_command_under_load(mode: Mode) {
     let reset = Command::new("AT^RESET").expect("a command");
     again_and_again(&bench, 6, |_, _| {
         at.wait_open(PATIENCE).expect("the AT port");
-        // Whether the answer comes before the modem goes is a matter of luck.
+        // The answer may or may not come before the modem leaves.
         let _ = at.ask(reset.clone());
     });
     drop(at);

@@ -1,13 +1,13 @@
-//! The driver under load while everything below and above it misbehaves: real kernel traffic
+//! The driver under load while everything below and above it misbehaves, with real kernel traffic
 //! through a real TUN interface in a private network namespace, on the emulated modem.
 //!
-//! Every datagram of the flows has a number, so that each one lost, doubled, overtaken or changed
-//! shows, and the emulator counts what it did itself: the two have to agree. Transfers and memory
-//! are counted as well.
+//! Every datagram of the flows has a number, so that each one that is lost, doubled, reordered or
+//! changed is noticed. The emulator counts the faults that it makes, and both numbers must agree.
+//! Transfers and memory are counted as well.
 //!
-//! A namespace is entered while the process has one thread, so there is no test harness: each check
-//! is a process of its own. Where namespaces or TUN interfaces cannot be had the run fails and
-//! says so.
+//! A namespace is entered while the process has one thread. There is therefore no test harness, and
+//! each check is a process of its own. Where namespaces or TUN interfaces cannot be had, the run
+//! fails and says so.
 
 mod bench;
 mod counted;
@@ -27,11 +27,11 @@ use uwwan_tun::namespace;
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Asks for a way of the host's end to work.
+/// Sets the options for a mode of the host end.
 type Choice = fn(&mut Options);
 type Check = fn(Mode);
 
-/// How the host's end may work, by name.
+/// Modes of the host end, by name.
 const MODES: &[(&str, Choice)] = &[
     ("plain", |options| {
         options.sessions[0].tun_mode = TunMode::Plain
@@ -41,19 +41,19 @@ const MODES: &[(&str, Choice)] = &[
     }),
 ];
 
-/// What is checked in each mode.
+/// Checks that are run in each mode.
 const CHECKS: &[(&str, Check)] = &[
     (
         "only_what_was_injected_is_lost",
         steady::only_what_was_injected_is_lost,
     ),
     (
-        "blocks_longer_than_agreed_are_taken",
-        steady::blocks_longer_than_agreed_are_taken,
+        "ntbs_longer_than_agreed_are_taken",
+        steady::ntbs_longer_than_agreed_are_taken,
     ),
     (
-        "a_garbled_block_costs_no_other",
-        steady::a_garbled_block_costs_no_other,
+        "a_garbled_ntb_costs_no_other",
+        steady::a_garbled_ntb_costs_no_other,
     ),
     ("sequence_numbers_wrap", steady::sequence_numbers_wrap),
     (
@@ -102,7 +102,7 @@ fn main() -> ExitCode {
         })
     };
     if arguments.iter().any(|argument| argument == "--list") {
-        // Test runners ask twice; none is ignored.
+        // Test runners ask for the ignored tests as well, of which there are none.
         if !arguments.iter().any(|argument| argument == "--ignored") {
             names().for_each(|name| println!("{name}: test"));
         }

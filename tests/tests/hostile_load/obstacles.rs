@@ -1,4 +1,4 @@
-//! Load against a host or a network that does not play along.
+//! Load against a host or a network that does not cooperate.
 
 use std::process::Command;
 use std::time::Duration;
@@ -8,16 +8,16 @@ use crate::bench::{Bench, count};
 use crate::flows;
 use uwwan_tests::allocator;
 
-/// Time for which the network takes nothing, as the stimulus of a test: several times as long as the
-/// flow up waits before it gives the datagrams under way up and sends further ones.
+/// Time for which the network takes nothing, as the stimulus of a test. It is several times as long
+/// as the flow up waits before it gives up the datagrams under way and sends further ones.
 const CLOSED: Duration = Duration::from_secs(2);
 
-/// Time for which the interface is down, as the stimulus of a test: several times as long as the flow down
-/// goes on before what is under way has come.
+/// Time for which the interface is down, as the stimulus of a test. It is several times as long as
+/// the flow down continues before the datagrams under way have arrived.
 const DOWN: Duration = Duration::from_millis(700);
 
-/// The network tells another MTU while data flow; the interface follows, and the flows, whose
-/// datagrams fit all of them, lose nothing.
+/// The network reports another MTU while data flow. The interface follows, and the flows, whose
+/// datagrams fit every MTU, lose nothing.
 pub fn the_mtu_changes_under_load(mode: Mode) {
     let bench = Bench::online(mode, "");
     let flows = bench.flows();
@@ -36,7 +36,7 @@ pub fn the_mtu_changes_under_load(mode: Mode) {
                 .is_some_and(|a| a.mtu == mtu)
         };
         bench.wait_for("the MTU was not taken over", told);
-        // /sys shows the namespace it was mounted in, so the program is asked that knows.
+        // /sys shows the namespace in which it was mounted, so the program `ip` is asked.
         bench.wait_for(&file, |bench| {
             shown(&bench.interface()).contains(&format!("mtu {mtu} "))
         });
@@ -54,8 +54,8 @@ pub fn the_mtu_changes_under_load(mode: Mode) {
     bench.stop();
 }
 
-/// The network takes nothing for a while: NTBs wait at the device, packets in the kernel's
-/// queue, and nothing in the driver grows. What the driver has taken is not lost.
+/// The network takes nothing for a while. NTBs wait at the device and packets in the kernel's
+/// queue, and nothing in the driver grows. The datagrams that the driver has taken are not lost.
 pub fn a_network_that_takes_nothing_holds_up_the_host(mode: Mode) {
     let bench = Bench::online(mode, "");
     let flows = bench.flows();
@@ -79,8 +79,8 @@ pub fn a_network_that_takes_nothing_holds_up_the_host(mode: Mode) {
     bench.stop();
 }
 
-/// Somebody sets the interface down and up again: what comes meanwhile is refused by the kernel
-/// and counted, and then everything goes on.
+/// Another program sets the interface down and up again. Packets that come meanwhile are refused by
+/// the kernel and counted, and then everything continues.
 pub fn an_interface_that_goes_down_ends_nothing(mode: Mode) {
     let bench = Bench::online(mode, "");
     let interface = bench.interface();
@@ -90,7 +90,7 @@ pub fn an_interface_that_goes_down_ends_nothing(mode: Mode) {
         ip(&["link", "set", &interface, "down"]);
         std::thread::sleep(DOWN);
         ip(&["link", "set", &interface, "up"]);
-        // The kernel has dropped the routes with the link.
+        // The kernel has removed the routes with the link.
         ip(&["route", "replace", "198.51.100.0/24", "dev", &interface]);
         bench.flow_on(500);
     }

@@ -4,11 +4,11 @@ use crate::Mode;
 use crate::bench::{Bench, count};
 use crate::flows::{self, WINDOW};
 
-/// Datagrams each way.
+/// Number of datagrams in each direction.
 const DATAGRAMS: u64 = 30_000;
 
-/// Drops and corruption, stalls, babble and empty transfers: what is lost is what the modem lost,
-/// to the datagram.
+/// The modem drops and corrupts datagrams, stalls, babbles and sends empty transfers. Exactly the
+/// datagrams that it lost are lost.
 pub fn only_what_was_injected_is_lost(mode: Mode) {
     let bench = Bench::online(
         mode,
@@ -43,8 +43,8 @@ pub fn only_what_was_injected_is_lost(mode: Mode) {
     bench.stop();
 }
 
-/// NTBs far longer than agreed on cost those that come before the buffers have grown.
-pub fn blocks_longer_than_agreed_are_taken(mode: Mode) {
+/// NTBs far longer than agreed on cost only those that come before the buffers have grown.
+pub fn ntbs_longer_than_agreed_are_taken(mode: Mode) {
     let bench = Bench::online(mode, "ignore_input_size=on");
     let flows = bench.flows();
     bench.flow_on(DATAGRAMS);
@@ -61,15 +61,15 @@ pub fn blocks_longer_than_agreed_are_taken(mode: Mode) {
         "no more than were in flight: {lost}"
     );
     assert_eq!(bench.errors("receive_overflow"), lost);
-    // No NTB holds more than is under way at once.
+    // No NTB holds more datagrams than are under way at once.
     assert!(down.missing() <= lost * WINDOW, "{down:?}");
     assert_eq!(up.missing(), 0);
     bench.stop();
 }
 
-/// Garbage in the framing, NTBs cut short and transfers that fail: each costs its own datagrams
-/// and no others.
-pub fn a_garbled_block_costs_no_other(mode: Mode) {
+/// Garbage in the framing, NTBs cut short and transfers that fail each cost their own datagrams and
+/// no others.
+pub fn a_garbled_ntb_costs_no_other(mode: Mode) {
     let bench = Bench::online(
         mode,
         "garbage_in_ppm=5000,short_in_ppm=5000,fault_in_ppm=20000,fault_out_ppm=20000",
@@ -97,7 +97,8 @@ pub fn a_garbled_block_costs_no_other(mode: Mode) {
     bench.stop();
 }
 
-/// Small NTBs, more than a sequence number can count: 65535 is followed by 0 both ways.
+/// There are more small NTBs than a sequence number can count, and 65535 is followed by 0 in both
+/// directions.
 pub fn sequence_numbers_wrap(mode: Mode) {
     let bench = Bench::online(mode, "ntb_in_max=2048,ntb_out_max=2048,ntb_max_datagrams=1");
     let flows = bench.flows();
@@ -120,7 +121,7 @@ pub fn sequence_numbers_wrap(mode: Mode) {
     bench.stop();
 }
 
-/// TCP sees nothing of all that but delay.
+/// TCP notices none of these faults but delay.
 pub fn streams_get_through_all_of_it(mode: Mode) {
     const BYTES: u64 = 8 << 20;
     let bench = Bench::online(

@@ -1,5 +1,6 @@
-//! Ten thousand indications a second: memory stays where it is, data and commands go on, and the
-//! session is never lost. A test program of its own, so that the memory measured is this test's.
+//! Ten thousand indications a second come: memory does not grow, data and commands continue, and
+//! the session is never lost. It is a test program of its own, so that the memory measured is that
+//! of this test.
 
 use std::time::Instant;
 
@@ -9,10 +10,10 @@ use uwwan_modem::client::Client;
 use uwwan_modem::share::{Builder, MbimOptions, Policy};
 use uwwan_tests::bench::{Bench, PATIENCE, quick};
 
-/// Indications that pass while memory is watched. Kept for ever, at their 64 bytes and the cost of
-/// a piece of memory each, they would be several times [`GROWTH`].
+/// Number of indications that pass while memory is observed. If they were kept for ever, with their
+/// 64 bytes and the cost of an allocation each, they would be several times [`GROWTH`].
 const COUNT: u32 = 30_000;
-/// What may come on top once everything has been used, in KiB: the allocator's whims.
+/// Growth in KiB that is allowed once everything has been used, because of the allocator.
 const GROWTH: u64 = 2048;
 
 #[test]
@@ -31,7 +32,7 @@ fn ten_thousand_a_second_cost_no_memory_and_no_session() {
     let mut counting = Client::through(&options.socket).unwrap();
     let mut asking = Client::through(&options.socket).unwrap();
     asking.subscribe(&[bc::RADIO_STATE]).unwrap();
-    // Subscribed as every client is at first, and never looks.
+    // This client is subscribed, as every client is at first, and never reads.
     let stalled = Client::through(&options.socket).unwrap();
 
     hear(&mut counting, COUNT / 4);
@@ -74,7 +75,7 @@ fn hear(client: &mut Client, count: u32) {
     }
 }
 
-/// Memory of this process in use, in KiB.
+/// Returns the memory that this process uses, in KiB.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status

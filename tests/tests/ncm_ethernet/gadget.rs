@@ -1,6 +1,6 @@
-//! A plain NCM function in software, at the trait every USB backend implements, with the test as
-//! its far side. It holds the host to the order of requests (NCM 1.0, 7) and to the strictest
-//! reading of the NTB rules, and remembers every fault it finds.
+//! A plain NCM function in software, behind the trait that every USB backend implements, with the
+//! test as its far side. It checks the order of the host's requests (NCM 1.0, 7) and its NTBs by
+//! the strictest reading of the rules, and records every fault that it finds.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{Read, Write};
@@ -20,7 +20,7 @@ use uwwan_usb::device::{
 };
 use uwwan_usb::error::{Error, Holder, TransferError};
 
-/// The address it gives to the host.
+/// Ethernet address that it gives to the host.
 pub const ADDRESS: [u8; 6] = [0x02, 0x99, 0x00, 0x00, 0x00, 0x01];
 pub const FRAME: usize = 1514;
 const CONTROL: u8 = 4;
@@ -34,7 +34,7 @@ const DEVICE: [u8; 18] = [
     0x00, 0x01,
 ];
 
-/// As the kernel's `f_ncm` describes itself, with other interface numbers and more capabilities:
+/// The descriptors of the kernel's `f_ncm`, with other interface numbers and more capabilities:
 /// packet filter, datagram size, CRC mode, 8-byte input size.
 #[rustfmt::skip]
 const CONFIGURATION: [u8; 94] = [
@@ -51,10 +51,11 @@ const CONFIGURATION: [u8; 94] = [
     0x07, 0x05, IN, 0x02, 0x00, 0x02, 0x00,
     0x07, 0x05, OUT, 0x02, 0x00, 0x02, 0x00,
 ];
-/// Offset of `wMaxSegmentSize` in it (CDC ECM 1.2, table 3).
+/// Offset of `wMaxSegmentSize` in the configuration (CDC ECM 1.2, table 3).
 const SEGMENT_SIZE: usize = 44;
 
-/// The parameters of `f_ncm`, but for a larger NTB towards the host and an odd payload remainder.
+/// The parameters of `f_ncm`, except for a larger NTB towards the host and an odd payload
+/// remainder.
 pub const PARAMETERS: NtbParameters = NtbParameters {
     formats: 3,
     in_max: 32_768,
@@ -74,13 +75,13 @@ struct State {
     generation: u8,
     configuration: u8,
     alternate: u8,
-    /// The kernel's driver has it.
+    /// Whether the kernel's driver is bound.
     bound: bool,
     claims: BTreeSet<u8>,
     format: Option<Format>,
-    /// Length of the longest frame where it is not [`FRAME`].
+    /// Length in bytes of the longest frame where it is not [`FRAME`].
     longest: Option<u16>,
-    /// Every class request is refused.
+    /// Whether every class request is refused.
     stubborn: bool,
     requests: Vec<String>,
     faults: Vec<String>,
@@ -98,7 +99,7 @@ impl State {
         self.done.push((endpoint, Completion { buffer, result }));
     }
 
-    /// Moves what can be moved.
+    /// Moves all transfers that can be moved.
     fn run(&mut self) {
         let mut index = 0;
         while index < self.pending.len() {
@@ -129,7 +130,7 @@ impl State {
         }
     }
 
-    /// An NTB from the host.
+    /// Takes an NTB from the host.
     fn take(&mut self, ntb: &[u8]) {
         let rules = Rules {
             format: self.format,
@@ -157,13 +158,13 @@ impl State {
 pub struct Gadget {
     state: Mutex<State>,
     changed: Condvar,
-    /// Rings where the pump's descriptor is.
+    /// Socket that makes the pump's descriptor readable.
     waker: UnixStream,
     woken: UnixStream,
 }
 
 impl Gadget {
-    /// Plugged in, with the kernel's driver bound.
+    /// Makes a device that is plugged in, with the kernel's driver bound.
     pub fn new() -> Arc<Self> {
         let (waker, woken) = UnixStream::pair().unwrap();
         waker.set_nonblocking(true).unwrap();
@@ -178,7 +179,7 @@ impl Gadget {
         Arc::new(gadget)
     }
 
-    /// The same with another `wMaxSegmentSize`.
+    /// Makes such a device with another `wMaxSegmentSize`.
     pub fn with_frames_of(longest: u16) -> Arc<Self> {
         let gadget = Self::new();
         gadget.lock().longest = Some(longest);
@@ -194,7 +195,7 @@ impl Gadget {
         self.changed.notify_all();
     }
 
-    /// From the next bring-up on every class request is refused.
+    /// Refuses every class request from the next bring-up on.
     pub fn be_stubborn(&self) {
         self.lock().stubborn = true;
     }
@@ -211,7 +212,7 @@ impl Gadget {
         };
     }
 
-    /// With everything that is in flight.
+    /// Unplugs the device with all transfers that are in flight.
     pub fn unplug(&self) {
         let mut state = self.lock();
         state.present = false;
@@ -222,7 +223,7 @@ impl Gadget {
         self.ring();
     }
 
-    /// NETWORK_CONNECTION, and CONNECTION_SPEED_CHANGE in one packet behind it.
+    /// Sends NETWORK_CONNECTION, and CONNECTION_SPEED_CHANGE in one packet behind it.
     pub fn set_link(&self, up: bool) {
         let mut state = self.lock();
         let connection = vec![0xa1, 0x00, u8::from(up), 0, CONTROL, 0, 0, 0];
@@ -235,7 +236,7 @@ impl Gadget {
         self.ring();
     }
 
-    /// Sends frames to the host, as many NTBs as it takes.
+    /// Sends frames to the host, in as many NTBs as needed.
     pub fn send(&self, frames: &[Vec<u8>]) {
         let mut state = self.lock();
         let choices = Choices {
@@ -245,7 +246,7 @@ impl Gadget {
             ..Choices::default()
         };
         let mut builder = Builder::new(Framing {
-            // A device may send what it likes.
+            // A device may send short frames.
             min_datagram_size: 0,
             ..Framing::negotiate(&PARAMETERS, &choices)
         });
@@ -280,7 +281,7 @@ impl Gadget {
         self.ring();
     }
 
-    /// Waits for that many frames from the host.
+    /// Waits for that many frames from the host, and returns them.
     pub fn frames(&self, count: usize, patience: Duration) -> Vec<Vec<u8>> {
         let state = self.lock();
         let (mut state, _) = self
@@ -290,24 +291,24 @@ impl Gadget {
         std::mem::take(&mut state.frames)
     }
 
-    /// Class requests and alternate settings, in order.
+    /// Returns the class requests and alternate settings, in order.
     pub fn requests(&self) -> Vec<String> {
         self.lock().requests.clone()
     }
 
-    /// What the host did wrong.
+    /// Returns the faults of the host.
     pub fn faults(&self) -> Vec<String> {
         self.lock().faults.clone()
     }
 
-    /// Whether nobody holds it and its data is off.
+    /// Returns whether no program has claimed it and its data interface is idle.
     pub fn is_idle(&self) -> bool {
         let state = self.lock();
         state.claims.is_empty() && state.alternate == 0
     }
 }
 
-/// The bus it is on.
+/// The bus on which the device is.
 pub struct Bus(pub Arc<Gadget>);
 
 impl Backend for Bus {
@@ -367,7 +368,7 @@ impl Open {
         }
     }
 
-    /// What holds for every class request. `None` for the others.
+    /// Checks what holds for every class request. Returns `None` for other requests.
     fn class(&self, state: &mut State, setup: Setup) -> Result<Option<()>, Error> {
         if setup.request_type & 0x60 != 0x20 {
             return Ok(None);
@@ -381,7 +382,7 @@ impl Open {
                 .faults
                 .push(format!("request {:02x} unclaimed", setup.request));
         }
-        // SET_NTB_FORMAT, SET_CRC_MODE: in alternate setting 0 alone (NCM 1.0, 6.2).
+        // SET_NTB_FORMAT and SET_CRC_MODE are allowed in alternate setting 0 only (NCM 1.0, 6.2).
         if matches!(setup.request, 0x84 | 0x8a) && state.alternate != 0 {
             let fault = format!("request {:02x} with the data on", setup.request);
             state.faults.push(fault);
@@ -564,7 +565,7 @@ impl Device for Open {
     }
 }
 
-/// One at a time an endpoint, so completions need no owner.
+/// The queue of an endpoint. There is one at a time, so completions need no owner.
 struct EndpointQueue {
     gadget: Arc<Gadget>,
     generation: u8,

@@ -1,4 +1,4 @@
-//! A plain network device: bring-up, frames both ways, link, garbage, unplugging.
+//! A plain network device: bring-up, frames in both directions, link, garbage, unplugging.
 
 mod gadget;
 
@@ -11,7 +11,7 @@ use uwwan_modem::options::{Format, Placement};
 use uwwan_modem::{Event, Handle, Modem, Options, Rung, Selector};
 use uwwan_tests::host::Sockets;
 
-/// Long enough for anything on a loaded machine.
+/// Time that is long enough for anything on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A driver on the gadget.
@@ -94,13 +94,13 @@ impl Bench {
             .collect()
     }
 
-    /// Frames of every length go through, both ways, in order and unchanged but for the padding of
-    /// short ones towards the device.
+    /// Frames of every length go through in both directions, in order and unchanged except for the
+    /// padding of short ones towards the device.
     fn both_ways(&self) {
         let frames: Vec<Vec<u8>> = (0..200u32)
             .map(|number| frame(number, 14 + number as usize * 7))
             .collect();
-        // A socket holds few of them at a time.
+        // A socket holds few frames at a time.
         for part in frames.chunks(8) {
             self.host_sends(part);
             assert_eq!(self.gadget.frames(part.len(), PATIENCE), padded(part));
@@ -124,7 +124,7 @@ impl Bench {
     }
 }
 
-/// Frames as they reach the device: with at least 60 bytes (IEEE 802.3, 3.2.8).
+/// Returns frames as they reach the device: with at least 60 bytes (IEEE 802.3, 3.2.8).
 fn padded(frames: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut frames = frames.to_vec();
     for frame in &mut frames {
@@ -202,8 +202,8 @@ fn frames_go_through_in_either_format_and_layout() {
     }
 }
 
-/// A frame of 1500 bytes with a VLAN tag (IEEE 802.1Q) goes both ways where the device takes it, and the
-/// interface keeps its MTU.
+/// A frame of 1500 bytes with a VLAN tag (IEEE 802.1Q) goes through in both directions where the
+/// device takes it, and the interface keeps its MTU.
 #[test]
 fn frames_with_a_vlan_tag_go_through_where_the_device_takes_them() {
     for segment in [1518, 4000] {
@@ -229,7 +229,7 @@ fn the_carrier_follows_the_link() {
     bench.gadget.set_link(true);
     bench.notice("link is up");
     assert_eq!(carriers(), [true]);
-    // Told again, changed never.
+    // The device reports the same state again, which is no change.
     bench.gadget.set_link(true);
     bench.gadget.set_link(false);
     bench.notice("link is down");
@@ -252,7 +252,7 @@ fn the_carrier_follows_the_link() {
 fn garbage_costs_its_own_frame_and_no_other() {
     let bench = Bench::online(Options::default());
     let good = [frame(1, 14), frame(2, 60), frame(3, FRAME)];
-    // From the device: no header, a byte too long, no NTB at all.
+    // The device sends a frame without a header, one that is a byte too long, and no NTB at all.
     bench.gadget.send(&[
         good[0].clone(),
         frame(8, 13),
@@ -265,7 +265,7 @@ fn garbage_costs_its_own_frame_and_no_other() {
     bench.gadget.send(&good);
     assert_eq!(bench.host_receives(3), good);
     assert_eq!(bench.host_receives(3), good);
-    // From the host: the same.
+    // The host sends the same.
     bench.host_sends(&[
         good[0].clone(),
         frame(8, 13),

@@ -1,5 +1,5 @@
-//! A driver with several data sessions on an emulated modem; datagram sockets as host's ends, told
-//! apart by the names of the interfaces asked for.
+//! A driver with several data sessions on an emulated modem. The host ends are datagram sockets,
+//! which are told apart by the interface names that were asked for.
 
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ impl DerefMut for Bench {
     }
 }
 
-/// A session beside session 0; its interface is named after it.
+/// Returns options for a session beside session 0, whose interface is named after it.
 pub fn session(id: u8) -> SessionOptions {
     SessionOptions {
         id,
@@ -38,7 +38,7 @@ pub fn session(id: u8) -> SessionOptions {
     }
 }
 
-/// Options that keep tests short, with these sessions beside session 0.
+/// Returns options that keep tests short, with these sessions beside session 0.
 pub fn options(others: Vec<SessionOptions>) -> Options {
     let first = SessionOptions {
         tun_name: Some("s0".into()),
@@ -57,7 +57,7 @@ impl Bench {
         Self(bench::Bench::start(knobs, options))
     }
 
-    /// Waits until session 0 and these are online.
+    /// Waits until session 0 and these sessions are online.
     pub fn online(&mut self, sessions: &[u8]) {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -107,7 +107,7 @@ impl Bench {
         }
     }
 
-    /// Pings until one comes back: after a change the first may be lost.
+    /// Pings until one is answered, because after a change the first may be lost.
     pub fn ping_through(&mut self, id: u8) {
         let deadline = Instant::now() + PATIENCE;
         loop {

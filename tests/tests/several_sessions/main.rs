@@ -33,7 +33,7 @@ fn each_session_has_addresses_traffic_and_counters_of_its_own() {
             assert_eq!(bench.answer(id, PATIENCE), Some(sent));
         }
     }
-    // Counters are published at the end of a round, after the host has its datagrams.
+    // Counters are published at the end of a round, after the host has received its datagrams.
     let deadline = Instant::now() + PATIENCE;
     loop {
         let (three, seven) = (bench.session(3), bench.session(7));
@@ -154,7 +154,7 @@ fn a_session_that_is_ended_comes_back_with_its_interface() {
         context_type: context_type::INTERNET,
         ..ConnectSet::default()
     };
-    // The deactivated session is told of by its answer alone, or by an indication.
+    // The driver learns of the deactivated session by the answer alone, or by an indication.
     Client::beside(&bench.handle)
         .unwrap()
         .command(Command::set(bc::CONNECT, &end), PATIENCE)
