@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# 'uwwan bench' with a modem on USB and an iperf3 server beyond it: through an
-# 'up' of its own for each setting, and through one that runs. Servers that do
-# not serve are told.
+# 'uwwan bench' with a modem on USB and an iperf3 server beyond it: through an 'up' of its own for
+# each setting, and through one that is running. Servers that do not serve are reported.
 # guest: --timeout 900
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
@@ -9,7 +8,7 @@
 
 said=$logs/bench.json
 
-# measured CONTENDER…: every one has figures, all of them positive.
+# measured CONTENDER…: every contender has figures, all of them positive.
 measured() {
   local contender
   for contender; do
@@ -25,7 +24,7 @@ measured() {
 
 bench() { timeout 200 "$program" bench --json --seconds 1 --rounds 1 "$@" >"$said" 2>"$logs/bench.words"; }
 
-# told STATUS WORDS OPTION…: fails with that status and those words.
+# told STATUS WORDS OPTION…: 'uwwan bench' fails with that status and those words.
 told() {
   local status=$1 words=$2 result=0
   shift 2
@@ -44,7 +43,7 @@ not_running() {
 
 modprobe -a vhci-hcd cdc_ether cdc_mbim option tun
 check 'the far machine serves' start_far_side
-# One that takes connections and says nothing, ever.
+# This server takes connections and never sends anything.
 far socat TCP-LISTEN:5999,fork,reuseaddr EXEC:'sleep 600' &
 check 'the emulated modem is plugged in' start_emulator far0 --attach --knob ipv6=on
 check 'the kernel finds it' wait_for 20 find_modem
@@ -57,7 +56,7 @@ check 'bench: no such modem' told 3 'no modem is 9-9' --server "$far_address" --
 
 start_up
 wait_online 'an up that stays' 60
-# iperf3 answers UDP from the address that routing picks: the gateway's.
+# iperf3 answers UDP from the address that routing chooses, which is the gateway's.
 check 'bench: small packets' bench --server "$gateway" --test small-up,small-down
 check 'bench: through the up that runs' bench --server "$far_address" --test down,up,ping,ping-down,ping-up
 check 'bench: its figures' measured uwwan

@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# The emulated modem as other devices: with their descriptors the guest's own
-# cdc_mbim and cdc_ncm bind, where Linux finds the functions of those devices,
-# and packets pass. Then Debian's qmicli lifts an FCC lock through MBIM. Nothing
-# of uwwan's own driver takes part.
+# The emulated modem presents the descriptors of other devices: the guest's own cdc_mbim and cdc_ncm
+# bind, where Linux finds the functions of those devices, and packets pass. Then Debian's qmicli
+# lifts an FCC lock through MBIM. uwwan's own driver takes no part.
 # packages: libmbim-utils libmbim-proxy libqmi-utils libqmi-proxy
 # guest: --cpus 1 --timeout 600
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
@@ -11,7 +10,7 @@
 
 sets=crates/usb/tests/vectors/descriptors
 
-# device ID: the directory of the USB device with these ids.
+# device ID: prints the directory of the USB device with these ids.
 device() {
   local directory
   for directory in /sys/bus/usb/devices/*; do
@@ -22,14 +21,14 @@ device() {
   return 1
 }
 
-# bound ID DRIVER INTERFACE: the driver has that interface of the device.
+# bound ID DRIVER INTERFACE: succeeds when the driver has that interface of the device.
 bound() {
   local directory
   directory=$(device "$1") || return 1
   [[ $(readlink "$directory"/*:*."$3"/driver) == */"$2" ]]
 }
 
-# network ID: the network interface of the device.
+# network ID: prints the network interface of the device.
 network() {
   local directory
   directory=$(device "$1") || return 1

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The story of the blog post, told with uwwan's own commands: IPv6 is refused,
-# 'uwwan ipv6' says why, unlocks it under a running 'uwwan up', and takes it
-# back. On the way the AT port is shared: 'uwwan at', socat and cat at once.
+# The unlocking of IPv6, with uwwan's own commands: IPv6 is refused, 'uwwan ipv6' says why, unlocks
+# it under a running 'uwwan up', and locks it again. Meanwhile several programs share the AT port:
+# 'uwwan at', socat and cat.
 # guest: --cpus 1 --timeout 600
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
@@ -34,8 +34,8 @@ has_address6() { ip -6 addr show dev "$tun" | grep -q "inet6 $1/64"; }
 
 has_default6() { ip -6 route show default | grep -q "dev $tun"; }
 
-# typed TEXT EXPECTED: a program that opens the terminal gets exactly its answer,
-# and perhaps the signal report, which the modem sends unasked.
+# typed TEXT EXPECTED: a program that opens the terminal gets exactly its answer, and perhaps the
+# signal report, which the modem sends unsolicited.
 typed() {
   local said
   said=$(printf '%s\r' "$1" | timeout 10 socat -t 2 - "$terminal,raw,echo=0" |
@@ -56,7 +56,7 @@ check 'the emulated modem is plugged in' start_emulator far0 --attach --knob abs
 check 'cdc_ether and option are bound' wait_for 10 plugged_in
 check 'five serial ports' wait_for 10 test -c /dev/ttyUSB4
 
-# --- nobody runs the modem ---
+# --- without a running driver ---
 check 'alone: uwwan at answers in configuration 2' asked '^IPV6CAP: 1' 'AT^IPV6CAP?'
 check 'alone: the configuration was left as it was' configuration_is 2
 udevadm settle
@@ -69,7 +69,7 @@ check 'alone: --show shows the change' shows_the_plan
 check 'alone: and makes none' asked '^PLMNLIST: "99999",24491,24001,23820' 'AT^PLMNLIST="99999"'
 check 'alone: without a terminal it does not act unasked' fails_with 2 "$program" ipv6 enable
 
-# --- the post: IPv6 alone is refused, both give IPv4 alone ---
+# --- IPv6 alone is refused, both families give IPv4 alone ---
 refused 'locked: up --ip-type ipv6 is refused, and told what unlocks it' 7 $'no_device_support\nuwwan ipv6 enable' \
   --apn internet --ip-type ipv6
 start_up --ip-type ipv4v6 --route "$far_prefix6" --route "$name_server6"
@@ -88,7 +88,7 @@ check 'shared: uwwan at goes through it' asked $'^IPV6CAP: 1\n+CSQ: 21,99' 'AT^I
 check 'shared: a refusal is the exit status' fails_with 7 "$program" at AT+NONSENSE
 check 'shared: socat talks on the terminal' typed 'AT^IPV6CAP?' $'AT^IPV6CAP?\n^IPV6CAP: 1\nOK'
 for n in 1 2 3 4; do
-  # Two who open in the same instant would get the same terminal.
+  # Two programs that open in the same instant would get the same terminal.
   before=$(readlink "$terminal")
   for _ in 1 2 3 4 5; do printf 'AT+CGMM;+CSQ\r'; done |
     timeout 20 socat -t 3 - "$terminal,raw,echo=0" | grep -c 'ME906s-158' >"$logs/opener-$n" &
@@ -126,7 +126,7 @@ measure 'enable: iperf3 over IPv6 down' "$far_address6" --reverse
 fetches 'enable: over IPv6' "[$far_address6]"
 delivers 'enable: over IPv6' "[$far_address6]"
 
-# --- and back ---
+# --- locked again ---
 check 'disable: done' "$program" ipv6 disable --yes
 wait_online 'disable: online again' 60 3
 check 'disable: IPv4 alone' stated '.online and .addresses.ipv4 != null and .addresses.ipv6 == null'
@@ -137,7 +137,7 @@ check 'stop: terminal and socket are gone' test ! -e "$terminal" -a ! -e "$termi
 
 # --- without up ---
 check 'alone: enable' "$program" ipv6 enable --yes
-# It was plugged in anew meanwhile: the drivers are those of whichever configuration it stands in.
+# The modem was plugged in anew meanwhile, so the drivers are those of its active configuration.
 check "alone: the kernel's drivers have the modem again" \
   wait_for 10 eval 'drivers_are "cdc_ether option" || drivers_are "cdc_mbim option"'
 start_up --ip-type ipv6 --route "$far_prefix6"

@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
-# The emulated modem is a modem: the guest's own drivers and tools (cdc_ether,
-# option, cdc_mbim, mbimcli) use it as owners of the real one report. Nothing
-# of uwwan's own driver takes part.
+# The emulated modem works like the real one: the guest's own drivers and tools (cdc_ether, option,
+# cdc_mbim, mbimcli) use it as owners of the real one report. uwwan's own driver takes no part.
 # packages: libmbim-utils libmbim-proxy
 # guest: --cpus 1 --timeout 900
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
 . "$(dirname "$0")/parts/all.sh"
 
-# --- mbimcli; one session over several calls, as its options intend ---
+# --- mbimcli, with one control session over several calls, as its options intend ---
 transaction=''
 mbim() { # patience in seconds, option…
   local patience=$1 said result=0
@@ -86,7 +85,8 @@ check '2 to 3: NTB parameters were negotiated' test "$(<"/sys/class/net/$(modem_
 result=0
 mbim 8 --query-device-caps || result=$?
 transaction=''
-# 124: 'timeout' had to end it. That the command as such works is seen below.
+# The exit status 124 means that 'timeout' had to end it. A later check shows that the command
+# itself works.
 check '2 to 3: MBIM_OPEN stays without an answer for 8 s' test "$result" = 124
 
 # --- 2 to 0 to 3: alive ---

@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
-# A modem that was captured comes back: tcpdump records on usbmon how the guest's
-# own cdc_mbim and mbimcli use the emulated modem, as people do for a bug report,
-# and with --like the emulator is the modem in that file, for 'uwwan up' and for the
-# kernel's driver, mbimcli and ModemManager. Scrubbed, the file tells tshark the
-# same story.
+# A modem that was captured is emulated: tcpdump records on usbmon how the guest's own cdc_mbim and
+# mbimcli use the emulated modem, as people do for a bug report, and with --like the emulator is the
+# modem in that file, for 'uwwan up' and for the kernel's driver, mbimcli and ModemManager. In the
+# scrubbed file tshark finds the same exchange.
 # packages: libmbim-utils libmbim-proxy tcpdump tshark dbus modemmanager polkitd
 # guest: --cpus 1 --timeout 1200
 # shellcheck disable=SC2317 # 'check' calls the functions
@@ -11,7 +10,7 @@
 . "$(dirname "$0")/parts/all.sh"
 
 story=$logs/kernel.pcap
-# What the first modem is told to be, and the second one is not.
+# These knobs are set for the first modem, and not for the second one.
 own=(--knob ndp_place=front --knob ntb_remainder=2 --knob ntb_max_datagrams=16 --knob ntb_in_max=32768
   --knob ipv4_address=100.64.7.9 --knob ipv4_gateway=100.64.7.10 --knob firmware_info=LAB_01.02)
 
@@ -41,7 +40,7 @@ by_mbimcli() {
   ip link set "$wwan" down
 }
 
-# read_by_tshark FILTER FIELD: the field of the packets of the scrubbed capture.
+# read_by_tshark FILTER FIELD: prints the field of the packets of the scrubbed capture.
 read_by_tshark() { tshark -r "$clean" -o tcp.desegment_tcp_streams:FALSE -Y "$1" -T fields -e "$2" 2>>"$logs/tshark.log"; }
 
 sound() { [[ -z $(read_by_tshark '_ws.malformed || _ws.expert.group == "Malformed"' frame.number) ]]; }

@@ -1,10 +1,8 @@
 #!/usr/bin/env bash
-# The emulated modem is the modem of the blog post: Debian's ModemManager, on
-# the guest's own drivers, meets what its author met (T. Anderson, 2018-12).
-# IPv6 alone is refused by the device, both families give IPv4 alone; after
-# AT^PLMNLIST and AT^RESET through option's port, and a switch over
-# configuration 0, both families come with the addresses he saw. Nothing of
-# uwwan's own driver takes part.
+# Debian's ModemManager, on the guest's own drivers, finds of the emulated modem what T. Anderson
+# reported of the real one (2018-12). IPv6 alone is refused by the device, both families give IPv4
+# alone; after AT^PLMNLIST and AT^RESET through option's port, and a switch over configuration 0,
+# both families come with the addresses of the report. uwwan's own driver takes no part.
 # packages: dbus modemmanager polkitd libmbim-utils libmbim-proxy
 # guest: --cpus 1 --timeout 600
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
@@ -22,27 +20,27 @@ unmanage() { kill "$manager" && wait "$manager"; }
 
 plugged_in() { find_modem && drivers_are 'cdc_ether option'; }
 
-# The only modem's number, once ModemManager offers it.
+# offered: succeeds once ModemManager offers a modem, whose D-Bus path is then in 'modem_path'.
 offered() { modem_path=$(mmcli -L | grep -o '/org/freedesktop/ModemManager1/Modem/[0-9]*') && [[ $modem_path ]]; }
 
-# usable: it is enabled or can be.
+# usable: succeeds when the modem is enabled or can be.
 usable() { mmcli -m "$modem_path" -J | jq -e '.modem.generic.state | test("disabled|enabled|registered|connected")'; }
 
 enabled() { mmcli -m "$modem_path" -J | jq -e '.modem.generic.state | test("registered|connected")'; }
 
-# to_mbim: over configuration 0, as the post's udev rule does it.
+# to_mbim: switches over configuration 0, as the udev rule of the report does.
 to_mbim() {
   through_zero 3
   wait_for 10 drivers_are 'cdc_mbim option' && wait_for 10 test -c /dev/cdc-wdm0
 }
 
-# connects FAMILY: 'mmcli --simple-connect'; its words are in 'said'.
+# connects FAMILY: connects with 'mmcli --simple-connect', whose output is in 'said'.
 connects() { said=$(mmcli -m "$modem_path" --timeout 120 --simple-connect="apn=telenor.smart,ip-type=$1" 2>&1) || {
   echo "$said"
   return 1
 }; }
 
-# bears FILTER: the jq filter is true of the bearer that is connected.
+# bears FILTER: succeeds when the jq filter is true of the connected bearer.
 bears() {
   local bearer
   for bearer in $(mmcli -m "$modem_path" -J | jq -r '.modem.generic.bearers[]'); do
@@ -97,7 +95,7 @@ check 'locked: with IPv4 alone' bears '."ipv4-config".address == "'"$host_addres
 check 'disconnected' mmcli -m "$modem_path" --timeout 60 --simple-disconnect
 check 'ModemManager stops' unmanage
 
-# --- the post's unlock ---
+# --- the unlocking of the report ---
 check "option's port" wait_for 10 test -c /dev/ttyUSB0
 open_tty
 says 'AT^IPV6CAP?' '^IPV6CAP: 1'

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A plain Ethernet function: the kernel's own NCM gadget on an emulated controller,
-# its network interface in another name space. Nothing on the far side of the
-# NTBs is ours, and f_ncm refuses whole NTBs over one field that is off.
+# A plain Ethernet function: the kernel's own NCM gadget on an emulated controller, with its network
+# interface in another name space. The far side of the NTBs has no code of uwwan, and f_ncm refuses
+# a whole NTB for one wrong field.
 # guest: --timeout 1500
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
@@ -21,16 +21,16 @@ echo 'NCM gadget' >"$gadget/strings/0x409/product"
 echo "$host_mac" >"$gadget/functions/ncm.usb0/host_addr"
 echo "$gadget_mac" >"$gadget/functions/ncm.usb0/dev_addr"
 
-# Each time with fresh state: f_ncm (Linux 6.1) keeps an NTB that was open when
-# the host went, never starts its timer again, so that it is mute until the
-# NTB is full, and overruns its NDP if the format is another by then.
+# Each round begins with fresh state: f_ncm (Linux 6.1) keeps an NTB that was open when the host
+# left and never starts its timer again. It is then mute until the NTB is full, and overruns its NDP
+# if the format has changed meanwhile.
 plug() {
   rm -f "$gadget/configs/c.1/ncm.usb0"
   ln -s "$gadget/functions/ncm.usb0" "$gadget/configs/c.1/"
   echo dummy_udc.0 >"$gadget/UDC"
 }
 unplug() { echo >"$gadget/UDC"; }
-# For the same reason it has nothing to say while the host's driver changes.
+# For the same reason the gadget has nothing to send while the host's driver changes.
 hush() { far ip link set "$far_interface" down; }
 speak() {
   far ip link set "$far_interface" up
@@ -54,12 +54,12 @@ check 'list: a network device, not a modem, ready' jq -e \
 refused 'a network device that was not named is left alone' 3 'no modem is present' --wait=false
 refused 'a session is nothing for it' 2 'not a modem' --device "$id" --apn internet
 
-# status FILTER: whether the state of 'up' makes the jq filter true.
+# status FILTER: succeeds when the state of 'up' makes the jq filter true.
 status() { "$program" status --json | tee "$logs/status.json" | jq -e "$1" >/dev/null; }
 
 carrier() { ip -json link show dev "$(tun)" | jq -e "any(.[].flags[]; . == \"LOWER_UP\") == $1" >/dev/null; }
 
-# Up with some options, and seen to be what they ask for.
+# Starts 'up' with some options, and checks that it uses what they ask for.
 begin() { # name, format, option…
   local name=$1 format=$2
   shift 2
@@ -81,7 +81,7 @@ both_ways() { # name, iperf3's options
   measure "$name: from the gadget" "$theirs" --reverse "$@"
 }
 
-# Nobody has dropped anything or found fault with an NTB.
+# No part has dropped anything or found a fault in an NTB.
 flawless() { # name
   check "$1: nothing dropped here" status '.traffic | .dropped == [] and .errors == []'
   far ip -json -statistics link show dev "$far_interface" >"$logs/gadget.json"
@@ -99,7 +99,7 @@ end() { # name
   check "$1: no interface is left" bash -c "! ip link show dev '$interface'"
 }
 
-# The gadget anew, in the hands of the kernel's driver.
+# The gadget is plugged in anew, and the kernel's driver binds to it.
 again() {
   unplug
   plug

@@ -1,37 +1,37 @@
 #!/usr/bin/env bash
-# A machine on which NetworkManager, ModemManager and usb_modeswitch run, as most
-# do. They bring the modem online; 'uwwan up' takes it over, ModemManager keeps
-# away meanwhile, and both have it back afterwards, by the kernel's drivers in
-# the configuration in which they had it: after 'down', and after the driver was
-# killed. The same with the packaged unit, and with an ordinary user whom ModemManager does not obey.
-# Then 'up' first, and the modem plugged in after it.
+# A machine on which NetworkManager, ModemManager and usb_modeswitch run, as on most. They bring the
+# modem online; 'uwwan up' takes it over, ModemManager keeps away meanwhile, and both have it back
+# afterwards, by the kernel's drivers in the configuration in which they had it: after 'down', and
+# after the driver was killed. The same is tried with the packaged unit, and with an ordinary user
+# whom ModemManager does not obey. Then 'up' runs first, and the modem is plugged in after it.
 # packages: systemd-sysv dbus modemmanager network-manager usb-modeswitch polkitd
 # guest: --systemd --cpus 1 --timeout 900
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
 . "$(dirname "$0")/parts/all.sh"
 
-# kernels: the kernel's drivers have the modem where usb_modeswitch wants it.
+# kernels: succeeds when the kernel's drivers have the modem in the configuration that
+# usb_modeswitch selects.
 kernels() { find_modem && configuration_is 3 && drivers_are 'cdc_mbim option'; }
 
-# The modems that ModemManager offers, one a line.
+# Prints the modems that ModemManager offers, one on each line.
 offered() { mmcli -L | grep -o '/org/freedesktop/ModemManager1/Modem/[0-9]*'; }
 
 none_offered() { mmcli -L && ! offered; }
 
-# connected: NetworkManager is online with the modem.
+# connected: succeeds when NetworkManager is online with the modem.
 connected() { [[ $(nmcli -g GENERAL.STATE connection show lte) == activated ]]; }
 
-# switched TIMES: usb_modeswitch was started by its rule that often.
+# switched TIMES: succeeds when usb_modeswitch was started by its rule that often.
 switched() { (($(journalctl --no-pager -o cat -u 'usb_modeswitch@*' | grep -c '^Starting') >= $1)); }
 
 manager_is() { stated ".modem_manager.state == \"$1\""; }
 
-# What 'status' says of ModemManager, for the log.
+# Prints what 'status' says of ModemManager, for the log.
 manager() { echo "# manager $("$program" status --json | jq -c .modem_manager)"; }
 
-# asks_as_uwwan: the service's user asks ModemManager to keep away from a modem that is not there, and is
-# told just that.
+# asks_as_uwwan: the service's user asks ModemManager to keep away from a modem that does not exist,
+# and gets the answer that there is none.
 asks_as_uwwan() {
   local said
   said=$(setpriv --reuid=uwwan --regid=uwwan --clear-groups busctl call org.freedesktop.ModemManager1 \
@@ -40,9 +40,10 @@ asks_as_uwwan() {
   [[ $said == *'No device found'* ]]
 }
 
-# is_small PROCESS…: the processes of 'up' together have at most 12 MiB resident (each page divided by the number
-# of processes that have it), of which no file backs more than 6 MiB. The program is a release build; one without
-# optimisation has more. The emulated modem is another file's program, and shares nothing of it.
+# is_small PROCESS…: succeeds when the processes of 'up' together have at most 12 MiB resident (each
+# page divided by the number of processes that have it), of which no file backs more than 6 MiB. The
+# program must be a release build, because one without optimisation has more. The emulated modem is
+# another copy of the program, with which it shares no page.
 all='' own=''
 is_small() {
   read -r all own < <(cat "${@/%//smaps_rollup}" |
@@ -50,11 +51,12 @@ is_small() {
   ((own > 0 && own <= 6144 && all <= 12288))
 }
 
-# unmanaged INTERFACE: NetworkManager leaves it alone; looked_after INTERFACE: it does not.
+# unmanaged INTERFACE: succeeds when NetworkManager leaves the interface alone; looked_after
+# INTERFACE: succeeds when it does not.
 unmanaged() { [[ $(nmcli -g GENERAL.STATE device show "$1") == *unmanaged* ]]; }
 looked_after() { [[ $(nmcli -g GENERAL.STATE device show "$1") == *connected* ]]; }
 
-# has_it NAME: NetworkManager is online, and packets flow.
+# has_it NAME: checks that NetworkManager is online, and that packets flow.
 has_it() {
   check "$1: ModemManager offers the modem" wait_for 60 offered
   check "$1: NetworkManager is online" wait_for 180 connected || {
@@ -64,14 +66,14 @@ has_it() {
   pings "$1" "$gateway"
 }
 
-# taken NAME: 'up' has the modem to itself.
+# taken NAME: checks that 'up' has the modem to itself.
 taken() {
   wait_online "$1: up is online" 60
   check "$1: ModemManager offers no modem" wait_for 20 none_offered
   pings "$1: through up" "$far_address"
 }
 
-# given NAME: what 'up' says at its end, and what is so.
+# given NAME: checks what 'up' says at its end, and that it is so.
 given() {
   check "$1: the event tells the drivers" seen \
     '.event == "given-back" and .configuration == 3 and ([.drivers[].driver] | unique) == ["cdc_mbim", "option"]'
@@ -84,7 +86,7 @@ printf '%s\n' '[main]' 'no-auto-default=*' '[keyfile]' 'unmanaged-devices=except
   >/etc/NetworkManager/conf.d/witness.conf
 install -m 644 "$packaging/uwwan-networkmanager.conf" /etc/NetworkManager/conf.d/
 modprobe -a vhci-hcd cdc_ether cdc_mbim option tun
-# As its package leaves the folder.
+# The folder is as its package leaves it.
 install -d -o polkitd -m 755 /etc/polkit-1/rules.d
 install -m 644 "$packaging/50-uwwan.rules" /etc/polkit-1/rules.d/
 check 'polkit runs' timeout 60 systemctl start polkit
@@ -104,7 +106,7 @@ has_it 'first'
 
 start_up
 taken 'up'
-# A busy machine's ModemManager is not waited for: then that is told, and its answer comes later.
+# The answer of a busy ModemManager is not waited for: a notice says so, and the answer comes later.
 check 'up: ModemManager was asked to keep away' seen \
   '.event == "notice" and (.text | contains("InhibitDevice") or contains("not answered yet"))'
 check 'up: status says so' wait_for 60 manager_is inhibited
@@ -131,7 +133,7 @@ taken 'again'
 check "killed: the kernel's drivers have it" wait_for 10 kernels
 check 'killed: the monitor says so' grep -q "kernel's again" "$errors"
 has_it 'killed'
-# The unit, as its user, who may ask ModemManager by the packaged files.
+# The unit runs as its user, who may ask ModemManager by the packaged files.
 install -D -m 755 "$program" /usr/local/bin/uwwan
 install -D -m 644 "$packaging/uwwan@.service" /etc/systemd/system/uwwan@.service
 install -D -m 644 "$packaging/70-uwwan.rules" /etc/udev/rules.d/70-uwwan.rules
@@ -148,7 +150,8 @@ echo "# processes $("$program" status --json | jq -c .processes)"
 pings 'unit: through up' "$far_address"
 fetches 'unit: download' "$far_address"
 mapfile -t processes < <("$program" status --json | jq -r '"/proc/\(.processes[].pid)"')
-# Each minute it lets go of what it does not need; this is what comes back with traffic alone.
+# Each minute the program releases memory that it does not need; this is what comes back with
+# traffic alone.
 patience=120 measure 'unit: traffic for more than a minute' "$far_address" --time 75
 check 'unit: its memory is small' is_small "${processes[@]}"
 echo "# proportional set size of the unit's processes: $all KiB, of which no file backs $own KiB"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The modem's other two ways in other hands: the kernel's huawei_cdc_ncm (given the
-# id) in configuration 1 and cdc_ether in configuration 2, dialled with AT^NDISDUP by
-# hand, with busybox's DHCP client and the kernel's own IPv6; then ModemManager's
-# Huawei plugin on the Huawei-branded unit. Nothing of uwwan's own driver takes part.
+# The modem's other two modes with other drivers: the kernel's huawei_cdc_ncm (given the id) in
+# configuration 1 and cdc_ether in configuration 2, dialled with AT^NDISDUP by hand, with busybox's
+# DHCP client and the kernel's own IPv6; then ModemManager's Huawei plugin on the Huawei-branded
+# unit. uwwan's own driver takes no part.
 # packages: dbus modemmanager polkitd busybox-static
 # guest: --cpus 1 --timeout 900
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
@@ -19,7 +19,8 @@ says() { # name, command, line expected
   fi
 }
 
-# What busybox's DHCP client calls: the address, a route to the far machine, and what the server said.
+# This script is called by busybox's DHCP client. It sets the address and a route to the far
+# machine, and keeps what the server said.
 cat >/tmp/lease <<'SCRIPT'
 #!/bin/sh
 case $1 in
@@ -42,7 +43,7 @@ has_ipv6() { ip -6 -json addr show dev "$1" scope global | jq -e 'any(.[].addr_i
 
 carrier_is() { [[ $(<"/sys/class/net/$1/carrier") == "$2" ]]; }
 
-# dialled NAME INTERFACE: what a way does once it is dialled.
+# dialled NAME INTERFACE: checks that a dialled mode works.
 dialled() {
   local name=$1 interface=$2
   check "$name: DHCP" leases "$interface"
@@ -83,7 +84,7 @@ says ECM 'AT^NDISDUP=1,0' OK
 check 'ECM: no carrier after the call' wait_for 10 carrier_is "$ether" 0
 exec {tty}>&-
 
-# --- configuration 1: NCM of Huawei's own ---
+# --- configuration 1: Huawei's own NCM ---
 through_zero 1
 check 'NCM: option has the serial ports' wait_for 10 drivers_are option
 echo '03f0 a31d ff 12d1 0' >/sys/bus/usb/drivers/huawei_cdc_ncm/new_id
@@ -96,7 +97,7 @@ wwan=$(modem_interface)
 check 'NCM: alternate setting 1' test "$(alternate 3)" = 1
 check 'NCM: the kernel places the NDP at the end' grep -qx Y "/sys/class/net/$wwan/cdc_ncm/ndp_to_end"
 ip link set "$wwan" up
-# The shell would read ahead of a line there, because the device takes a seek for good.
+# The shell would read further than a line here, because the device accepts a seek.
 socat PTY,link=/tmp/wdm,raw,echo=0 OPEN:/dev/cdc-wdm0,rdwr &
 relay=$!
 check 'NCM: encapsulated commands by a terminal' wait_for 10 test -c /tmp/wdm
@@ -124,7 +125,7 @@ check 'MM: ModemManager starts' start_modemmanager "$logs/modemmanager.log"
 
 offered() { modem_path=$(mmcli -L | grep -o '/org/freedesktop/ModemManager1/Modem/[0-9]*') && [[ $modem_path ]]; }
 modem_says() { mmcli -m "$modem_path" -J | tee "$logs/modem.json" | jq -e "$1"; }
-# The bearer that is connected, in 'bearer'.
+# connected: succeeds when the bearer, whose path is in 'bearer', is connected.
 connected() {
   bearer=$(mmcli -m "$modem_path" -J | jq -r '.modem.generic.bearers[0]')
   mmcli -b "$bearer" -J >"$logs/bearer.json"

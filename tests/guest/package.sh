@@ -10,11 +10,11 @@
 . "$(dirname "$0")/parts/all.sh"
 
 package=${UWWAN_PACKAGE:?names the Debian package to try}
-# What the package installs is what is tried from here on.
+# From here on, the installed program is the one that is tried.
 installed=/usr/bin/uwwan
 
-# The guest's packages are unpacked, and dpkg knows of none. It is told of those that ours depends on,
-# with the versions that are there.
+# The guest's packages are unpacked, and dpkg knows of none. It is told of those on which the
+# package depends, with the versions that are there.
 know_packages() {
   mkdir -p /var/lib/dpkg/{info,updates,triggers,parts}
   touch /var/lib/dpkg/available
@@ -29,8 +29,8 @@ systemd $(systemctl --version | awk 'NR == 1 { print $2 }')
 KNOWN
 }
 
-# everything [TEST…]: every file and directory for which find's test is true, and who there is; without what
-# the machine itself writes meanwhile.
+# everything [TEST…]: prints every file and directory for which find's test is true, and the users
+# and groups, without what the machine itself writes meanwhile.
 everything() {
   find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /tmp -o -path /var/log -o -path /var/lib/dpkg \
     -o -path /var/lib/systemd -o -path /var/cache -o -path "$logs" \) -prune -o "${@:--true}" -print |
@@ -40,7 +40,7 @@ everything() {
   find /run -maxdepth 1 -name 'uwwan*'
 }
 
-# unchanged [TEST…]: what there is, is what there was before.
+# unchanged [TEST…]: succeeds when nothing has changed since 'before'.
 unchanged() {
   everything "$@" >/tmp/after
   diff /tmp/before /tmp/after
@@ -52,7 +52,7 @@ active() { [[ $(property ActiveState) == active ]]; }
 
 online() { [[ $("$installed" status --device "$(port)" --json | jq .online) == true ]]; }
 
-# again PROCESS: another process runs the service, and is online.
+# again PROCESS: succeeds when another process runs the service, and is online.
 again() {
   local now
   now=$(property MainPID)
@@ -61,14 +61,14 @@ again() {
 
 gone() { [[ $(property ActiveState) != active ]]; }
 
-# owned_by NAME PATH…: whether all that is there belongs to that user.
+# owned_by NAME PATH…: succeeds when everything there belongs to that user.
 owned_by() {
   local name=$1 path
   shift
   for path in "$@"; do [[ $(stat -c %U "$path") == "$name" ]] || return 1; done
 }
 
-# completes WORD: bash, with the installed script, offers it.
+# completes WORD: succeeds when bash, with the installed script, offers the word.
 completes() {
   # shellcheck disable=SC2016 # for the other bash
   bash -c '. /usr/share/bash-completion/completions/uwwan
@@ -76,7 +76,7 @@ completes() {
     _clap_complete_uwwan uwwan "$1" uwwan; printf "%s\n" "${COMPREPLY[@]}"' bash "${1:0:4}" | grep -qx "$1"
 }
 
-# documented: the unit's Documentation= names what is there.
+# documented: succeeds when the Documentation= of the unit names files that exist.
 documented() {
   local page section
   for page in $(property Documentation | tr -d '"'); do
@@ -91,7 +91,7 @@ journal() { journalctl --no-pager -u uwwan@modem | tail -n 20; }
 
 modprobe -a vhci-hcd cdc_ether cdc_mbim option tun
 check 'dpkg is told what there is' know_packages
-# The guest's packages come without their documentation, and dpkg takes a directory away that is empty.
+# The guest's packages come without their documentation, and dpkg removes an empty directory.
 touch /usr/share/{doc,man}/of-others
 everything >/tmp/before
 
@@ -108,7 +108,7 @@ check 'the manager finds nothing wrong with the unit' verified
 check 'the unit names pages that are there' documented
 
 check 'the far machine serves' start_far_side
-# The modem's own socket stands elsewhere: the package's directory is the service's.
+# The modem's own socket is elsewhere, because the package's directory is the service's.
 export UWWAN_RUNTIME_DIR=/run/witness
 check 'a modem is plugged in' start_emulator far0 --attach
 unset UWWAN_RUNTIME_DIR

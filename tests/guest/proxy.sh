@@ -9,8 +9,8 @@
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
 . "$(dirname "$0")/parts/all.sh"
 
-# mbim OPTION…: mbimcli through the proxy; its words are in 'answer', its
-# patience with the modem is ten seconds and more, so what takes less was an answer.
+# mbim OPTION…: runs mbimcli through the proxy. Its output is in 'answer'. It waits at least ten
+# seconds for the modem, so what takes less was an answer.
 answer=''
 mbim() {
   local result=0
@@ -19,8 +19,8 @@ mbim() {
   return "$result"
 }
 
-# Every question mbimcli knows that names nothing but itself. The modem may not
-# know the answer, but then it is the modem that says so.
+# These are all of mbimcli's questions that take no argument. The modem may have no answer, but then
+# it is the modem that says so.
 questions() {
   mbimcli --help-all | grep -oE -- '--([a-z0-9]+-)*query(-[a-z0-9]+)*' | sort -u |
     grep -vxE -- '--(ms-query-uicc-(file-status|read-.*)|ms-query-version)' |
@@ -65,7 +65,8 @@ refuses() { # name, option…
 
 flow_went_on() { # name
   wait "$flow"
-  # A second without a byte may be the machine's; three in a row would be ours.
+  # A second without a byte may be the fault of the machine; three in a row would be that of the
+  # program.
   if jq -e '.error == null and ([.intervals[].sum.bytes] as $b | [range(0; ($b | length) - 2) | $b[.:. + 3] | add] | min) > 0' \
     "$logs/flow.json" >/dev/null; then
     ok "$1 ($(jq '.end.sum_received.bits_per_second / 1e6 | round' "$logs/flow.json") Mbit/s)"
@@ -74,13 +75,13 @@ flow_went_on() { # name
   fi
 }
 
-# overhear: what goes over the modem's bus from here on, until asked_modem.
+# overhear: records what passes on the modem's bus from here on, until asked_modem.
 overhear() {
   cat "/sys/kernel/debug/usb/usbmon/$(<"$modem/busnum")u" >"$logs/overheard" &
   listener=$!
 }
 
-# asked_modem NAME: a control message is on its way to the modem.
+# asked_modem NAME: checks that a control message has gone to the modem.
 asked_modem() {
   check "$1" wait_for 10 grep -q ' s 21 00 ' "$logs/overheard"
   { kill "$listener" && wait "$listener"; } 2>/dev/null
@@ -92,7 +93,7 @@ clients_are() { [[ $(clients) == "$1" ]]; }
 
 modprobe -a vhci-hcd usbmon cdc_ether cdc_mbim option tun
 check 'the far machine serves' start_far_side
-# A CONNECT takes a while, so that something can happen in the middle of it.
+# A CONNECT takes a while, so that something can happen before its answer.
 check 'the emulated modem is plugged in' start_emulator far0 --attach --knob connect_ms=6000
 check 'cdc_ether and option are bound' wait_for 10 eval 'find_modem && drivers_are "cdc_ether option"'
 start_up
@@ -124,7 +125,7 @@ refuses 'not the packet service' --detach-packet-service
 tells 'what is so already may be asked for' "Software radio state: 'on'" --set-radio-state=on
 flow_went_on 'the data never stopped'
 
-# Two at once, again and again.
+# Two clients run at once, again and again.
 pids=() failed=0
 for round in {1..10}; do
   timeout 30 mbimcli -p -d "$socket" --query-device-caps >"$logs/caps-$round" 2>&1 &
@@ -137,7 +138,7 @@ check 'two clients at once, ten times: all are served' test "$failed" = 0
 check 'and each with its own answer' test \
   "$(grep -l "Firmware info: '11.617." "$logs"/caps-* | wc -l) $(grep -l RSSI "$logs"/signal-* | wc -l)" = '10 10'
 
-# Killed in the middle of a command.
+# A client is killed in the middle of a command.
 overhear
 mbimcli -p -d "$socket" --connect=session-id=3,access-string=internet >"$logs/killed" 2>&1 &
 victim=$!
@@ -149,12 +150,12 @@ check 'killed: its place is free' wait_for 5 clients_are 0
 tells 'killed: the next client is served' "Register state: 'home'" --query-registration-state
 pings 'killed: the data session is up' "$far_address"
 
-# The terminal: mbimcli on it as on a device, and Debian's mbim-proxy, were it in charge.
+# The terminal serves mbimcli like a device, and Debian's mbim-proxy in place of uwwan's own.
 check 'terminal: mbimcli' timeout 30 mbimcli -d "$terminal" --query-home-provider
 check 'terminal: mbimcli again' timeout 30 mbimcli -d "$terminal" --query-device-services
 check 'terminal: uwwan'"'"'s own commands beside it' "$program" status
 
-# Unplugged in the middle of a command.
+# The modem is unplugged in the middle of a command.
 overhear
 timeout 60 mbimcli -p -d "$socket" --connect=session-id=3,access-string=internet >"$logs/unplugged" 2>&1 &
 waiting=$!
@@ -176,7 +177,7 @@ tells 'unplugged: clients are served again' "Firmware info: '11\.617\." --query-
 check 'unplugged: data flows again' wait_for 10 answers "$far_address"
 pings 'unplugged: the data session is up' "$far_address"
 
-# Somebody else: the kernel says who asks.
+# Another user is known by the credentials that the kernel passes.
 as_nobody() { setpriv --reuid=nobody --regid=nogroup --clear-groups timeout 20 "$@"; }
 hung_up_on() { # they get no byte, whatever they send
   [[ $(printf 'anything' | as_nobody socat -t 5 - ABSTRACT-CONNECT:mbim-proxy 2>/dev/null | wc -c) == 0 ]] && clients_are 0
@@ -242,14 +243,14 @@ check 'attack: but at nobody'"'"'s identity' test -z "$(identity)"
 check 'attack: a stranger has no AT port' fails_with 5 as_stranger "$program" at AT+CSQ
 check 'attack: nor stops it, and is told who may' grep -q 'root' <(as_stranger "$program" down 2>&1)
 unharmed 'attack: a stranger'
-# The owner's own attempts cost, but not the last without force.
+# The owner's own attempts count, but the last is not made without force.
 mbim --disable-pin=0000
 mbim --disable-pin=0000
 refuses 'attack: the owner keeps the last attempt' --disable-pin=0000
 check 'attack: and the session' stated '.online and .attempts == 1'
 stop_up 'attack'
 
-# The name is somebody else's.
+# Another program has the name.
 /usr/libexec/mbim-proxy --no-exit >"$logs/mbim-proxy.log" 2>&1 &
 other=$!
 check 'another proxy: it has the name' wait_for 10 grep -q '@mbim-proxy' /proc/net/unix

@@ -3,15 +3,16 @@
 # restarted, stopped; two instances side by side, each with a modem of its own.
 # packages: systemd-sysv dbus systemd-resolved gdb
 # guest: --systemd --cpus 1 --timeout 900
-# Its lines are in the journal with priorities and fields, its hooks run, its data use is kept. Then root's
-# own 'up', with systemd-resolved, and with systemd-networkd that takes whatever it is not kept from.
+# Its log lines are in the journal with priorities and fields, its hooks run, and its data use is
+# kept. Then root's own 'up' runs with systemd-resolved, and with systemd-networkd, which takes
+# every interface that it is not kept from.
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
 . "$(dirname "$0")/parts/all.sh"
 
 packaging=$(dirname "$0")/../../packaging
 
-# configured NAME PORT [LINE]: an instance for the modem at a port.
+# configured NAME PORT [LINE]: writes the configuration of an instance for the modem at a port.
 configured() {
   printf '%s\n' "device = \"$2\"" 'apn = "internet"' 'proxy = "private"' "${3:-}" >"/etc/uwwan/$1.toml"
 }
@@ -22,17 +23,17 @@ active() { [[ $(property "$1" ActiveState) == active ]]; }
 
 main_pid() { property "$1" MainPID; }
 
-# again NAME PORT PROCESS: another process runs it, and is online.
+# again NAME PORT PROCESS: succeeds when another process runs the instance, and is online.
 again() {
   local now
   now=$(main_pid "$1")
   ((now != 0 && now != $3)) && active "$1" && of_status "$2" .online
 }
 
-# fed_since NAME TIME: whether the watchdog was fed after that.
+# fed_since NAME TIME: succeeds when the watchdog was fed after that time.
 fed_since() { (($(property "$1" WatchdogTimestampMonotonic) > $2)); }
 
-# lt4132s: the ports of all modems, one a line.
+# lt4132s: prints the ports of all modems, one on each line.
 lt4132s() {
   local file
   for file in /sys/bus/usb/devices/*/idProduct; do
@@ -40,26 +41,26 @@ lt4132s() {
   done
 }
 
-# node_of PORT: the node of the device at a port.
+# node_of PORT: prints the node of the device at a port.
 node_of() { modem=/sys/bus/usb/devices/$1 node; }
 
 two() { (($(lt4132s | wc -l) == 2)); }
 
-# as NAME FIELD: a field of the status file of an instance's main process.
+# of_process NAME FIELD: prints a field of the status file of an instance's main process.
 of_process() { sed -n "s/^$2:[[:space:]]*//p" "/proc/$(main_pid "$1")/status"; }
 
-# of_status NAME FILTER: whether jq's filter is true of what 'status --json' says.
+# of_status NAME FILTER: succeeds when jq's filter is true of the output of 'status --json'.
 of_status() {
   local said
   said=$("$program" status --device "$1" --json)
-  # jq is content with nothing at all.
+  # jq succeeds on empty input.
   if [[ -z $said ]] || ! jq -e "$2" <<<"$said" >/dev/null; then
     echo "$said"
     return 1
   fi
 }
 
-# as_nobody ARGUMENT…: the program as a user whom nothing is given.
+# as_nobody ARGUMENT…: runs the program as a user without any permission.
 as_nobody() { setpriv --reuid=nobody --regid=nogroup --clear-groups timeout 30 /usr/local/bin/uwwan "$@"; }
 
 refused_to_nobody() {
@@ -67,7 +68,8 @@ refused_to_nobody() {
   (($? == 5))
 }
 
-# told_the_group ARGUMENT…: whether a user who may only look is refused, and told who may do more.
+# told_the_group ARGUMENT…: succeeds when a user with read access only is refused, and told who may
+# do more.
 told_the_group() {
   local said result=0
   said=$(as_nobody "$@" 2>&1) || result=$?
@@ -77,10 +79,11 @@ told_the_group() {
   }
 }
 
-# as_member ARGUMENT…: the program as a member of the group of operators.
+# as_member ARGUMENT…: runs the program as a member of the group of operators.
 as_member() { setpriv --reuid=games --regid=games --groups=uwwan timeout 30 /usr/local/bin/uwwan "$@"; }
 
-# told_who_may ARGUMENT…: whether a member's command is refused with the owner and without advice to force it.
+# told_who_may ARGUMENT…: succeeds when a member's command is refused with the owner's name and
+# without advice to force it.
 told_who_may() {
   local said
   if said=$(as_member "$@" 2>&1); then return 1; fi
@@ -99,7 +102,7 @@ exposure() {
   exposed=$(grep -o 'level for.*' <<<"$said")
 }
 
-# in_journal FILTER: whether jq's filter is true of an entry of the first instance.
+# in_journal FILTER: succeeds when jq's filter is true of an entry of the first instance.
 in_journal() {
   journalctl --no-pager -o json -u uwwan@first | jq -es "any(.[]; $1)" >/dev/null || {
     journalctl --no-pager -o json -u uwwan@first | tail -n 3
@@ -107,7 +110,7 @@ in_journal() {
   }
 }
 
-# hooked MOMENT…: whether the hooks have run at these moments, in this order.
+# hooked MOMENT…: succeeds when the hooks have run at these moments, in this order.
 hooked() {
   local said
   said=$(cut -d' ' -f1 /var/lib/uwwan/said | tr '\n' ' ')
@@ -117,7 +120,7 @@ hooked() {
   }
 }
 
-# used FILTER: whether jq's filter is true of what 'usage --json' says.
+# used FILTER: succeeds when jq's filter is true of the output of 'usage --json'.
 used() {
   "$program" usage --json | jq -e "$1" >/dev/null || {
     "$program" usage
@@ -125,7 +128,7 @@ used() {
   }
 }
 
-# resolved_has INTERFACE: whether systemd-resolved has name servers of the interface.
+# resolved_has INTERFACE: succeeds when systemd-resolved has name servers of the interface.
 resolved_has() {
   resolvectl dns "$1" | grep -qE ': [0-9a-f]+[.:]' || {
     resolvectl dns
@@ -133,9 +136,9 @@ resolved_has() {
   }
 }
 
-# from_inside NAME CALL…: what the process of an instance that reads what its modem sends gets when it
-# makes these system calls itself, one a line. (By syscall(2), as the program has functions by the names of
-# the C library's.)
+# from_inside NAME CALL…: prints the results of these system calls, one on each line, made by the
+# process of an instance that reads what its modem sends. They are made with syscall(2), because the
+# program has functions with the names of those of the C library.
 from_inside() {
   local process
   process=$("$program" status --device "$1" --json | jq '.processes[] | select(.name != "monitor").pid')
@@ -144,12 +147,13 @@ from_inside() {
     "${@/#/-ex=print (int)}" 2>&1 | tee -a "$logs/gdb" | sed -n 's/^\$[0-9]* = //p'
 }
 
-# reaches_nothing NAME OTHER OWN: whether the process of an instance can open what it needs and neither the
-# nodes of another USB device, of a controller or of its own, nor what else it has nothing to do with.
+# reaches_nothing NAME OTHER OWN: succeeds when the process of an instance can open what it needs,
+# and can open neither the nodes of another USB device, of a controller or of its own device, nor
+# other files that it does not need.
 reaches_nothing() {
   local nodes=("$2" /dev/bus/usb/001/001 "$3") opened answers
   ls "${nodes[@]}" || return 1
-  # openat, socket, kill, execve (x86-64).
+  # The calls are openat, socket, kill and execve (x86-64).
   local at='((long (*)())syscall)(257, -100, "'
   opened=("${nodes[@]/#/$at}")
   answers=$(from_inside "$1" "$at/dev/null\", 0) >= 0" \
@@ -163,18 +167,20 @@ reaches_nothing() {
   }
 }
 
-# managed INTERFACE: what systemd-networkd makes of an interface.
+# managed INTERFACE: prints what systemd-networkd has made of an interface.
 managed() { networkctl list --no-legend --no-pager "$1" | awk '{ print $5 }'; }
 
 configured_by_networkd() { ip -o -4 addr show dev "$1" | grep -q 192.0.2.200; }
 
-# applied INTERFACE: addresses and routes, of which the lifetimes are left out.
+# applied INTERFACE: prints addresses and routes, without their lifetimes.
 applied() { ip -o addr show dev "$1" | sed 's/ *valid_lft.*//' && ip route show dev "$1" && ip -6 route show dev "$1"; }
 
-# ptrace(PTRACE_ATTACH) of a process that is not there (x86-64), which answers ESRCH where nothing refuses it.
+# The call is ptrace(PTRACE_ATTACH) of a process that does not exist (x86-64). It returns ESRCH
+# where nothing refuses it.
 trace='((long (*)())syscall)(101, 16, 0x3ffffff, 0, 0)'
 
-# may_not_trace NAME: whether the kernel refuses the call to the process of an instance: EPERM.
+# may_not_trace NAME: succeeds when the kernel refuses the call to the process of an instance with
+# EPERM.
 may_not_trace() {
   local answers
   answers=$(from_inside "$1" "$trace" '*((int *(*)())__errno_location)()')
@@ -184,8 +190,8 @@ may_not_trace() {
   }
 }
 
-# ended_by_tracing NAME: whether the unit's filter, which is stricter, ends the process of an instance that
-# makes the call.
+# ended_by_tracing NAME: succeeds when the filter of the unit, which is stricter, ends the process
+# of an instance that makes the call.
 ended_by_tracing() {
   from_inside "$1" "$trace"
   tail -n 8 "$logs/gdb" | grep -q SIGSYS
@@ -226,7 +232,7 @@ after-up = ["hook"]
 before-down = ["hook"]
 after-down = ["hook"]
 END
-# Type=notify: 'start' returns when it is online.
+# With Type=notify, 'start' returns when the service is online.
 check 'it starts' timeout 120 systemctl start uwwan@first || journal first
 check 'it is active' active first
 check 'its user is uwwan' test "$(of_process first Uid | cut -f1)" = "$(id -u uwwan)"
@@ -278,7 +284,7 @@ configured second "$second"
 check 'a second instance starts' timeout 120 systemctl start uwwan@second || journal second
 check 'both are online' of_status "$first" .online
 check 'the second one, too' of_status "$second" .online
-# The first one's watchdog does not wait for a debugger.
+# The watchdog of the first instance does not wait for a debugger.
 check 'taken over, the second one reaches no other device' reaches_nothing second "$(node_of "$first")" "$(node_of "$second")"
 check 'and goes on' of_status "$second" .online
 main=$(main_pid second)
@@ -298,7 +304,7 @@ check 'journal: the quota is passed' in_journal '.PRIORITY == "4" and (.MESSAGE 
 check 'its interface is gone' test ! -e "/sys/class/net/$tun"
 check 'no control socket is left' test -z "$(compgen -G '/run/uwwan/*/control')"
 
-# The directory stays the service's; root's 'up' works there as the service's user.
+# The directory stays that of the service, and root's 'up' works there as the service's user.
 check 'the directory of sockets is that user'"'"'s' test "$(stat -c %U /run/uwwan)" = uwwan
 systemctl start systemd-resolved
 start_up --device "$first" --dns resolved
@@ -306,7 +312,7 @@ wait_online 'by root: online' 40
 tun=$("$program" status --device "$first" --json | jq -r .interface.name)
 check 'by root: resolved has the name servers' resolved_has "$tun"
 check 'by root: it is told' of_status "$first" '.interface.applied | any(contains("systemd-resolved"))'
-# systemd-networkd on a machine where it configures whatever there is.
+# systemd-networkd configures every interface on this machine.
 install -D -m 644 "$packaging/10-uwwan.network" /usr/lib/systemd/network/10-uwwan.network
 mkdir -p /etc/systemd/network
 printf '%s\n' '[Match]' 'Name=*' '[Link]' 'RequiredForOnline=no' '[Network]' 'DHCP=yes' 'ConfigureWithoutCarrier=yes' \

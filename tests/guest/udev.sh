@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# What the README gives to people who are not root. The udev rule as packaged:
-# udev takes it without complaint, gives both brands of the modem to the group
-# and nothing else, and somebody of that group who is not root reaches the modem.
-# Capabilities on the program's file: for a group, and refused for everybody.
+# The ways that the README gives to people who are not root. udev accepts the packaged rule without
+# complaint and gives both brands of the modem to the group and nothing else, and a member of that
+# group who is not root reaches the modem. Capabilities on the program's file work for a group, and
+# are refused when everybody may run it.
 # guest: --cpus 1 --timeout 900
 # shellcheck disable=SC2317 # 'check' calls the functions
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
@@ -10,7 +10,7 @@
 
 rule=$(dirname "$0")/../../packaging/70-uwwan.rules
 
-# of ID: the directory of the device with this vendor and product.
+# of ID: prints the directory of the device with this vendor and product.
 of() {
   local file
   for file in /sys/bus/usb/devices/*/idProduct; do
@@ -21,7 +21,7 @@ of() {
   return 1
 }
 
-# is GROUP MODE: who has the device node.
+# is GROUP MODE: succeeds when the device node has this group and mode.
 is() { [[ $(stat -c '%G %a' "$(node)") == "$1 $2" ]]; }
 
 has() { udevadm info -q property -p "$modem" | grep -qx "$1"; }
@@ -30,7 +30,7 @@ not_hidden_from_modemmanager() { ! has ID_MM_DEVICE_IGNORE=1; }
 
 tagged() { udevadm info -q property -p "$modem" | grep -q '^CURRENT_TAGS=.*:uaccess:'; }
 
-# udev reads the rule, decides by it, and has nothing to say against it.
+# udev reads the rule, applies it, and reports no fault in it.
 taken_without_complaint() {
   udevadm test --action=add "$modem" >"$logs/udev.log" 2>&1
   grep -E '70-uwwan.rules:[0-9]+ (GROUP|MODE) ' "$logs/udev.log" || return 1
@@ -40,16 +40,17 @@ taken_without_complaint() {
 as_somebody=(setpriv --reuid=65534 --regid=plugdev --clear-groups)
 somebody() { "${as_somebody[@]}" "$@"; }
 
-# capable MODE: a copy of the program with capabilities, for the group plugdev.
+# capable MODE: makes a copy of the program with capabilities, for the group plugdev.
 capable=/run/capable/uwwan
 capable() {
   install -D -o root -g plugdev -m "$1" "$program" "$capable" && setcap cap_net_admin+ep "$capable"
 }
 
-# tried: what becomes of an 'up' by somebody with that program; ended once online.
+# tried: runs 'up' with that program as a member of the group and returns its exit status; it is
+# ended once online.
 tried() {
   install -d -o 65534 -g plugdev -m 700 /run/somebody
-  # No function: its process would be a shell, and the signal would end that alone.
+  # This is no function: its process would be a shell, and the signal would end only that.
   "${as_somebody[@]}" "$capable" up --device emulator --settle 0.1 --json --runtime-dir /run/somebody \
     >"$logs/capable.events" 2>"$logs/capable.errors" &
   local up=$!

@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# 'uwwan up' through each USB backend in turn, one story for both: online from
-# configuration 2, traffic both ways with many transfers in flight and endpoints
-# that stall again and again, the plug pulled under load, little memory for
-# transfers, and a clean end.
+# 'uwwan up' with each USB backend in turn, in the same steps: online from configuration 2, traffic
+# in both directions with many transfers in flight and endpoints that stall again and again, the
+# modem unplugged under load, little memory for transfers, and a clean end.
 # guest: --cpus 1 --timeout 600
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
@@ -12,7 +11,8 @@ memory_limit=/sys/module/usbcore/parameters/usbfs_memory_mb
 
 stop_flow() { kill "$flow" && wait "$flow"; }
 
-# What was given up is tried again when something comes from the modem, after a minute at most.
+# A size that was given up is tried again when something comes from the modem, after a minute at
+# most.
 more_with_memory() {
   local before
   before=$("$program" status --json | jq .framing.receive_transfers)
@@ -43,14 +43,14 @@ story() {
         and .halts_cleared == .send_stall + .receive_stall)'
 
   for ((time = 1; time <= 3; time++)); do
-    # Both directions at once, for longer than anybody waits.
+    # Both directions run at once, for longer than any timeout.
     start_flow 50 --parallel 4 --bidir
     unplug 0
     check "$usb: unplugged under load: the loss is told" wait_for 20 lost_times "$time"
     wait_online "$usb: unplugged under load: online again" 60 $((time + 1))
     stop_flow
   done 2>/dev/null # bash would tell of the load that was ended
-  # What the load has left in the queues goes first.
+  # The packets that the load has left in the queues are sent first.
   check "$usb: unplugged three times: the queues drain" wait_for 60 answers "$far_address"
   pings "$usb: unplugged three times" "$far_address"
   stop_up "$usb: stop"

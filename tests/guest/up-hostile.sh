@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# 'uwwan up' on the machine's real USB against what a modem should not do: it goes
-# away in the midst of the bring-up, sends garbage on every endpoint, has broken
-# descriptors, is refused by the network. Each backend gets its turn.
+# 'uwwan up' on the guest's real USB stack against a modem that misbehaves: it leaves in the middle
+# of the bring-up, sends garbage on every endpoint, has broken descriptors, or is refused by the
+# network. Each backend gets its turn.
 # guest: --timeout 600
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
@@ -19,7 +19,7 @@ pulled_out() { # name
   check "$1: the plug is pulled" wait_for 10 modem_gone
 }
 
-# says STATUS TEXT OPTION…: as 'refused', with the backend of the round.
+# says STATUS TEXT OPTION…: does what 'refused' does, with the backend of the round.
 says() {
   local name=$1 status=$2 text=$3
   shift 3
@@ -34,8 +34,8 @@ check 'the far machine serves' start_far_side
 declare -A rungs=([libusb]='configuration registration' [nusb]='open connect')
 
 for usb in libusb nusb; do
-  # --- gone in the midst of a rung, and back; tests/tests/driver_emulator has all of them ---
-  # Slow enough for the plug to be pulled in time.
+  # --- gone in the middle of a rung, and back; tests/tests/driver_emulator has all of them ---
+  # This is slow enough for the modem to be unplugged in time.
   plugged_in "$usb: slow" --knob absent_ms=500 --knob slow_open_ms=1500 --knob registration_ms=1000 --knob connect_ms=1000
   for rung in ${rungs[$usb]}; do
     start_up --persist

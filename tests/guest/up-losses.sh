@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# The modem goes away under a running 'uwwan up' and comes back: the plug is
-# pulled under traffic, the firmware resets. The TUN interface and the flows
-# through it stay.
+# The modem leaves under a running 'uwwan up' and comes back: it is unplugged under traffic, and its
+# firmware resets. The TUN interface and the flows through it stay.
 # guest: --timeout 900
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
@@ -17,7 +16,8 @@ flow_ends() { # name
   fi
 }
 
-# lost_and_found NAME TIMES: lost, online for the TIMES-th time, interface and addresses the same.
+# lost_and_found NAME TIMES: checks that the modem was lost, is online for the TIMES-th time, and
+# that interface and addresses are the same.
 lost_and_found() {
   local name=$1 wanted=$2
   check "$name: the loss is told" wait_for 20 lost_times $((wanted - 1))
@@ -38,7 +38,7 @@ wait_online 'online' 30
 tun=$(tun)
 index=$(<"/sys/class/net/$tun/ifindex")
 
-# The flow has to outlive it all: long enough for the sender's retransmission timer,
+# The flow must outlive all of this, which is long enough for the sender's retransmission timer,
 # which doubles while nothing gets through.
 check 'unplugged: data flows before' start_flow 30
 unplug 0

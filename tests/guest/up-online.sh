@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# 'uwwan up' from the state a Linux machine finds the modem in: configuration 2
-# with the kernel's drivers bound. Online, traffic both ways, state and list as
-# told meanwhile, and nothing left behind at the end.
+# 'uwwan up' from the state in which a Linux machine finds the modem: configuration 2 with the
+# kernel's drivers bound. It comes online, has traffic in both directions, reports state and list
+# meanwhile, and leaves nothing behind at the end.
 # guest: --cpus 1 --timeout 900
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
 . "$(dirname "$0")/parts/all.sh"
 
-# network [INTERFACE]: the state of the network, but for that interface.
+# network [INTERFACE]: prints the state of the network, except for that interface.
 network() {
   ip -brief addr | grep -v "^${1:-none} "
   ip route show table all
@@ -15,7 +15,7 @@ network() {
   ip rule
 }
 
-# listed FILTER: whether jq's filter is true for what 'list --json' says.
+# listed FILTER: succeeds when jq's filter is true of the output of 'list --json'.
 listed() {
   local said
   said=$("$program" list --json)
@@ -32,7 +32,7 @@ exits() { # status, command…
   ((result == wanted))
 }
 
-# nice_of THREAD: of a thread of the driver.
+# nice_of THREAD: prints the nice value of a thread of the driver.
 nice_of() {
   local task
   for task in "/proc/$(driver_of_up)/task"/*; do
@@ -42,7 +42,7 @@ nice_of() {
   done
 }
 
-# found TEXT: whether the search of forgotten finds it.
+# found TEXT: succeeds when the search of 'forgotten' finds the text.
 found() { ! forgotten "$1" >/dev/null; }
 
 modprobe -a vhci-hcd usbmon cdc_ether cdc_mbim option tun
@@ -136,7 +136,7 @@ check 'killed: nothing is left in the runtime directory' test -z "$(ls -A /run/u
 judge_emulator far0
 check 'no NTB was lost between host and modem' test "$(counter far0 blocks_missing)" = 0
 
-# A SIM with a PIN and an access point with a password; the emulated modem is another process.
+# The SIM has a PIN and the access point a password; the emulated modem is another process.
 check 'secrets: the plug is pulled' wait_for 10 modem_gone
 check 'secrets: a locked modem is plugged in' start_emulator far0 --attach --knob pin=83920174
 check 'secrets: the kernel finds it' wait_for 10 find_modem

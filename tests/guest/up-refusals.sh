@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# What 'uwwan up' says and does when it cannot work: no modem, several, no
-# permission, a modem in use, a killed predecessor, a wrong PIN, and firmware
-# that carries nothing because the NDP stands in front, which is healed where nobody knows the modem.
+# What 'uwwan up' says and does when it cannot work: without a modem, with several, without
+# permission, with a modem in use, after a predecessor was killed, with a wrong PIN, and with
+# firmware that carries nothing because the NDP is in front, which is healed where the modem is
+# unknown.
 # guest: --cpus 1 --timeout 900
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
@@ -40,7 +41,7 @@ for usb in libusb nusb; do
 
   # --- a killed predecessor ---
   tun=$(tun)
-  # Its monitor cleans up, and ends as it did.
+  # The monitor of the killed driver cleans up, and ends.
   { kill -KILL "$(driver_of_up)" && wait "$up_pid"; } 2>/dev/null
   check "$usb: killed: the interface went with it" wait_for 5 test ! -e "/sys/class/net/$tun"
   start_up
@@ -67,8 +68,8 @@ judge_emulator far0
 check 'NDP in front: the firmware swallowed datagrams' test "$(counter far0 black_holed)" -gt 0
 check 'NDP in front: and passed none on' test "$(counter far0 datagrams_out)" = 0
 
-# --- a modem that nobody knows ---
-# An lt4132 of another vendor: no row says where the NDP is to stand.
+# --- an unknown modem ---
+# This is an lt4132 of another vendor, for which no row says where the NDP must be.
 cp crates/usb/tests/vectors/descriptors/hp_lt4132_03f0_a31d.bin /tmp/unknown.bin
 printf '\x34\x12' | dd of=/tmp/unknown.bin bs=1 seek=8 conv=notrunc status=none
 check 'nobody knows it: plugged in' start_emulator far0 --attach \

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# 'uwwan up' from every state the modem can be found in but the usual one (see
-# up-online.sh), with each USB backend; while others meddle, and over USB/IP; with
-# IPv6.
+# 'uwwan up' from every state of the modem except the usual one (see up-online.sh), with each USB
+# backend; while other programs interfere, over USB/IP, and with IPv6.
 # packages: usbip
 # guest: --cpus 1 --timeout 900
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
 . "$(dirname "$0")/parts/all.sh"
 
-# comes_online NAME BEFORE: from configuration BEFORE to online with traffic, and down.
+# comes_online NAME BEFORE: checks that 'up' gets from configuration BEFORE to online with traffic,
+# and down again.
 comes_online() {
   local name=$1 before=$2
   start_up --route "$far_prefix6"
@@ -50,7 +50,7 @@ for usb in libusb nusb; do
   comes_online "$usb: unconfigured" 0
 done
 
-# Others at work: a script of the kind people hang on udev events.
+# Another program interferes: a script such as people run on udev events.
 configure 2
 check 'a meddler: back in 2' wait_for 10 drivers_are 'cdc_ether option'
 start_up --route "$far_prefix6"
@@ -61,7 +61,7 @@ done
 check 'a meddler: it was at work before the end' test "$(times online)" = 0 -o "$(times lost)" -gt 0
 online_and_down 'a meddler' '. <= 3' # whatever the meddler had chosen just then
 
-# Modules that udev loads late.
+# udev loads these modules late.
 usb=libusb
 modprobe -r cdc_mbim option cdc_ether
 forbid_modules cdc_mbim option cdc_ether

@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
-# 'uwwan up' in each of the modem's three ways, on each USB backend: MBIM, NCM of
-# Huawei's own and ECM, the latter two dialled by AT commands. Online from the
-# configuration that the way before has left, IPv4 and IPv6, traffic both ways, the
-# kernel's segmentation offload on a TUN interface in each, the plug pulled, and a
-# clean end.
+# 'uwwan up' in each of the modem's three modes, with each USB backend: MBIM, Huawei's own NCM and
+# ECM, of which the latter two are dialled by AT commands. It comes online from the configuration
+# that the mode before has left, with IPv4 and IPv6, traffic in both directions, the kernel's
+# segmentation offload on a TUN interface in each, the modem unplugged, and a clean end.
 # guest: --cpus 1 --timeout 900
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
@@ -11,7 +10,7 @@
 
 declare -A home=([mbim]=3 [ncm]=1 [ecm]=2)
 
-# way MODE: one story in a mode.
+# way MODE: runs all steps in a mode.
 way() {
   local name="$usb, $1"
   start_up --mode "$1" --route "$far_prefix6"
@@ -35,7 +34,7 @@ way() {
   stop_up "$name: stop"
 }
 
-# story MODE…: one mode after the other on a backend.
+# story MODE…: runs one mode after the other with a backend.
 story() {
   check "$usb: the emulated modem is plugged in" start_emulator far0 --attach --knob ipv6=on --knob absent_ms=500
   check "$usb: the modem is there" wait_for 10 find_modem

@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# The modem on an xHCI controller, its device model outside the guest: QEMU's
-# usb-redir device speaks with 'uwwan emulate --redir'. The guest's own drivers
-# find it, 'uwwan up' brings it online, with either USB backend, and traffic
-# flows both ways.
+# The modem on an xHCI controller, with its device model outside the guest: QEMU's usb-redir device
+# is connected to 'uwwan emulate --redir'. The guest's own drivers find it, 'uwwan up' brings it
+# online with each USB backend, and traffic flows in both directions.
 # packages: libmbim-utils libmbim-proxy
 # guest: --cpus 1 --timeout 900
 # outside: --knob ipv6=on
@@ -29,7 +28,7 @@ for backend in libusb nusb; do
   stop_up "$backend"
 done
 
-# And the kernel's own driver on the same controller.
+# The kernel's own driver on the same controller follows.
 through_zero 3
 check 'cdc_mbim: a control device' wait_for 20 test -c /dev/cdc-wdm0
 udevadm settle

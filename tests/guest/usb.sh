@@ -30,7 +30,7 @@ ln -s "$gadget/functions/SourceSink.0" "$gadget/configs/c.3/"
 ln -s "$gadget/functions/Loopback.0" "$gadget/configs/c.2/"
 echo dummy_udc.0 >"$gadget/UDC"
 
-# This one says nothing; the program plays it and plugs it in.
+# This gadget never answers; the program plays it and plugs it in.
 silent=$gadgets/silent
 mkdir -p "$silent"/{strings/0x409,configs/c.1,functions/ffs.silent} /tmp/silent
 echo 0x0525 >"$silent/idVendor"

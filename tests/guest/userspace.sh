@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# 'uwwan up --net userspace' by a user without any capability: unmodified programs go
-# through its proxies and forwarded ports to the far machine. ssh through nc, curl by
-# SOCKS and HTTP, dig over UDP and TCP. The machine's routes stay as they are, and no
-# name reaches its own resolver. Then 'uwwan exec' by the same user: bash, curl and
-# iperf3 with the modem alone.
+# 'uwwan up --net userspace' by a user without any capability: unmodified programs reach the far
+# machine through its proxies and forwarded ports, namely ssh through nc, curl by SOCKS and HTTP,
+# and dig over UDP and TCP. The machine's routes stay as they are, and no name reaches its own
+# resolver. Then the same user runs 'uwwan exec': bash, curl and iperf3 with the modem as their only
+# network.
 # packages: openssh-server openssh-client netcat-openbsd bind9-dnsutils curl dnsmasq-base busybox tcpdump
 # guest: --cpus 1 --timeout 900
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
@@ -13,7 +13,7 @@
 user=65534 home=/tmp/user
 mkdir -p "$home/run"
 
-# The far machine's servers: names, files over HTTP, a shell.
+# These are the servers of the far machine: names, files over HTTP, a shell.
 start_servers() {
   far dnsmasq --port=53 --listen-address="$name_server" --bind-interfaces --no-resolv --no-hosts \
     --user=root --pid-file=/tmp/dnsmasq.pid --address="/far.test/$far_address" --address="/far.test/$far_address6"
@@ -26,7 +26,7 @@ start_servers() {
   chmod 700 /root /root/.ssh
   cp "$home/key.pub" /root/.ssh/authorized_keys
   chmod 600 /root/.ssh/authorized_keys
-  # The package's script would have made it.
+  # The package's script would have made this directory.
   grep -q '^sshd:' /etc/passwd || echo 'sshd:x:101:65534::/run/sshd:/usr/sbin/nologin' >>/etc/passwd
   far /usr/sbin/sshd -f /dev/null -h /tmp/host_key -o PidFile=/tmp/sshd.pid -o StrictModes=no -o PermitRootLogin=yes -p 22
   far iperf3 --server --daemon
@@ -41,7 +41,8 @@ servers_listen() {
   done
 }
 
-# network: addresses and routes of this machine, but for the interfaces of the kernel's drivers.
+# network: prints addresses and routes of this machine, except for the interfaces of the kernel's
+# drivers.
 network() {
   ip -brief addr | grep -v "^wwan\|^usb\|^eth" || true
   ip route show table all
@@ -49,22 +50,22 @@ network() {
   cat /etc/resolv.conf
 }
 
-# same_file COMMAND…: whether the command prints the far machine's file.
+# same_file COMMAND…: succeeds when the command prints the far machine's file.
 same_file() { [[ $("$@" | sha256sum) == "$(sha256sum </tmp/file)" ]]; }
 
-# by_curl OPTION…: curl with this machine's settings out of the way.
+# by_curl OPTION…: runs curl without this machine's settings.
 by_curl() { curl --disable --silent --show-error --max-time 120 "$@"; }
 
 # in_exec COMMAND…: runs a command whose only network is the modem.
 in_exec() { "${as[@]}" "$program" exec --apn internet --ip-type ipv4v6 --timeout 60 -- "$@"; }
 
-# by_ssh NC-OPTION… : what 'cat /tmp/file' says on the far machine.
+# by_ssh NC-OPTION… : prints the output of 'cat /tmp/file' on the far machine.
 by_ssh() {
   ssh -F none -i "$home/key" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR \
     -o ConnectTimeout=60 -o ProxyCommand="nc.openbsd $* %h %p" root@far.test 'cat /tmp/file'
 }
 
-# says TEXT COMMAND…: whether the command prints the text as a line.
+# says TEXT COMMAND…: succeeds when the command prints the text as a line.
 says() {
   local text=$1
   shift
@@ -74,7 +75,7 @@ says() {
 # by_dig OPTION…: asks for a name of the far machine at the forwarded port.
 by_dig() { dig +short +time=20 +tries=1 -p 5353 @127.0.0.1 far.test "$@"; }
 
-# asked: number of packets of this machine's own resolver so far.
+# asked: prints the number of packets that this machine's own resolver has received.
 asked() { tcpdump -Z root -n -r "$logs/names.pcap" 2>/dev/null | wc -l; }
 
 was_asked() { (($(asked) > 0)); }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Everything the witnesses share.
+# Sources everything that the witnesses share.
 
 parts=$(dirname "${BASH_SOURCE[0]}")
 # shellcheck source=tools/witness.sh

@@ -1,17 +1,17 @@
 # shellcheck shell=bash
-# 'uwwan up' under observation. Its events, one JSON object a line, are in
-# 'events', its error output in 'errors'. Needs emulator.sh.
+# 'uwwan up' under observation. Its events, one JSON object on each line, are in 'events', and its
+# error output is in 'errors'. emulator.sh is needed.
 
 : "${program:?}" "${logs:?}" "${far_prefix:?}"
 
 events='' errors='' up_pid='' up_round=0
 
-# start_up OPTION…: starts 'uwwan up' for a modem and returns at once. 'routes',
-# if set, says what it leads to instead of the far machine, 'usb' the backend.
+# start_up OPTION…: starts 'uwwan up' for a modem and returns at once. 'routes', if set, is the
+# destination of its routes in place of the far machine, and 'usb' the backend.
 start_up() { launch_up --apn internet --route "${routes:-$far_prefix}" ${usb:+--usb "$usb"} "$@"; }
 
-# launch_up OPTION…: the same for any device, with these options alone. 'as', if
-# set, is a command that runs it as somebody else.
+# launch_up OPTION…: does the same for any device, with these options only. 'as', if set, is a
+# command that runs it as another user.
 as=()
 launch_up() {
   up_round=$((up_round + 1))
@@ -21,14 +21,14 @@ launch_up() {
   up_pid=$!
 }
 
-# The process that reads what the modem sends; 'up_pid' is its monitor.
+# Prints the process that reads what the modem sends; 'up_pid' is its monitor.
 driver_of_up() { pgrep --parent "$up_pid" --exact uwwan; }
 
-# field_of PROCESS NAME: a field of /proc/PROCESS/status.
+# field_of PROCESS NAME: prints a field of /proc/PROCESS/status.
 field_of() { sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status"; }
 
-# forgotten TEXT…: whether no text is in the memory of driver or monitor, as it is or
-# in UTF-16LE.
+# forgotten TEXT…: succeeds when none of the texts is in the memory of driver or monitor, as it is
+# or in UTF-16LE.
 forgotten() {
   local process
   for process in "$up_pid" "$(driver_of_up)"; do
@@ -60,21 +60,21 @@ forgotten() {
   done
 }
 
-# seen FILTER: whether an event so far makes the jq filter true.
+# seen FILTER: succeeds when an event so far makes the jq filter true.
 seen() { jq -se "any(.[]; $1)" "$events" >/dev/null; }
 
-# stated FILTER: whether jq's filter is true for what 'status --json' says.
+# stated FILTER: succeeds when jq's filter is true of the output of 'status --json'.
 stated() {
   local said
   said=$("$program" status --json)
-  # jq is content with nothing at all.
+  # jq succeeds on empty input.
   if [[ -z $said ]] || ! jq -e "$1" <<<"$said" >/dev/null; then
     echo "$said"
     return 1
   fi
 }
 
-# times KIND: how many events of a kind there were so far.
+# times KIND: prints how many events of a kind there were so far.
 times() { grep -c "\"event\":\"$1\"" "$events"; }
 
 online_times() { (($(times online) >= $1)); }
@@ -83,7 +83,7 @@ lost_times() { (($(times lost) >= $1)); }
 
 running() { kill -0 "$up_pid" 2>/dev/null; }
 
-# Either it is online that many times or it has given up.
+# It is online that many times, or it has given up.
 online_or_ended() { online_times "$1" || ! running; }
 
 # wait_online NAME SECONDS [TIMES]: ok once 'up' has said so.
@@ -105,7 +105,7 @@ why_not() {
 
 tun() { jq -r 'select(.event == "online") | .interface' "$events" | tail -n 1; }
 
-# stop_up NAME: 'uwwan down', and the exit status of 'up'.
+# stop_up NAME: runs 'uwwan down', and checks the exit status of 'up'.
 stop_up() {
   local name=$1 result=0
   check "$name: down" "$program" down --timeout 20 || kill -KILL "$up_pid"

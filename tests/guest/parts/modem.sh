@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# The modem as the guest's kernel sees it, through sysfs. 'modem' is its
-# directory there; find_modem sets it.
+# The modem as the guest's kernel shows it in sysfs. 'modem' is its directory there, which
+# find_modem sets.
 
 modem='' modem_product=a31d
 
-# find_modem: the first modem with that product id on the bus, the lt4132's unless a
+# find_modem: finds the first modem with that product id on the bus, which is the lt4132's unless a
 # witness says otherwise; fails while there is none.
 find_modem() {
   local file
@@ -23,22 +23,22 @@ port() { echo "${modem##*/}"; }
 
 node() { printf '/dev/bus/usb/%03d/%03d\n' "$(<"$modem/busnum")" "$(<"$modem/devnum")"; }
 
-# Empty while the device is unconfigured.
+# The attribute is empty while the device is unconfigured.
 configuration() { cat "$modem/bConfigurationValue"; }
 
 configuration_is() { [[ $(configuration) == "$1" ]]; }
 
 configure() { echo "$1" >"$modem/bConfigurationValue"; }
 
-# through_zero CONFIGURATION: as owners switch it. In configuration 0 the firmware takes
-# a while to settle (knob settle_ms), and nothing tells when it has.
+# through_zero CONFIGURATION: switches the modem as owners do. In configuration 0 the firmware takes
+# a while to settle (knob settle_ms), and nothing shows when it has.
 through_zero() {
   configure 0
   sleep 0.5
   configure "$1"
 }
 
-# The drivers bound to its interfaces, each once, in one line.
+# Prints the drivers bound to its interfaces, each once, on one line.
 drivers() {
   local link
   for link in "$modem":*/driver; do
@@ -46,7 +46,7 @@ drivers() {
   done | sort -u | xargs
 }
 
-# holder INTERFACE: the driver bound to it in the present configuration, if any.
+# holder INTERFACE: prints the driver bound to the interface in the active configuration, if any.
 holder() {
   local link
   link=$(readlink "$modem:$(configuration).$1/driver") && basename "$link"
@@ -54,7 +54,7 @@ holder() {
 
 drivers_are() { [[ $(drivers) == "$1" ]]; }
 
-# The network interface that one of its interfaces has, if any.
+# Prints the network interface that one of its interfaces has, if any.
 modem_interface() {
   local directory
   for directory in "$modem":*/net/*; do
@@ -63,13 +63,13 @@ modem_interface() {
   return 1
 }
 
-# alternate INTERFACE: the alternate setting selected in the present configuration.
+# alternate INTERFACE: prints the active alternate setting of the interface.
 alternate() { xargs <"$modem:$(configuration).$1/bAlternateSetting"; }
 
-# unplug PORT: pulls the plug at a port of the virtual host controller.
+# unplug PORT: unplugs the device at a port of the virtual host controller.
 unplug() { echo "$1" >/sys/devices/platform/vhci_hcd.0/detach; }
 
-# Keeps the kernel from loading a driver by itself; modprobe by name still does.
+# Keeps the kernel from loading a driver by itself; modprobe by name still works.
 forbid_modules() { printf 'blacklist %s\n' "$@" >/etc/modprobe.d/witness.conf; }
 
 

@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# Traffic between the host and the far machine, measured and compared. Needs
-# emulator.sh; 'tun' names the driver's interface.
+# Traffic between the host and the far machine, measured and compared. emulator.sh is needed; 'tun'
+# names the driver's interface.
 
 : "${logs:?}" "${far_address:?}" "${tun:=}"
 
-# pings NAME ADDRESS [OPTION…]: every one of five echo requests comes back.
+# pings NAME ADDRESS [OPTION…]: checks that each of five echo requests is answered.
 pings() {
   local name=$1 address=$2 said
   shift 2
@@ -15,11 +15,11 @@ pings() {
   fi
 }
 
-# answers ADDRESS: one echo request comes back within a second.
+# answers ADDRESS: succeeds when an echo request is answered within a second.
 answers() { ping -n -q -c 1 -W 1 "$1" >/dev/null 2>&1; }
 
-# measure NAME ADDRESS [OPTION…]: iperf3 moves data for three seconds, or what an
-# option says, for 'patience' seconds at most.
+# measure NAME ADDRESS [OPTION…]: lets iperf3 move data for three seconds, or as an option says, and
+# for 'patience' seconds at most.
 measure() {
   local name=$1 address=$2 said rates
   shift 2
@@ -33,8 +33,8 @@ measure() {
   fi
 }
 
-# start_flow SECONDS OPTION…: iperf3 in the background, its process in 'flow' and
-# its words in 'flow.json'; returns once 'tun', the driver's interface, carries it.
+# start_flow SECONDS OPTION…: runs iperf3 in the background, with its process id in 'flow' and its
+# output in 'flow.json'; returns once 'tun', the driver's interface, carries the data.
 start_flow() {
   timeout $(($1 + 30)) iperf3 --json --client "$far_address" --time "$1" "${@:2}" >"$logs/flow.json" 2>&1 &
   # shellcheck disable=SC2034 # the witness waits for it
@@ -54,7 +54,7 @@ tun_bytes() {
   echo $(($(<"$directory/rx_bytes") + $(<"$directory/tx_bytes")))
 }
 
-# fetches NAME ADDRESS: the far machine's file arrives whole.
+# fetches NAME ADDRESS: checks that the far machine's file arrives whole.
 fetches() {
   local wanted got
   wanted=$(sha256sum </tmp/file)
@@ -66,7 +66,7 @@ fetches() {
   fi
 }
 
-# delivers NAME ADDRESS: a file arrives whole at the far machine.
+# delivers NAME ADDRESS: checks that a file arrives whole at the far machine.
 delivers() {
   local wanted
   rm -f /tmp/received
