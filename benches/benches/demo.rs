@@ -96,6 +96,6 @@ fn demo(program: &PathBuf, bytes: &str) -> Result<Value, String> {
     if output.status.success() {
         Ok(outcome)
     } else {
-        Err(format!("it has not worked: {}", outcome["error"]))
+        Err(format!("the demo failed: {}", outcome["error"]))
     }
 }

@@ -407,9 +407,7 @@ fn describe(error: &PcapError<&[u8]>) -> String {
         }
         PcapError::HeaderNotRecognized => "this is neither a pcapng nor a pcap file".to_owned(),
         PcapError::BufferTooSmall => format!("a block is longer than {LONGEST_BLOCK} bytes"),
-        PcapError::NomError(..) | PcapError::OwnedNomError(..) => {
-            "a block makes no sense".to_owned()
-        }
+        PcapError::NomError(..) | PcapError::OwnedNomError(..) => "a block is malformed".to_owned(),
     }
 }
 

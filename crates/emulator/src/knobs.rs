@@ -41,7 +41,7 @@ pub enum KnobError {
         expected: String,
     },
     /// The knob cannot be turned while the modem runs.
-    #[error("knob {0} cannot be changed while the modem runs; it is for the start")]
+    #[error("knob {0} cannot be changed while the modem runs; set it when the modem is started")]
     Fixed(&'static str),
 }
 

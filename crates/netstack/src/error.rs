@@ -42,10 +42,10 @@ pub enum Error {
     #[error("{0} bytes do not fit one packet of this link (at most {1})")]
     TooLarge(usize, usize),
     /// The name does not exist (NXDOMAIN, RFC 1035 section 4.1.1).
-    #[error("there is no name {0}, its name server says")]
+    #[error("the name {0} does not exist, says its name server")]
     NoSuchName(String),
     /// The name exists, and has no address of the families that were asked for.
-    #[error("the name {0} has no such address, its name server says")]
+    #[error("the name {0} has no address of the requested family, says its name server")]
     NoAddress(String),
     /// The name servers cannot answer, by the code of one of them.
     #[error("the name servers cannot tell the addresses of {0}: {1}")]

@@ -284,7 +284,7 @@ impl Drop for Guard {
                 if std::fs::read_to_string(path).is_ok_and(|text| text == *ours) {
                     restore(path, &backup);
                 } else {
-                    tracing::warn!(path = %path.display(), "somebody else has changed it since: left as it is");
+                    tracing::warn!(path = %path.display(), "another program has changed it since, so it is left as it is");
                     let _ = std::fs::remove_file(backup);
                 }
             }

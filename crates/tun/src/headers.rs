@@ -56,13 +56,13 @@ pub enum Refused {
     #[error("its headers are too long")]
     HeaderTooLong,
     /// The kind of offload is unknown, or is not that of the packet.
-    #[error("the kind of offload {0:#04x} is unknown or not the packet's")]
+    #[error("the kind of offload {0:#04x} is unknown, or does not fit the packet")]
     Kind(u8),
     /// The segments asked for have no bytes, or more than an IP packet can have.
-    #[error("segments of {0} bytes make no sense")]
+    #[error("no packet can be cut into segments of {0} bytes")]
     Size(u16),
     /// The checksum would lie outside the packet, or not where the protocol has it.
-    #[error("the checksum's place makes no sense")]
+    #[error("the checksum lies outside the packet, or not where the protocol has it")]
     Checksum,
     /// The packet is a fragment.
     #[error("a fragment cannot be cut")]

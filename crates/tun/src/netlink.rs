@@ -100,7 +100,7 @@ impl Netlink {
                 Some(Errno::NODEV) => Error::new(
                     ErrorKind::Gone,
                     what(),
-                    "there is none",
+                    "there is no such interface",
                     "it may have been deleted",
                 )
                 .because(source),

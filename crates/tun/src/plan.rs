@@ -117,7 +117,7 @@ impl FromStr for Prefix {
             Error::new(
                 ErrorKind::Invalid,
                 format!("read {text:?} as a range of addresses"),
-                "it is none",
+                "it is neither an address nor an address with a prefix length",
                 "write it like 192.0.2.0/24 or 2001:db8::/32",
             )
         })
