@@ -1,5 +1,5 @@
-//! Sends MBIM commands to the emulated modem over a control session of its own, with no data path:
-//! what it is, and how well it hears its network.
+//! Asks the emulated modem for its device capabilities and its signal state, by MBIM commands over
+//! a control session of its own without a data path.
 
 use std::error::Error;
 use std::time::Duration;
@@ -17,10 +17,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         ..Options::default()
     };
     let mut client = Client::direct(emulator.backend(), Selector::Any, options)?;
-    // Typed, where the answer has to be a success:
+    // `query` decodes the answer, and fails unless its status is success.
     let caps: DeviceCaps = client.query(bc::DEVICE_CAPS)?;
     println!("{}, firmware {}", caps.hardware_info, caps.firmware_info);
-    // As it comes, whatever its status:
+    // `command` returns the answer whatever its status is.
     let signal = client.command(Command::query(bc::SIGNAL_STATE), Duration::from_secs(10))?;
     println!(
         "{}: {}, {} bytes",

@@ -9,7 +9,7 @@ use uwwan_modem::host::TunProvider;
 use uwwan_modem::{Modem, Options, Selector};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // Before there are threads: only a process of one thread can enter a namespace.
+    // The namespace comes before any thread: only a process of one thread can enter a namespace.
     uwwan_tun::namespace::enter()?;
     let emulator = Emulator::new(Knobs::default(), FarSide::BuiltIn)?;
     let options = Options {

@@ -9,7 +9,7 @@ use uwwan_emulator::{Emulator, FarSide, Knobs};
 use uwwan_modem::host::Userspace;
 use uwwan_modem::{Modem, Options, Selector};
 
-/// Time that the modem has, and whoever is asked.
+/// Time within which the modem has to be online, and within which each answer has to come.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> Result<(), Box<dyn Error>> {

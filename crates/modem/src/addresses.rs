@@ -1,4 +1,5 @@
-//! From the network's IP configuration to what the host gets.
+//! Turns the network's IP configuration into the addresses, gateways, name servers and MTU of the
+//! host's interface.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -74,7 +75,7 @@ impl Sizes {
     }
 }
 
-/// MTU where nobody gives one, in bytes.
+/// MTU in bytes that applies where neither the user, the network nor the device gives one.
 const USUAL_MTU: u32 = 1500;
 /// Least MTU of a link with IPv6, in bytes (RFC 8200 section 5).
 const LEAST_MTU6: u32 = 1280;
@@ -180,7 +181,7 @@ mod tests {
     use super::*;
 
     fn seen() -> Given {
-        // As an lt4132 with IPv6 unlocked was seen to answer (T. Anderson, 2018-12).
+        // The answer of an lt4132 with IPv6 unlocked (T. Anderson, 2018-12).
         Given {
             ipv4: vec![([10, 169, 198, 77].into(), 30)],
             ipv6: vec![(

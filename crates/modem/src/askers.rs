@@ -54,7 +54,7 @@ pub(crate) enum AskerEvent {
     },
     /// The control session is no longer open. Every request has been answered before.
     Down {
-        /// Reason, for people.
+        /// Reason in words.
         why: String,
     },
     /// The ladder has sent the modem the list of indications that the driver wants, which replaced
@@ -86,7 +86,7 @@ pub(crate) enum Message {
     Dialled(Vec<u8>),
     /// Order of the program to stop.
     Stop,
-    /// Order of the program to call this once.
+    /// Order of the program to call this function once on the control thread.
     Call(Box<dyn FnOnce() + Send>),
     /// Order of the program to lay NTBs out as these options choose, and to tell whether that is done.
     Choose(Box<Options>, Sender<Result<(), Failure>>),

@@ -1,18 +1,18 @@
-//! Brings a modem without an MBIM function in its present composition to offer one.
+//! How a modem whose present composition has no MBIM function can be made to offer one.
 
 use uwwan_usb::descriptors::Descriptors;
 use uwwan_usb::functions;
 
-/// A way to MBIM, for people.
+/// Instruction that leads to an MBIM function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Way {
     /// Instruction for the user, in words.
     pub text: String,
-    /// Source of what the row says.
+    /// Source of the instruction.
     pub source: &'static str,
 }
 
-/// Returns the known way to an MBIM function for a device, if there is one.
+/// Returns the known instruction that leads to an MBIM function on a device, if there is one.
 #[must_use]
 pub fn way_to_mbim(descriptors: &Descriptors) -> Option<Way> {
     if let Some(mbim) = functions::mbim(descriptors).first() {

@@ -61,7 +61,7 @@ use healing::Healing;
 use held::HeldSession;
 use overhearing::Overhearing;
 
-/// Origin of a command, which gets the answer.
+/// Origin of a command. The answer goes there.
 enum Asker {
     Ladder(Ask),
     Session {
@@ -80,7 +80,7 @@ enum Asker {
 struct Climbing {
     rung: Rung,
     begun: Instant,
-    /// Whether the rung has told itself what it waits for.
+    /// Whether the rung itself has reported what it waits for.
     waits: bool,
 }
 
@@ -105,9 +105,9 @@ pub(crate) struct Control {
     online_by: Option<Instant>,
     /// Rung that is being climbed.
     climbing: Option<Climbing>,
-    /// Whether the device was absent at the last look, which is reported once.
+    /// Whether the device was absent when the bus was searched last. Its absence is reported once.
     absent: bool,
-    /// Port of the device that was found first. It is looked for there again.
+    /// Port of the device that was found first. The device is looked for there again.
     port: Option<String>,
 
     quirk: &'static Quirk,
@@ -120,13 +120,13 @@ pub(crate) struct Control {
     control_buffer: Vec<u8>,
     /// Whether a plain network device may be driven, because one was selected.
     ethernet_acceptable: bool,
-    /// Whether there are more control transfers to make at once.
+    /// Whether more control transfers are wanted at once.
     busy: bool,
-    /// Programs that have sent control messages as they are, and hear what comes.
+    /// Programs that have sent control messages as they are, and are told of the answers.
     overhearing: Overhearing,
     /// Data sessions, session 0 first, those of other programs last.
     sessions: Vec<HeldSession>,
-    /// Data sessions of programs that have activated them by commands of their own.
+    /// Data sessions that other programs have activated by commands of their own.
     elsewhere: Elsewhere,
     healing: Healing,
     finished: Option<Result<(), Failure>>,
@@ -229,7 +229,7 @@ impl Control {
         self.shared.stops.load(Ordering::Relaxed) > 0
     }
 
-    /// Does everything that can be done without waiting.
+    /// Carries out every step that can be done without waiting.
     fn work(&mut self) {
         let mut transfers = 0;
         loop {
@@ -251,7 +251,7 @@ impl Control {
                 idle = false;
                 self.session_event(event);
             }
-            // A device that always has one more message must not starve what is due.
+            // A device that always has one more message must not delay what is due.
             self.busy = !idle && transfers >= MOST_TRANSFERS;
             if idle || self.busy {
                 break;
@@ -283,7 +283,7 @@ impl Control {
         match self.inbox.recv_timeout(timeout) {
             Ok(message) => {
                 self.take(message);
-                // A storm of messages must not starve what is due.
+                // A storm of messages must not delay what is due.
                 for _ in 0..64 {
                     match self.inbox.try_recv() {
                         Ok(message) => self.take(message),
@@ -402,7 +402,7 @@ impl Control {
         }
     }
 
-    /// Ends the bring-up whose time is over.
+    /// Ends a bring-up that was not online in time.
     fn give_up(&mut self) {
         self.online_by = None;
         let waited = self.options.timeout.unwrap_or_default().as_secs();
@@ -416,10 +416,10 @@ impl Control {
         self.finished = Some(Err(self.ladder.explained_by_lock(failure)));
     }
 
-    /// Tells the ladder that what it stands on is gone, down to the rung `from`.
+    /// Tells the ladder that the modem was lost down to the rung `from`.
     fn lost(&mut self, from: Rung, why: String) {
         if let Some((_, again)) = self.retry.as_mut() {
-            // The ladder rests after a failure; the next try begins lower.
+            // The ladder waits after a failure; the next climb begins lower.
             *again = from.min(*again);
             if from <= Rung::Open {
                 self.tear_down(false);
@@ -524,7 +524,7 @@ impl Control {
             )),
             false => failure,
         };
-        // Whether it is tried again is known here alone.
+        // Only the control thread knows whether the rung is tried again.
         let failure = failure.or_next(match retry {
             Some(_) => TRIED_AGAIN,
             None => "try again in a while; --persist keeps trying",
@@ -546,7 +546,7 @@ impl Control {
         self.is_ethernet() || self.is_dialled()
     }
 
-    /// Returns whether the host's end carries Ethernet frames.
+    /// Returns whether the host interface carries Ethernet frames.
     fn gives_frames(&self) -> bool {
         self.device
             .as_ref()

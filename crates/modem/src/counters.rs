@@ -9,7 +9,7 @@ use crate::status::{Counter, Direction, HostCalls, Traffic};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// Counts of the reactor.
+        /// Counts that the reactor keeps.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
         pub struct Tally {
             $($(#[$doc])* pub $name: u64,)*
@@ -25,13 +25,12 @@ macro_rules! counters {
         }
 
         impl Counters {
-            /// Publishes a tally, of which `last` is what was published before. There is one
-            /// writer.
+            /// Publishes a tally, of which `last` was published before. There is one writer.
             pub fn publish(&self, tally: &Tally, last: &mut Tally) {
                 $(if tally.$name != last.$name {
                     self.$name.store(tally.$name, Ordering::Relaxed);
                 })*
-                // Refusals are no steady state; only they take the lock.
+                // Refusals are rare, so only they take the lock.
                 if tally.refused != last.refused {
                     *self.refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = tally.refused;
                 }
@@ -53,19 +52,19 @@ macro_rules! counters {
 counters! {
     /// Datagrams sent to the device.
     sent_packets,
-    /// Their bytes.
+    /// Bytes in these datagrams.
     sent_bytes,
     /// NTBs sent to the device.
     sent_blocks,
-    /// Their bytes, framing included.
+    /// Bytes in these NTBs, framing included.
     sent_block_bytes,
     /// Datagrams handed to the host.
     received_packets,
-    /// Their bytes.
+    /// Bytes in these datagrams.
     received_bytes,
     /// NTBs received from the device.
     received_blocks,
-    /// Their bytes, framing included.
+    /// Bytes in these NTBs, framing included.
     received_block_bytes,
     /// Packets read from the host.
     host_reads,
@@ -95,29 +94,29 @@ counters! {
     host_too_long,
     /// NTBs whose transfer failed on the way to the device.
     lost_in_transfer,
-    /// Datagrams of our own making that found no room.
+    /// Datagrams made by the driver that found no room.
     own_no_room,
     /// Datagrams dropped because the host took no more for too long.
     host_full,
     /// Datagrams the host refused.
     host_refused,
-    /// Datagrams from the device of a session or service that is not up here.
+    /// Datagrams from the device of a session or service that the data path does not have.
     no_session,
-    /// Answers to our own probes, not shown to the host.
+    /// Answers to the driver's probes, kept from the host.
     probe_answers,
     /// Neighbour solicitations answered.
     neighbour_answers,
-    /// Halts of the endpoint from the device.
+    /// Halts of the bulk IN endpoint.
     receive_stall,
-    /// NTBs longer than agreed on.
+    /// NTBs longer than the agreed size.
     receive_overflow,
     /// Transfer errors from the device.
     receive_fault,
-    /// Halts of the endpoint to the device.
+    /// Halts of the bulk OUT endpoint.
     send_stall,
     /// Transfer errors to the device.
     send_fault,
-    /// Halts cleared.
+    /// Endpoint halts cleared.
     halts_cleared,
     /// Transfers given up because the kernel had no memory for them.
     transfers_given_up,
@@ -126,8 +125,8 @@ counters! {
 }
 
 impl Tally {
-    /// Returns it as `status` prints it. Counters that are zero are left out, except the
-    /// directions'.
+    /// Returns the counts as `status` prints them. Counters that are zero are left out, except
+    /// those of the two directions.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
         let list = |pairs: &[(&str, u64)]| {
@@ -201,15 +200,15 @@ impl Tally {
 pub(crate) struct SessionTally {
     /// Datagrams put into NTBs.
     pub(crate) sent_packets: u64,
-    /// Their bytes.
+    /// Bytes in these datagrams.
     pub(crate) sent_bytes: u64,
     /// Datagrams handed to the host.
     pub(crate) received_packets: u64,
-    /// Their bytes.
+    /// Bytes in these datagrams.
     pub(crate) received_bytes: u64,
 }
 
-/// The published copy of a session's [`SessionTally`]; it outlives bring-ups. One writer.
+/// The published copy of a session's [`SessionTally`], kept over bring-ups. There is one writer.
 #[derive(Debug, Default)]
 pub(crate) struct SessionCounters {
     sent_packets: AtomicU64,
@@ -239,7 +238,8 @@ impl SessionCounters {
         }
     }
 
-    /// Returns both directions as `status` prints them: NTBs are the data path's, not a session's.
+    /// Returns both directions as `status` prints them, without NTBs: those belong to the data
+    /// path, not to a session.
     pub(crate) fn directions(&self) -> (Direction, Direction) {
         let carried = self.snapshot();
         let direction = |packets, bytes| Direction {
@@ -258,7 +258,7 @@ impl SessionCounters {
 mod tests {
     use super::*;
 
-    /// A day at full rate is four terabytes.
+    /// A day at full rate comes to four terabytes.
     #[test]
     fn counters_go_on_beyond_32_bits() {
         let most = u64::from(u32::MAX);

@@ -89,7 +89,7 @@ pub(crate) fn usb(rung: Rung, error: &UsbError) -> Failure {
     failure(rung, fatal, error.to_string(), cause, next).of(kind)
 }
 
-/// Returns the failure for a host's end that could not be set up.
+/// Returns the failure for a host interface that could not be set up.
 pub(crate) fn host(error: Failure) -> Failure {
     Failure {
         what: error.one_line(),

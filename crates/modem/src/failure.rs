@@ -46,7 +46,7 @@ pub enum Rung {
     Connect,
     /// Addresses are known.
     IpConfiguration,
-    /// The host's end is configured.
+    /// The host interface is configured.
     Host,
     /// Packets flow.
     Online,
@@ -147,7 +147,7 @@ pub enum FailureKind {
 
 impl FailureKind {
     /// Returns the kind of a failure on this rung unless more is known. The steps up to the data
-    /// function and the host's end are the host's business, those between are the modem's.
+    /// function and the host interface are the host's business, those between are the modem's.
     #[must_use]
     pub const fn usual(rung: Rung) -> Self {
         match rung {

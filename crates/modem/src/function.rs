@@ -76,11 +76,11 @@ pub(crate) fn opens_first(function: &Function, options: &Options) -> bool {
     options.experiment.order == Order::OpenFirst && !function.is_ethernet()
 }
 
-/// Selects the alternate setting of the data interface that has no endpoints, in which the data function
-/// forgets what it was set to, and which ends a control session.
+/// Selects the alternate setting of the data interface that has no endpoints. That resets the settings
+/// of the data function and ends a control session.
 ///
 /// # Errors
-/// The error is that of the selection.
+/// The error of the selection.
 pub(crate) fn rest(device: &dyn Device, function: &Function, quirk: &Quirk) -> Result<(), Error> {
     if quirk.toggle {
         device.set_alternate_setting(function.data_interface, function.data_alternate)?;
@@ -88,7 +88,7 @@ pub(crate) fn rest(device: &dyn Device, function: &Function, quirk: &Quirk) -> R
     device.set_alternate_setting(function.data_interface, 0)
 }
 
-/// Sets the data function up. Where MBIM_OPEN [goes first](opens_first), it has been [at rest](rest) before
+/// Sets the data function up. Where MBIM_OPEN [goes first](opens_first), [`rest`] has been called before
 /// that.
 ///
 /// # Errors
@@ -138,7 +138,8 @@ pub(crate) fn negotiate(
         }
         Some(Format::Ntb32) => NcmFormat::Ntb32,
         Some(Format::Ntb16) => NcmFormat::Ntb16,
-        // Linux huawei_cdc_ncm.c: some of these know the format alone whatever they announce.
+        // Linux huawei_cdc_ncm.c: some of these devices know one format alone whatever they
+        // announce.
         None if knows_ntb32 && function.dialled() == Some(DialledKind::HuaweiNcm) => {
             NcmFormat::Ntb32
         }
@@ -262,10 +263,11 @@ fn negotiate_bare(
             "{error}; the device chooses which frames it passes on"
         ));
     }
-    // A frame of a whole number of packets ends with a zero-length one, for which there is room.
+    // A frame of a whole number of packets ends with a zero-length packet, for which there is room.
     let size = usize::from(frame) + usize::from(function.bulk_in.max_packet_size);
     Ok(Negotiated {
-        // One byte of room more than a frame may have tells one of the host's that was cut.
+        // With room for one byte more than the longest frame, a frame of the host that was cut off
+        // can be recognised.
         framing: Framing::bare(
             usize::from(frame) + usize::from(function.gives_frames()),
             function.bulk_out.max_packet_size.into(),
@@ -292,8 +294,8 @@ fn negotiate_bare(
     })
 }
 
-/// Settles what frames are like: without checksum, and how long at most. Returns the latter, in
-/// bytes.
+/// Agrees with the device on frames without checksum and on their greatest length, which is
+/// returned in bytes.
 fn frames(
     device: &dyn Device,
     function: &Function,
@@ -340,8 +342,8 @@ fn frames(
     }
 }
 
-/// Tells the device the largest NTB to send, of the size `wanted` in bytes or of the usual one.
-/// Returns what to expect, in bytes.
+/// Tells the device to send NTBs of up to `wanted` bytes, or of the usual size. Returns the largest
+/// size to expect, in bytes.
 fn input_size(
     device: &dyn Device,
     function: &Function,
@@ -353,8 +355,8 @@ fn input_size(
     let wanted = wanted
         .unwrap_or(USUAL_INPUT)
         .clamp(most.min(LEAST_INPUT), most);
-    // The size is told even where it is the device's own: a modem of a Microsoft Surface Go refuses
-    // MBIM_OPEN until it has been. No device may be told less than 2048 (NCM 1.0, 6.2.7).
+    // The size is sent even where it is the device's own: a modem of a Microsoft Surface Go refuses
+    // MBIM_OPEN until it has one. No device may be given less than 2048 (NCM 1.0, 6.2.7).
     if wanted < LEAST_INPUT {
         return Ok(wanted);
     }
@@ -368,7 +370,7 @@ fn input_size(
     }
 }
 
-/// Tells the device the size in bytes of the largest NTB to send.
+/// Tells the device the size in bytes of the largest NTB that it may send.
 fn tell_input_size(
     device: &dyn Device,
     function: &Function,
@@ -382,7 +384,8 @@ fn tell_input_size(
     Ok(told)
 }
 
-/// Tells apart what ends the attempt (the device is gone) and what a device may do.
+/// Separates errors that end the attempt, because the device is gone or forbidden, from errors that
+/// a device may return.
 fn lenient<T>(result: Result<T, Error>) -> Result<Result<T, Error>, Error> {
     match result {
         Err(error @ (Error::Gone { .. } | Error::NoPermission { .. })) => Err(error),
@@ -434,7 +437,7 @@ fn framing(
 
 fn choices(function: &Function, options: &Options, quirk: &Quirk, format: NcmFormat) -> Choices {
     let packet = usize::from(function.bulk_out.max_packet_size);
-    // Linux huawei_cdc_ncm.c has the NDP at the end with every device of this class.
+    // Linux huawei_cdc_ncm.c puts the NDP at the end with every device of this class.
     let ndp = match function.dialled() {
         Some(DialledKind::HuaweiNcm) if quirk.vendor.is_none() => Placement::End,
         _ => quirk.ndp,
@@ -461,7 +464,8 @@ fn choices(function: &Function, options: &Options, quirk: &Quirk, format: NcmFor
             Kind::Mbim { .. } => uwwan_ncm::Function::Mbim,
             Kind::Ethernet { .. } | Kind::Dialled { .. } => uwwan_ncm::Function::Ncm,
         },
-        // One byte of room more than a frame may have tells one that was cut.
+        // With room for one byte more than the longest frame, a frame that was cut off can be
+        // recognised.
         max_datagram_size: Choices::default()
             .max_datagram_size
             .max(usize::from(function.max_segment_size) + 1),
@@ -487,7 +491,8 @@ fn padding(padding: Padding, longest: usize, packet: usize) -> uwwan_ncm::Paddin
     }
 }
 
-/// Returns the bytes of an NTB beside one datagram: NTH, NDP, alignment, the closing byte.
+/// Returns the number of bytes of an NTB beside one datagram: NTH, NDP, alignment, the closing
+/// byte.
 fn overhead(framing: &Framing) -> usize {
     let front_table = match framing.placement {
         uwwan_ncm::Placement::Front => 16 + 8 * (framing.max_datagrams + 1),
@@ -498,8 +503,8 @@ fn overhead(framing: &Framing) -> usize {
 
 impl Negotiated {
     /// Agrees with the device on NTBs of half the size while the data path runs, as Linux `cdc_ncm`
-    /// does when `rx_max` is set. Where the device refuses, or the size is the least already, that
-    /// stays and is the least.
+    /// does when `rx_max` is set. Where the device refuses, or the size is the least already, the
+    /// size stays and becomes the least.
     ///
     /// # Errors
     /// [`Error::Gone`] and [`Error::NoPermission`].
@@ -524,7 +529,7 @@ impl Negotiated {
         Ok(())
     }
 
-    /// Lays NTBs out in another way of the same format.
+    /// Changes the layout of NTBs to another of the same format.
     pub(crate) fn lay_out(&mut self, layout: Layout) {
         let framing = &mut self.framing;
         self.padding = layout.padding;
@@ -532,9 +537,9 @@ impl Negotiated {
         framing.padding = padding(layout.padding, framing.max_ntb, framing.max_packet_size);
     }
 
-    /// Lays NTBs out as the options choose: the place and the size of the NDP, the padding, the number of
-    /// datagrams and what an experiment chooses. Returns `false` where that takes a new session, because
-    /// the format or the longest NTB would be another.
+    /// Changes the layout of NTBs to the one that the options choose: the place and the size of the NDP,
+    /// the padding, the number of datagrams and the choices of an experiment. Returns `false` where that
+    /// takes a new session, because the format or the longest NTB would be another.
     pub(crate) fn choose(&mut self, function: &Function, options: &Options, quirk: &Quirk) -> bool {
         if self.framing.bare {
             return false;
@@ -587,7 +592,7 @@ impl Negotiated {
         length + overhead(&framing) <= framing.max_ntb
     }
 
-    /// Returns what was agreed on, in a few words.
+    /// Returns the agreement in a few words.
     pub(crate) fn detail(&self) -> String {
         if self.framing.bare {
             return format!(
@@ -602,7 +607,8 @@ impl Negotiated {
         )
     }
 
-    /// Returns it as `status` prints it; transfers and buffers are known once the data path runs.
+    /// Returns the agreement as `status` prints it; transfers and buffers are known once the data
+    /// path runs.
     pub(crate) fn status(&self) -> FramingStatus {
         FramingStatus {
             format: match self.framing.format {

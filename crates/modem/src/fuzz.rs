@@ -1,5 +1,5 @@
-//! The functions that fuzz targets (`fuzz/fuzz_targets`) reach beside this crate's API. It is built
-//! for them alone.
+//! The functions that fuzz targets (`fuzz/fuzz_targets`) reach beside this crate's API. They are
+//! built for the fuzz targets alone.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::share::{Reply, Responder};
 const MOST_OUTPUT: usize = 8 << 20;
 /// Most clients that are kept at a time.
 const MOST_CLIENTS: usize = 64;
-/// Path that means the modem at the proxy's public entrance.
+/// Path that names the modem at the proxy's public entrance.
 pub const PATH: &str = "/run/uwwan/1-4/mbim";
 
 /// A service with scripted clients.
@@ -89,7 +89,7 @@ impl Served {
         assert!(self.service.output(client).len() <= MOST_OUTPUT);
     }
 
-    /// Lets a client read.
+    /// Lets a client read some of its output.
     pub fn read(&mut self, client: u8, count: u16) {
         if let Some(client) = self.client(client) {
             let count = self.service.output(client).len().min(count.into());
@@ -104,7 +104,7 @@ impl Served {
         }
     }
 
-    /// Lets a client go.
+    /// Disconnects a client.
     pub fn leave(&mut self, client: u8) {
         if let Some(client) = self.client(client) {
             self.service.disconnect(self.now, client);
@@ -160,7 +160,7 @@ impl Default for Proxy {
 }
 
 impl Proxy {
-    /// Takes what the multiplexer asks the control thread for.
+    /// Takes the requests of the multiplexer to the control thread.
     fn take(&mut self) {
         while let Ok(message) = self.inbox.try_recv() {
             match message {
@@ -216,7 +216,7 @@ impl Proxy {
         self.take();
     }
 
-    /// Lets the modem indicate what its oldest command asked for.
+    /// Lets the modem indicate the CID of its oldest command.
     pub fn indicate(&mut self, info: &[u8]) {
         self.take();
         if let Some((_, _, command)) = self.under_way.front() {
@@ -242,7 +242,7 @@ pub struct JsonTalk(JsonLines);
 pub struct TypedTalk(Discipline);
 
 impl AtClient {
-    /// Returns a client that has just come.
+    /// Returns a client that has just connected.
     #[must_use]
     pub fn new(types: bool) -> Self {
         match types {
@@ -315,7 +315,7 @@ impl AtClient {
     }
 }
 
-/// Reads a line as the program does that asked a running `up`.
+/// Reads a reply of a running `up` as the program does.
 pub fn reply(line: &[u8]) {
     if let Ok(reply) = serde_json::from_slice::<Reply>(line) {
         let _ = reply.decode();

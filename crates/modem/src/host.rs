@@ -1,8 +1,8 @@
-//! The host's end of the data path, which datagrams come from and go to.
+//! The host interface: the end of the data path that datagrams of the host come from and go to.
 //!
 //! The driver asks a [`HostProvider`] for a [`HostEnd`] when the first addresses are known and
-//! keeps it over losses of the modem, so that flows survive a modem reset. Its two halves are
-//! apart:
+//! keeps it over losses of the modem, so that flows survive a modem reset. It has two separate
+//! halves:
 //!
 //! * [`HostControl`] configures the host and is used by the control thread, which tells it when
 //!   the addresses change. Dropping it undoes what it did to the host.

@@ -29,7 +29,7 @@ pub use operator::{Operator, Source, is_code};
 /// Operators of profile `"99999"` as it leaves the factory (firmware 11.617.13.00.00).
 pub const FACTORY: [&str; 3] = ["24491", "24001", "23820"];
 
-/// Reason why IPv6 works or does not.
+/// Conclusion whether and why IPv6 works or does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
@@ -41,11 +41,11 @@ pub enum Verdict {
     OwnProfile,
     /// The list has been changed, and the modem has not been restarted since.
     AwaitsRestart,
-    /// The modem does not know its SIM's operator.
+    /// The modem does not report its SIM's operator.
     NoOperator,
     /// The modem has no list of profiles, so nothing can be changed.
     NoList,
-    /// The modem does not tell what it allows.
+    /// The modem does not report what it allows.
     Unknown,
 }
 
@@ -101,11 +101,11 @@ pub enum Plan {
     Nothing(String),
 }
 
-/// Asks the modem what it allows, and why.
+/// Asks the modem which kinds of contexts it allows, and why.
 ///
 /// # Errors
-/// [`Failure`] when the port gives no answer. Facts that the modem does not tell are missing in the
-/// findings.
+/// [`Failure`] when the port gives no answer. Facts that the modem does not report are missing in
+/// the findings.
 pub fn examine(modem: &mut dyn ModemAccess) -> Result<Findings, Failure> {
     let capability = query::<Ipv6Capability>(modem)?.map(|capability| capability.0);
     let kinds = query::<ContextKinds>(modem)?.map_or_else(Vec::new, |kinds| {
@@ -192,10 +192,10 @@ pub fn plan_enable(findings: &Findings, force: bool) -> Result<Plan, Failure> {
     }))
 }
 
-/// Plans the change that takes the SIM's operator out again.
+/// Plans the change that removes the SIM's operator from the list.
 ///
 /// # Errors
-/// [`Failure`] when its operator is not known, or, of the kind `Usage`, when the operator has been in
+/// [`Failure`] when the operator is not known, or, of the kind `Usage`, when the operator has been in
 /// the list since the factory and `force` is not given.
 pub fn plan_disable(findings: &Findings, force: bool) -> Result<Plan, Failure> {
     let Some(operator) = &findings.operator else {
@@ -255,7 +255,7 @@ pub fn enable(modem: &mut dyn ModemAccess, change: &Change) -> Result<Findings, 
 /// Takes the change back, restarts the modem and examines it again.
 ///
 /// # Errors
-/// [`Failure`], also when the modem accepted that and the operator is still in the list.
+/// [`Failure`], also when the modem accepted the change and the operator is still in the list.
 pub fn disable(modem: &mut dyn ModemAccess, change: &Change) -> Result<Findings, Failure> {
     let findings = apply(modem, change)?;
     if findings.unlocked == change.after {
@@ -267,7 +267,7 @@ pub fn disable(modem: &mut dyn ModemAccess, change: &Change) -> Result<Findings,
     )))
 }
 
-/// Returns the kinds of contexts that the modem says it allows, in its own words.
+/// Returns the kinds of contexts that the modem reports as allowed, as it writes them.
 #[must_use]
 pub fn said(findings: &Findings) -> String {
     let capability = findings

@@ -1,9 +1,9 @@
 //! Data sessions of other programs: each is added to a running modem for a program that has an interface
-//! of its own, in whichever network namespace, and is taken away again when the program leaves.
+//! of its own, in any network namespace, and is removed when the program leaves.
 //!
 //! The program hands over the descriptors of a TUN interface. Packets move between these and the modem
-//! as they do for any other session. The interface itself is the program's affair: it is told which
-//! addresses the network has given ([`JoinNews::Addresses`]) and configures them.
+//! as they do for any other session. The program configures the interface itself, with the addresses
+//! from the network that [`JoinNews::Addresses`] reports.
 
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -20,7 +20,7 @@ use crate::options::IpType;
 use crate::poll::Waker;
 use crate::status::{Addresses, Interface, InterfaceType};
 
-/// The operation that fails when no session is to be had.
+/// The operation that fails when no further session is available.
 const REFUSED: &str = "there is no further data session";
 
 /// The options of a data session that a program asks for.
@@ -29,13 +29,14 @@ const REFUSED: &str = "there is no further data session";
 pub struct JoinOptions {
     /// The amount that crosses the interface in one call.
     pub carries: Carries,
-    /// Access point name. Without one the session has that of session 0, with its login.
+    /// Access point name. Without one the session has that of session 0, with its user name and
+    /// password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub apn: Option<String>,
     /// Address families to ask the network for; without them those of session 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip_type: Option<IpType>,
-    /// MTU in bytes, in place of what network and device say.
+    /// MTU in bytes, in place of the one that network and device give.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u16>,
 }
@@ -44,15 +45,15 @@ pub struct JoinOptions {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JoinNews {
-    /// It has this MBIM session id.
+    /// The session has this MBIM session id.
     Session(u8),
     /// The network has given these addresses, with which the interface is to be configured.
     Addresses(Addresses),
     /// Packets flow.
     Online,
-    /// No packets flow, for this reason. It is tried again.
+    /// No packets flow, for this reason. The session is tried again.
     Offline(String),
-    /// It is over, or was never begun.
+    /// The session has ended, or was never begun.
     Ended(Failure),
 }
 
@@ -60,7 +61,7 @@ pub enum JoinNews {
 pub struct Joined {
     number: u64,
     news: Receiver<JoinNews>,
-    /// Ends the session with this number.
+    /// Callback that ends the session with this number.
     leave: Box<dyn Fn(u64) + Send>,
 }
 
@@ -73,10 +74,10 @@ impl fmt::Debug for Joined {
 }
 
 impl Joined {
-    /// Takes what has happened since the last call. Returns `None` while nothing has.
+    /// Returns the next event since the last call. Returns `None` when there is none.
     ///
     /// # Errors
-    /// [`FailureKind::Missing`] when the modem was stopped, after everything else was taken.
+    /// [`FailureKind::Missing`] when the modem was stopped, after all events were returned.
     pub fn try_next(&self) -> Result<Option<JoinNews>, Failure> {
         match self.news.try_recv() {
             Ok(news) => Ok(Some(news)),
@@ -103,9 +104,9 @@ pub(crate) struct Joining {
 }
 
 impl Joining {
-    /// Makes the order, and the handle of the program. A program that is not `trusted` may have only
-    /// what it cannot hold the other sessions up with. `waker` is woken whenever there is news, and `leave`
-    /// is called with the number of the session's program when that has left.
+    /// Makes the order, and the handle of the program. A program that is not `trusted` gets only interfaces
+    /// with which it cannot delay the other sessions. `waker` is woken whenever there are news, and `leave`
+    /// is called with the number of the session when the program has left.
     ///
     /// # Errors
     /// [`FailureKind::Usage`] when the descriptors are not those of a TUN interface, and for options
@@ -130,7 +131,7 @@ impl Joining {
             handed::check(&descriptors, header, trusted).map_err(|error| wrong(&error))?;
         let kind = InterfaceKind {
             name: name.clone(),
-            // That of a namespace in which nobody looks from here.
+            // The index is one of another network namespace, in which this process does not look.
             index: 0,
             carries: options.carries,
         };
@@ -158,18 +159,18 @@ impl Joining {
 
 /// The program that a data session is for, as the control thread knows it.
 pub(crate) struct Guest {
-    /// Number of its handle.
+    /// Number of the program's handle.
     pub(crate) number: u64,
     teller: Teller,
-    /// The host's end, until the session takes it.
+    /// The host interface, until the session takes it.
     end: Option<HostEnd>,
 }
 
 impl Guest {
-    /// Returns the host's end, configured as far as that is done here.
+    /// Returns the host interface, configured as far as this process does that.
     ///
     /// # Errors
-    /// [`FailureKind::Host`] when it was taken before: no program hands a second one over.
+    /// [`FailureKind::Host`] when the interface was taken before: a program hands over only one.
     pub(crate) fn bring_up(&mut self, config: &HostConfig) -> Result<HostEnd, Failure> {
         let gone = || {
             Failure::new(FailureKind::Host, "the interface is gone")
@@ -180,12 +181,12 @@ impl Guest {
         Ok(end)
     }
 
-    /// Tells that the session has this id.
+    /// Reports that the session has this id.
     pub(crate) fn begun(&self, id: u8) {
         self.teller.tell(JoinNews::Session(id));
     }
 
-    /// Passes on what becomes of the session.
+    /// Passes a change of the session on to the program.
     pub(crate) fn changed(&self, change: &SessionChange) {
         match change {
             SessionChange::Addresses(_) => {}
@@ -194,14 +195,14 @@ impl Guest {
         }
     }
 
-    /// Tells that there is no session, and why.
+    /// Reports that there is no session, and the reason.
     pub(crate) fn refuse(&self, kind: FailureKind, why: &str, next: &str) {
         let failure = Failure::new(kind, REFUSED).because(why).next(next);
         self.teller.tell(JoinNews::Ended(failure));
     }
 }
 
-/// The end of a program's channel at which news are told.
+/// The driver's end of a program's channel of news.
 #[derive(Clone)]
 struct Teller {
     sender: Sender<JoinNews>,
@@ -227,7 +228,7 @@ impl Drop for Guest {
     }
 }
 
-/// The half of a host's end whose interface another program configures.
+/// The control half of a host interface that another program configures.
 struct Elsewhere {
     teller: Teller,
     name: String,

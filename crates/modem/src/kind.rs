@@ -1,10 +1,10 @@
 //! The kind of network function by which a device is driven.
 //!
 //! An MBIM function is a modem: a control session, and IP datagrams. An NCM function (class 02,
-//! subclass 0d) is a network device: no session, and Ethernet frames. Both carry their data in
-//! NTBs, so that everything between claim and data path serves either. A function that is dialled by
-//! AT commands is a modem, too: its control session is one of the [driver's own](crate::dialled), and
-//! its frames carry what the host sends as IP datagrams, or are the host's own.
+//! subclass 0d) is a network device: no session, and Ethernet frames. Both carry their data in NTBs,
+//! so that everything between claim and data path serves either. A function that is dialled by AT
+//! commands is a modem, too: its control session is answered by the [driver itself](crate::dialled),
+//! and its frames carry the host's IP datagrams, or are the host's own.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -19,28 +19,28 @@ use crate::quirks::{self, Quirk};
 /// Length of an Ethernet header, in bytes.
 pub(crate) const ETHERNET_HEADER: u16 = 14;
 
-/// The network function a device is driven by.
+/// The network function by which a device is driven.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Function {
-    /// `bConfigurationValue` of the configuration that holds it.
+    /// `bConfigurationValue` of the configuration that holds the function.
     pub(crate) configuration: u8,
-    /// The communication interface: all class requests go there.
+    /// `bInterfaceNumber` of the communication interface, which takes all class requests.
     pub(crate) control_interface: u8,
-    /// Its alternate setting for this kind.
+    /// `bAlternateSetting` of the communication interface for this kind of function.
     pub(crate) control_alternate: u8,
-    /// The data interface; its alternate setting 0 is the idle one.
+    /// `bInterfaceNumber` of the data interface; its alternate setting 0 is the idle one.
     pub(crate) data_interface: u8,
-    /// Its alternate setting with endpoints.
+    /// `bAlternateSetting` of the data interface that has endpoints.
     pub(crate) data_alternate: u8,
-    /// Endpoint of notifications; MBIM functions always have it.
+    /// Interrupt IN endpoint of notifications; MBIM functions always have it.
     pub(crate) interrupt_in: Option<Endpoint>,
-    /// Endpoint of NTBs from the device.
+    /// Bulk IN endpoint, which carries data from the device.
     pub(crate) bulk_in: Endpoint,
-    /// Endpoint of NTBs to the device.
+    /// Bulk OUT endpoint, which carries data to the device.
     pub(crate) bulk_out: Endpoint,
     /// `bmNetworkCapabilities`.
     pub(crate) capabilities: u8,
-    /// `wMaxSegmentSize` in bytes, as declared; of Ethernet frames with their header.
+    /// `wMaxSegmentSize` in bytes, as declared; that of Ethernet frames counts their header.
     pub(crate) max_segment_size: u16,
     /// Facts that only one kind has.
     pub(crate) kind: Kind,
@@ -53,42 +53,42 @@ pub(crate) enum Kind {
     Mbim {
         /// `wMaxControlMessage` in bytes.
         max_control_message: u16,
-        /// `bMaxOutstandingCommandMessages`, if told.
+        /// `bMaxOutstandingCommandMessages`, if declared.
         max_outstanding: Option<u8>,
-        /// `wMTU` in bytes, if told.
+        /// `wMTU` in bytes, if declared.
         extended_mtu: Option<u16>,
     },
     /// NCM.
     Ethernet {
-        /// `iMACAddress`, 0 when not told.
+        /// `iMACAddress`, 0 when not declared.
         mac_index: u8,
     },
     /// A modem that is dialled by AT commands.
     Dialled {
         /// Kind of its function.
         kind: DialledKind,
-        /// `iMACAddress`, 0 when not told.
+        /// `iMACAddress`, 0 when not declared.
         mac_index: u8,
-        /// Whether the host has the Ethernet itself.
+        /// Whether the host has the Ethernet link itself, as a TAP interface.
         tap: bool,
     },
 }
 
-/// Choice of the function to drive a device by.
+/// Choice of the function by which a device is driven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Choice {
     /// Number of the function, from 1; see [`crate::options::Options::function`].
     pub(crate) number: Option<u8>,
-    /// Way in which the modem is to carry packets.
+    /// Mode in which the modem is to carry packets.
     pub(crate) mode: Option<Mode>,
     /// Whether a plain network device may be driven.
     pub(crate) ethernet: bool,
-    /// Whether the host has the Ethernet itself.
+    /// Whether the host has the Ethernet link itself, as a TAP interface.
     pub(crate) tap: bool,
 }
 
 impl Choice {
-    /// Returns what the options choose.
+    /// Returns the choice that the options make.
     pub(crate) fn new(options: &Options, ethernet: bool) -> Self {
         Self {
             number: options.function,
@@ -98,7 +98,7 @@ impl Choice {
         }
     }
 
-    /// Names the kinds that are looked for.
+    /// Returns the kinds of functions that are looked for, in words.
     pub(crate) fn words(self) -> &'static str {
         match (self.mode, self.ethernet) {
             (Some(Mode::Mbim), _) => "MBIM",
@@ -110,8 +110,8 @@ impl Choice {
     }
 }
 
-/// Returns the way in which a device carries packets by its row of the quirk table, if the row names one
-/// and the device has it.
+/// Returns the mode in which a device carries packets by its row of the quirk table, if the row names
+/// one and the device has it.
 #[must_use]
 pub fn usual_mode(descriptors: &Descriptors) -> Option<Mode> {
     let row = quirks::find(descriptors.vendor(), descriptors.product());
@@ -120,10 +120,10 @@ pub fn usual_mode(descriptors: &Descriptors) -> Option<Mode> {
 }
 
 impl Function {
-    /// Returns the function to drive a device by: the one of the chosen number or mode, the one of the
-    /// [usual mode](usual_mode), or the first, which is an MBIM function where there is one. A plain
-    /// Ethernet function is returned only where that is acceptable, and a dialled one without being
-    /// chosen only where nothing else is there and its class says that it is a modem's.
+    /// Returns the function by which a device is driven: the one of the chosen number or mode, the one
+    /// of the [usual mode](usual_mode), or the first, which is an MBIM function where there is one. A
+    /// plain Ethernet function is returned only where that is acceptable, and a dialled one without
+    /// being chosen only where nothing else is there and its class marks it as a modem's.
     pub(crate) fn of(descriptors: &Descriptors, choice: Choice) -> Option<Self> {
         let mut found = Self::chosen(descriptors, choice)?;
         if let Kind::Dialled { tap, .. } = &mut found.kind {
@@ -154,7 +154,7 @@ impl Function {
         }
     }
 
-    /// Returns the first function by which a device carries packets in a way.
+    /// Returns the first function with which a device carries packets in a mode.
     fn by_mode(descriptors: &Descriptors, mode: Mode) -> Option<Self> {
         let dialled = || functions::dialled(descriptors).into_iter();
         match mode {
@@ -177,13 +177,13 @@ impl Function {
         self.control_interface == self.data_interface
     }
 
-    /// Returns whether it is a plain network device, whose host carries Ethernet frames.
+    /// Returns whether the function is a plain network device, whose host carries Ethernet frames.
     pub(crate) fn is_ethernet(&self) -> bool {
         matches!(self.kind, Kind::Ethernet { .. })
     }
 
     /// Returns whether the host carries Ethernet frames: those of a plain network device, or of a modem
-    /// whose Ethernet it has.
+    /// whose Ethernet link it has.
     pub(crate) fn gives_frames(&self) -> bool {
         self.is_ethernet() || matches!(self.kind, Kind::Dialled { tap: true, .. })
     }
@@ -196,8 +196,8 @@ impl Function {
         }
     }
 
-    /// Returns the stream of the datagrams of session 0. Those of a function that is dialled become
-    /// frames on their way, unless they are frames.
+    /// Returns the stream of the datagrams of session 0. Those of a dialled function get Ethernet
+    /// headers on their way, unless they are frames already.
     pub(crate) fn stream(&self) -> Stream {
         match self.gives_frames() {
             false => Stream::Ips(0),
@@ -205,7 +205,7 @@ impl Function {
         }
     }
 
-    /// Returns what is known of a device with this function.
+    /// Returns the row of the quirk table for a device with this function.
     pub(crate) fn quirk(&self, vendor: u16, product: u16) -> &'static Quirk {
         if self.is_ethernet() {
             quirks::find_ethernet(vendor, product)
@@ -276,7 +276,8 @@ impl Function {
 }
 
 /// Reads an Ethernet address from the text of an `iMACAddress` string (ECM 1.2, 5.4: twelve
-/// hexadecimal digits). `None` for other texts, and for what is no address of a single station.
+/// hexadecimal digits). Returns `None` for other texts, and for an address that belongs to no
+/// single station.
 pub(crate) fn mac(text: &str) -> Option<[u8; 6]> {
     if text.len() != 12 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
@@ -288,7 +289,8 @@ pub(crate) fn mac(text: &str) -> Option<[u8; 6]> {
     (address[0] & 1 == 0 && address != [0; 6]).then_some(address)
 }
 
-/// Returns what the user gave, as a network would have handed it out.
+/// Returns the addresses that the user gave, in the form in which a network would have handed them
+/// out.
 pub(crate) fn given(chosen: &StaticAddresses) -> Given {
     let mut given = Given::default();
     for prefix in &chosen.addresses {
@@ -374,7 +376,7 @@ mod tests {
         assert_eq!(kind(None, true), Some("MBIM"));
         assert_eq!(kind(Some(1), false), Some("MBIM"));
         assert_eq!(kind(Some(2), true), Some("NCM"));
-        // A network device is taken only where the device itself was chosen.
+        // A network device is driven only where the device itself was chosen.
         assert_eq!(kind(Some(2), false), None);
         assert_eq!((kind(Some(0), true), kind(Some(3), true)), (None, None));
     }
@@ -402,7 +404,7 @@ mod tests {
         assert_eq!(of(stick, None), Some((1, Some(huawei))));
         assert_eq!(of(stick, Some(Mode::Mbim)), None);
         assert_eq!(of(stick, Some(Mode::Ecm)), None);
-        // Nothing but an order tells this function from a dock's.
+        // Only the chosen mode tells this function from that of a docking station.
         let class =
             include_bytes!("../../usb/tests/vectors/descriptors/huawei_stick_ncm_12d1_155e.bin");
         assert_eq!(of(class, None), None);

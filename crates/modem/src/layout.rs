@@ -10,9 +10,9 @@ use crate::words::words;
 words! {
     /// Place of the NDP (datagram pointers) in an NTB.
     Placement {
-        /// After the datagrams; Huawei modems carry nothing otherwise.
+        /// The NDP stands after the datagrams; Huawei modems carry nothing otherwise.
         End = "end",
-        /// Before the datagrams.
+        /// The NDP stands before the datagrams.
         Front = "front",
     }
 }
@@ -20,9 +20,9 @@ words! {
 words! {
     /// Format of an NTB.
     Format {
-        /// 16-bit offsets and lengths.
+        /// 16-bit offsets and lengths (NTB16).
         Ntb16 = "16",
-        /// 32-bit offsets and lengths.
+        /// 32-bit offsets and lengths (NTB32).
         Ntb32 = "32",
     }
 }
@@ -30,7 +30,7 @@ words! {
 words! {
     /// End of an NTB whose length is a multiple of the packet size.
     Padding {
-        /// One zero byte more, counted in the NTB's length.
+        /// One zero byte follows, counted in the NTB's length.
         Short = "short",
         /// Long NTBs are filled up to the maximum, as the kernel driver does.
         Full = "full",
@@ -39,7 +39,7 @@ words! {
     }
 }
 
-/// Layout of NTBs to the device, as far as it is healed.
+/// The part of the layout of NTBs to the device that the healing changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Layout {
@@ -47,7 +47,7 @@ pub struct Layout {
     pub ndp: Placement,
     /// End of an NTB that fills its last packet.
     pub padding: Padding,
-    /// Format.
+    /// Format of the NTB.
     pub ntb: Format,
 }
 

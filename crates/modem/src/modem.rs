@@ -102,7 +102,7 @@ impl Modem {
     }
 }
 
-/// Records an end when the control thread dies, so that no one waits for it for ever.
+/// Records an end when the control thread panics, so that no thread waits for it for ever.
 struct EndForSure(Arc<Shared>);
 
 impl Drop for EndForSure {
@@ -203,7 +203,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Returns the status at present.
+    /// Returns the present status.
     #[must_use]
     pub fn status(&self) -> Status {
         self.shared.status()
@@ -222,19 +222,20 @@ impl Handle {
         let _ = self.shared.outbox.send(Message::Stop);
     }
 
-    /// Has the control loop make this call as soon as it turns, which shows that it does not hang. The
-    /// call must not block. It is never made when the modem has stopped before.
+    /// Makes the control loop call this function in its next round, which shows that the loop does not
+    /// hang. The function must not block. It is never called when the modem has stopped before.
     pub fn call(&self, call: impl FnOnce() + Send + 'static) {
         let _ = self.shared.outbox.send(Message::Call(Box::new(call)));
     }
 
-    /// Lays NTBs to the device out as these options choose, from the next one on: place and size of the
-    /// NDP, padding, number of datagrams, and what an [`Experiment`](crate::options::Experiment) chooses.
-    /// The other options have no effect. The channel gets one message when it is done.
+    /// Changes the layout of NTBs to the device to the one that these options choose, from the next NTB
+    /// on: place and size of the NDP, padding, number of datagrams, and the choices of an
+    /// [`Experiment`](crate::options::Experiment). The other options have no effect. The channel gets one
+    /// message when the change is made.
     ///
     /// The message is a [`Failure`] where no data path is running, or where the options need a new session,
-    /// because they have another format or another length of the longest NTB. There is no message when
-    /// the modem ends before.
+    /// because they have another format or another length of the longest NTB. There is no message when the
+    /// modem ends before.
     pub fn choose_layout(&self, options: &Options) -> Receiver<Result<(), Failure>> {
         let (done, receiver) = bounded(1);
         let _ = self
@@ -249,11 +250,11 @@ impl Handle {
         Asker::attached(self.shared.outbox.clone(), waker)
     }
 
-    /// Sends bytes as they are, and returns what tells what comes of it. `waker` is woken whenever
-    /// there is something to hear.
+    /// Sends bytes as they are, and returns a listener for the transfers that follow. `waker` is
+    /// woken whenever one waits.
     ///
     /// # Errors
-    /// [`FailureKind::Usage`] when it is nothing or too much.
+    /// [`FailureKind::Usage`] when there is nothing or too much to send.
     pub fn send_raw(
         &self,
         to: To,
@@ -262,18 +263,19 @@ impl Handle {
         waker: Option<Waker>,
     ) -> Result<Listener, Failure> {
         let (raw, listener) = Raw::new(to, transfers, wait, waker)?;
-        // A control thread that has ended drops the order, which ends what is heard.
+        // A control thread that has ended drops the order, which ends the listener's channel.
         let _ = self.shared.outbox.send(Message::Raw(raw));
         Ok(listener)
     }
 
     /// Adds a data session for a program that has handed over the descriptors of a TUN interface, until
-    /// the returned value is dropped. The program can hold up all sessions with them on Linux before 6.4;
-    /// one that is not `trusted` with that is refused there. `waker` is woken whenever it has news.
+    /// the returned value is dropped. With these descriptors the program can block all sessions on Linux
+    /// before 6.4; a program that is not `trusted` is refused there. `waker` is woken whenever there are
+    /// news.
     ///
     /// # Errors
     /// [`FailureKind::Usage`] when the descriptors are not those of a TUN interface, and for options that
-    /// make no sense. That the modem has no further session is told by
+    /// make no sense. A modem without a further session is reported by
     /// [`JoinNews::Ended`](crate::join::JoinNews::Ended).
     pub fn join(
         &self,
@@ -292,7 +294,7 @@ impl Handle {
             let _ = outbox.send(Message::Leave(guest));
         };
         let (order, joined) = Joining::new(options, descriptors, trusted, waker, Box::new(leave))?;
-        // A control thread that has ended drops the order, which ends the news.
+        // A control thread that has ended drops the order, which ends the channel of news.
         let _ = self.shared.outbox.send(Message::Join(Box::new(order)));
         Ok(joined)
     }

@@ -1,10 +1,10 @@
 //! Neighbour solicitations on a link without neighbours.
 //!
-//! MBIM carries bare IP datagrams and a TUN answers no neighbour discovery, yet some modems
-//! solicit the host's address and stop routing to it when nobody advertises it (Linux
-//! `cdc_mbim.c`, `do_neigh_solicit`). So the driver answers, for our own addresses only, after
-//! the checks of RFC 4861 section 7.1.1, which the kernel leaves out. The solicitation still goes
-//! up to the host.
+//! MBIM carries bare IP datagrams and a TUN interface answers no neighbour discovery, yet some
+//! modems solicit the host's address and stop routing to it when no station advertises it (Linux
+//! `cdc_mbim.c`, `do_neigh_solicit`). So the driver answers, for the host's own addresses only,
+//! after the checks of RFC 4861 section 7.1.1, which the kernel leaves out. The solicitation still
+//! goes up to the host.
 
 use std::net::Ipv6Addr;
 
@@ -13,7 +13,7 @@ use crate::packet::{ICMPV6, fold, icmpv6, pseudo6, sum};
 /// Length of the advertisement in bytes: IPv6 header, message, target link-layer address.
 pub const ADVERTISEMENT: usize = 72;
 
-/// Link-layer address that stands for the host on a link that has none; locally administered.
+/// Link-layer address of the host on a link that has none; locally administered.
 pub(crate) const LINK_LAYER: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
 
 /// Returns the advertisement that answers `datagram`, when it is a valid solicitation for one of
@@ -24,7 +24,8 @@ pub fn answer(
     addresses: &[Ipv6Addr],
     host: [u8; 6],
 ) -> Option<[u8; ADVERTISEMENT]> {
-    // Version 6, next header ICMPv6, hop limit 255: no router can have forwarded it.
+    // The checks are for version 6, next header ICMPv6 and hop limit 255: no router can have
+    // forwarded it.
     if datagram.len() < 64 || datagram[0] >> 4 != 6 || datagram[6] != ICMPV6 || datagram[7] != 255 {
         return None;
     }
@@ -71,7 +72,8 @@ pub fn answer(
     {
         return None;
     }
-    // Somebody who asks whether the address is free has none yet: the answer goes to all nodes.
+    // A station that asks whether the address is free has no address yet: the answer goes to all
+    // nodes.
     let reply_to = if probing {
         Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1)
     } else {
@@ -86,7 +88,8 @@ pub fn answer(
     reply[8..24].copy_from_slice(&octets);
     reply[24..40].copy_from_slice(&reply_to.octets());
     reply[40] = icmpv6::NEIGHBOUR_ADVERTISEMENT;
-    // Flags: solicited unless it answers a probe; not a router, nothing to override.
+    // The flags are: solicited, unless the answer is to such a question; neither router nor
+    // override.
     reply[44] = if probing { 0x20 } else { 0x40 };
     reply[48..64].copy_from_slice(&octets);
     reply[64] = 2;
@@ -97,8 +100,8 @@ pub fn answer(
     Some(reply)
 }
 
-/// A link-local address of ours also stands for the addresses the host makes with its interface
-/// identifier (RFC 4862 section 5.5.3).
+/// Returns whether an address is the host's. A link-local address of the host also stands for the
+/// addresses that the host makes with its interface identifier (RFC 4862 section 5.5.3).
 fn is_ours(target: Ipv6Addr, ours: Ipv6Addr) -> bool {
     let made = ours.is_unicast_link_local() && target.octets()[8..] == ours.octets()[8..];
     target == ours || made
@@ -162,7 +165,7 @@ mod tests {
         assert_eq!(reply[24..40], router().octets());
         assert_eq!((reply[7], reply[40], reply[44]), (255, 136, 0x40));
         assert_eq!(reply[48..64], OURS.octets());
-        // Sum over pseudo header and message, checksum included, is all ones.
+        // The sum over pseudo-header and message, checksum included, is all ones.
         assert_eq!(
             fold(pseudo6(&reply[8..24], &reply[24..40], 32, ICMPV6) + sum(&reply[40..])),
             0

@@ -19,7 +19,7 @@ use crate::words::words;
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Options {
     /// PIN of the SIM, without the line end of the file it came from; empty when there is none. It is
-    /// asked for whenever the SIM is locked.
+    /// fetched whenever the SIM is locked.
     pub pin: Secret,
     /// Whether the PIN is entered even when only one attempt remains before the SIM asks for its
     /// PUK, or when an earlier run was refused with it.
@@ -28,8 +28,8 @@ pub struct Options {
     pub pin_memory: Option<StatePlace<PinMemory>>,
     /// Whether the modem goes online while registered with a foreign network.
     pub roaming: bool,
-    /// Whether an FCC lock is lifted where a public [way](crate::fcc) is known. Whether that is
-    /// allowed is the user's responsibility.
+    /// Whether an FCC lock is lifted where a public [procedure](crate::fcc) is known. Whether that
+    /// is allowed is the user's responsibility.
     pub fcc_unlock: bool,
     /// Time within which the modem must be online for the first time; serialised in seconds.
     #[serde(with = "optional_seconds")]
@@ -37,7 +37,7 @@ pub struct Options {
     /// Pause between USB configuration 0 and the MBIM configuration; serialised in seconds.
     #[serde(with = "optional_seconds")]
     pub settle: Option<Duration>,
-    /// Time that MBIM_OPEN may stay unanswered; serialised in seconds.
+    /// Time for which MBIM_OPEN may stay unanswered; serialised in seconds.
     #[serde(with = "optional_seconds")]
     pub open_budget: Option<Duration>,
     /// Place of the NDP in NTBs to the device.
@@ -48,7 +48,7 @@ pub struct Options {
     pub table: Option<Table>,
     /// End of NTBs to the device whose length is a multiple of the packet size.
     pub padding: Option<Padding>,
-    /// When the layout of NTBs is [healed](crate::heal).
+    /// Devices on which the layout of NTBs is [healed](crate::heal).
     pub heal: Heal,
     /// Place where layouts that worked are [kept](crate::heal::memory) over runs.
     pub layout_memory: Option<StatePlace<LayoutMemory>>,
@@ -60,10 +60,10 @@ pub struct Options {
     pub input_size: Option<u32>,
     /// Number of transfers kept in flight in each direction, 1 to 256.
     pub in_flight: Option<usize>,
-    /// Framing of NTBs to the device that goes against what it announced.
+    /// Framing of NTBs to the device that goes beyond what the device announced.
     pub experiment: Experiment,
-    /// Nice value of the thread that moves the packets, -20 to 19 (setpriority(2)). `None` is
-    /// -11, unless the program was started with one of its own.
+    /// Nice value of the thread that moves the packets, -20 to 19 (setpriority(2)). `None` stands
+    /// for -11, unless the program was started with a nice value of its own.
     pub nice: Option<i32>,
     /// Whether acknowledgements of TCP on their way to the host that a later one supersedes are left
     /// out, as the ACK filter of CAKE does (tc-cake(8)). It takes [`TunMode::Offload`].
@@ -71,15 +71,15 @@ pub struct Options {
     /// Number of the network function to drive, from 1, in the order of
     /// [`network`](uwwan_usb::functions::network). `None` is the first.
     pub function: Option<u8>,
-    /// Way in which the modem carries packets. `None` is what the modem's row of the quirk table names, if
-    /// the device has it; else MBIM where the device has that, else a plain network device that was
-    /// selected, else a function that is dialled by AT commands.
+    /// Mode in which the modem carries packets. `None` stands for the mode in the modem's row of the quirk
+    /// table, if the device has it; otherwise for MBIM where the device has that, then for a plain network
+    /// device that was selected, then for a function that is dialled by AT commands.
     pub mode: Option<Mode>,
-    /// Whether the host's end of a modem that carries Ethernet frames has the Ethernet itself, as a TAP
-    /// interface. With one that carries IP datagrams it is an error.
+    /// Whether the host has the Ethernet link of a modem that carries Ethernet frames itself, as a TAP
+    /// interface. With a modem that carries IP datagrams this is an error.
     pub tap: bool,
-    /// Whether the kernel's drivers have the device again after a clean end, if they had it at the
-    /// start: in the configuration that was active then.
+    /// Whether the device is given back to the kernel's drivers after a clean end, if they had it
+    /// at the start: in the configuration that was active then.
     pub reattach_drivers: bool,
     /// Whether a device that is not there at the start is waited for; otherwise the start fails.
     pub wait_for_device: bool,
@@ -87,12 +87,13 @@ pub struct Options {
     /// wrong PIN is never repeated.
     pub persist: bool,
     /// Whether the network's name server (or gateway) is sent a request after going online, so that
-    /// a data session that carries nothing is told from an idle one.
+    /// a data session that carries nothing can be told from an idle one.
     pub probe: bool,
-    /// Options of the data sessions. Session 0 must be one of them: the others follow it.
+    /// Options of the data sessions. Session 0 must be one of them, because the others come up
+    /// after it.
     pub sessions: Vec<SessionOptions>,
-    /// Whether this driver owns the AT port as well; otherwise it is left to the kernel's serial
-    /// driver.
+    /// Whether this driver owns the AT port as well; otherwise the port is left to the kernel's
+    /// serial driver.
     pub at_port: bool,
 }
 
@@ -133,24 +134,24 @@ impl Default for Options {
     }
 }
 
-/// Framing of NTBs to the device that goes against what it announced, for whoever wants to know what the
-/// firmware does then.
+/// Framing of NTBs to the device that goes beyond what the device announced, for experiments with its
+/// firmware.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Experiment {
-    /// Number of bytes modulo which the offset of a datagram is the remainder, in place of
-    /// `wNdpOutDivisor`.
+    /// Divisor of a datagram's offset in bytes, in place of `wNdpOutDivisor`: the offset modulo the
+    /// divisor is the remainder.
     pub divisor: Option<u16>,
     /// Remainder of a datagram's offset in bytes, in place of `wNdpOutPayloadRemainder`.
     pub remainder: Option<u16>,
-    /// Number of bytes of which the offset of an NDP is a multiple, in place of `wNdpOutAlignment`.
+    /// Alignment of an NDP in bytes, in place of `wNdpOutAlignment`.
     pub ndp_alignment: Option<u16>,
-    /// Whether [`Options::block_size`] and [`Options::max_datagrams`] count although the device announced
+    /// Whether [`Options::block_size`] and [`Options::max_datagrams`] apply although the device announced
     /// less.
     pub beyond: bool,
-    /// Course of `wSequence`.
+    /// Sequence of `wSequence` over the NTBs.
     pub sequence: Sequence,
-    /// Number of NTBs without datagrams in front of each NTB.
+    /// Number of NTBs without datagrams that precede each NTB.
     pub empty: u8,
     /// Order of the requests that set the data function up.
     pub order: Order,
@@ -160,7 +161,8 @@ pub struct Experiment {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SessionOptions {
-    /// MBIM session id. The modem stands and falls with session 0; the others come up beside it.
+    /// MBIM session id. The loss of session 0 brings the modem up anew; the others come up beside
+    /// it.
     pub id: u8,
     /// Access point name; empty for the subscription's default.
     pub apn: String,
@@ -170,13 +172,14 @@ pub struct SessionOptions {
     pub auth: Auth,
     /// User name for [`SessionOptions::auth`].
     pub user: String,
-    /// Password for [`SessionOptions::auth`], which is asked for at each activation.
+    /// Password for [`SessionOptions::auth`], which is fetched at each activation.
     pub password: Secret,
-    /// MTU in bytes, in place of what network and device say; `None` for session 0's choice.
+    /// MTU in bytes, in place of the one that network and device give; `None` takes session 0's
+    /// choice.
     pub mtu: Option<u16>,
-    /// Name of the TUN or TAP interface; without one the kernel picks it.
+    /// Name of the TUN or TAP interface; without one the kernel chooses it.
     pub tun_name: Option<String>,
-    /// Way in which packets cross the interface.
+    /// Mode in which packets cross the interface.
     pub tun_mode: TunMode,
     /// Routes through the interface.
     pub routes: Routes,
@@ -207,8 +210,8 @@ pub struct StaticAddresses {
     pub gateways: Vec<IpAddr>,
 }
 
-/// Address with the length of its on-link prefix, as `192.0.2.7/24`. Without a length it is alone
-/// on its link.
+/// Address with the length of its on-link prefix, as `192.0.2.7/24`. Without a length no other
+/// address is on-link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct HostPrefix {
@@ -218,7 +221,7 @@ pub struct HostPrefix {
     pub length: u8,
 }
 
-/// Error for a text that is no address of a host.
+/// Error for text that is no address of a host.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no address of a host: write it as 192.0.2.7/24 or 2001:db8::7/64")]
 pub struct BadPrefix(pub String);
@@ -262,7 +265,7 @@ impl From<HostPrefix> for String {
 }
 
 words! {
-    /// Address families to ask the network for (MBIM 1.0, `MBIM_CONTEXT_IP_TYPE`).
+    /// Address families that the network is asked for (MBIM 1.0, `MBIM_CONTEXT_IP_TYPE`).
     #[derive(Default)]
     IpType {
         /// The default of the subscription.
@@ -278,7 +281,7 @@ words! {
 }
 
 words! {
-    /// Way in which a modem carries packets.
+    /// Mode in which a modem carries packets.
     #[derive(Hash)]
     Mode {
         /// IP datagrams in NTBs, with a control session (MBIM 1.0).
@@ -309,27 +312,28 @@ words! {
 words! {
     /// Size of the NDP.
     Table {
-        /// As many entries as there are datagrams, and the terminator.
+        /// The NDP has as many entries as there are datagrams, and the terminator.
         Minimal = "minimal",
-        /// The kernel driver's fixed size.
+        /// The NDP has the fixed size that the kernel's driver gives it.
         Full = "full",
     }
 }
 
 words! {
-    /// Course of `wSequence` over the NTBs to the device.
+    /// Sequence of `wSequence` over the NTBs to the device.
     #[derive(Default)]
     Sequence {
-        /// One more each time, as the specification has it (NCM 1.0, 3.2.1).
+        /// Each number is one more than the one before, as the specification has it (NCM 1.0,
+        /// 3.2.1).
         #[default]
         Rising = "rising",
-        /// 0 in each NTB.
+        /// Each number is 0.
         Constant = "constant",
-        /// In no order.
+        /// The numbers are random.
         Random = "random",
-        /// 0 again after every second NTB.
+        /// Every second number is 0 again.
         Restart = "restart",
-        /// Two more each time, as if NTBs were lost.
+        /// Each number is two more than the one before, as if NTBs were lost.
         Skip = "skip",
     }
 }
@@ -338,35 +342,37 @@ words! {
     /// Order of the requests that set the data function up.
     #[derive(Default)]
     Order {
-        /// Format, size of NTBs from the device, alternate setting of the data interface, MBIM_OPEN.
+        /// The usual order: format, size of NTBs from the device, alternate setting of the data
+        /// interface, MBIM_OPEN.
         #[default]
         Usual = "usual",
-        /// The size of NTBs from the device ahead of the format.
+        /// The size of NTBs from the device comes before the format.
         SizeFirst = "size-first",
-        /// The alternate setting of the data interface ahead of format and size, which NCM 1.0 has in
-        /// setting 0 only.
+        /// The alternate setting of the data interface comes before format and size, which NCM 1.0
+        /// permits in setting 0 only.
         AlternateFirst = "alternate-first",
-        /// MBIM_OPEN ahead of everything of the data function.
+        /// MBIM_OPEN comes before all requests to the data function.
         OpenFirst = "open-first",
     }
 }
 
 words! {
-    /// When other layouts of NTBs are tried because nothing comes back; see [`heal`](crate::heal).
+    /// Devices on which other layouts of NTBs are tried because nothing comes back; see
+    /// [`heal`](crate::heal).
     #[derive(Default)]
     Heal {
-        /// On a device without a row in the quirk table, unless the user chose a part of the layout.
+        /// Devices without a row in the quirk table, unless the user chose a part of the layout.
         #[default]
         Auto = "auto",
-        /// On every device. What the user chose stays.
+        /// Every device. Parts of the layout that the user chose stay.
         Always = "always",
-        /// Never.
+        /// No device.
         Off = "off",
     }
 }
 
 words! {
-    /// Public way in which the FCC lock of a modem is lifted; see [`fcc`](crate::fcc).
+    /// Public procedure that lifts the FCC lock of a modem; see [`fcc`](crate::fcc).
     FccUnlock {
         /// RADIO_STATE of Quectel's MBIM service.
         Quectel = "quectel",
@@ -378,17 +384,17 @@ words! {
 }
 
 words! {
-    /// Way in which packets cross a TUN interface.
+    /// Mode in which packets cross a TUN interface.
     #[derive(Default)]
     TunMode {
-        /// Many datagrams in one call: up to 64 KiB of one flow, cut and merged by the driver. A
-        /// kernel without offload gets [`TunMode::Plain`].
+        /// One call carries many datagrams: up to 64 KiB of one flow, cut and merged by the driver.
+        /// A kernel without offload gets [`TunMode::Plain`].
         #[default]
         Offload = "offload",
-        /// As [`TunMode::Offload`], with UDP one datagram a call: kernels up to 6.8.4 lose UDP datagrams
-        /// merged into one that go on to a VXLAN device (tailscale issue 11026).
+        /// Like [`TunMode::Offload`], but UDP is carried one datagram a call: kernels up to 6.8.4 lose
+        /// UDP datagrams merged into one that go on to a VXLAN device (tailscale issue 11026).
         OffloadTcp = "offload-tcp",
-        /// One datagram in one call.
+        /// One call carries one datagram.
         Plain = "plain",
     }
 }
@@ -397,12 +403,12 @@ words! {
     /// Use of the name servers from the network.
     #[derive(Default)]
     Dns {
-        /// They are reported and nothing is changed.
+        /// The name servers are reported and nothing is changed.
         #[default]
         None = "none",
-        /// They are handed to `systemd-resolved`.
+        /// The name servers are handed to `systemd-resolved`.
         Resolved = "resolved",
-        /// They are handed to `resolvconf`.
+        /// The name servers are handed to `resolvconf`.
         Resolvconf = "resolvconf",
     }
 }
@@ -414,9 +420,9 @@ pub enum Routes {
     /// Only the on-link prefix is routed.
     #[default]
     None,
-    /// A default route in each family the network gave an address for.
+    /// The routes are a default route in each family for which the network gave an address.
     Default,
-    /// Routes to these prefixes, such as `192.0.2.0/24`.
+    /// The routes are to these prefixes, such as `192.0.2.0/24`.
     Prefixes(Vec<String>),
 }
 

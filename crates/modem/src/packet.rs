@@ -1,4 +1,5 @@
-//! The little of packets that the driver looks at: version, length, and what deserves an answer.
+//! The parts of packets that the driver examines: version, length, and whether a packet asks for an
+//! answer.
 
 use std::net::IpAddr;
 
@@ -34,7 +35,7 @@ pub(crate) mod discovery {
     pub(crate) const NAME_SERVERS: u8 = 25;
 }
 
-/// Whether the datagram starts like IPv4 or IPv6 and is at least as long as the header.
+/// Returns whether the datagram starts like IPv4 or IPv6 and is at least as long as the header.
 #[must_use]
 pub(crate) fn is_ip(datagram: &[u8]) -> bool {
     match datagram.first().map(|byte| byte >> 4) {
@@ -44,7 +45,7 @@ pub(crate) fn is_ip(datagram: &[u8]) -> bool {
     }
 }
 
-/// Whether a packet from the host is what its stream carries.
+/// Returns whether a packet from the host is of the kind that its stream carries.
 #[must_use]
 pub(crate) fn fits(stream: Stream, packet: &[u8]) -> bool {
     match stream {
@@ -53,20 +54,21 @@ pub(crate) fn fits(stream: Stream, packet: &[u8]) -> bool {
     }
 }
 
-/// Whether a packet that may have up to `longest` bytes is longer, or was cut off. An Ethernet frame
-/// does not say how long it is: it must be read into more room than `longest`.
+/// Returns whether a packet that may have up to `longest` bytes is longer, or was cut off. An
+/// Ethernet frame does not hold its length: it must be read into more room than `longest`.
 #[must_use]
 pub(crate) fn is_too_long(stream: Stream, packet: &[u8], longest: usize) -> bool {
     packet.len() > longest || (!is_ethernet(stream) && is_cut(packet))
 }
 
-/// Whether the stream carries Ethernet frames.
+/// Returns whether the stream carries Ethernet frames.
 #[must_use]
 pub(crate) const fn is_ethernet(stream: Stream) -> bool {
     matches!(stream, Stream::Ethernet { .. })
 }
 
-/// Length the IP header gives the datagram, in bytes; `None` when it gives none (jumbograms).
+/// Returns the length in bytes that the IP header gives the datagram; `None` when it gives none
+/// (jumbograms).
 fn declared_len(datagram: &[u8]) -> Option<usize> {
     let field = |at: usize| usize::from(u16::from_be_bytes([datagram[at], datagram[at + 1]]));
     match datagram[0] >> 4 {
@@ -75,14 +77,14 @@ fn declared_len(datagram: &[u8]) -> Option<usize> {
     }
 }
 
-/// Whether an IP datagram was cut off: its header says it is longer than it is.
+/// Returns whether an IP datagram was cut off: its header gives a greater length than it has.
 #[must_use]
 pub(crate) fn is_cut(datagram: &[u8]) -> bool {
     declared_len(datagram).is_some_and(|len| len > datagram.len())
 }
 
-/// Whether a host that sent this expects something back: an opening TCP segment, a name query or
-/// an echo request. Extension headers count as "no".
+/// Returns whether a host that sent this datagram expects an answer: it is an opening TCP segment,
+/// a name query or an echo request. Datagrams with extension headers count as "no".
 #[must_use]
 pub(crate) fn deserves_answer(datagram: &[u8]) -> bool {
     if !is_ip(datagram) {
@@ -115,7 +117,7 @@ const ARP_HEAD: [u8; 7] = [0, 1, 0x08, 0x00, 6, 4, 0];
 pub(crate) const DHCP_SERVER: u16 = 67;
 pub(crate) const DHCP_CLIENT: u16 = 68;
 
-/// Content of an Ethernet frame without VLAN tag, as far as the driver looks at it.
+/// Content of an Ethernet frame without VLAN tag, as far as the driver examines it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Content<'a> {
     /// IP datagram, perhaps with the frame's padding behind it.
@@ -128,7 +130,7 @@ pub(crate) enum Content<'a> {
     },
 }
 
-/// Returns the content of an Ethernet frame; `None` for contents the driver does not look at.
+/// Returns the content of an Ethernet frame; `None` for contents that the driver does not examine.
 #[must_use]
 pub(crate) fn content(frame: &[u8]) -> Option<Content<'_>> {
     let (header, rest) = frame.split_at_checked(ETHERNET_HEADER.into())?;
@@ -147,10 +149,10 @@ pub(crate) fn content(frame: &[u8]) -> Option<Content<'_>> {
     }
 }
 
-/// Returns whether a host that sent this Ethernet frame expects something back: an ARP request that is
-/// not about its own address, a message to a DHCP server, or an IP datagram for which
+/// Returns whether a host that sent this Ethernet frame expects an answer: it is an ARP request for
+/// another address than its own, a message to a DHCP server, or an IP datagram for which
 /// [`deserves_answer`] holds. Solicitations of routers and neighbours count as "no": a host on an idle
-/// link sends them, too, and nobody may be there.
+/// link sends them, too, and no station may be there to answer.
 #[must_use]
 pub(crate) fn frame_deserves_answer(frame: &[u8]) -> bool {
     match content(frame) {
@@ -200,7 +202,7 @@ pub(crate) fn datagram_in(frame: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Returns the station that sent an Ethernet frame; `None` where it names none.
+/// Returns the address of the station that sent an Ethernet frame; `None` where it is no station's.
 #[must_use]
 pub(crate) fn frame_source(frame: &[u8]) -> Option<[u8; 6]> {
     let source: [u8; 6] = frame.get(6..12)?.try_into().ok()?;
@@ -264,7 +266,7 @@ fn broadcast(host: [u8; 6], ethertype: [u8; 2]) -> Vec<u8> {
     frame
 }
 
-/// Returns source and destination of what an Ethernet frame contains, by their IP addresses.
+/// Returns the IP addresses of the source and the destination of an Ethernet frame's content.
 #[must_use]
 pub(crate) fn frame_ends(frame: &[u8]) -> Option<(IpAddr, IpAddr)> {
     match content(frame)? {
@@ -273,7 +275,7 @@ pub(crate) fn frame_ends(frame: &[u8]) -> Option<(IpAddr, IpAddr)> {
     }
 }
 
-/// Returns source and destination of an IP datagram.
+/// Returns the addresses of the source and the destination of an IP datagram.
 #[must_use]
 pub(crate) fn ends(datagram: &[u8]) -> Option<(IpAddr, IpAddr)> {
     fn address<const N: usize>(datagram: &[u8], at: usize) -> Option<IpAddr>
@@ -290,7 +292,7 @@ pub(crate) fn ends(datagram: &[u8]) -> Option<(IpAddr, IpAddr)> {
     }
 }
 
-/// The Internet checksum's running sum over `bytes` (RFC 1071), not yet folded.
+/// Returns the Internet checksum's running sum over `bytes` (RFC 1071), not yet folded.
 #[must_use]
 pub(crate) fn sum(bytes: &[u8]) -> u32 {
     let mut pairs = bytes.chunks_exact(2);
@@ -313,7 +315,7 @@ pub(crate) fn fold(mut sum: u32) -> u16 {
     !(sum as u16)
 }
 
-/// The running sum of an IPv6 pseudo header (RFC 8200 section 8.1).
+/// Returns the running sum of an IPv6 pseudo-header (RFC 8200 section 8.1).
 #[must_use]
 pub(crate) fn pseudo6(source: &[u8], destination: &[u8], length: usize, protocol: u8) -> u32 {
     sum(source) + sum(destination) + length as u32 + u32::from(protocol)
@@ -336,7 +338,7 @@ mod tests {
         v6[5] = 2;
         assert!(is_ip(&v6) && is_cut(&v6));
         assert!(!is_ip(&[]) && !is_ip(b"CONNECT 21600000") && !is_ip(&[0x45; 19]));
-        // An ARP request without an Ethernet header, as the K5160 sends it.
+        // This is an ARP request without an Ethernet header, as the K5160 sends it.
         assert!(!is_ip(&[0x00, 0x01, 0x08, 0x00, 0x06, 0x04, 0x00, 0x01]));
     }
 
@@ -394,7 +396,7 @@ mod tests {
 
     #[test]
     fn checksum_of_rfc_1071() {
-        // The worked example of RFC 1071 section 3: the sum folds to ddf2.
+        // These are the values of the worked example of RFC 1071 section 3: the sum folds to ddf2.
         assert_eq!(
             fold(sum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7])),
             !0xddf2

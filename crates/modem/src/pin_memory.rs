@@ -4,10 +4,10 @@
 //! recorded after a crash is in doubt; the attempts remaining then tell whether the SIM has counted
 //! it.
 //!
-//! The memory is kept in a [`StateFile`](crate::state_file::StateFile) and outlives this process, so that a service that is restarted over
-//! and over costs the SIM one attempt, not all. The file holds keyed hashes (SipHash-2-4 of 128
-//! bits, the key beside them). A reader of the file can find out
-//! a refused PIN by trying all of them, but neither the SIM's number nor the PIN stand there.
+//! The memory is kept in a [`StateFile`](crate::state_file::StateFile) and outlives this process, so that a service
+//! that is restarted over and over costs the SIM one attempt, not all. The file holds keyed hashes (SipHash-2-4 of 128
+//! bits) and the key beside them. A reader of the file can find out a refused PIN by trying all of them, but neither
+//! the SIM's number nor the PIN stands there.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -19,11 +19,12 @@ use uwwan_mbim::status::Status;
 
 use crate::secret::scrub_stack;
 
-/// Largest number of entries; beyond it the oldest are forgotten.
+/// Largest number of entries; beyond it the oldest are dropped.
 const MOST: usize = 64;
 /// Size of an entry in [`PinMemory::to_bytes`], in bytes.
 const ENTRY: usize = 16 + 4 + 1;
-/// Flags of an entry there: the attempts remaining are known, and the SIM has refused the PIN.
+/// Flags of an entry in [`PinMemory::to_bytes`]: the attempts remaining are known, and the SIM has
+/// refused the PIN.
 const SENT_WITH: u8 = 1;
 const REFUSED: u8 = 2;
 
@@ -55,7 +56,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// Returns the entry in bytes, unless its hash is none, as a file may have it.
+    /// Returns the entry in bytes, or `None` where its hash is not one, as may stand in a file.
     fn to_bytes(&self) -> Option<[u8; ENTRY]> {
         let hash = u128::from_str_radix(&self.pin, 16).ok()?;
         let mut bytes = [0; ENTRY];
@@ -98,8 +99,8 @@ pub(crate) const UNKNOWN_ATTEMPTS: u32 = u32::MAX;
 
 /// Returns the state of the PIN from the answer to a PIN query: its status and its information
 /// buffer; `None` when the status refuses the query, whatever the content. The status `pin_required`
-/// whose content names no lock says that the SIM waits for PIN1; the VZ20M answers so without content
-/// (ModemManager `pin_query_ready`).
+/// whose content names no lock means that the SIM waits for PIN1; the VZ20M answers so without
+/// content (ModemManager `pin_query_ready`).
 ///
 /// # Errors
 /// Those of decoding the content of a success.
@@ -135,7 +136,7 @@ impl Default for PinMemory {
     fn default() -> Self {
         let mut key = [0; 16];
         for half in key.chunks_mut(8) {
-            // Each state has keys of its own, from the system's random numbers.
+            // Each memory has a key of its own, from the system's random numbers.
             let number = RandomState::new().hash_one(0);
             half.copy_from_slice(&number.to_le_bytes());
         }
@@ -147,11 +148,11 @@ impl Default for PinMemory {
 }
 
 impl PinMemory {
-    /// Returns what stands for a PIN of a SIM in this memory.
+    /// Returns the digest that stands for a PIN of a SIM in this memory.
     #[must_use]
     pub fn mark(&self, sim: &str, pin: &str) -> Mark {
         let mark = Mark(self.hash(sim, pin));
-        // The hash function had the PIN in its state.
+        // The hash function's state on the stack held the PIN.
         scrub_stack();
         mark
     }
@@ -173,7 +174,7 @@ impl PinMemory {
         let Some(entry) = self.entries.iter().find(|entry| entry.pin == pin.0) else {
             return Past::Clean;
         };
-        // An attempt that the SIM has not counted did not reach it, or was the right PIN.
+        // An attempt that the SIM has not counted did not reach it, or was made with the right PIN.
         let not_counted = match (entry.sent_with, remaining) {
             (Some(before), Some(remaining)) => remaining >= before,
             _ => false,
@@ -211,7 +212,7 @@ impl PinMemory {
         self.put(pin, None, true);
     }
 
-    /// Removes a PIN that the SIM has taken or of which it has not counted an attempt.
+    /// Removes a PIN that the SIM has accepted or for which it has not counted an attempt.
     pub fn forget(&mut self, pin: &Mark) {
         self.entries.retain(|entry| entry.pin != pin.0);
     }
@@ -219,9 +220,9 @@ impl PinMemory {
     /// Number of bytes that [`PinMemory::to_bytes`] returns.
     pub const SIZE: usize = 16 + 1 + MOST * ENTRY;
 
-    /// Returns the memory in a fixed number of bytes, by which it passes from one process to another:
-    /// the key, the number of entries, and for each its hash, the attempts remaining with which it was
-    /// sent (big-endian) and flags. What follows is zero.
+    /// Returns the memory in a fixed number of bytes, in which it passes from one process to another:
+    /// the key, the number of entries, and for each entry its hash, the attempts remaining when it was
+    /// sent (big-endian) and flags. The bytes behind are zero.
     #[must_use]
     pub fn to_bytes(&self) -> Box<[u8; Self::SIZE]> {
         let mut bytes = Box::new([0; Self::SIZE]);
@@ -236,7 +237,8 @@ impl PinMemory {
         bytes
     }
 
-    /// Reads what [`PinMemory::to_bytes`] wrote. Returns `None` for what it cannot have written.
+    /// Reads a memory that [`PinMemory::to_bytes`] wrote. Returns `None` for bytes that it cannot
+    /// have written.
     #[must_use]
     pub fn from_bytes(bytes: &[u8; Self::SIZE]) -> Option<Self> {
         let key = *bytes.first_chunk()?;
@@ -306,7 +308,7 @@ mod tests {
             Past::RefusedHere
         );
         let later = next_process(&next_process(&memory));
-        // This holds even after another PIN has set the attempts back.
+        // This holds even after another PIN has reset the number of attempts.
         for remaining in [None, Some(2), Some(3)] {
             assert_eq!(
                 later.past(&later.mark(SIM, "1234"), remaining),

@@ -1,6 +1,6 @@
 //! Waiting for file descriptors.
 //!
-//! The USB backends name descriptors by raw numbers, so this is the one place that hands raw
+//! The USB backends identify descriptors by raw numbers, so this is the one place that passes raw
 //! numbers to the kernel.
 
 use std::io;
@@ -34,12 +34,12 @@ impl PollSet {
         self.entries.clear();
     }
 
-    /// Adds a descriptor and returns its place in the set.
+    /// Adds a descriptor and returns its index in the set.
     pub(crate) fn add(&mut self, descriptor: &impl AsRawFd, read: bool, write: bool) -> usize {
         self.add_raw(descriptor.as_raw_fd(), read, write)
     }
 
-    /// Adds a descriptor by its number and returns its place in the set.
+    /// Adds a descriptor by its number and returns its index in the set.
     pub(crate) fn add_raw(&mut self, fd: RawFd, read: bool, write: bool) -> usize {
         let mut events = 0;
         if read {
@@ -74,7 +74,7 @@ impl PollSet {
         }
     }
 
-    /// Returns the readiness of the descriptor at a place in the set.
+    /// Returns the readiness of the descriptor at an index in the set.
     pub(crate) fn found(&self, place: usize) -> Readiness {
         let events = self.entries.get(place).map_or(0, |entry| entry.revents);
         Readiness {
@@ -85,7 +85,7 @@ impl PollSet {
     }
 }
 
-/// Ends the wait of one poll loop, from any thread. Clones wake the same loop.
+/// Waker that ends the wait of one poll loop, from any thread. Clones wake the same loop.
 #[derive(Debug, Clone)]
 pub struct Waker(Arc<Signal>);
 
@@ -100,7 +100,7 @@ impl Waker {
     /// Returns a waker, which a loop waits for with [`PollSet::add`].
     ///
     /// # Errors
-    /// Those of the system, when descriptors have run out.
+    /// The system's error when no descriptor is left.
     pub(crate) fn new() -> io::Result<Self> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         Ok(Self(Arc::new(Signal {
@@ -117,8 +117,8 @@ impl Waker {
         }
     }
 
-    /// Makes the descriptor unreadable again. The loop calls this before it looks for what others
-    /// have left.
+    /// Makes the descriptor unreadable again. The loop calls this before it looks for the work that
+    /// other threads have left.
     pub(crate) fn reset(&self) {
         let _ = rustix::io::read(&self.0.descriptor, &mut [0; 8]);
         self.0.woken.store(false, Ordering::SeqCst);
@@ -157,13 +157,14 @@ fn ppoll(entries: &mut [libc::pollfd], limit: Option<&libc::timespec>) -> io::Re
     }
 }
 
-/// A ppoll(2) that finds each descriptor ready for what it is asked for: Miri has none.
+/// A ppoll(2) that reports each descriptor as ready for what it is polled for, because Miri has
+/// none.
 #[cfg(all(test, miri))]
 #[allow(unsafe_code)]
 mod miri {
     use super::*;
 
-    /// Does as the kernel would: reads and writes all entries, and reads the limit.
+    /// Reads and writes all entries as the kernel would, and reads the limit.
     #[unsafe(no_mangle)]
     extern "C" fn ppoll(
         entries: *mut libc::pollfd,

@@ -1,13 +1,13 @@
-//! Probes: datagrams that demand an answer, and how to know the answer so that the host never sees it.
+//! Probes: datagrams that demand an answer. The answer is recognised so that the host never sees it.
 //!
 //! A name server is asked for the root's name servers (RFC 1035), a gateway for an echo (RFC 792,
 //! RFC 4443). Each probe has an identity, which its answer repeats: the source port of a query, the
 //! identifier of an echo request.
 //!
-//! On an Ethernet link the host has its addresses from somebody else. There a DHCP server is looked for
-//! (RFC 2131; the transaction id repeats the identity), which leases nothing by that, and the gateway
-//! that the user has named is resolved (RFC 826). The answer to the latter repeats nothing, and is not
-//! kept from the host.
+//! On an Ethernet link the host gets its addresses from elsewhere. There the probes look for a DHCP
+//! server (RFC 2131; the transaction id repeats the identity), which does not lease an address for
+//! that, and resolve the gateway that the user has named (RFC 826). The answer to the latter repeats no
+//! identity, and is not kept from the host.
 
 use std::net::IpAddr;
 
@@ -37,7 +37,7 @@ enum Answer {
 pub(crate) const FIRST_IDENTITY: u16 = 0xd7a3;
 /// Number of name servers of each family that are probed.
 const MOST_SERVERS: usize = 2;
-/// Length of the question in a query, and of its header, in bytes.
+/// Lengths in bytes of the query for the root's name servers and of its header.
 const QUERY: usize = 17;
 /// Length in bytes of an OPT record (RFC 6891, 6.1.2) with an empty padding option (RFC 7830).
 const PADDING_RECORD: usize = 15;
@@ -50,15 +50,16 @@ const DHCP_LEAST: usize = 300;
 const DHCP_TRANSACTION: u16 = 0xd7a3;
 
 impl Probe {
-    /// Makes the probe for these addresses; `None` when there is nobody to ask.
+    /// Returns the probe for these addresses; `None` when they have neither gateway nor name
+    /// server.
     #[must_use]
     pub fn for_addresses(addresses: &Addresses) -> Option<Self> {
         let (ours, to, protocol) = asked(addresses).into_iter().next()?;
         Some(Self::new(ours, to, protocol, FIRST_IDENTITY, 0))
     }
 
-    /// Makes a probe for each gateway and the first name servers of these addresses. The datagrams
-    /// have `length` bytes, or more where a probe cannot be so short.
+    /// Returns a probe for each gateway and the first name servers of these addresses. The
+    /// datagrams have `length` bytes, or more where a probe cannot be so short.
     #[must_use]
     pub fn all(addresses: &Addresses, identity: u16, length: usize) -> Vec<Self> {
         asked(addresses)
@@ -76,13 +77,14 @@ impl Probe {
             payload[3] = 53;
             let padding = room.checked_sub(QUERY + PADDING_RECORD);
             let records = u8::from(padding.is_some());
-            // RFC 1035 section 4: recursion desired, one question: the root, NS, IN.
+            // RFC 1035 section 4: recursion is desired, and there is one question: the root, NS,
+            // IN.
             payload.extend_from_slice(&[0xd7, 0xa3, 1, 0, 0, 1, 0, 0, 0, 0, 0, records]);
             payload.extend_from_slice(&[0, 0, 2, 0, 1]);
             if let Some(padding) = padding {
                 let [high, low] = (padding as u16).to_be_bytes();
                 let [data_high, data_low] = (padding as u16 + 4).to_be_bytes();
-                // The root, OPT, answers of up to 1232 bytes.
+                // The OPT record belongs to the root, and permits answers of up to 1232 bytes.
                 payload.extend_from_slice(&[0, 0, 41, 0x04, 0xd0, 0, 0, 0, 0]);
                 payload.extend_from_slice(&[data_high, data_low, 0, 12, high, low]);
                 payload.resize(payload.len() + padding, 0);
@@ -134,7 +136,7 @@ impl Probe {
         }
     }
 
-    /// Makes the probes of an Ethernet link, as frames of `host`, its Ethernet address. They have
+    /// Returns the probes of an Ethernet link, as frames of `host`, its Ethernet address. They have
     /// `length` bytes, or more where a probe cannot be so short.
     #[must_use]
     pub fn ethernet(
@@ -157,10 +159,10 @@ impl Probe {
         probes
     }
 
-    /// Makes the probe that looks for a DHCP server (RFC 2131, 4.4.1).
+    /// Returns the probe that looks for a DHCP server (RFC 2131, 4.4.1).
     fn discover(host: [u8; 6], identity: u16, length: usize) -> Self {
         let mut frame = packet::broadcast_ipv4(host);
-        // A request of Ethernet, answered to everybody.
+        // The message is a request on Ethernet, whose answer is broadcast.
         let mut message = vec![1, 1, 6, 0];
         message.extend(DHCP_TRANSACTION.to_be_bytes());
         message.extend(identity.to_be_bytes());
@@ -169,7 +171,7 @@ impl Probe {
         message.extend(host);
         message.resize(DHCP_OPTIONS, 0);
         message.extend(DHCP_COOKIE);
-        // The type is DISCOVER; mask and router are asked for (RFC 2132, 9.6 and 9.8).
+        // The type is DISCOVER; mask and router are requested (RFC 2132, 9.6 and 9.8).
         message.extend([53, 1, 1, 55, 2, 1, 3, 255]);
         let room = length.saturating_sub(frame.len() + 28).max(DHCP_LEAST);
         message.resize(room, 0);
@@ -197,7 +199,7 @@ impl Probe {
         }
     }
 
-    /// Returns whether the answer is of use to the host, too, which may have asked the same.
+    /// Returns whether the answer is of use to the host, too, which may have sent the same request.
     #[must_use]
     pub fn shares_answer(&self) -> bool {
         matches!(self.answer, Answer::Resolution(_))
@@ -222,13 +224,13 @@ impl Probe {
         &self.datagram
     }
 
-    /// Returns what its answer repeats.
+    /// Returns the identity that the answer repeats.
     #[must_use]
     pub fn identity(&self) -> u16 {
         self.identity
     }
 
-    /// Returns whether a datagram is the answer. Only to be asked while a probe is out.
+    /// Returns whether a datagram is the answer. This holds only while the probe is unanswered.
     #[must_use]
     pub fn is_answer(&self, datagram: &[u8]) -> bool {
         let (from, wanted) = match self.answer {
@@ -256,8 +258,8 @@ impl Probe {
     }
 }
 
-/// Returns who is probed, with the host's own address and the protocol: name servers before gateways,
-/// IPv4 before IPv6.
+/// Returns the hosts to probe, each with the host's own address and the protocol: name servers before
+/// gateways, IPv4 before IPv6.
 fn asked(addresses: &Addresses) -> Vec<(IpAddr, IpAddr, u8)> {
     let mut asked = Vec::new();
     if let Some(ours) = addresses.ipv4 {
@@ -364,7 +366,7 @@ mod tests {
             let pseudo = sum(&frame[26..34]) + 17 + udp;
             assert_eq!(fold(pseudo + sum(&frame[34..])), 0);
             assert!(frame.len() >= 14 + 28 + DHCP_LEAST);
-            // From the server's port to the client's.
+            // The offer goes from the server's port to the client's.
             let mut offer = frame.to_vec();
             offer[34..38].copy_from_slice(&[0, 67, 0, 68]);
             assert!(server.is_answer(&offer) && !server.shares_answer());
@@ -413,7 +415,7 @@ mod tests {
                 assert_eq!(fold(pseudo + sum(payload)), 0);
             }
         }
-        // A query with its padding: one additional record, which ends with the datagram.
+        // The query has its padding in one additional record, which ends with the datagram.
         let query = &Probe::all(&addresses, 61_000, 484)[0];
         let message = &query.datagram()[28..];
         assert_eq!(message[10..12], [0, 1]);

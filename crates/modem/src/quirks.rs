@@ -32,14 +32,14 @@ pub fn find_ethernet(vendor: u16, product: u16) -> &'static Quirk {
     )
 }
 
-/// Returns every row that a device may get: those of files first, then the built-in ones. Of the rows
-/// of files these are as they apply to modems.
+/// Returns every row that a device may get: those of files first, then the built-in ones. The rows of
+/// files are returned in the form that applies to modems.
 pub fn all() -> impl Iterator<Item = &'static Quirk> {
     file::rows().iter().chain(TABLE)
 }
 
-/// Returns the row that counts: the files' `own` or the `usual` one. A file's row for a whole vendor
-/// leaves the modems with rows of their own alone.
+/// Returns the row that applies: the files' `own` or the `usual` one. A file's row for a whole
+/// vendor does not apply to modems with rows of their own.
 fn rank(own: Option<&'static Quirk>, usual: &'static Quirk) -> &'static Quirk {
     own.filter(|own| own.product.is_some() || usual.product.is_none())
         .unwrap_or(usual)

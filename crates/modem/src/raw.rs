@@ -1,9 +1,9 @@
-//! Bytes that a program sends as they are, past all that the driver knows of messages and NTBs, and
-//! what the device sends then.
+//! Bytes that a program sends as they are, past the driver's rules for messages and NTBs, and the
+//! transfers that the device sends then.
 //!
-//! A `Raw` goes to the control thread, with the teller's end of a channel whose other end is a
-//! [`Listener`]. What comes is told until the time to wait is over, the session ends, or the listener
-//! is dropped. Tellers never wait: what there is no room for is counted.
+//! A `Raw` goes to the control thread, with the sending end of a channel whose other end is a
+//! [`Listener`]. Transfers are reported until the time to wait is over, the session ends, or the
+//! listener is dropped. The sending end never waits: transfers that have no room are counted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,11 +19,11 @@ use crate::poll::Waker;
 const MOST_TRANSFERS: usize = 256;
 /// Largest number of bytes that are sent in one go.
 pub const MOST_BYTES: usize = 4 << 20;
-/// Longest time to wait for what comes back.
+/// Longest time to wait for transfers of the device.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 /// Number of bytes that may wait for the listener.
 const MOST_WAITING: usize = 4 << 20;
-/// Number of bytes by which an event counts beside its content.
+/// Number of bytes that an event counts beside its content.
 const EVENT: usize = 64;
 
 /// Place to which bytes are sent.
@@ -36,7 +36,7 @@ pub enum To {
     Data,
 }
 
-/// The outcome of bytes that were sent as they are.
+/// Event after bytes were sent as they are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Heard {
@@ -46,7 +46,7 @@ pub enum Heard {
         transfer: usize,
         /// Number of bytes that were to be sent.
         length: usize,
-        /// Reason why the device did not take them, in words.
+        /// Reason in words why the device did not take them.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
@@ -56,8 +56,8 @@ pub enum Heard {
         bytes: Vec<u8>,
         /// Number of microseconds since the first byte was sent.
         after: u64,
-        /// Whether a control message has a transaction id of those that were sent. Otherwise it
-        /// matches nothing that anybody has asked.
+        /// Whether the transfer is a control message with a transaction id of those that were sent.
+        /// Otherwise it answers no command of any program.
         #[serde(default)]
         answers: bool,
     },
@@ -66,7 +66,7 @@ pub enum Heard {
         /// Number of the transfers.
         transfers: u64,
     },
-    /// Nothing was sent, or no more can come; the end follows.
+    /// Nothing was sent, or nothing more can come; this is the last event.
     Failed {
         /// The reason.
         failure: Failure,
@@ -82,11 +82,11 @@ pub(crate) struct Raw {
 }
 
 impl Raw {
-    /// Makes the order, and the end at which it is heard what comes of it. `waker` is woken whenever
-    /// there is something.
+    /// Returns the order, and the end of the channel that brings the events. `waker` is woken
+    /// whenever one waits.
     ///
     /// # Errors
-    /// [`FailureKind::Usage`] when it is nothing or too much.
+    /// [`FailureKind::Usage`] when there is nothing or too much to send.
     pub(crate) fn new(
         to: To,
         transfers: Vec<Vec<u8>>,
@@ -114,10 +114,10 @@ impl Raw {
     }
 }
 
-/// Checks what is to be sent.
+/// Checks the lengths of the transfers and the time to wait.
 ///
 /// # Errors
-/// [`FailureKind::Usage`] when it is nothing or too much.
+/// [`FailureKind::Usage`] when there is nothing or too much to send.
 pub(crate) fn check(lengths: impl Iterator<Item = usize>, wait: Duration) -> Result<(), Failure> {
     let (mut transfers, mut bytes) = (0, 0_usize);
     for length in lengths {
@@ -141,36 +141,36 @@ pub(crate) fn check(lengths: impl Iterator<Item = usize>, wait: Duration) -> Res
     }
 }
 
-/// End of the channel at which events are told. Dropping it ends the other end.
+/// Sending end of the channel of events. Dropping it closes the channel.
 pub(crate) struct Teller {
     events: Option<Sender<Heard>>,
     waiting: Arc<AtomicUsize>,
     missed: u64,
     begun: Instant,
-    /// Time until which it is told what comes.
+    /// Time until which transfers are reported.
     until: Instant,
     waker: Option<Waker>,
 }
 
 impl Teller {
-    /// Counts the time from here on.
+    /// Starts the time to wait.
     pub(crate) fn begin(&mut self, now: Instant, wait: Duration) {
         self.begun = now;
         self.until = now + wait;
     }
 
-    /// Returns the time until which it is told what comes.
+    /// Returns the time until which transfers are reported.
     pub(crate) fn until(&self) -> Instant {
         self.until
     }
 
-    /// Returns whether anybody listens.
+    /// Returns whether the listener still exists.
     pub(crate) fn is_heard(&self) -> bool {
-        // The listener has the other one.
+        // The listener has the other reference.
         Arc::strong_count(&self.waiting) > 1
     }
 
-    /// Tells that a transfer ended. Returns `false` when nobody listens any more.
+    /// Reports that a transfer ended. Returns `false` when the listener is gone.
     pub(crate) fn sent(&mut self, transfer: usize, length: usize, error: Option<String>) -> bool {
         self.tell(
             0,
@@ -182,7 +182,7 @@ impl Teller {
         )
     }
 
-    /// Tells that a transfer came. Returns `false` when nobody listens any more.
+    /// Reports a transfer of the device. Returns `false` when the listener is gone.
     pub(crate) fn came(&mut self, now: Instant, bytes: &[u8], answers: bool) -> bool {
         if self.waiting.load(Ordering::Relaxed) + bytes.len() > MOST_WAITING {
             self.missed += 1;
@@ -203,7 +203,7 @@ impl Teller {
         )
     }
 
-    /// Ends with a failure.
+    /// Reports a failure as the last event.
     pub(crate) fn fail(mut self, failure: Failure) {
         self.tell(0, Heard::Failed { failure });
     }
@@ -235,7 +235,7 @@ impl Drop for Teller {
     }
 }
 
-/// End of the channel at which events are heard. As an iterator it waits for each, and ends with the
+/// Receiving end of the channel of events. As an iterator it waits for each event, and ends with the
 /// time to wait.
 pub struct Listener {
     events: Receiver<Heard>,

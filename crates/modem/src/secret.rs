@@ -1,7 +1,7 @@
 //! Secrets: the SIM's PIN and the passwords of access points.
 //!
-//! A secret is either here, in memory that is overwritten when it goes, or it is asked for each time it
-//! is needed, and then in memory only from the question until it is sent.
+//! A secret is either held in memory that is overwritten when it is dropped, or it is fetched each time
+//! it is needed, and then held only until it is sent.
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ enum Source {
 
 impl Secret {
     /// Wraps a text, which stays in memory as long as the value or a clone of it lives. An empty text
-    /// is no secret.
+    /// counts as no secret.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         let text = Zeroizing::new(text.into());
@@ -49,7 +49,7 @@ impl Secret {
     /// Returns the text. It is empty when there is no secret.
     ///
     /// # Errors
-    /// Those of fetching it.
+    /// The failure of the function that fetches it.
     pub fn reveal(&self) -> Result<Zeroizing<String>, Failure> {
         match &self.0 {
             Source::None => Ok(Zeroizing::default()),
@@ -73,7 +73,7 @@ impl Secret {
     }
 }
 
-/// Secrets that are fetched are equal when they are fetched in the same way, whatever they are.
+/// Fetched secrets are equal when they are fetched by the same function, whatever it returns.
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
@@ -109,11 +109,11 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-/// Room on the stack that what works on a secret may have used, in bytes.
+/// Size in bytes of the stack that functions working on a secret may have used.
 const USED: usize = 32 * 1024;
 
 /// Overwrites the part of the stack below the caller, where functions that it called may have left
-/// pieces of a secret: copies in registers that were saved, states of hash functions.
+/// pieces of a secret: saved registers, states of hash functions.
 #[inline(never)]
 pub(crate) fn scrub_stack() {
     let mut room = [0u8; USED];

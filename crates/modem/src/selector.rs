@@ -1,9 +1,9 @@
-//! Which device is meant.
+//! The selection of a device.
 
 use serde::{Deserialize, Serialize};
 use uwwan_usb::device::Identity;
 
-/// Which device is meant: `any`, `03f0:a31d`, `1-4.2` (the port path), or `3/12` (bus and device
+/// Selector of a device: `any`, `03f0:a31d`, `1-4.2` (the port path), or `3/12` (bus and device
 /// number).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -13,14 +13,14 @@ pub enum Selector {
     Any,
     /// Vendor and product id.
     Id(u16, u16),
-    /// The kernel's port path, which stays over re-enumeration.
+    /// The kernel's port path, which stays the same over re-enumeration.
     Port(String),
-    /// Bus and device number; the latter changes at each enumeration, so after the first match
-    /// the port path counts.
+    /// Bus and device number; the latter changes at each enumeration, so after the first match the
+    /// port path decides.
     Address(u8, u8),
 }
 
-/// A text that names no device.
+/// Error for text that is no selector.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` names no device: give `any`, vendor:product (`03f0:a31d`), a port path (`1-4.2`) or bus/device (`3/12`)"
@@ -28,7 +28,7 @@ pub enum Selector {
 pub struct BadSelector(pub String);
 
 impl Selector {
-    /// Returns whether the device is meant.
+    /// Returns whether the selector selects a device.
     #[must_use]
     pub fn matches(&self, identity: &Identity) -> bool {
         match self {

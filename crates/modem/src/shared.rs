@@ -98,7 +98,7 @@ impl Shared {
             state.since = Instant::now();
         }
         drop(state);
-        // A waiter holds this lock between its look and its sleep; taking it keeps the change from
+        // A waiter holds this lock between its check and its sleep; taking it keeps the change from
         // falling in between.
         drop(locked(&self.end));
         self.changed.notify_all();

@@ -1,7 +1,7 @@
-//! Small files of the state directory, in which something learnt outlives the process.
+//! Small files of the state directory, in which findings outlive the process.
 //!
-//! A file is JSON, readable by its owner alone, and replaced in one piece or not at all. What stands in
-//! it may be anything: a file that is too long, broken or no regular file is told, and left as it is.
+//! A file is JSON, readable by its owner alone, and replaced in one piece or not at all. Its content
+//! may be anything: a file that is too long, broken or no regular file is reported, and left as it is.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read, Write};
@@ -16,18 +16,18 @@ use serde::{Deserialize, Serialize};
 /// Size of the longest file that is read, in bytes.
 pub const LONGEST_FILE: u64 = 64 * 1024;
 
-/// Keeps a content over runs in place of this process: another one, which may write the file.
+/// Another process that keeps a content over runs in place of this one, and may write the file.
 pub trait Keeper<T>: Send + Sync {
     /// Returns the content that earlier runs have kept.
     ///
     /// # Errors
-    /// The reason why it cannot be read.
+    /// The reason in words why the content cannot be read.
     fn load(&self) -> Result<T, String>;
 
     /// Keeps the content.
     ///
     /// # Errors
-    /// The reason why it is not kept.
+    /// The reason in words why the content is not kept.
     fn save(&self, content: &T) -> Result<(), String>;
 }
 
@@ -41,7 +41,7 @@ pub struct StatePlace<T> {
 }
 
 impl<T> StatePlace<T> {
-    /// Returns the place that another process keeps.
+    /// Returns the place of a content that another process keeps.
     #[must_use]
     pub fn kept_by(path: PathBuf, keeper: Arc<dyn Keeper<T>>) -> Self {
         Self {
@@ -72,7 +72,7 @@ impl<T> From<StatePlace<T>> for PathBuf {
     }
 }
 
-/// Places are equal when the file is the same, whoever writes it.
+/// Places are equal when the file is the same, whichever process writes it.
 impl<T> PartialEq for StatePlace<T> {
     fn eq(&self, other: &Self) -> bool {
         self.path == other.path
@@ -89,7 +89,7 @@ impl<T> std::fmt::Debug for StatePlace<T> {
 #[derive(Debug)]
 pub struct StateFile<T> {
     place: StatePlace<T>,
-    /// Content as it is at present, which [`StateFile::save`] writes.
+    /// Present content, which [`StateFile::save`] writes.
     pub content: T,
     /// Reason why the file of earlier runs cannot be read, if it cannot. The file is not replaced
     /// then.
@@ -97,8 +97,8 @@ pub struct StateFile<T> {
 }
 
 impl<T: Default + Serialize + DeserializeOwned> StateFile<T> {
-    /// Reads what earlier runs have kept. It is the default without a file, and when the file cannot be
-    /// read.
+    /// Reads the content that earlier runs have kept. It is the default without a file, and when the
+    /// file cannot be read.
     #[must_use]
     pub fn open(place: impl Into<StatePlace<T>>) -> Self {
         let place = place.into();
@@ -117,7 +117,7 @@ impl<T: Default + Serialize + DeserializeOwned> StateFile<T> {
         }
     }
 
-    /// Reads the file again, which others may have changed since.
+    /// Reads the file again, which other processes may have changed since.
     pub fn reopen(&mut self) {
         *self = Self::open(self.place.clone());
     }
@@ -137,7 +137,7 @@ impl<T: Default + Serialize + DeserializeOwned> StateFile<T> {
     /// Writes the content to the file.
     ///
     /// # Errors
-    /// The reason why the file is left as it is: it cannot be read, or not be written.
+    /// The reason why the file is left as it is: it cannot be read, or cannot be written.
     pub fn save(&self) -> Result<(), String> {
         if let Some(why) = &self.unreadable {
             return Err(why.clone());
@@ -152,10 +152,10 @@ impl<T: Default + Serialize + DeserializeOwned> StateFile<T> {
 /// Opens a file for reading.
 ///
 /// # Errors
-/// Those of the system, and [`io::ErrorKind::InvalidInput`] for what is no regular file, such as a pipe or
-/// a device, which is never waited for.
+/// The system's error, and [`io::ErrorKind::InvalidInput`] for anything but a regular file, such as a pipe
+/// or a device, which is never waited for.
 pub fn regular(path: &Path) -> io::Result<fs::File> {
-    // A pipe without a writer would hold up an open that may block.
+    // Opening a pipe without a writer would wait without this flag.
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
@@ -172,8 +172,8 @@ pub fn regular(path: &Path) -> io::Result<fs::File> {
 /// Reads a file; without a file the content is the default.
 ///
 /// # Errors
-/// Those of the system, and for a file of another form. A pipe or a device is refused and never waited
-/// for.
+/// The system's error, and that of parsing a file of another form. A pipe or a device is refused and
+/// never waited for.
 fn load<T: Default + DeserializeOwned>(path: &Path) -> io::Result<T> {
     let file = match regular(path) {
         Ok(file) => file,
@@ -186,10 +186,10 @@ fn load<T: Default + DeserializeOwned>(path: &Path) -> io::Result<T> {
 }
 
 /// Writes a file that this user alone may read, in one piece or not at all. Its directory is made if
-/// need be.
+/// it does not exist.
 ///
 /// # Errors
-/// Those of the system; the old file then stays.
+/// The system's error; the old file then stays.
 fn save<T: Serialize>(path: &Path, content: &T) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     DirBuilder::new()

@@ -14,8 +14,8 @@ use crate::heal::HealEvent;
 use crate::options::FccUnlock;
 
 /// Declares [`Status`], and beside it `Form`, whose derived functions read and write the fields of a
-/// `Status` as they are. Derived for `Status` itself they would be functions of its own, which hide
-/// those of the traits and know nothing of session 0.
+/// `Status` as they are. Derived for `Status` itself they would be inherent functions, which hide
+/// those of the traits and do not handle session 0.
 macro_rules! status {
     ($(#[$about:meta])* pub struct Status {
         $($(#[doc = $text:literal])* $(#[serde($($serde:tt)*)])? pub $field:ident: $type:ty,)*
@@ -46,7 +46,7 @@ status! {
         pub port: String,
         /// Name of the device in the quirk table.
         pub model: String,
-        /// Public way in which the modem's FCC lock is lifted, if it may have one.
+        /// Public procedure that lifts the modem's FCC lock, if it may have one.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub fcc_unlock: Option<FccUnlock>,
         /// Rung that was reached last; `None` before the first.
@@ -57,7 +57,7 @@ status! {
         pub since_seconds: f64,
         /// State of the modem and of session 0, for programs.
         pub state: State,
-        /// Reason why the modem is in this state, for people.
+        /// Reason in words why the modem is in this state.
         pub why: String,
         /// Last failure, if there was one since the last success.
         pub failure: Option<Failure>,
@@ -123,7 +123,8 @@ impl Status {
 
 /// State of a modem or of a data session, as a program compares it.
 ///
-/// What a modem tries or waits for is the rung [`Status::trying`], and what has failed is [`Status::failure`].
+/// The rung that a modem tries or waits for is [`Status::trying`], and its last failure is
+/// [`Status::failure`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
@@ -132,7 +133,8 @@ pub enum State {
     Starting,
     /// A rung of the bring-up is being tried.
     Trying,
-    /// The rung waits for what may pass by itself; a session beside session 0 waits for the modem.
+    /// The rung waits for a condition that may pass by itself; a session beside session 0 waits for
+    /// the modem.
     Waiting,
     /// The last attempt has failed. It is repeated, unless `up` ends.
     Failed,
@@ -140,7 +142,7 @@ pub enum State {
     Online,
     /// The modem, its network or session 0 was lost, and is brought up again.
     Lost,
-    /// The modem was left.
+    /// The modem was stopped and released.
     Stopped,
 }
 
@@ -253,7 +255,7 @@ pub struct SessionStatus {
     pub online: bool,
     /// State of the session, for programs.
     pub state: State,
-    /// Reason why the session is in this state, for people.
+    /// Reason in words why the session is in this state.
     pub why: String,
     /// Addresses of the session; those of session 0 are kept while it is lost.
     pub addresses: Option<Addresses>,
@@ -278,7 +280,7 @@ struct SessionForm {
     online: bool,
     /// State of the session, for programs.
     state: State,
-    /// Reason why the session is in this state, for people.
+    /// Reason in words why the session is in this state.
     why: String,
     /// Addresses of the session.
     ip: Option<Addresses>,
@@ -524,7 +526,7 @@ impl Addresses {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Interface {
-    /// Name of the interface, or what stands for it.
+    /// Name of the interface, or a description where it has none.
     pub name: String,
     /// Kind of the interface.
     pub kind: InterfaceType,
@@ -626,7 +628,7 @@ pub struct Traffic {
     pub uplink: Direction,
     /// Traffic from network to host.
     pub downlink: Direction,
-    /// Calls to the host's end.
+    /// Calls to the host interface.
     pub host: HostCalls,
     /// NTBs to the device, counted by the reason that closed them.
     pub closed: Vec<Counter>,
@@ -636,7 +638,7 @@ pub struct Traffic {
     pub errors: Vec<Counter>,
 }
 
-/// Counts of what crossed the host's end, of all sessions together.
+/// Counts of the packets that crossed the host interface, of all sessions together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct HostCalls {
@@ -648,8 +650,8 @@ pub struct HostCalls {
     pub cut: u64,
     /// Number of datagrams written as part of a larger packet.
     pub merged: u64,
-    /// Number of payload bytes that were moved after the read to where they belong. No other copies
-    /// are made.
+    /// Number of payload bytes that were moved to their places after the read. No other copies are
+    /// made.
     pub moved_bytes: u64,
     /// Number of datagrams that were neither cut nor merged because their checksum is wrong.
     pub damaged: u64,
@@ -675,7 +677,7 @@ pub struct Direction {
 /// Count with a name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Counter {
-    /// Name of what is counted.
+    /// Name of the things that are counted.
     pub name: String,
     /// Count.
     pub count: u64,

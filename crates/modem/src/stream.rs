@@ -21,8 +21,8 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Returns the number of bytes that are wanted at present. It is never 0 after [`Stream::next`]
-    /// has returned `None`.
+    /// Returns the number of bytes that the stream takes at present. It is never 0 after
+    /// [`Stream::next`] has returned `None`.
     pub(crate) fn room(&self) -> usize {
         LONGEST - self.bytes.len()
     }
@@ -35,7 +35,7 @@ impl Stream {
     /// Returns the next complete message or fragment, if there is one.
     ///
     /// # Errors
-    /// [`BadLength`] when the stream cannot be followed any more.
+    /// [`BadLength`] when the boundaries of further messages are lost.
     pub(crate) fn next(&mut self) -> Result<Option<Vec<u8>>, BadLength> {
         if self.bytes.len() < HEADER {
             return Ok(None);
@@ -52,7 +52,7 @@ impl Stream {
         if self.bytes.len() < length {
             return Ok(None);
         }
-        // A message may hold a PIN, so none of it stays here.
+        // A message may hold a PIN, so none of its bytes stay here.
         let rest = self.bytes.split_off(length);
         Ok(Some(std::mem::replace(&mut self.bytes, rest).into()))
     }

@@ -1,9 +1,9 @@
-//! Decides after a failure or a loss: try again, when and from which rung, or give up.
+//! Decides after a failure or a loss whether, when and from which rung to try again.
 //!
-//! Before the modem has been online once, somebody waits for a first success: failures that
-//! repetition will not cure end it at once, others after a few tries. After that somebody relies
-//! on it: it is tried for ever, ever more slowly. Either way a PIN that was refused is not entered
-//! again; [`PinMemory`](crate::pin_memory::PinMemory) sees to that.
+//! Before the modem has been online once, a user waits for a first success: failures that
+//! repetition will not cure end it at once, others after a few tries. After that other programs
+//! rely on it: it is tried for ever, ever more slowly. Either way a PIN that was refused is not
+//! entered again; [`PinMemory`](crate::pin_memory::PinMemory) ensures that.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use crate::options::Options;
 /// The verdict on a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Start again from this rung after this long.
+    /// The modem is started again from this rung after a pause.
     Retry {
-        /// Time to wait first.
+        /// Length of the pause.
         after: Duration,
         /// Rung to start from.
         from: Rung,
@@ -32,9 +32,9 @@ pub struct Supervisor {
     ever_online: bool,
     /// Number of failures since the last success, those of an absent device not counted.
     failures: u32,
-    /// Whether the device was there and has left since the start.
+    /// Whether the device was present and has left since the start.
     left: bool,
-    /// Number of looks at which the device was absent, since it was last there.
+    /// Number of searches that found no device, since it was last present.
     looks: u32,
     /// Number of times the device has left before the first success.
     departures: u32,
@@ -45,7 +45,7 @@ impl Supervisor {
     pub const FIRST_TRIES: u32 = 3;
     const FIRST_PAUSE: Duration = Duration::from_secs(1);
     const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-    /// Pause between looks for an absent device.
+    /// Pause between searches for an absent device.
     pub const LOOK: Duration = Duration::from_millis(500);
     /// Time for which a device that left before the first success is looked for: firmware that
     /// resets itself is back after 20 s, and slower firmware after a minute.
@@ -61,18 +61,18 @@ impl Supervisor {
         }
     }
 
-    /// Notes that the modem is online: failures count from zero again.
+    /// Records that the modem is online: failures count from zero again.
     pub fn online(&mut self) {
         self.ever_online = true;
         self.failures = 0;
         self.looks = 0;
     }
 
-    /// Decides after a rung failed; `from` is the rung the ladder would start from.
+    /// Decides after a rung failed; `from` is the rung from which the ladder would start.
     pub fn failed(&mut self, failure: &Failure, from: Rung, absent: bool) -> Verdict {
         let patient = self.ever_online || self.persist;
         if absent {
-            // A device that resets itself is absent for a while; that is no failure of its own.
+            // A device that resets itself is absent for a while, which is no failure of its own.
             self.looks = self.looks.saturating_add(1);
             let returns = self.is_away() && Self::LOOK * self.looks < Self::RETURN;
             return if patient || self.wait_for_device || returns {
@@ -89,7 +89,7 @@ impl Supervisor {
         if !patient && (failure.fatal || self.failures >= Self::FIRST_TRIES) {
             return Verdict::GiveUp;
         }
-        // The same rung again and again: start over from the bus.
+        // The same rung has failed again and again, so the bring-up starts over from the bus.
         let from = if self.failures.is_multiple_of(3) {
             Rung::Found
         } else {
@@ -101,13 +101,13 @@ impl Supervisor {
         }
     }
 
-    /// Returns whether an absent device is one that was there since the start.
+    /// Returns whether an absent device has been present since the start.
     #[must_use]
     pub fn is_away(&self) -> bool {
         self.left || self.failures > 0
     }
 
-    /// Decides after the modem was lost, on its way up or while online.
+    /// Decides after the modem was lost, during the bring-up or while online.
     #[must_use]
     pub fn lost(&mut self, from: Rung) -> Verdict {
         let leaves = from == Rung::Found;
@@ -240,7 +240,7 @@ mod tests {
             for _ in 1..Supervisor::FIRST_TRIES {
                 assert_ne!(supervisor.lost(Rung::Found), Verdict::GiveUp);
             }
-            // Other losses are no sign of that.
+            // Losses at other rungs do not show that the device keeps leaving.
             assert_ne!(supervisor.clone().lost(Rung::Open), Verdict::GiveUp);
             assert_eq!(supervisor.lost(Rung::Found) == Verdict::GiveUp, ends);
         }
@@ -263,7 +263,7 @@ mod tests {
             }
             assert_eq!(waited + Supervisor::LOOK, Supervisor::RETURN);
         }
-        // Of one that was online there is always hope.
+        // A modem that was online once is tried for ever.
         supervisor.online();
         let _ = supervisor.lost(Rung::Found);
         for _ in 0..1000 {

@@ -1,13 +1,13 @@
 //! Black holes: a link that takes datagrams and brings nothing back.
 //!
-//! The passive rule: when datagrams that deserve an answer (see
-//! `packet::deserves_answer`) went out and nothing at all came in for
-//! [`Watch::PATIENCE`] since the first of them, the link is said to be silent, once, until
-//! something comes in. So that an idle link is judged too, a [probe](crate::probe) is sent after
-//! going online: to the first name server the network gave, or to the gateway where it gave none.
+//! The rule is passive: when datagrams that ask for an answer (see `packet::deserves_answer`) went
+//! out and nothing at all came in for [`Watch::PATIENCE`] since the first of them, the link is
+//! reported as silent, once, until something comes in. So that an idle link is judged too, a
+//! [probe](crate::probe) is sent after going online: to the first name server that the network
+//! gave, or to the gateway where it gave none.
 //!
-//! When the layout of NTBs may be at fault, the rule is quicker ([`Watch::eager`]): its verdict is
-//! a doubt, which [`heal`](crate::heal) looks into with probes of its own.
+//! When the layout of NTBs may be at fault, the rule is quicker ([`Watch::eager`]): its verdict
+//! starts the [healing](crate::heal), which sends probes of its own.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -18,12 +18,12 @@ use std::time::{Duration, Instant};
 pub enum Verdict {
     /// Datagrams went out and nothing came back, ever.
     NeverAnswered {
-        /// Number of datagrams sent that deserved an answer.
+        /// Number of datagrams sent that asked for an answer.
         asked: u32,
     },
     /// Datagrams went out and nothing comes back any more.
     FellSilent {
-        /// Number of datagrams sent that deserved an answer, since the last that came in.
+        /// Number of datagrams sent that asked for an answer, since the last one that came in.
         asked: u32,
         /// Whether the end of an NTB sent since then may have depended on the padding.
         filled: bool,
@@ -39,32 +39,33 @@ pub enum Verdict {
 pub struct Watch {
     asked: u32,
     first_asked: Option<Instant>,
-    /// Time at which there were enough questions to judge by.
+    /// Time at which enough datagrams had asked for an answer to judge.
     enough_asked: Option<Instant>,
     heard_ever: bool,
     last_heard: Instant,
     silent: bool,
-    /// Whether a verdict is a doubt that is looked into.
+    /// Whether a verdict starts the healing, and is therefore made early.
     eager: bool,
     /// Whether the end of an NTB sent since something came in may have depended on the padding.
     filled: bool,
-    /// Destinations of the datagrams sent last that deserved an answer.
+    /// Destinations of the last datagrams sent that asked for an answer.
     destinations: VecDeque<IpAddr>,
 }
 
 impl Watch {
-    /// Time in which nothing may come back before a session that never worked is judged.
+    /// Time for which nothing may come back before a session that has never worked is judged.
     pub const PATIENCE: Duration = Duration::from_secs(6);
     const ASKED: u32 = 3;
-    /// The same for a session that has worked: the time of a handover or a dip in coverage.
+    /// Like [`Self::PATIENCE`], for a session that has worked: the time of a handover or a dip in
+    /// coverage.
     const PATIENCE_AFTER_WORK: Duration = Duration::from_secs(30);
-    /// The same two where a verdict is looked into. The second is for sessions whose NTBs may have
-    /// ended in a way the device does not see.
+    /// Like the two above, where a verdict starts the healing. The second applies to sessions whose
+    /// NTBs may have ended in a way that the device does not see.
     const DOUBT: Duration = Duration::from_secs(3);
     const DOUBT_AFTER_WORK: Duration = Duration::from_secs(8);
     /// Number of destinations that are remembered.
     const DESTINATIONS: usize = 8;
-    /// Age of traffic below which there is nothing to watch.
+    /// Age up to which received traffic shows a working link.
     const FRESH: Duration = Duration::from_secs(2);
 
     /// Starts to watch when the session comes up.
@@ -83,32 +84,32 @@ impl Watch {
         }
     }
 
-    /// Makes verdicts come early where `eager`, because they are looked into.
+    /// Makes verdicts come early where `eager`, because they start the healing.
     #[must_use]
     pub fn eager(mut self, eager: bool) -> Self {
         self.set_eager(eager);
         self
     }
 
-    /// Does the same from here on.
+    /// Makes verdicts come early or not from here on, as [`Watch::eager`] does.
     pub fn set_eager(&mut self, eager: bool) {
         self.eager = eager;
     }
 
-    /// Returns whether a verdict is a doubt that is looked into.
+    /// Returns whether verdicts come early, because they start the healing.
     #[must_use]
     pub fn is_eager(&self) -> bool {
         self.eager
     }
 
-    /// Returns whether sent datagrams must be shown to [`Watch::sent`]; `false` while answers are
-    /// fresh.
+    /// Returns whether sent datagrams must be reported by [`Watch::sent`]; `false` while answers
+    /// are fresh.
     #[must_use]
     pub fn armed(&self, now: Instant) -> bool {
         !self.heard_ever || now.duration_since(self.last_heard) >= Self::FRESH
     }
 
-    /// Notes that a datagram that deserves an answer has left.
+    /// Records that a datagram that asks for an answer has left.
     pub fn sent(&mut self, now: Instant) {
         self.asked = self.asked.saturating_add(1);
         self.first_asked.get_or_insert(now);
@@ -117,7 +118,7 @@ impl Watch {
         }
     }
 
-    /// Notes the destination of such a datagram.
+    /// Records the destination of such a datagram.
     pub fn asked_of(&mut self, destination: IpAddr) {
         if !self.destinations.contains(&destination) {
             self.destinations.truncate(Self::DESTINATIONS - 1);
@@ -125,23 +126,23 @@ impl Watch {
         }
     }
 
-    /// Returns whether an address was lately sent a datagram that deserves an answer.
+    /// Returns whether an address was recently sent a datagram that asks for an answer.
     #[must_use]
     pub fn was_asked(&self, address: &IpAddr) -> bool {
         self.destinations.contains(address)
     }
 
-    /// Forgets who was asked, because answers from here on are to tell something else.
+    /// Clears the destinations, because answers from here on show something about another layout.
     pub fn forget_asked(&mut self) {
         self.destinations.clear();
     }
 
-    /// Notes that an NTB was sent whose end may have depended on the padding.
+    /// Records that an NTB was sent whose end may have depended on the padding.
     pub fn filled(&mut self) {
         self.filled = true;
     }
 
-    /// Notes that datagrams have come in, and returns a verdict that this changes.
+    /// Records that datagrams have come in, and returns a verdict that this changes.
     pub fn heard(&mut self, now: Instant) -> Option<Verdict> {
         let first = !std::mem::replace(&mut self.heard_ever, true);
         self.last_heard = now;
@@ -170,7 +171,7 @@ impl Watch {
         })
     }
 
-    /// Returns when to judge next, if anything is open.
+    /// Returns the time at which to judge next, if anything is unanswered.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         if self.silent {
@@ -182,7 +183,7 @@ impl Watch {
             (false, true) => Self::DOUBT,
             (false, false) => Self::PATIENCE,
         };
-        // The last question, too, gets time for its answer.
+        // The last datagram, too, gets time for its answer.
         Some((self.first_asked? + patience).max(self.enough_asked? + Self::FRESH))
     }
 }
@@ -191,7 +192,7 @@ impl Watch {
 mod tests {
     use super::*;
 
-    /// Weeks of traffic leave nothing behind that a later silence would be judged by.
+    /// Weeks of traffic leave no state by which a later silence would be judged.
     #[test]
     fn silence_is_noticed_after_weeks() {
         let begin = Instant::now();
@@ -285,7 +286,7 @@ mod tests {
         watch.sent(start);
         assert_eq!(watch.check(start + Duration::from_secs(3600)), None);
         assert_eq!(watch.deadline(), None, "nothing to wake up for");
-        // Two more an hour later: they get their time, too.
+        // Two more datagrams an hour later get their time, too.
         let later = start + Duration::from_secs(3600);
         watch.sent(later);
         watch.sent(later);

@@ -1,8 +1,9 @@
 //! The modems and network devices that people own, one after the other: the emulator presents their
-//! descriptors, and the driver brings each online, moves a datagram each way and asks at its AT port.
+//! descriptors, and the driver brings each online, moves a datagram each way and sends a command to
+//! its AT port.
 //!
-//! Every set in the folder is tried, also one that the index beside them says nothing about. What a
-//! set has is decided as Linux decides it (`uwwan_usb::functions`).
+//! Every set in the folder is tried, even one that the index beside them does not mention. The
+//! functions of a set are recognised as Linux recognises them (`uwwan_usb::functions`).
 
 mod memory_host;
 
@@ -17,17 +18,17 @@ use uwwan_modem::{Modem, Options, Selector};
 use uwwan_usb::descriptors::Descriptors;
 use uwwan_usb::functions;
 
-/// Long enough for any step on a loaded machine.
+/// Time for any step, long enough for a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A device of the folder.
+/// The descriptors of one device.
 struct Set {
     name: String,
     descriptors: Descriptors,
 }
 
 impl Set {
-    /// Switches a modem on that presents the set.
+    /// Switches on a modem that presents the set.
     fn emulator(&self) -> Emulator {
         let knobs = Knobs {
             settle_ms: 0,
@@ -40,13 +41,16 @@ impl Set {
         Selector::Id(self.descriptors.vendor(), self.descriptors.product())
     }
 
-    /// Brings the device up and moves a datagram each way. Returns what went wrong.
+    /// Brings the device up and moves a datagram each way.
+    ///
+    /// # Errors
+    /// The step that failed, in words.
     fn carries_packets(&self) -> Result<(), String> {
         self.carries_by(None).map(drop)
     }
 
-    /// Does the same with the function of this number, and returns `bConfigurationValue` of the
-    /// configuration that was selected.
+    /// Does as [`Set::carries_packets`] with the function of this number, and returns
+    /// `bConfigurationValue` of the configuration that was selected.
     fn carries_by(&self, function: Option<u8>) -> Result<u8, String> {
         let emulator = self.emulator();
         let (provider, mut host) = MemoryHost::new();
@@ -82,7 +86,10 @@ impl Set {
         }
     }
 
-    /// Asks at the AT port. Returns what went wrong.
+    /// Sends a command to the AT port.
+    ///
+    /// # Errors
+    /// The step that failed, in words.
     fn answers_at(&self) -> Result<(), String> {
         let emulator = self.emulator();
         let backend = emulator.backend();
@@ -102,7 +109,7 @@ impl Set {
     }
 }
 
-/// Every set of the folder, in the order of their names.
+/// Returns every set of the folder, in the order of their names.
 fn sets() -> Vec<Set> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../usb/tests/vectors/descriptors");
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
@@ -119,8 +126,8 @@ fn sets() -> Vec<Set> {
     files.into_iter().map(read).collect()
 }
 
-/// Tries the sets that `fits` says, and fails with what went wrong with any of them. Returns how many
-/// there are.
+/// Tries the sets for which `fits` returns `true`, and fails with the errors of all that failed.
+/// Returns the number of sets tried.
 fn try_all(fits: impl Fn(&Set) -> bool, attempt: impl Fn(&Set) -> Result<(), String>) -> usize {
     let sets: Vec<Set> = sets().into_iter().filter(fits).collect();
     let wrong: Vec<String> = sets
@@ -163,8 +170,8 @@ fn at_is_answered_wherever_there_is_an_at_port() {
     assert!(try_all(has_at, Set::answers_at) > 20);
 }
 
-/// One modem that has the same MBIM function in two configurations: the one that is asked for is
-/// driven, and there is no third.
+/// The modem has the same MBIM function in two configurations: the one that is selected is driven,
+/// and there is no third.
 #[test]
 fn the_function_that_is_asked_for_is_driven() {
     const DEVICE: usize = 18;
@@ -172,7 +179,8 @@ fn the_function_that_is_asked_for_is_driven() {
         include_bytes!("../../usb/tests/vectors/descriptors/lsusb_1bc7_1081_908638_1.bin");
     let (device, configuration) = one.split_at(DEVICE);
     let mut both = [device, configuration, configuration].concat();
-    // bNumConfigurations, and bConfigurationValue of each (USB 2.0, tables 9-8 and 9-10).
+    // The bytes are bNumConfigurations, and bConfigurationValue of each configuration (USB 2.0,
+    // tables 9-8 and 9-10).
     both[17] = 2;
     both[DEVICE + 5] = 1;
     both[DEVICE + configuration.len() + 5] = 2;

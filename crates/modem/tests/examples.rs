@@ -1,4 +1,4 @@
-//! The examples that need no modem do what they say. Cargo builds them beside the tests.
+//! The examples that need no modem work. Cargo builds them beside the tests.
 
 use std::process::Command;
 

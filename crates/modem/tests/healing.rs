@@ -1,5 +1,5 @@
 //! Firmware that takes NTBs and carries nothing in the layout that the specifications ask for: the
-//! driver finds the one that it wants, and knows it at once the next time.
+//! driver finds the layout that it needs, and uses it at once the next time.
 
 mod memory_host;
 
@@ -14,16 +14,16 @@ use uwwan_modem::options::{Format, Padding, Placement};
 use uwwan_modem::{Event, Handle, Modem, Options, Selector};
 use uwwan_usb::descriptors::Descriptors;
 
-/// Long enough for any step on a loaded machine.
+/// Time for any step, long enough for a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// What a device without a row begins with.
+/// Layout with which a device without a row begins.
 const FIRST: Layout = Layout {
     ndp: Placement::Front,
     padding: Padding::ZeroPacket,
     ntb: Format::Ntb16,
 };
 
-/// Switches on an lt4132 with an id that nobody knows.
+/// Switches on an lt4132 with a product id that the quirk table does not have.
 fn unknown(knobs: &str, far_side: FarSide) -> Emulator {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../usb/tests/vectors/descriptors");
     let mut bytes = std::fs::read(folder.join("hp_lt4132_03f0_a31d.bin")).unwrap();
@@ -32,7 +32,7 @@ fn unknown(knobs: &str, far_side: FarSide) -> Emulator {
     Emulator::presenting(Descriptors::from_sysfs(&bytes), knobs, far_side).unwrap()
 }
 
-/// Switches on a CDC-NCM network device with an id that nobody knows.
+/// Switches on a CDC-NCM network device with an id that the quirk table does not have.
 fn network_device(knobs: &str) -> Emulator {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../usb/tests/vectors/descriptors");
     let mut bytes = std::fs::read(folder.join("linux_gadget_0525_a4a1.bin")).unwrap();
@@ -41,7 +41,7 @@ fn network_device(knobs: &str) -> Emulator {
     Emulator::presenting(Descriptors::from_sysfs(&bytes), knobs, FarSide::BuiltIn).unwrap()
 }
 
-/// Place where a test keeps what worked, removed at its end.
+/// Place where a test keeps the layouts that worked, removed at its end.
 struct Memory(PathBuf);
 
 impl Memory {
@@ -108,7 +108,7 @@ impl Run {
         }
     }
 
-    /// Returns the steps of the healing that were told.
+    /// Returns the steps of the healing that were reported.
     fn told(&self) -> Vec<HealEvent> {
         let events = self.events.lock().unwrap();
         let heal = events.iter().filter_map(|event| match event {
@@ -142,7 +142,7 @@ impl Run {
         assert_eq!(self.handle.status().heal.as_ref(), Some(last));
     }
 
-    /// Expects that this layout is known and nothing is tried.
+    /// Asserts that this layout is used from memory and no other is tried.
     fn knows(&mut self, layout: Layout) {
         self.echo();
         let told = self.told();
@@ -183,7 +183,7 @@ fn the_ndp_place_is_found_and_known_with_this_firmware() {
     assert_eq!(emulator.report().counters.black_holed, lost);
     in_order(&emulator);
 
-    // Another firmware is another device.
+    // A device with other firmware counts as another device.
     let emulator = unknown("firmware_info=12.0", FarSide::BuiltIn);
     let mut run = Run::start(&emulator, memory.options());
     run.heals(end);
@@ -191,7 +191,7 @@ fn the_ndp_place_is_found_and_known_with_this_firmware() {
     let text = memory.text();
     assert!(text.contains("\"11.617.13.00.00\"") && text.contains("\"12.0\""));
 
-    // What the user chose is left alone, with what was learnt.
+    // A layout that the user chose is left alone, and so is the memory.
     let emulator = unknown("", FarSide::BuiltIn);
     let options = Options {
         ndp: Some(Placement::Front),
@@ -269,7 +269,7 @@ fn a_network_device_is_healed_as_a_modem_is() {
     in_order(&emulator);
 }
 
-/// A network that takes everything and answers nothing.
+/// A network that takes all packets and answers none.
 struct Silence;
 
 impl Network for Silence {
@@ -292,7 +292,7 @@ fn where_nobody_answers_everything_is_put_back() {
         let events = run.events.lock().unwrap();
         events.iter().filter(|event| event.is_online()).count()
     };
-    // The first session, one for the other format, and one in the first format again.
+    // The sessions are the first one, one for the other format, and one in the first format again.
     let deadline = Instant::now() + PATIENCE;
     while online(&run) < 3 && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(10));
@@ -326,7 +326,7 @@ fn what_is_given_stays_though_healing_is_asked_for() {
     let memory = Memory::new("heal-always");
     let knobs = "settle_ms=0,absent_ms=50".parse().unwrap();
     let emulator = Emulator::new(knobs, FarSide::BuiltIn).unwrap();
-    // What the user chose stays, and what is wrong with it is said.
+    // A layout that the user chose stays, and its fault is reported.
     let options = Options {
         heal: Heal::Always,
         ndp: Some(Placement::Front),

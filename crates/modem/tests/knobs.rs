@@ -1,4 +1,4 @@
-//! Firmware that behaves in the ways of modems people own: the driver comes online all the same and
+//! Firmware that behaves as that of modems people own: the driver comes online all the same and
 //! moves a datagram each way.
 
 mod memory_host;
@@ -10,7 +10,7 @@ use memory_host::{MemoryHost, SHORT};
 use uwwan_emulator::{Emulator, FarSide};
 use uwwan_modem::{Event, Modem, Options, Selector};
 
-/// Long enough for any step on a loaded machine.
+/// Time for any step, long enough for a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Brings the modem with these knobs online and moves a datagram each way.
@@ -42,7 +42,7 @@ fn comes_online(knobs: &str, options: Options) {
 }
 
 /// The modem refuses every connection with MBIM_STATUS_MAX_ACTIVATED_CONTEXTS (13), for which there is
-/// no advice: the last failure is told with other words than those after which the driver tries again.
+/// no advice: the last failure has another next step than those after which the driver tries again.
 #[test]
 fn that_it_is_tried_again_is_said_only_where_it_is() {
     let knobs = "settle_ms=0,absent_ms=50,connect_status=13"
@@ -122,8 +122,8 @@ fn a_sim_that_is_read_late_and_a_busy_modem_are_waited_for() {
 
 #[test]
 fn a_modem_that_crashes_at_connect_is_found_again_under_another_id() {
-    // 5509 is 0x1585. Every modem of Huawei wants the NDP at the end, not every one of HP.
-    // The modem is away for longer than a look takes.
+    // The id 5509 is 0x1585. Every modem of Huawei needs the NDP at the end, but not every one of
+    // HP. The modem is absent for longer than one search takes.
     comes_online(
         "brand=huawei,crash_at_connect=5509,absent_ms=1200",
         Options::default(),

@@ -1,5 +1,5 @@
-//! The ways on which AT commands may reach a modem: its serial functions, and the encapsulated commands
-//! of its network function.
+//! The channels by which AT commands may reach a modem: its serial functions, and the encapsulated
+//! commands of its network function.
 
 use std::sync::Arc;
 
@@ -14,22 +14,22 @@ use super::transport::{Incoming, Transport};
 use crate::failure::Failure;
 use crate::quirks::Quirk;
 
-/// Way that may lead to a dialogue.
+/// Function of the device that may take AT commands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Candidate {
     /// A serial function.
     Serial(SerialFunction),
     /// Encapsulated commands.
     Pipe {
-        /// The function's place.
+        /// Place of the network function that takes them.
         pipe: AtPipe,
-        /// Whether the interface is claimed already, by what drives the function.
+        /// Whether the driver of the network function has claimed the interface already.
         claimed: bool,
     },
 }
 
 impl Candidate {
-    /// Returns `bConfigurationValue` of its configuration.
+    /// Returns `bConfigurationValue` of the configuration that the candidate is in.
     pub(crate) fn configuration(&self) -> u8 {
         match self {
             Self::Serial(function) => function.configuration,
@@ -37,7 +37,7 @@ impl Candidate {
         }
     }
 
-    /// Returns the number of the interface that takes its class requests.
+    /// Returns the number of the interface that takes the candidate's class requests.
     pub(crate) fn interface(&self) -> u8 {
         match self {
             Self::Serial(function) => function.interface,
@@ -45,7 +45,7 @@ impl Candidate {
         }
     }
 
-    /// Returns its role.
+    /// Returns the role of the candidate's interface.
     pub(crate) fn role(&self) -> Role {
         match self {
             Self::Serial(function) => Role::Serial(function.role),
@@ -54,14 +54,14 @@ impl Candidate {
     }
 }
 
-/// A way that is open.
+/// Open channel to a candidate.
 pub(super) enum Channel {
     Serial(Transport),
     Pipe(Pipe),
 }
 
 impl Channel {
-    /// Opens a way.
+    /// Opens the channel to a candidate.
     ///
     /// # Errors
     /// As [`Transport::open`] and [`Pipe::open`].
@@ -93,7 +93,7 @@ impl Channel {
         }
     }
 
-    /// Takes the news that the network function has a response to an encapsulated command.
+    /// Records that the network function has a response to an encapsulated command.
     pub(super) fn response_available(&self) {
         if let Self::Pipe(pipe) = self {
             pipe.response_available();
@@ -121,7 +121,8 @@ pub(crate) fn candidates(
         }
     }
     let mbim = functions::mbim(descriptors);
-    // An interface that can be NCM or MBIM takes MBIM while it is that, and then it is another's.
+    // An interface with two alternate roles, NCM and MBIM, takes no AT commands while it is MBIM
+    // and belongs to the MBIM driver.
     let is_mbim = |pipe: &AtPipe| {
         let place = (pipe.configuration, pipe.interface);
         let mut mbim = mbim.iter();

@@ -31,8 +31,8 @@ impl Claim {
             if claim.interfaces.contains(&interface) {
                 continue;
             }
-            // A claim of another program is no kernel driver's; the claim below then says who holds
-            // the interface.
+            // The interface may be claimed by another program instead of a kernel driver; the claim
+            // below then names the holder.
             if claim.interfaces.is_empty()
                 && let Some(Holder::Driver(_)) = device.holder(interface).map_err(super::usb)?
             {

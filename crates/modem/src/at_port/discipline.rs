@@ -151,7 +151,7 @@ impl Discipline {
     pub(crate) fn wrote(&mut self, count: usize) {
         self.output.drain(..count.min(self.output.len()));
         if self.output.is_empty() {
-            // The echo repeats what was typed.
+            // The echo repeats what was typed, a PIN too, so the buffer is freed when it is empty.
             self.output = VecDeque::new();
         }
     }
@@ -161,7 +161,7 @@ impl Discipline {
         self.output.clear();
     }
 
-    /// Returns the number of bytes that are wanted of the program at present.
+    /// Returns the number of bytes that the discipline takes from the program at present.
     pub(crate) fn room(&self) -> usize {
         MOST_AHEAD.saturating_sub(self.ahead.len())
     }

@@ -32,7 +32,7 @@ pub(crate) struct JsonLines {
 }
 
 impl JsonLines {
-    /// Returns the number of bytes that are wanted of the client at present.
+    /// Returns the number of bytes that the server takes from the client at present.
     pub(crate) fn room(&self) -> usize {
         if self.done {
             return 0;
@@ -140,7 +140,8 @@ impl JsonLines {
     pub(crate) fn wrote(&mut self, count: usize) {
         self.output.drain(..count.min(self.output.len()));
         if self.output.is_empty() {
-            // Answers repeat their commands.
+            // Answers repeat their commands, which may hold a PIN, so the buffer is freed when it
+            // is empty.
             self.output = VecDeque::new();
         }
     }
@@ -174,7 +175,7 @@ mod tests {
         String::from_utf8(said).unwrap()
     }
 
-    /// Gives the lines as many bytes as they want, again and again.
+    /// Gives the lines as many bytes as they take, again and again until all are taken.
     fn push(lines: &mut JsonLines, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let room = lines.room().min(bytes.len());
@@ -193,7 +194,7 @@ mod tests {
             said(&mut lines),
             "{\"state\":{\"port\":null}}\n".repeat(1000)
         );
-        // Hundreds on one line are no request.
+        // Hundreds of requests on one line are longer than the longest request.
         push(&mut lines, &b"{\"state\":{}}".repeat(400));
         push(&mut lines, b"\n");
         assert!(said(&mut lines).contains("not a request") && lines.is_done());

@@ -108,7 +108,7 @@ impl AtPort {
     /// Starts the port's thread, without a device.
     ///
     /// # Errors
-    /// Those of the system, when there is no thread to be had.
+    /// The system's error when it refuses a thread.
     pub fn start() -> std::io::Result<Self> {
         let (orders, inbox) = unbounded();
         let board = Arc::new(Board {
@@ -235,9 +235,10 @@ impl AtPort {
         lines
     }
 
-    /// Takes the news that the network function has a response to an encapsulated command.
+    /// Records that the network function has a response to an encapsulated command.
     pub(crate) fn response_available(&self) {
-        // A device may say so without end, while the owner waits for it to take a command.
+        // A device may announce responses without end while the owner waits for it to take a
+        // command.
         if self.orders.len() < MOST_WAITING {
             let _ = self.orders.send(Order::ResponseAvailable);
         }
@@ -305,7 +306,7 @@ impl Owner {
             select_biased! {
                 recv(self.inbox) -> order => match order {
                     Ok(order) => self.order(order),
-                    // The last handle is gone.
+                    // The last handle on the port is gone.
                     Err(_) => return self.away("closed"),
                 },
                 recv(incoming) -> what => match what {
@@ -378,7 +379,7 @@ impl Owner {
         }
     }
 
-    /// Does everything that can be done without waiting.
+    /// Carries out every step that can be done without waiting.
     fn work(&mut self) {
         loop {
             self.begin_next();
@@ -490,7 +491,7 @@ impl Owner {
     }
 
     /// Opens the candidate at index `from`, or the first after it that can be opened, and sends it
-    /// `AT`. Rests when none can be opened.
+    /// `AT`. The owner rests when none can be opened.
     fn attempt(
         &mut self,
         device: Arc<dyn Device>,

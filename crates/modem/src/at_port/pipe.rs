@@ -24,14 +24,14 @@ use crate::failure::Failure;
 const LARGEST: usize = 4096;
 /// First pause before the function is asked for an answer that it does not announce.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
-/// Longest such pause.
+/// Longest pause before the function is asked for an answer that it does not announce.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// Time after a command in which its announcement may have been lost.
+/// Time after a command in which the announcement of its answer may have been lost.
 const ANNOUNCED: Duration = Duration::from_secs(2);
 /// Number of errors in a row before the pipe counts as lost.
 const MOST_ERRORS: u32 = 3;
 
-/// Reason for the reader to do something.
+/// Reason for the reader to ask the function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kick {
     /// A command was sent.
@@ -105,12 +105,12 @@ impl Pipe {
         Ok(())
     }
 
-    /// Takes the news that a response is available.
+    /// Records that a response is available.
     pub(super) fn response_available(&self) {
         self.kick(Kick::Available);
     }
 
-    /// Wakes the reader. Where kicks wait already, one more tells it nothing new.
+    /// Wakes the reader. Where reasons to ask wait already, one more tells the reader nothing new.
     fn kick(&self, kick: Kick) {
         if let Some(kicks) = &self.kicks {
             let _ = kicks.try_send(kick);
@@ -129,7 +129,7 @@ impl Drop for Pipe {
     }
 }
 
-/// When the function is to be asked next.
+/// The times at which the function is asked for a response.
 #[derive(Debug)]
 struct Schedule {
     due: Option<Instant>,
@@ -147,7 +147,7 @@ impl Schedule {
         }
     }
 
-    /// Takes note that something was sent, or has come without being announced.
+    /// Records that a command was sent, or that a response has come without being announced.
     fn expect(&mut self, now: Instant) {
         self.pause = FIRST_PAUSE;
         self.due = Some(match self.announces {
@@ -156,13 +156,13 @@ impl Schedule {
         });
     }
 
-    /// Takes note of an announcement.
+    /// Records an announcement.
     fn announced(&mut self) {
         self.announces = true;
         self.due = None;
     }
 
-    /// Takes note that the function was asked and had something or nothing.
+    /// Records that the function was asked, and whether it had a response.
     fn asked(&mut self, now: Instant, had_something: bool) {
         if self.announces {
             self.due = None;
@@ -210,7 +210,8 @@ impl Reader {
             let count = match requests::get_encapsulated(&*self.device, self.interface, &mut answer)
             {
                 Ok(count) => count,
-                // A function that has nothing to say may say so in these ways.
+                // A function without a response may halt the control endpoint or let the request
+                // time out.
                 Err(Error::Stall { .. } | Error::Timeout { .. }) => 0,
                 Err(error @ Error::Gone { .. }) => return error.to_string(),
                 Err(error) => {

@@ -53,8 +53,8 @@ pub(super) struct Transport {
     /// The waker that ends the reader's wait.
     interrupter: Option<Interrupter>,
     reader: Option<JoinHandle<()>>,
-    /// The interface, and that with the bulk endpoints, which in CDC ACM is another one. They are given
-    /// back when the reader has ended.
+    /// Claim on the interface, and on the interface with the bulk endpoints, which in CDC ACM is
+    /// another one. Both are given back when the reader has ended.
     _claim: Claim,
 }
 
@@ -177,7 +177,7 @@ impl Drop for Transport {
 }
 
 struct Reader {
-    /// Longest time for which it waits without a look at `unwanted`.
+    /// Longest time for which the reader waits without a look at `unwanted`.
     turn: Duration,
     device: Arc<dyn Device>,
     queue: Box<dyn Queue>,
@@ -191,7 +191,7 @@ impl Reader {
         let _ = self.sender.send(Incoming::Lost(why));
     }
 
-    /// Reads until it is no longer wanted or fails; returns the reason in words.
+    /// Reads until the transport is dropped or fails; returns the reason in words.
     fn read(&mut self) -> String {
         let mut halts = 0;
         loop {
@@ -230,7 +230,7 @@ impl Reader {
         }
     }
 
-    /// Clears the endpoint halt. No transfer may be in flight for that, so all are cancelled and
+    /// Clears the endpoint halt. No transfer may be in flight meanwhile, so all are cancelled and
     /// submitted again, except the one the caller holds.
     fn clear_halt(&mut self) -> Result<(), Error> {
         self.queue.cancel_all();

@@ -12,11 +12,12 @@ use super::recorder::{Outcome, Recorder};
 use super::{Options, recorder};
 use crate::failure::{Failure, FailureKind};
 
-/// Largest number of devices whose state is kept; the one opened first is forgotten.
+/// Largest number of devices whose state is kept. Beyond it, the state of the device that was
+/// opened first is dropped.
 const MOST_DEVICES: usize = 8;
 /// Largest number of captures at a time.
 const MOST_CAPTURES: usize = 4;
-/// Largest number of requests that change a device's state and have not ended.
+/// Largest number of requests under way that change a device's state.
 const MOST_ORDERS: usize = 16;
 
 /// The captures of this process. It is the [`Observer`] of the backend that opens the modem
@@ -36,8 +37,8 @@ struct Devices {
     orders: Vec<(u64, [u8; 8])>,
 }
 
-/// A capture that runs until it is ended, finished or dropped. Dropping one that has not ended waits for
-/// what is queued, as [`Capture::finish`] does.
+/// A capture that runs until it is ended, finished or dropped. Dropping a capture that has not ended
+/// writes its queued events first, as [`Capture::finish`] does.
 pub struct Capture {
     captures: Arc<Captures>,
     recorder: Arc<Recorder>,
@@ -56,7 +57,7 @@ impl Captures {
         destination: Destination,
     ) -> Result<Capture, Failure> {
         let failed = |kind| Failure::new(kind, "cannot begin a capture");
-        // The devices stay as they are until the capture is among those that are told.
+        // No device may change its state until the capture is among those that are told of changes.
         let devices = self.devices();
         let mut running = self.running.write().unwrap_or_else(PoisonError::into_inner);
         if running.len() >= MOST_CAPTURES {
@@ -99,7 +100,7 @@ impl Observer for Captures {
             Some(at) => {
                 state.keep_settings(&devices.known[at]);
                 if state == devices.known[at] {
-                    // Another part of the driver opened it, and nothing is new.
+                    // Another part of the driver opened the device, and its state is unchanged.
                     return;
                 }
                 devices.known[at] = state.clone();
@@ -148,14 +149,15 @@ impl Capture {
         self.recorder.has_ended()
     }
 
-    /// Lets the capture end by itself, once what is queued is written. Nobody waits for that.
+    /// Lets the capture end by itself once its queued events are written. The caller does not wait
+    /// for that.
     pub fn end(&self) {
         self.ended.store(true, Ordering::Relaxed);
         self.leave();
         self.recorder.end();
     }
 
-    /// Ends the capture and returns what became of it. What is queued is written first, for which
+    /// Ends the capture and returns its outcome. Queued events are written first, for which
     /// `patience` is given.
     #[must_use]
     pub fn finish(self, patience: Duration) -> Outcome {
@@ -164,7 +166,7 @@ impl Capture {
         self.recorder.finish(patience)
     }
 
-    /// Takes the capture from those that are told.
+    /// Takes the capture from the list of those that are told of events.
     fn leave(&self) {
         let captures = &self.captures;
         let mut running = captures

@@ -5,16 +5,16 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// A ring of files, of which the oldest goes when there are too many.
+/// A ring of files. The oldest file is removed when there are too many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ring {
-    /// Number of bytes after which the next file begins. The last packet may go beyond.
+    /// Number of bytes after which the next file begins. The last packet of a file may go beyond.
     pub bytes: u64,
     /// Largest number of files.
     pub files: usize,
 }
 
-/// Function that opens the file of a ring that has a number.
+/// Function that opens the file of a ring that has the given number.
 type Opener = dyn FnMut(usize) -> io::Result<File> + Send;
 
 /// The files of a ring.
@@ -26,10 +26,10 @@ pub struct Files {
 }
 
 impl Files {
-    /// Opens the file with a number, and removes the one that is too many.
+    /// Opens the file with a number, and removes the oldest file when there are too many.
     ///
     /// # Errors
-    /// Those of the system.
+    /// The system's error when the file cannot be opened.
     pub fn open(&self, number: usize) -> io::Result<File> {
         let file = create(&numbered(&self.path, number), self.force)?;
         if let Some(old) = number.checked_sub(self.ring.files).filter(|old| *old > 0) {
@@ -43,9 +43,9 @@ impl Files {
 pub struct Destination {
     first: Option<Box<dyn Write + Send>>,
     files: Option<Files>,
-    /// Opens further files in place of this process.
+    /// Function that opens further files in place of this process.
     opener: Option<Box<Opener>>,
-    /// Number of the file that is written.
+    /// Number of the file that is being written.
     number: usize,
     named: String,
 }
@@ -54,7 +54,8 @@ impl Destination {
     /// Makes a file for its owner alone (mode 0600). An existing file is replaced with `force` only.
     ///
     /// # Errors
-    /// Those of the system; [`io::ErrorKind::AlreadyExists`] without `force`.
+    /// The system's error when the file cannot be made; [`io::ErrorKind::AlreadyExists`] without
+    /// `force`.
     pub fn file(path: &Path, force: bool) -> io::Result<Self> {
         let file = create(path, force)?;
         Ok(Self {
@@ -70,8 +71,8 @@ impl Destination {
     /// `path` with a number: `trace_00001.pcapng`. Existing files are replaced with `force` only.
     ///
     /// # Errors
-    /// Those of the system; [`io::ErrorKind::AlreadyExists`] without `force`, for any file with such
-    /// a name.
+    /// The system's error when the first file cannot be made; [`io::ErrorKind::AlreadyExists`]
+    /// without `force`, for any file with such a name.
     pub fn ring(path: &Path, ring: Ring, force: bool) -> io::Result<Self> {
         if !force {
             let folder = match path.parent() {
@@ -102,7 +103,7 @@ impl Destination {
         })
     }
 
-    /// Writes to `stream`, which `named` names for messages.
+    /// Writes to `stream`. Messages call it `named`.
     #[must_use]
     pub fn stream(stream: Box<dyn Write + Send>, named: &str) -> Self {
         Self {
@@ -125,10 +126,10 @@ impl Destination {
         self.files.as_ref().map(|files| files.ring.bytes)
     }
 
-    /// Opens the first or the next file, and removes the one that is too many.
+    /// Opens the first or the next file, and removes the oldest file when there are too many.
     ///
     /// # Errors
-    /// Those of the system.
+    /// The system's error when the file cannot be opened.
     pub fn open_next(&mut self) -> io::Result<Box<dyn Write + Send>> {
         if let Some(first) = self.first.take() {
             return Ok(first);
@@ -156,8 +157,9 @@ impl Destination {
     }
 }
 
-/// Makes a file for its owner alone. One that exists is replaced with `force`, and not written to:
-/// somebody else may own it or have it open. What is no file, such as a pipe, is opened as it is then.
+/// Makes a file for its owner alone. With `force`, a file that exists is replaced by a fresh one and
+/// never written to: another user may own it or have it open. Anything but a regular file, such as a
+/// pipe, is then opened as it is.
 fn create(path: &Path, force: bool) -> io::Result<File> {
     let fresh = match std::fs::symlink_metadata(path) {
         Ok(there) if force && there.is_file() => std::fs::remove_file(path).is_ok(),
@@ -182,7 +184,7 @@ fn create(path: &Path, force: bool) -> io::Result<File> {
     Ok(file)
 }
 
-/// Returns whether a file of this name is to be a packed one
+/// Returns whether a file of this name is to be written as a packed file
 /// ([`Options::packed`](super::Options::packed)).
 #[must_use]
 pub fn is_packed(path: &Path) -> bool {
@@ -190,7 +192,8 @@ pub fn is_packed(path: &Path) -> bool {
         .is_some_and(|extension| extension.eq_ignore_ascii_case("zst"))
 }
 
-/// Returns what a ring's number stands between in the name of `path`: `trace` and `.pcapng.zst`.
+/// Returns the parts of the file name in `path` before and behind a ring's number: `trace` and
+/// `.pcapng.zst`.
 fn around_number(path: &Path) -> (String, String) {
     let (name, packed) = match path.extension() {
         Some(extension) if is_packed(path) => (
@@ -239,7 +242,7 @@ mod tests {
         let again = Destination::file(&path, false).err().unwrap();
         assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
         std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-        // Whoever has the old one open reads nothing of the new one.
+        // A program that has the old file open reads nothing of the new one.
         let old = File::open(&path).unwrap();
         let mut destination = Destination::file(&path, true).unwrap();
         assert_eq!(mode(), 0o600);
@@ -254,7 +257,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (file, link) = (folder.path().join("file"), folder.path().join("link"));
         std::os::unix::fs::symlink(&file, &link).unwrap();
-        // A link that leads nowhere is not followed.
+        // A symbolic link whose target does not exist is not followed.
         let refused = Destination::file(&link, false).err().unwrap();
         assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
         assert!(!file.exists());

@@ -1,14 +1,14 @@
 //! The facts that a reader of a capture has to know of a device: its descriptors and settings.
 //!
 //! Wireshark learns from the enumeration which interface speaks MBIM and which endpoint carries
-//! NTBs. The enumeration is the kernel's, and mostly over when a capture begins, so that a capture
-//! begins with the same requests and answers, made from what is known.
+//! NTBs. The kernel makes the enumeration, mostly before a capture begins, so each capture begins
+//! with the same requests and answers, made from what is known of the device.
 
 use uwwan_capture::transfer::{Kind, Phase, Transfer};
 use uwwan_usb::codes::{descriptor, standard};
 use uwwan_usb::observed::Opened;
 
-/// Comment of the packets that no wire has seen.
+/// Comment of the packets that no wire has carried.
 pub(super) const MADE: &str = "made by uwwan from what it knows of the device";
 
 /// US English, in which the host has read the strings.
@@ -26,7 +26,8 @@ pub(super) struct DeviceState {
     /// Texts of the manufacturer, the product and the serial number, by the index of their string.
     strings: Vec<(u8, String)>,
     active: u8,
-    /// Alternate setting of each interface that was given one.
+    /// `bInterfaceNumber` and `bAlternateSetting` of each interface whose alternate setting was
+    /// selected.
     alternates: Vec<(u8, u8)>,
 }
 
@@ -46,14 +47,14 @@ impl DeviceState {
         }
     }
 
-    /// Takes over what a device that was opened anew has kept of its settings.
+    /// Takes over the settings that a device has kept from before it was opened anew.
     pub fn keep_settings(&mut self, earlier: &Self) {
         if self.active == earlier.active {
             self.alternates.clone_from(&earlier.alternates);
         }
     }
 
-    /// Returns whether a request changes what is known here.
+    /// Returns whether a request changes the state that is kept here.
     pub fn is_order(setup: [u8; 8]) -> bool {
         matches!(
             setup[..2],
@@ -61,7 +62,7 @@ impl DeviceState {
         )
     }
 
-    /// Takes over what a request has changed.
+    /// Takes over the change that a request has made.
     pub fn obey(&mut self, setup: [u8; 8]) {
         let (value, index) = (setup[2], setup[4]);
         if setup[1] == standard::SET_CONFIGURATION {
@@ -79,7 +80,7 @@ impl DeviceState {
     }
 
     /// Calls `tell` with the request for the active configuration's descriptors and its answer.
-    /// Wireshark takes the last ones it saw for those in force.
+    /// Wireshark takes the descriptors it saw last for those in force.
     pub fn tell_active<E>(
         &self,
         mut tell: impl FnMut(&Transfer<'_>) -> Result<(), E>,
@@ -149,7 +150,8 @@ impl DeviceState {
             setup[4..6].copy_from_slice(&LANGUAGE.to_le_bytes());
             request(setup, &answer)?;
         }
-        // The active configuration comes last: a reader that knows one at a time takes the last.
+        // The active configuration comes last: a reader that keeps one configuration at a time
+        // keeps the last.
         let known = || self.configurations.iter().enumerate();
         let others = known().filter(|(_, (value, _))| *value != self.active);
         let active = known().filter(|(_, (value, _))| *value == self.active);
@@ -186,7 +188,8 @@ impl DeviceState {
     }
 }
 
-/// Returns the strings of a device that are known, by their index in its descriptor (USB 2.0, table 9-8).
+/// Returns the known strings of a device, each with the index that the device descriptor gives it (USB
+/// 2.0, table 9-8).
 fn strings(opened: &Opened<'_>) -> Vec<(u8, String)> {
     let identity = opened.identity;
     let known = [

@@ -1,4 +1,4 @@
-//! Captures of what passes between driver and modem, as pcapng files that Wireshark dissects.
+//! Captures of the transfers between driver and modem, as pcapng files that Wireshark dissects.
 //!
 //! ```text
 //!  control, data, AT threads ──copies──> queue of bounded size ──> uwwan-capture thread ──> file
@@ -6,16 +6,16 @@
 //!
 //! - `captures`: the observer of the USB devices, which hands each event to the captures that run,
 //!   and knows the state of the devices for one that begins late.
-//! - `recorder`: one capture, seen by the threads whose transfers it records.
-//! - `pile`: what waits to be written; `scribe`: the thread that writes.
+//! - `recorder`: one capture, as the threads whose transfers it records see it.
+//! - `pile`: the events that wait to be written; `scribe`: the thread that writes.
 //! - `snap`: which bytes of an NTB are kept.
 //! - `secrets`: blanks PINs and passwords before they are written.
-//! - `devices`: a device's descriptors and settings, as the requests that tell of them.
+//! - `devices`: a device's descriptors and settings, and the requests that describe them.
 //! - `destination`: a file, a ring of files, or a stream.
 //! - [`scrub`]: a capture without identities and payload.
 //!
-//! The threads that drive the modem only copy. What the queue cannot take is dropped, counted in
-//! the file, and told at the end.
+//! The threads that drive the modem only copy. Events that the queue has no room for are dropped,
+//! counted in the file, and reported at the end.
 
 mod captures;
 mod destination;
@@ -39,14 +39,14 @@ pub use recorder::Outcome;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Options {
-    /// Number of bytes kept of each datagram of an NTB, and of each frame with an IP packet that comes
-    /// without one (CDC ECM); of the rest, zeros stand in the file. All is kept with `None`.
+    /// Number of bytes kept of each datagram of an NTB, and of each frame with an IP packet that is a
+    /// transfer of its own (CDC ECM); zeros stand in the file for the rest. `None` keeps all.
     pub snap: Option<usize>,
-    /// Whether datagrams of NTBs stand in the file as IP packets too.
+    /// Whether the datagrams of NTBs stand in the file as IP packets too.
     pub ip: bool,
     /// Whether PINs, PUKs and passwords are kept.
     pub secrets: bool,
     /// Whether the file is a packed one ([`Writer::packed`](uwwan_capture::write::Writer::packed)), in
-    /// which what [`Options::snap`] leaves out takes no room and no time.
+    /// which the bytes that [`Options::snap`] leaves out take neither room nor time.
     pub packed: bool,
 }

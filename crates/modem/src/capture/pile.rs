@@ -1,8 +1,8 @@
 //! The events that wait to be written, between the threads that drive the modem and the one that writes.
 //!
-//! There are two heaps of events. Those who drive the modem add to one, and the thread that writes takes
-//! it as a whole and gives its empty one for it, so that nobody waits for a write, and memory is used
-//! again.
+//! There are two heaps of events. The threads that drive the modem add to one; the thread that writes
+//! takes it as a whole and leaves its empty one in its place, so that nobody waits for a write, and
+//! memory is used again.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,13 +13,13 @@ use uwwan_usb::observed::Seen;
 use super::devices::DeviceState;
 use super::snap::{Kept, Store};
 
-/// Bytes that may wait to be written. As many may be with the thread that writes.
+/// Most bytes that may wait to be written. The thread that writes may hold as many again.
 const MOST_QUEUED: usize = 8 << 20;
-/// Bytes of each kind that an empty heap keeps room for. It is several times [`ENOUGH`], so that a steady
-/// stream of transfers asks the system for no memory.
+/// Capacity in bytes that an empty heap keeps for each kind of content. It is several times [`ENOUGH`],
+/// so that a steady stream of transfers asks the system for no memory.
 const SPARE: usize = 1 << 20;
-/// Bytes at which the thread that writes is woken from its rest. What waits is in the processor's cache
-/// then.
+/// Number of waiting bytes at which the thread that writes is woken from its rest. So many bytes are
+/// still in the processor's cache then.
 const ENOUGH: usize = 256 << 10;
 
 /// An event.
@@ -34,11 +34,11 @@ pub(super) struct Event {
     pub setup: Option<[u8; 8]>,
     pub status: i32,
     pub length: u32,
-    /// The part of its data that the heap's store has.
+    /// Position of the event's data in the heap's store.
     pub data: Kept,
 }
 
-/// Something to write.
+/// Entry of a heap.
 pub(super) enum Entry {
     Device(Box<DeviceState>),
     Event(Event),
@@ -56,7 +56,7 @@ impl Heap {
         self.store.size() + size_of_val(self.entries.as_slice())
     }
 
-    /// Forgets the entries. Some memory stays for others.
+    /// Removes the entries, and keeps some of the memory for others.
     pub fn clear(&mut self) {
         self.entries.clear();
         self.entries.shrink_to(SPARE / size_of::<Entry>());
@@ -84,7 +84,7 @@ impl Pile {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a device, of which there are few.
+    /// Adds a device. There is always room, because devices are few.
     pub fn add_device(&self, device: DeviceState) {
         let mut state = self.state();
         state.heap.entries.push(Entry::Device(Box::new(device)));
@@ -120,21 +120,21 @@ impl Pile {
         }
     }
 
-    /// Tells that nothing more is to be written.
+    /// Marks the end: nothing more will be added.
     pub fn finish(&self) {
         self.state().finished = true;
         self.woken.notify_one();
     }
 
-    /// Takes what there is, and leaves `heap`, which is empty, in its place. Returns whether that was
-    /// the last.
+    /// Takes the heap of waiting entries, and leaves `heap`, which is empty, in its place. Returns
+    /// whether it was the last one.
     pub fn take(&self, heap: &mut Heap) -> bool {
         let mut state = self.state();
         std::mem::swap(&mut state.heap, heap);
         state.finished
     }
 
-    /// Waits until there is something, or until nothing more comes.
+    /// Waits until an entry waits, or until nothing more will be added.
     pub fn wait(&self) {
         let mut state = self.state();
         state.wake_at = Some(1);
@@ -147,7 +147,7 @@ impl Pile {
         state.wake_at = None;
     }
 
-    /// Lets entries gather for a time, unless they become many or nothing more comes.
+    /// Lets entries gather for a time, unless they become many or nothing more will be added.
     pub fn rest(&self, time: Duration) {
         let mut state = self.state();
         state.wake_at = Some(ENOUGH);
@@ -197,7 +197,7 @@ mod tests {
         assert!(pile.add(&seen, None, event));
     }
 
-    /// A rest without an end in sight ends when enough is there, and not before.
+    /// A rest of unlimited time ends when enough bytes wait, and not before.
     #[test]
     fn a_rest_ends_with_enough_to_write() {
         let pile = Arc::<Pile>::default();

@@ -1,4 +1,4 @@
-//! One capture, seen by the threads whose transfers it records.
+//! One capture, as the threads whose transfers it records see it.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -16,7 +16,7 @@ use super::devices::DeviceState;
 use super::pile::Event;
 use super::scribe::{Scribe, Shared, nanoseconds};
 
-/// Time that a capture which nobody finishes gets for what is queued.
+/// Time within which the queued events of a capture that is dropped are written.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Outcome of a capture.
@@ -24,8 +24,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Outcome {
     /// Number of events that were written.
     pub written: u64,
-    /// Number of events that were lost, because they came faster than they could be written, or after that
-    /// had failed.
+    /// Number of events that were lost, because they came faster than they could be written, or after a
+    /// write had failed.
     pub dropped: u64,
     /// Reason why the capture could not be written to its end, if so.
     pub failure: Option<String>,
@@ -39,10 +39,10 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// Starts the thread, for devices that are there already.
+    /// Starts the thread that writes. `devices` are the devices that are open already.
     ///
     /// # Errors
-    /// When the system refuses a thread.
+    /// The system's error when it refuses a thread.
     pub fn start(
         options: Options,
         destination: Destination,
@@ -116,12 +116,12 @@ impl Recorder {
         self.shared.failed.load(Ordering::Relaxed)
     }
 
-    /// Lets the thread write what is queued and end.
+    /// Lets the thread write the queued events and end.
     pub fn end(&self) {
         self.shared.pile.finish();
     }
 
-    /// Lets the thread write what is queued, and waits for that as long as `patience`.
+    /// Lets the thread write the queued events and end, and waits for that as long as `patience`.
     pub fn finish(&self, patience: Duration) -> Outcome {
         self.end();
         let late = matches!(

@@ -18,11 +18,12 @@ use super::pile::{Entry, Event, Heap, Pile};
 use super::secrets::Blanker;
 use super::snap::{self, Store};
 
-/// Length of the buffer in front of the file, in bytes.
+/// Length in bytes of the buffer between the events and the file.
 const BUFFER: usize = 256 << 10;
-/// Longest time for which the thread rests between two rounds of writing while events come. Nobody who adds
-/// one has to wake it meanwhile, which would cost more than all else, and a round costs the same for few
-/// events as for many. Whoever looks on sees an event after this time at the latest.
+/// Longest time for which the thread rests between two rounds of writing while events come. The threads
+/// that add events need not wake it meanwhile: waking would cost more than all else, and a round costs the
+/// same for few events as for many. A program that reads the file sees an event after this time at the
+/// latest.
 const REST: Duration = Duration::from_millis(100);
 /// Length of an Ethernet header in bytes.
 const ETHERNET_HEADER: usize = 14;
@@ -49,12 +50,12 @@ pub(super) struct Scribe {
     order: Option<(u64, [u8; 8])>,
 }
 
-/// The file that is written.
+/// The file that is being written.
 struct Sheet {
     writer: Writer<BufWriter<Box<dyn Write + Send>>>,
     usb: Interface,
     ip: Option<Interface>,
-    /// Number of events of the capture when the file began: written and dropped.
+    /// Numbers of events of the capture, written and dropped, when the file began.
     before: (u64, u64),
 }
 
@@ -75,11 +76,11 @@ impl Scribe {
         }
     }
 
-    /// Writes until the capture is finished, or until that fails.
+    /// Writes until the capture is finished, or until a write fails.
     pub fn run(mut self) {
         let mut heap = Heap::default();
         if let Err(error) = self.write(&mut heap) {
-            // Whoever reads from a pipe may have enough.
+            // The program that reads from a pipe may have closed it because it has seen enough.
             let closed = error.kind() == io::ErrorKind::BrokenPipe;
             let why = (!closed).then(|| error.to_string());
             if let Some(why) = &why {
@@ -87,7 +88,7 @@ impl Scribe {
             }
             let failure = self.shared.failure.lock();
             *failure.unwrap_or_else(PoisonError::into_inner) = why;
-            // What is sent from here on is counted as dropped by who sends it.
+            // The sender counts every event from here on as dropped.
             self.shared.failed.store(true, Ordering::Relaxed);
             let is_event = |entry: &&Entry| matches!(entry, Entry::Event(_));
             let mut lost = heap.entries.iter().filter(is_event).count();
@@ -122,7 +123,7 @@ impl Scribe {
             if idle && finished {
                 return self.end(&mut sheet);
             }
-            // Whoever looks on sees all there is.
+            // A program that reads the file meanwhile sees all events so far.
             sheet.writer.flush()?;
             if idle {
                 self.shared.pile.wait();
@@ -155,7 +156,7 @@ impl Scribe {
         Ok(())
     }
 
-    /// Begins a file with what is known of the devices.
+    /// Begins a file with the known state of the devices.
     fn begin(&mut self) -> io::Result<Sheet> {
         let out = BufWriter::with_capacity(BUFFER, self.destination.open_next()?);
         let application = concat!("uwwan ", env!("CARGO_PKG_VERSION"));
@@ -244,12 +245,12 @@ impl Scribe {
 }
 
 impl Sheet {
-    /// Writes the requests and answers that tell of a device.
+    /// Writes the requests and answers that describe a device.
     fn tell(&mut self, device: &DeviceState) -> io::Result<()> {
         self.made(|tell| device.tell(tell))
     }
 
-    /// Writes the events that `from` calls its argument with, marked as made.
+    /// Writes the events with which `from` calls its argument, marked as made by the program.
     fn made(
         &mut self,
         from: impl FnOnce(&mut dyn FnMut(&Transfer<'_>) -> io::Result<()>) -> io::Result<()>,
@@ -338,7 +339,7 @@ impl Sheet {
     }
 }
 
-/// Returns the time in nanoseconds since 1970.
+/// Returns the time in nanoseconds since 1970-01-01 00:00 UTC.
 pub(super) fn nanoseconds() -> u64 {
     let time = SystemTime::now().duration_since(UNIX_EPOCH);
     time.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))

@@ -1,7 +1,7 @@
-//! Blanks PINs, PUKs and passwords in what is captured.
+//! Blanks PINs, PUKs and passwords in transfers that are captured.
 //!
 //! In MBIM they are fields of commands and answers, found by their layouts; in AT they are the
-//! arguments of a few commands, in what is sent and in its echo. Lengths stay as they are.
+//! arguments of a few commands, in the command line and in its echo. Lengths stay as they are.
 
 use std::collections::VecDeque;
 
@@ -24,21 +24,21 @@ const MOST_ENDPOINTS: usize = 64;
 /// Blanks the secrets of one capture.
 #[derive(Debug, Default)]
 pub(super) struct Blanker {
-    /// Types and transaction ids of messages whose further fragments may hold a secret.
+    /// Types and transaction ids of the messages whose further fragments may hold a secret.
     messages: VecDeque<(u32, u32)>,
     lines: VecDeque<Line>,
 }
 
-/// The AT line that passes an endpoint.
+/// The AT line under way on an endpoint.
 #[derive(Debug)]
 struct Line {
     device: (u16, u8),
     endpoint: u8,
     /// The last bytes of the line, in upper case.
     tail: VecDeque<u8>,
-    /// Whether the arguments that pass are secret.
+    /// Whether the arguments that follow are secret.
     secret: bool,
-    /// Number of arguments that are still to pass in front of the secret ones.
+    /// Number of arguments that are still to come in front of the secret ones.
     open: usize,
 }
 
@@ -63,7 +63,8 @@ impl Blanker {
             }
             return;
         }
-        // Which version is in force is not known here: a message may be of any that reads it whole.
+        // The version in force is not known here: the message may be of any version that decodes it
+        // whole.
         let read: Vec<_> = [Version::V1, Version::V2, Version::V3]
             .into_iter()
             .filter_map(|version| personal_content(message, version))
@@ -92,7 +93,7 @@ impl Blanker {
         }
     }
 
-    /// Blanks the secrets in what passes a bulk endpoint that carries no NTBs.
+    /// Blanks the secrets in the transfers of a bulk endpoint that carries no NTBs.
     pub fn serial(&mut self, device: (u16, u8), endpoint: u8, bytes: &mut [u8]) {
         let found = self
             .lines
@@ -128,14 +129,14 @@ impl Line {
             match *byte {
                 b',' => self.open = self.open.saturating_sub(1),
                 b'"' => {}
-                // Another command may follow, whatever it holds.
+                // A semicolon ends the command's arguments, and another command may follow.
                 b';' if self.open > 0 => self.open = 0,
                 _ if self.open == 0 => *byte = BLANK,
                 _ => {}
             }
             return;
         }
-        // Spaces count for nothing between a command's characters (V.250, 5.2.2).
+        // Spaces are ignored between a command's characters (V.250, 5.2.2).
         if *byte == b' ' {
             return;
         }

@@ -1,8 +1,8 @@
-//! Which bytes of a transfer are kept.
+//! The choice of the bytes of a transfer that a capture keeps.
 //!
-//! Of an NTB these are the header, the NDPs wherever they are, and the first bytes of each datagram; of an
-//! Ethernet frame that is a transfer of its own (CDC ECM) they are its first bytes.
-//! Everything else stays whole: an NTB that cannot be read is the one to look at.
+//! Of an NTB, the header, the NDPs wherever they are, and the first bytes of each datagram are kept; of an
+//! Ethernet frame that is a transfer of its own (CDC ECM), its first bytes. Any other transfer is kept
+//! whole: an NTB that cannot be parsed is the one that somebody will want to see.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -21,11 +21,10 @@ const LEAST_FRAME: usize = 60;
 const IPV6_HEADER: usize = 40;
 /// Length of a cache line in bytes.
 const CACHE_LINE: usize = 64;
-/// Number of bytes between two things that are kept, such as an alignment, which cost less to keep than to
-/// leave out.
+/// Number of bytes between two pieces, such as an alignment, that cost less to keep than to leave out.
 const SMALL_GAP: usize = 16;
 
-/// Data of several events, one behind the other, as far as it is kept.
+/// The kept bytes of several events, one behind the other.
 #[derive(Debug, Default)]
 pub(super) struct Store {
     bytes: Vec<u8>,
@@ -40,17 +39,17 @@ pub(super) struct Kept {
     /// Length of the data in bytes.
     pub length: usize,
     bytes: Range<usize>,
-    /// The pieces that are kept; none where all is.
+    /// Range of the kept pieces in the store; empty where all of the data is kept.
     pieces: Range<usize>,
 }
 
 impl Store {
-    /// Returns the number of bytes that it takes.
+    /// Returns the number of bytes of memory that the store uses.
     pub fn size(&self) -> usize {
         self.bytes.len() + size_of_val(self.pieces.as_slice())
     }
 
-    /// Forgets the data, and keeps the memory for other data, up to `most` bytes of it.
+    /// Removes the data, and keeps the memory for other data, up to `most` bytes of it.
     pub fn clear(&mut self, most: usize) {
         self.bytes.clear();
         self.pieces.clear();
@@ -63,13 +62,14 @@ impl Store {
         self.keep_pieces(data, self.pieces.len())
     }
 
-    /// Keeps of `data` what is more than payload, and of each datagram the first `snap` bytes.
+    /// Keeps all of `data` except payload, and of each datagram the first `snap` bytes.
     pub fn keep_snapped(&mut self, data: &[u8], snap: usize) -> Kept {
         let first = self.pieces.len();
         if find_pieces(data, snap, &mut self.pieces).is_none() {
             self.pieces.truncate(first);
             if snap < data.len() && frame(data, data.len()).is_some() {
-                // Where nothing is kept, the gap in front of an empty piece stands for all of it.
+                // Where nothing of the data is kept, the gap in front of an empty piece stands for
+                // all of it.
                 let start = if snap == 0 { data.len() } else { 0 };
                 self.pieces.push((start as u32, snap as u32));
             }
@@ -77,7 +77,7 @@ impl Store {
         self.keep_pieces(data, first)
     }
 
-    /// Keeps the pieces from `first` on, or all where there are none.
+    /// Keeps the pieces from `first` on, or all of `data` where there are none.
     fn keep_pieces(&mut self, data: &[u8], first: usize) -> Kept {
         let start = self.bytes.len();
         let pieces = self.pieces.get(first..).unwrap_or_default();
@@ -97,7 +97,7 @@ impl Store {
         }
     }
 
-    /// Returns the bytes that were kept, without what is between them.
+    /// Returns the bytes that were kept, without those between them.
     pub fn bytes(&self, kept: &Kept) -> &[u8] {
         self.bytes.get(kept.bytes.clone()).unwrap_or_default()
     }
@@ -107,7 +107,7 @@ impl Store {
         self.bytes.get_mut(kept.bytes.clone()).unwrap_or_default()
     }
 
-    /// Returns the data, piece by piece, with gaps for what was not kept.
+    /// Returns the data, piece by piece, with gaps for the bytes that were not kept.
     pub fn parts(&self, kept: &Kept) -> Parts<'_> {
         Parts {
             pieces: self
@@ -122,7 +122,7 @@ impl Store {
         }
     }
 
-    /// Returns the data with zeros for what was not kept.
+    /// Returns the data with zeros for the bytes that were not kept.
     pub fn whole(&self, kept: &Kept) -> Cow<'_, [u8]> {
         if kept.pieces.is_empty() {
             return Cow::Borrowed(self.bytes(kept));
@@ -138,8 +138,9 @@ impl Store {
     }
 }
 
-/// Reads a byte of each cache line of the pieces. What a device has written is not in this processor's
-/// cache; reads that do not wait for each other, as those of copies do, bring it in the time of a few.
+/// Reads a byte of each cache line of the pieces. Bytes that a device has written are not in this
+/// processor's cache. These reads do not wait for each other, so together they take the time of a few;
+/// the copies that follow would wait for each cache line in turn.
 fn touch(data: &[u8], pieces: &[(u32, u32)]) {
     let mut sum = 0;
     for (at, length) in pieces {
@@ -156,9 +157,9 @@ pub(super) struct Parts<'a> {
     pieces: std::slice::Iter<'a, (u32, u32)>,
     /// Kept bytes that are still to come.
     rest: &'a [u8],
-    /// Piece behind the gap that came last.
+    /// Piece behind the gap that the iterator returned last.
     behind: Option<&'a [u8]>,
-    /// Offset in the data up to which it has come.
+    /// Offset in the data that the iterator has reached.
     at: usize,
     length: usize,
 }
@@ -197,10 +198,10 @@ impl<'a> Iterator for Parts<'a> {
     }
 }
 
-/// Returns the first bytes and the length of the IP packet in an Ethernet frame of `length` bytes that is
-/// alone in its transfer, and begins with `head`. Nothing else that passes on a bulk endpoint has an
-/// EtherType of IP at its place and, behind it, the header of a packet that is exactly as long as the rest,
-/// or that is padded to the shortest frame.
+/// Returns the first bytes and the length of the IP packet in an Ethernet frame of `length` bytes that is a
+/// transfer of its own and begins with `head`. Only such a frame has an EtherType of IP at its place and,
+/// behind it, an IP header whose length is exactly that of the rest, or that of a packet padded to the
+/// shortest frame; other transfers of a bulk endpoint do not.
 pub(super) fn frame(head: &[u8], length: usize) -> Option<(&[u8], usize)> {
     let (header, packet) = head.split_first_chunk::<ETHERNET_HEADER>()?;
     let word = |at: usize| {
@@ -217,7 +218,7 @@ pub(super) fn frame(head: &[u8], length: usize) -> Option<(&[u8], usize)> {
     whole.then(|| (packet.get(..told).unwrap_or(packet), told))
 }
 
-/// Adds the pieces to keep to `pieces`. Returns `None` for anything but a sound NTB.
+/// Adds the pieces to keep to `pieces`. Returns `None` unless the data is a sound NTB.
 fn find_pieces(data: &[u8], snap: usize, pieces: &mut Vec<(u32, u32)>) -> Option<()> {
     let limits = Limits {
         max_ntb: data.len(),
@@ -225,13 +226,14 @@ fn find_pieces(data: &[u8], snap: usize, pieces: &mut Vec<(u32, u32)>) -> Option
         ..Limits::default()
     };
     let ntb = Ntb::parse(data, &limits).ok()?;
-    // From here on no offset is beyond it.
+    // The length fits 32 bits, so every offset in the data does too.
     u32::try_from(data.len()).ok()?;
     let first = pieces.len();
     let mut ascending = true;
-    // End of the last range, whether all of it is kept or not.
+    // End of the last range, whether it is kept or not.
     let mut end = 0;
-    // Adds the first `keep` bytes of a range, to the last piece where only a small gap is between them.
+    // Adds the first `keep` bytes of a range; they join the last piece where only a small gap is
+    // between.
     let mut want = |range: Range<usize>, keep: usize| {
         ascending &= end <= range.start;
         let kept = range.len().min(keep);
@@ -254,7 +256,7 @@ fn find_pieces(data: &[u8], snap: usize, pieces: &mut Vec<(u32, u32)>) -> Option
     };
     want(0..header.min(data.len()), usize::MAX);
     let mut drops = DropCounters::default();
-    // In the order in which they lie, which spares the sorting.
+    // The pieces are added in the order in which they lie, so that they need no sorting.
     let in_front = ntb.ndp_index() <= header + SMALL_GAP;
     if in_front {
         ntb.ndps(&mut drops)
@@ -270,7 +272,7 @@ fn find_pieces(data: &[u8], snap: usize, pieces: &mut Vec<(u32, u32)>) -> Option
     if drops != DropCounters::default() {
         return None;
     }
-    // Another NTB, or anything but padding.
+    // The bytes behind the NTB are another NTB, or padding.
     let behind = data.get(ntb.length()..).unwrap_or_default();
     if behind.iter().any(|byte| *byte != 0) {
         want(ntb.length()..data.len(), usize::MAX);
@@ -388,9 +390,9 @@ mod tests {
             store.pieces.len()
         };
         assert_eq!(pieces(&[40, 41, 99, 100]), 1);
-        // The header and the first datagram, the second one, the NDP.
+        // The pieces are the header with the first datagram, the second datagram, and the NDP.
         assert_eq!(pieces(&[1_000, 1_000]), 3);
-        // The datagram behind a long one, and everything after it.
+        // The second piece is the datagram behind a long one, with everything after it.
         assert_eq!(pieces(&[40, 1_000, 40, 41]), 2);
     }
 

@@ -117,7 +117,8 @@ fn a_late_capture_begins_with_what_it_missed() {
         .filter_map(|packet| packet.transfer().unwrap().setup)
         .collect();
     let requests: Vec<[u8; 2]> = setups.iter().map(|setup| [setup[1], setup[3]]).collect();
-    // The device, three configurations, then the configuration and the alternate setting in force.
+    // The requests are for the device, three configurations, then for the configuration and the
+    // alternate setting in force.
     assert_eq!(requests, [[6, 1], [6, 2], [6, 2], [6, 2], [9, 0], [11, 0]]);
     assert_eq!((setups[4][2], setups[5][2], setups[5][4]), (3, 1, 1));
     let answer = packets[1].transfer().unwrap();

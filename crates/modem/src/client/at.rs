@@ -15,15 +15,15 @@ use crate::at_port::open::{Choice, Opened, open, switch};
 use crate::at_port::{self, Answer, AtPort, Line, command};
 use crate::failure::{Failure, FailureKind};
 
-/// Time a modem has to leave the bus after `AT^RESET`.
+/// Time within which a modem has to leave the bus after `AT^RESET`.
 const LEAVE: Duration = Duration::from_secs(30);
-/// Time a modem may stay away from the bus; about 20 s are usual.
+/// Time for which a modem may stay away from the bus; about 20 s are usual.
 const RETURN: Duration = Duration::from_secs(120);
-/// Time a running `up` has to get its modem back.
+/// Time within which a running `up` has to get its modem back.
 const RECOVER: Duration = Duration::from_secs(240);
-/// Time the port of a modem that has just started may stay silent.
+/// Time for which the port of a modem that has just started may stay silent.
 const SILENT: Duration = Duration::from_secs(60);
-/// Interval between two looks.
+/// Interval at which the bus is looked at while the modem restarts.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Client of an AT port.
@@ -113,8 +113,8 @@ impl AtClient {
         }
     }
 
-    /// Has a running `up` send the commands from here on even where they end what it holds. It does
-    /// so for its owner alone.
+    /// Lets a running `up` send the following commands even where they end its data sessions. It
+    /// does so for its owner alone.
     pub fn insist(&mut self) {
         if let Owner::Running(socket) = &mut self.0 {
             socket.insists = true;
@@ -143,7 +143,7 @@ impl AtClient {
     /// with its MBIM function, and answers. `told` is called with each step in words.
     ///
     /// # Errors
-    /// [`Failure`] when it has not come back in time.
+    /// [`Failure`] when the modem has not come back in time.
     pub fn come_back(&mut self, told: &mut dyn FnMut(&str)) -> Result<(), Failure> {
         match &mut self.0 {
             Owner::Running(socket) => recovered(socket),
@@ -206,7 +206,7 @@ impl Here {
                 return false;
             };
             self.found = found;
-            // What is found may be the one that is about to leave.
+            // The device that is found may be the one that is about to leave.
             let result = self.reopen(told);
             let leaves = matches!(&result, Err(failure) if failure.kind == FailureKind::Gone);
             ended = Some(result);

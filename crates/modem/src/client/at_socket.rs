@@ -16,8 +16,7 @@ use crate::failure::Failure;
 
 /// Length of the longest message that is read, in bytes: the longest answer with room for escapes.
 const LONGEST_MESSAGE: u64 = 4 << 20;
-/// Time that an answer may take beyond the command's own, because other clients are served before
-/// it.
+/// Time that an answer may take beyond the command's own, because other clients are served first.
 const SLACK: Duration = Duration::from_secs(180);
 
 /// Connection to the AT socket of a running `uwwan up`.
@@ -27,7 +26,7 @@ pub(super) struct AtSocket {
     socket: PathBuf,
     partial: Vec<u8>,
     lines: VecDeque<Line>,
-    /// Whether commands are sent whatever they end.
+    /// Whether commands are sent even where they end data sessions of the running `up`.
     pub(super) insists: bool,
 }
 

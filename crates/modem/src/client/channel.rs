@@ -55,7 +55,7 @@ pub(super) trait Channel: Send {
     fn cancel(&mut self, ticket: u64);
     /// Waits for the next event, at most `patience`.
     fn wait(&mut self, patience: Duration) -> Option<ChannelEvent>;
-    /// Returns the command that asks a running `up` for permission to end what it holds; `None`
+    /// Returns the command that asks a running `up` for permission to end its data sessions; `None`
     /// where no permission is needed.
     fn insist(&mut self) -> Option<Command>;
     /// Closes the channel.
@@ -67,7 +67,8 @@ pub(super) trait Channel: Send {
     fn owner(&self) -> Option<u32> {
         None
     }
-    /// Returns in words who may use the modem through that `up`, if this process's user may only look.
+    /// Returns in words who may use the modem through that `up`, if the user of this process may only
+    /// read its status.
     fn operators(&self) -> Option<String> {
         None
     }

@@ -22,7 +22,7 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(20);
 /// Time that a client beside a running driver waits for an open control session.
 const OPEN_PATIENCE: Duration = Duration::from_secs(40);
 
-/// Provider without a host's end, because the ladder stops below it.
+/// Provider that has no host interface, because the ladder stops before one is needed.
 struct NoHost;
 
 impl HostProvider for NoHost {

@@ -1,4 +1,4 @@
-//! The failures between a client's command and the modem.
+//! The failures that keep a client's command from its answer.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use uwwan_mbim::status::{NwError, Status};
 
 use crate::failure::{Code, Failure, FailureKind};
 
-/// Returns the failure for a wait that the caller ended; `doing` says what it was for.
+/// Returns the failure for a wait that the caller ended; `doing` says what the caller waited for.
 #[must_use]
 pub fn interrupted(doing: &str) -> Failure {
     Failure::new(FailureKind::Cancelled, format!("interrupted: {doing}"))
@@ -47,8 +47,8 @@ pub(super) fn refusal(
     failure.next(next)
 }
 
-/// Returns the failure for what a running `up` does not allow. `owners` are those who may do
-/// everything, if this process's user is none of them.
+/// Returns the failure for a command that a running `up` does not allow. `owners` names the users
+/// who may do everything, unless this process's user is one of them.
 fn not_allowed(failure: Failure, owners: Option<String>) -> Failure {
     match owners {
         None => failure
@@ -64,8 +64,8 @@ fn not_allowed(failure: Failure, owners: Option<String>) -> Failure {
     }
 }
 
-/// Returns the failure for a user who may only look at the modem of a running `up`. `operators` says who
-/// may use it.
+/// Returns the failure for a user who may only read the status of a running `up`. `operators` names the
+/// users who may use the modem.
 pub(super) fn not_operator(mut failure: Failure, operators: &str) -> Failure {
     failure.kind = FailureKind::Permission;
     failure.next = vec![

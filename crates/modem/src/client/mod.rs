@@ -1,7 +1,7 @@
 //! Clients of the control session, for the program's commands, whoever owns the device.
 //!
-//! [`AtClient`] is the same for AT commands, and [`StatusClient`] asks a running `up` for its status
-//! and to stop.
+//! [`AtClient`] does the same for AT commands. [`StatusClient`] asks a running `up` for its status,
+//! and asks it to stop.
 //!
 //! [`Client::direct`] opens the device itself and climbs no further than an open control session;
 //! [`Client::through`] connects to the socket in the runtime directory of a running `up`. Both
@@ -19,7 +19,7 @@
 //! let caps: DeviceCaps = client.query(bc::DEVICE_CAPS)?;
 //! println!("{}", caps.hardware_info);
 //!
-//! // Long work, with a sign of life and a way out:
+//! Work that takes long shows that it goes on, and can be ended:
 //! let scan = client.start(Command::query(bc::VISIBLE_PROVIDERS), Duration::from_secs(240))?;
 //! let answer = loop {
 //!     match client.poll(scan, Duration::from_millis(200))? {
@@ -75,11 +75,11 @@ use crate::selector::Selector;
 use crate::status::Status;
 use channel::{Channel, ChannelEvent};
 
-/// Time a modem has to answer from what it knows itself.
+/// Time within which a modem has to answer a query from its own state.
 pub const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time a modem has to answer a command that not every firmware answers.
+/// Time within which a modem has to answer a command that not every firmware answers.
 const OPTIONAL_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time a modem has to carry out a set command of the typed methods.
+/// Time within which a modem has to carry out a set command of the typed methods.
 const SET_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest time until an interruption is noticed.
 const TURN: Duration = Duration::from_millis(100);
@@ -104,7 +104,7 @@ pub type Optional<T> = Result<T, String>;
 /// Control session with a modem. Dropping it closes it, as [`Client::close`] does.
 pub struct Client {
     channel: Box<dyn Channel>,
-    /// Returns whether the caller is to get back from a wait without a result.
+    /// Returns whether a wait is to end without a result.
     interrupted: Box<dyn FnMut() -> bool + Send>,
     next: u64,
     waiting: BTreeMap<u64, Waiting>,
@@ -183,9 +183,9 @@ impl Client {
         self.channel.status()
     }
 
-    /// Has waits end once `interrupted` returns `true`, which is asked ten times a second: those of
-    /// [`Client::command`] and all that is built on it, and those of [`Client::next_indication`].
-    /// The command that is waited for is withdrawn.
+    /// Ends waits once `interrupted` returns `true`; it is called ten times a second. This concerns
+    /// the waits of [`Client::command`] and all that is built on it, and those of
+    /// [`Client::next_indication`]. The command that is waited for is withdrawn.
     pub fn interrupt_by(&mut self, interrupted: impl FnMut() -> bool + Send + 'static) {
         self.interrupted = Box::new(interrupted);
     }
@@ -276,12 +276,12 @@ impl Client {
         }
     }
 
-    /// Sends control messages as they are, one for each transfer, and returns what comes of it until
-    /// the time to wait is over.
+    /// Sends control messages as they are, one for each transfer, and returns what follows until the
+    /// time to wait is over.
     ///
     /// # Errors
-    /// [`FailureKind::Usage`] when it is nothing or too much, and over the socket of a running `up`,
-    /// which takes such an order at its control socket: [`StatusClient::send_raw`].
+    /// [`FailureKind::Usage`] when there is nothing or too much to send, and over the socket of a
+    /// running `up`, which takes such an order at its control socket: [`StatusClient::send_raw`].
     pub fn send_raw(&self, transfers: Vec<Vec<u8>>, wait: Duration) -> Result<Listener, Failure> {
         let Some(handle) = self.channel.handle() else {
             return Err(Failure::new(FailureKind::Usage, "cannot send the bytes")
@@ -434,9 +434,9 @@ impl Client {
         }
     }
 
-    /// Asks a running `up` for permission to send what ends its data sessions: disconnect, detach,
-    /// radio off, reset. Commands with `--force` use it. Without a running `up` no permission is
-    /// needed.
+    /// Asks a running `up` for permission to send commands that end its data sessions: disconnect,
+    /// detach, radio off, reset. Commands of the program with `--force` use it. Without a running
+    /// `up` no permission is needed.
     ///
     /// # Errors
     /// [`Failure`] when `up` refuses.

@@ -1,12 +1,12 @@
 //! Connections to the sockets of a running `up`.
 //!
-//! A client sends PINs and believes what it is told, so it looks at who is at the other end before
-//! it says anything: a directory that another user has made, or can write to, may hold a socket of
+//! A client sends PINs and acts on the answers, so it checks which user is at the other end before
+//! it sends anything: a directory that another user has made, or can write to, may hold a socket of
 //! that user's.
 //!
 //! Root may stop every `up` and ask it for its status, which takes no secret. To do that in an ordinary
-//! user's directory it connects with that user's rights: whatever the user's links lead to, the
-//! connection is one that the user could have made.
+//! user's directory it connects with that user's rights: wherever the user's links lead, the connection
+//! is one that the user could have made.
 
 use std::fs::Metadata;
 use std::io::{self, Write};
@@ -23,13 +23,14 @@ use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use super::error::refused;
 use crate::failure::{Failure, FailureKind};
 
-/// Time that a socket whose queue of connections is full is waited for. The process behind it hangs.
+/// Time for which a socket whose queue of connections is full is waited for. The process that
+/// listens there hangs.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Directory in which root's runtime directories are. Root alone can make it, and gives it to the user
+/// Directory that holds root's runtime directories. Root alone can make it, and gives it to the user
 /// of a service.
 pub const SYSTEM: &str = "/run/uwwan";
-/// Name of the lock in a runtime directory, which the process makes that makes the directory. It holds
-/// the id of the process that owns the directory.
+/// Name of the lock in a runtime directory. The process that makes the directory makes the lock. It
+/// holds the id of the process that owns the directory.
 pub const LOCK: &str = "lock";
 /// Name of the control socket in the directory of a running `up`, beside that of the control session.
 pub const STATUS_SOCKET: &str = "control";
@@ -54,8 +55,8 @@ pub(super) fn connect(path: &Path) -> Result<(UnixStream, u32), Failure> {
     Err(strange(path, user))
 }
 
-/// Ordinary user's process at the other end of a connection that root has made. Nothing that it says
-/// is to be believed.
+/// Process of an ordinary user at the other end of a connection that root has made. Its answers are
+/// not to be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stranger {
     pub(super) user: u32,
@@ -64,7 +65,7 @@ pub(super) struct Stranger {
 }
 
 /// Does as [`connect`], and lets root reach an ordinary user's `up` as well, with that user's rights.
-/// Such a connection comes with who is at its other end.
+/// Such a connection comes with the user and the process at its other end.
 ///
 /// # Errors
 /// Those of [`connect`].
@@ -87,7 +88,7 @@ pub(super) fn connect_to_any_user(path: &Path) -> Result<(UnixStream, Option<Str
     }
 }
 
-/// Does something in a thread that has the rights of a user and of one group, and nobody else's.
+/// Calls a function in a thread that has the rights of a user and of one group, and nobody else's.
 fn as_user<T: Send>(
     user: u32,
     group: u32,
@@ -97,7 +98,7 @@ fn as_user<T: Send>(
         let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
         set_thread_groups(&[])?;
         set_thread_res_gid(group, group, group)?;
-        // Capabilities go with it.
+        // The thread loses its capabilities with the change of user.
         set_thread_res_uid(user, user, user)
     };
     std::thread::scope(|scope| {
@@ -111,11 +112,12 @@ fn as_user<T: Send>(
     })
 }
 
-/// Returns what is known of the directory in which the runtime directory of a socket is, if that belongs
-/// to a user who is neither root nor this one. Whatever is under it may be that user's doing.
+/// Returns the metadata of the directory that holds the runtime directory of a socket, if it belongs to
+/// a user who is neither root nor this one. Everything under it may be that user's doing.
 fn stranger(path: &Path) -> Option<Metadata> {
     let base = path.parent()?.parent()?;
-    // In the system's directory the other end decides. A link is not followed: its maker chooses.
+    // In the system's directory the process at the other end decides. A symbolic link is not
+    // followed, because its maker chooses the target.
     if path.starts_with(SYSTEM) {
         return None;
     }
@@ -143,7 +145,7 @@ fn peer(stream: &UnixStream) -> io::Result<(u32, u32)> {
     Ok((peer.uid.as_raw(), process.unsigned_abs()))
 }
 
-/// Looks whether a running `up` of root, a service or this user listens at a socket.
+/// Checks whether a running `up` of root, of a service or of this user listens at a socket.
 ///
 /// # Errors
 /// [`Failure`] of the kind `NotRunning` when nobody listens there, and `Permission` when this user is
@@ -160,11 +162,12 @@ pub fn reach_any_user(path: &Path) -> Result<(), Failure> {
     connect_to_any_user(path).map(drop)
 }
 
-/// Sends a line to a running `up`. One that refuses a client says why and closes the connection, perhaps
-/// before the line is sent; then the reason is still there to be read, so this is no error here.
+/// Sends a line to a running `up`. An `up` that refuses a client sends the reason and closes the
+/// connection, perhaps before the line is sent. The reason can still be read then, so a closed
+/// connection is no error here.
 ///
 /// # Errors
-/// Those of [`Write::write_all`] but for a closed connection.
+/// Those of [`Write::write_all`] except for a closed connection.
 pub(super) fn send(stream: &mut UnixStream, line: &[u8]) -> io::Result<()> {
     match stream.write_all(line) {
         Err(error)
@@ -187,16 +190,17 @@ fn open(path: &Path, patience: Duration) -> io::Result<UnixStream> {
         SocketFlags::CLOEXEC,
         None,
     )?;
-    // The time to send is that to connect, too (unix_stream_connect of the kernel's af_unix.c).
+    // The timeout for sending bounds connecting, too (`unix_stream_connect` in the kernel's
+    // `af_unix.c`).
     set_socket_timeout(&socket, Timeout::Send, Some(patience))?;
     rustix::io::retry_on_intr(|| rustix::net::connect(&socket, &SocketAddrUnix::new(path)?))?;
     set_socket_timeout(&socket, Timeout::Send, None)?;
     Ok(UnixStream::from(socket))
 }
 
-/// Returns whether what a socket of this user's process tells is believed: that of root, of this
-/// user, of the user to whom root gave the socket's directory, and, in the system's directory, of the
-/// user whom the directory was given to as a whole or in part.
+/// Returns whether the answers of this user's process at a socket are trusted. Trusted are root, this
+/// user, the user to whom root gave the socket's directory, and, in the system's directory, the user
+/// to whom that directory was given as a whole or in part.
 fn trusted(socket: &Path, system: &Path, user: u32) -> bool {
     let given = || {
         let inside = socket.strip_prefix(system).ok();
@@ -204,7 +208,7 @@ fn trusted(socket: &Path, system: &Path, user: u32) -> bool {
         let part = part.and_then(|part| std::fs::metadata(system.join(part)).ok());
         match (std::fs::symlink_metadata(system).ok(), part) {
             (Some(whole), _) if owner(&whole) == Some(user) => inside.is_some(),
-            // Root alone can have made it, or the link to it.
+            // Root alone can have made the directory, or the symbolic link to it.
             (Some(whole), Some(part)) => owner(&whole) == Some(0) && owner(&part) == Some(user),
             _ => false,
         }
@@ -216,7 +220,8 @@ fn trusted(socket: &Path, system: &Path, user: u32) -> bool {
 }
 
 /// Returns whether root has made the socket's directory and given it to this user, as it does for a
-/// driver that runs under a user of its own: it is in one of root's, and the lock in it is root's.
+/// driver that runs under a user of its own: the directory is in one of root's, and the lock in it
+/// is root's. `None` stands for a directory that cannot be examined.
 fn given_by_root(socket: &Path, user: u32) -> Option<bool> {
     let folder = socket.parent()?;
     let whole = std::fs::symlink_metadata(folder.parent()?).ok()?;
@@ -254,7 +259,7 @@ mod tests {
         if own != 0 {
             return;
         }
-        // Given in part.
+        // Root has given a part of it.
         chown(&modem, Some(stranger), None).unwrap();
         assert!(trusted(&socket, system.path(), stranger));
         assert!(!trusted(&socket, system.path(), stranger + 1));
@@ -268,7 +273,8 @@ mod tests {
         assert!(!trusted(&socket, system.path(), stranger), "anybody's");
         let closed = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(system.path(), closed).unwrap();
-        // Given elsewhere: root's lock shows it, because its owner cannot make that.
+        // Root has given a directory elsewhere: root's lock shows it, because the directory's owner
+        // cannot make that.
         let elsewhere = Path::new(SYSTEM);
         let lock = modem.join(LOCK);
         std::fs::write(&lock, "").unwrap();
@@ -279,7 +285,7 @@ mod tests {
         }
         chown(&lock, Some(stranger), None).unwrap();
         assert!(!trusted(&socket, elsewhere, stranger));
-        // Given as a whole.
+        // Root has given all of it.
         chown(system.path(), Some(stranger), None).unwrap();
         chown(&modem, Some(stranger + 1), None).unwrap();
         assert!(trusted(&socket, system.path(), stranger));
@@ -287,12 +293,13 @@ mod tests {
         assert!(!trusted(Path::new("/tmp/mbim"), system.path(), stranger));
     }
 
-    /// Listens as another user, who has left the socket open to everybody, and returns what each
-    /// client makes of it and what the other user got to read.
+    /// Listens as another user, who has left the socket open to everybody, and checks what each
+    /// client returns and what the other user got to read.
     #[test]
     fn no_client_says_anything_to_a_stranger() {
         if rustix::process::geteuid().as_raw() != 0 {
-            // Only root can listen as another user. For others the rule itself is tested above.
+            // Only root can listen as another user. Another test checks the rule itself for every
+            // user.
             return;
         }
         let folder = tempfile::tempdir().unwrap();
@@ -300,7 +307,7 @@ mod tests {
         std::fs::set_permissions(folder.path(), open).unwrap();
         let path = folder.path().join("control");
         let bound = path.clone();
-        // The user of a thread's own is what it listens as.
+        // A thread with a user of its own listens as that user.
         let stranger = std::thread::spawn(move || {
             let user = rustix::process::Uid::from_raw(4711);
             rustix::thread::set_thread_res_uid(user, user, user).unwrap();
@@ -323,8 +330,8 @@ mod tests {
         }
     }
 
-    /// Base and runtime directory of an ordinary user, and the socket that this user's process has in
-    /// it.
+    /// Returns the base and the runtime directory of an ordinary user, and the socket that this
+    /// user's process has in it.
     fn of_a_stranger(user: u32) -> (tempfile::TempDir, std::path::PathBuf, UnixListener) {
         let base = tempfile::tempdir().unwrap();
         let modem = base.path().join("modem");
@@ -362,17 +369,18 @@ mod tests {
                 (client.stranger(), client.status())
             }
         });
-        // The first to come is the one that may: the others have not even connected.
+        // The first connection is that of the client that may connect: the others have not even
+        // tried.
         let (mut taken, _) = listener.accept().unwrap();
         assert_eq!(peer(&taken).unwrap(), (4711, std::process::id()));
         let pids = r#"{"ok":true,"pid":1,"device":"x","status":{}}"#;
         writeln!(taken, "{pids}").unwrap();
         let (stranger, reply) = client.join().unwrap();
         assert_eq!(stranger, Some(4711));
-        // What it says of its process is not believed.
+        // The process id in its answer is not trusted.
         assert_eq!(reply.unwrap().pid, std::process::id());
 
-        // Links of the user's lead nowhere where the user may not go, and to no other user.
+        // Symbolic links of the user reach nothing that the user may not reach, and no other user.
         let private = tempfile::tempdir().unwrap();
         let inside = private.path().join("control");
         let _roots = UnixListener::bind(&inside).unwrap();
@@ -389,7 +397,7 @@ mod tests {
         std::fs::set_permissions(&inside, anybodys).unwrap();
         let failure = reach_any_user(&path).unwrap_err();
         assert!(failure.to_string().contains("user 0"), "{failure}");
-        // Nor is a link in the place of the whole directory followed.
+        // A symbolic link in the place of the whole directory is not followed either.
         std::fs::remove_dir_all(base.path()).unwrap();
         std::os::unix::fs::symlink(private.path(), base.path()).unwrap();
         std::os::unix::fs::lchown(base.path(), Some(4711), Some(4711)).unwrap();
@@ -403,7 +411,7 @@ mod tests {
         let path = folder.path().join("control");
         let listener = UnixListener::bind(&path).unwrap();
         rustix::net::listen(&listener, 0).unwrap();
-        // The first fills the queue.
+        // The first connection fills the queue.
         reach(&path).unwrap();
         let error = open(&path, Duration::from_millis(20)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);

@@ -19,11 +19,12 @@ use crate::share::{Reply, Request, Sending, descriptors};
 
 /// Length of the longest reply line that is read, in bytes.
 const LONGEST_REPLY: usize = 1 << 20;
-/// Time a request may take to be sent, and time for the reply to a request for the status.
+/// Time within which a request has to be sent, and the reply to a request for the status has to
+/// come.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest time until a running `up` knows that a program has left.
 const LEAVING: Duration = Duration::from_secs(1);
-/// Length of what is told of a stranger's refusal, in characters.
+/// Most characters that are shown of the reason with which an ordinary user's `up` refuses root.
 const LONGEST_REASON: usize = 400;
 
 /// Client of the control socket of a running `up` (`control` in its runtime directory).
@@ -46,8 +47,8 @@ impl StatusClient {
     }
 
     /// Does as [`StatusClient::connect`], and lets root reach an ordinary user's `up` as well, which is
-    /// then asked with that user's rights. What it answers is that user's word:
-    /// [`StatusClient::stranger`] tells whose.
+    /// then asked with that user's rights. Its answers are that user's word: [`StatusClient::stranger`]
+    /// returns the user.
     ///
     /// # Errors
     /// Those of [`StatusClient::connect`].
@@ -68,8 +69,8 @@ impl StatusClient {
         })
     }
 
-    /// Returns the user id of the process at the other end, if it is an ordinary user's and this one
-    /// is root's.
+    /// Returns the user id of the process at the other end, if that is an ordinary user's and this
+    /// process is root's.
     #[must_use]
     pub fn stranger(&self) -> Option<u32> {
         self.stranger.map(|stranger| stranger.user)
@@ -78,8 +79,9 @@ impl StatusClient {
     /// Sends a request.
     ///
     /// # Errors
-    /// [`Failure`] of the kind `Unreadable` when the other end takes nothing. That it has closed the
-    /// connection is told by [`StatusClient::reply`], after what it has said.
+    /// [`Failure`] of the kind `Unreadable` when the other end takes nothing. A connection that the
+    /// other end has closed is reported by [`StatusClient::reply`], after the replies that it has
+    /// sent.
     pub fn ask(&mut self, request: Request) -> Result<(), Failure> {
         let mut line = serde_json::to_vec(&request).unwrap_or_default();
         line.push(b'\n');
@@ -107,7 +109,7 @@ impl StatusClient {
         if reply.ok {
             return Ok(Some(reply));
         }
-        // Version 0.1 sends the reason alone.
+        // Version 0.1 of the program sends the reason alone.
         let failure = reply.failure.unwrap_or_else(|| {
             Failure::new(FailureKind::Other, "the running uwwan refused")
                 .because(reply.error.unwrap_or_default())
@@ -119,8 +121,8 @@ impl StatusClient {
         .at(&self.place))
     }
 
-    /// Reads a line, which has to be there as a whole within `patience`; what comes before the end of
-    /// the connection is a line, too.
+    /// Reads a line, which has to arrive as a whole within `patience`. The bytes before the end of
+    /// the connection count as a line, too.
     fn line(&mut self, patience: Duration) -> io::Result<Vec<u8>> {
         let deadline = Instant::now() + patience;
         let mut line = Vec::new();
@@ -149,8 +151,8 @@ impl StatusClient {
     }
 
     /// Asks for a capture and returns the stream that carries the bytes of its file, and the same stream
-    /// for another thread, which ends the capture by shutting its writing half down. The rest of the file
-    /// comes then, and the other end closes.
+    /// for another thread, which ends the capture by shutting down its writing half. The rest of the file
+    /// follows, and the other end closes the connection.
     ///
     /// # Errors
     /// Those of [`StatusClient::reply`].
@@ -170,7 +172,7 @@ impl StatusClient {
         Ok((self.stream, ended))
     }
 
-    /// Has bytes sent as they are, and returns what comes of it, until the time to wait is over.
+    /// Sends bytes as they are, and returns what follows until the time to wait is over.
     ///
     /// # Errors
     /// Those of [`StatusClient::reply`], also from the iterator, which ends then.
@@ -204,7 +206,7 @@ impl StatusClient {
     /// Asks the network behind the modem, and waits for the answer.
     ///
     /// # Errors
-    /// Those of [`StatusClient::reply`], and those of the question.
+    /// Those of [`StatusClient::reply`], and those of [`Question::ask`].
     pub fn ask_network(&mut self, question: Question) -> Result<Answer, Failure> {
         let wait = Duration::from_millis(question.wait_ms);
         self.ask(Request::Ask(question))?;
@@ -214,8 +216,8 @@ impl StatusClient {
             .ok_or_else(|| broken(&self.place, &"it has ended"))
     }
 
-    /// Asks for a data session for the TUN interface with these descriptors, and returns what tells what
-    /// becomes of it. The session ends when that is dropped.
+    /// Asks for a data session for the TUN interface with these descriptors, and returns a connection
+    /// that reports its progress. The session ends when the connection is dropped.
     ///
     /// # Errors
     /// Those of [`StatusClient::reply`].
@@ -226,7 +228,8 @@ impl StatusClient {
     ) -> Result<JoinedThrough, Failure> {
         let mut line = serde_json::to_vec(&Request::Join(options)).unwrap_or_default();
         line.push(b'\n');
-        // The descriptors are beside the first byte. A closed connection is told by the reply.
+        // The descriptors travel beside the first byte. A closed connection is reported by the
+        // reply.
         let stream = self.stream.get_mut();
         let sent = match descriptors::send(stream, &line, descriptors) {
             Ok(sent) => socket::send(stream, line.get(sent..).unwrap_or_default()),
@@ -255,7 +258,8 @@ impl StatusClient {
     }
 }
 
-/// Returns a stranger's refusal as what it is. Its advice is not passed on to root.
+/// Returns the refusal of an ordinary user's `up`, marked as that user's words. Its advice is not
+/// passed on to root.
 fn quoted(stranger: Stranger, failure: &Failure) -> Failure {
     let said: String = failure.one_line().chars().take(LONGEST_REASON).collect();
     Failure::new(failure.kind, "the running uwwan of another user refused")
@@ -277,7 +281,7 @@ fn broken(place: &str, error: &dyn std::fmt::Display) -> Failure {
 pub struct JoinedThrough(StatusClient);
 
 impl JoinedThrough {
-    /// Waits at most `patience` for what happens next. Returns `None` when the running `up` has ended.
+    /// Waits at most `patience` for the next event. Returns `None` when the running `up` has ended.
     ///
     /// # Errors
     /// Those of [`StatusClient::reply`].
@@ -287,10 +291,10 @@ impl JoinedThrough {
     }
 }
 
-/// The answer of a running `up` about bytes that were sent through it.
+/// The transfers that a running `up` reports after it has sent bytes as they are.
 struct Hearing {
     client: StatusClient,
-    /// Time for which it is told.
+    /// Time for which transfers are reported.
     wait: Duration,
     ended: bool,
 }
@@ -315,7 +319,8 @@ impl Iterator for Hearing {
 }
 
 impl Drop for Hearing {
-    /// Leaves, and waits until the running `up` knows: it takes bytes of one program at a time.
+    /// Leaves, and waits until the running `up` has noticed: it sends bytes for one program at a
+    /// time.
     fn drop(&mut self) {
         if self.ended {
             return;
@@ -335,8 +340,8 @@ pub(super) mod tests {
     use std::io::Write;
     use std::os::unix::net::UnixListener;
 
-    /// Returns the path of a socket whose end says `message` to one client and closes the connection, and
-    /// the thread that ends with it.
+    /// Returns the path of a socket whose end sends `message` to one client and closes the connection,
+    /// and the thread that ends with it.
     pub(in crate::client) fn refusing(
         message: &impl serde::Serialize,
     ) -> (
@@ -376,7 +381,7 @@ pub(super) mod tests {
         let listener = UnixListener::bind(&path).unwrap();
         let trickle = std::thread::spawn(move || {
             let (mut client, _) = listener.accept().unwrap();
-            // Until the client has had enough.
+            // The loop ends when the client closes the connection.
             while client.write_all(b" ").is_ok() {
                 std::thread::sleep(Duration::from_millis(1));
             }

@@ -1,4 +1,4 @@
-//! The client over a channel on which nothing ever comes.
+//! The client over a channel without any event.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
@@ -7,7 +7,7 @@ use uwwan_mbim::services::basic_connect as bc;
 
 use super::*;
 
-/// Channel that tells which tickets were withdrawn.
+/// Channel that reports the tickets of withdrawn commands.
 struct Silent(Sender<u64>);
 
 impl Channel for Silent {
@@ -50,7 +50,7 @@ fn an_interruption_withdraws_what_is_waited_for() {
         .unwrap_err();
     assert_eq!(failure.kind, FailureKind::Cancelled, "{failure}");
     assert_eq!(withdrawn.try_recv(), Ok(1));
-    // It was one interruption; the next one ends another wait.
+    // One interruption ends one wait; the next one ends another.
     asked.store(true, Ordering::Relaxed);
     let failure = client.next_indication(hour).unwrap_err();
     assert_eq!(failure.kind, FailureKind::Cancelled, "{failure}");

@@ -21,12 +21,12 @@ use crate::poll::PollSet;
 use crate::proxy;
 use crate::stream::Stream;
 
-/// Time a running `up` has to say whether the modem is reachable. It waits for a modem that is just
-/// starting.
+/// Time within which a running `up` has to report whether the modem is reachable. It waits for a
+/// modem that is just starting.
 const OPEN_PATIENCE: Duration = Duration::from_secs(40);
-/// Time the socket may stay full.
+/// Time for which the socket may stay full.
 const SEND_PATIENCE: Duration = Duration::from_secs(10);
-/// Time CLOSE may stay unanswered.
+/// Time for which CLOSE may stay unanswered.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 /// Size of the fragments of messages in bytes, as libmbim uses it.
 const FRAGMENT: usize = 4096;
@@ -54,7 +54,7 @@ impl Through {
         };
         socket.set_nonblocking(true).map_err(system)?;
         let limits = Limits {
-            // The sender is trusted to finish what it begins, and a busy machine may take its time.
+            // The sender is trusted to finish what it begins, and a busy machine may be slow.
             timeout: Duration::from_secs(30),
             ..Limits::default()
         };

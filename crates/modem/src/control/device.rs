@@ -1,4 +1,4 @@
-//! Choice of the device, and the state of one that is open.
+//! Choice of the device, and the state of the open device.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub(super) struct Held {
     pub(super) reactor: Option<Reactor>,
     /// AT port to which this device is attached.
     pub(super) at: Option<AtPort>,
-    /// Control session's other end, of a modem that is dialled by AT commands.
+    /// The function's end of the control session, of a modem that is dialled by AT commands.
     pub(super) dialled: Option<Dialled>,
     pub(super) negotiated: Option<Negotiated>,
     pub(super) data_running: bool,
@@ -47,7 +47,7 @@ impl Held {
     /// Opens the notification endpoint, if the function has one.
     ///
     /// # Errors
-    /// The error is the backend's.
+    /// The error of the backend.
     pub(super) fn notification_queue(&self) -> Result<Option<Box<dyn Queue>>, UsbError> {
         let endpoint = self.function.interrupt_in;
         endpoint
@@ -67,8 +67,8 @@ impl Held {
         Some(status)
     }
 
-    /// Returns whether the host's end has a carrier. A device that could report its link and has
-    /// not done so counts as not connected.
+    /// Returns whether the host interface has a carrier. A device that could report its link and
+    /// has not done so counts as not connected.
     pub(super) fn carrier(&self) -> bool {
         let may_tell = self.function.interrupt_in.is_some();
         self.link.connected.unwrap_or(!may_tell)
@@ -85,7 +85,7 @@ impl Held {
         self.running = None;
     }
 
-    /// Ends the data thread, puts the data interface into its idle alternate setting and releases
+    /// Ends the data thread, selects the idle alternate setting of the data interface and releases
     /// the interfaces.
     pub(super) fn let_go(&mut self) {
         self.dialled = None;
@@ -122,14 +122,14 @@ pub(super) struct LinkState {
     pub(super) uplink_bits: u32,
 }
 
-/// Returns whether a plain network device may be driven: only one that was selected, since the
+/// Returns whether a plain network device may be driven: only a device that was selected, since the
 /// machine may be using it, and only for its data.
 pub(crate) fn ethernet_acceptable(selector: &Selector, top: Rung) -> bool {
     *selector != Selector::Any && top == Rung::Online
 }
 
-/// Finds the device that `selector` means. `port` narrows the search to where it was before,
-/// `choice` says by which function it is to be driven.
+/// Finds the device that `selector` selects. `port` restricts the search to the port where the
+/// device was before, `choice` selects the function by which it is driven.
 ///
 /// # Errors
 /// [`Failure`] when there is no device, when there are several, or when the bus cannot be listed.
@@ -175,7 +175,7 @@ pub(crate) fn look(
             Err((failure, false))
         }
         (None, _) => {
-            // Without a selection, only a device that the quirk table knows as a modem is named.
+            // Without a selection, only devices that the quirk table knows as modems are named.
             let named = |found: &&Found| {
                 let Identity {
                     vendor, product, ..
@@ -223,7 +223,7 @@ pub(crate) fn look(
     }
 }
 
-/// Names the configurations of a device by their values.
+/// Returns the values of a device's configurations as text.
 fn configurations(descriptors: &Descriptors) -> String {
     let values: Vec<String> = descriptors
         .configurations

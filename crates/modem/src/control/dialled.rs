@@ -1,4 +1,5 @@
-//! The control session of a modem that is dialled by AT commands, which answers in place of USB.
+//! The control session of a modem that is dialled by AT commands. A function in this process
+//! answers it in place of the device.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,10 +14,10 @@ use crate::explain;
 use crate::failure::{Failure, Rung};
 
 impl Control {
-    /// Gives the AT port the device, and starts the function that answers by it.
+    /// Attaches the device to the AT port, and starts the function that answers through it.
     ///
     /// # Errors
-    /// Those of the system, when there is no thread to be had.
+    /// [`Failure`] when the system refuses a thread.
     pub(super) fn start_dialled(&mut self) -> Result<(), Failure> {
         let failed = |error: std::io::Error| {
             explain::failure(
@@ -43,7 +44,8 @@ impl Control {
         at.attach(Arc::clone(&held.device), ports);
         held.at = Some(at.clone());
         let outbox = self.outbox.clone();
-        // A modem that tells of things faster than they are read is not worth the memory.
+        // A modem that reports faster than the control thread reads gets no more memory; further
+        // fragments are lost.
         let told = move |fragment| {
             outbox.len() >= dialled::MOST_WAITING || outbox.send(Message::Dialled(fragment)).is_ok()
         };
@@ -51,7 +53,7 @@ impl Control {
         Ok(())
     }
 
-    /// Takes a fragment of a message of the function.
+    /// Takes a fragment of a message from the function.
     pub(super) fn dialled_told(&mut self, fragment: Vec<u8>) {
         let held = self.device.as_mut();
         if let Some(dialled) = held.and_then(|held| held.dialled.as_mut()) {
@@ -61,7 +63,7 @@ impl Control {
         }
     }
 
-    /// Carries out what the control session wants of the function.
+    /// Carries out a transfer that the control session wants of the function.
     pub(super) fn transfer_dialled(&mut self, transmit: Transmit) {
         let now = Instant::now();
         let held = self.device.as_mut();

@@ -1,4 +1,4 @@
-//! Data sessions that programs beside the driver have activated by commands of their own.
+//! Data sessions that other programs have activated by commands of their own.
 
 use std::collections::BTreeSet;
 
@@ -13,9 +13,9 @@ use uwwan_mbim::session::Command;
 pub(super) struct Elsewhere(BTreeSet<u8>);
 
 impl Elsewhere {
-    /// Takes the information buffer of an answer or indication (MBIM 1.0 section 10.5.12: session id and
-    /// activation state come first, both little-endian). `ours` returns whether the driver has the session
-    /// with an id.
+    /// Reads the information buffer of an answer or indication (MBIM 1.0 section 10.5.12: session id and
+    /// activation state come first, both little-endian). `ours` returns whether the session with an id is
+    /// the driver's.
     pub(super) fn heard(&mut self, id: CidId, info: &[u8], ours: impl Fn(u8) -> bool) {
         if id != CONNECT {
             return;
@@ -23,7 +23,7 @@ impl Elsewhere {
         let (Some(session), Some(state)) = (word(info, 0), word(info, 4)) else {
             return;
         };
-        // No id above is given to a program.
+        // No program is given a higher id.
         let Ok(session) = u8::try_from(session) else {
             return;
         };
@@ -38,8 +38,8 @@ impl Elsewhere {
         }
     }
 
-    /// Takes note that a command for a session has ended without an answer: the modem may have it active.
-    /// `ours` is as with [`Elsewhere::heard`].
+    /// Records that a command for a session has ended without an answer: the modem may have activated it.
+    /// `ours` is as in [`Elsewhere::heard`].
     pub(super) fn unanswered(&mut self, session: u32, ours: impl Fn(u8) -> bool) {
         if let Ok(session) = u8::try_from(session)
             && !ours(session)
@@ -56,7 +56,7 @@ impl Elsewhere {
 
 /// Returns the MBIM session id of the data session that a command activates or deactivates.
 pub(super) fn connects(command: &Command) -> Option<u32> {
-    // A device may take any kind but a query for a set.
+    // A device may take a command of any kind but a query as a set.
     let sets = command.id == CONNECT && command.kind != CommandKind::QUERY;
     sets.then(|| word(&command.info, 0)).flatten()
 }

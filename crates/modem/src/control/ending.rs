@@ -1,5 +1,5 @@
 //! The clean end: data sessions are deactivated, the control session is closed, and the device and
-//! the host's ends are let go.
+//! the host interfaces are released.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -17,10 +17,10 @@ pub(super) const DISCONNECT_PATIENCE: Duration = Duration::from_secs(3);
 const CLOSE_PATIENCE: Duration = Duration::from_secs(3);
 
 impl Control {
-    /// Ends cleanly: deactivates and closes the sessions, puts the data interface into its idle
-    /// setting, releases the interfaces, lets the kernel's drivers have the device again and drops the
-    /// host's ends. The time is bounded even when the device does not answer; a second stop shortens
-    /// it.
+    /// Ends cleanly: deactivates the data sessions, closes the control session, selects the idle
+    /// alternate setting of the data interface, releases the interfaces, gives the device back to the
+    /// kernel's drivers and drops the host interfaces. The time is bounded even when the device does
+    /// not answer; a second stop shortens it.
     pub(super) fn shut_down(&mut self) {
         self.ladder.rest();
         self.retry = None;
@@ -33,8 +33,8 @@ impl Control {
     }
 
     pub(super) fn close_session(&mut self) {
-        // For a client's control session CLOSE is enough: it deactivates what the client may have
-        // activated.
+        // For a client's control session CLOSE is enough: it deactivates the sessions that the
+        // client may have activated.
         if self.control_session.state() == State::Open && !self.ladder.is_control_only() {
             let now = Instant::now();
             let ending = self.end_sessions();
@@ -51,7 +51,8 @@ impl Control {
         }
     }
 
-    /// Serves the control session alone until `done`, the deadline, or a second stop.
+    /// Serves the control session alone until `done` returns `true`, the deadline, or a second
+    /// stop.
     pub(super) fn pump_session(&mut self, deadline: Instant, done: impl Fn(&Self) -> bool) {
         loop {
             let more = (0..MOST_TRANSFERS).all(|_| self.transfer());

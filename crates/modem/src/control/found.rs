@@ -1,9 +1,9 @@
 //! The state in which the device was found, and the way back to it.
 //!
 //! Kernel drivers that were bound at the start are bound again at a clean end, in the configuration
-//! that was active. A device that was plugged in while it was waited for has no such state: what the
-//! kernel would have made of it is not known. Its drivers are let in as it stands then, in the
-//! configuration of the function that was driven.
+//! that was active. A device that was plugged in while it was waited for has no such state, because
+//! the kernel's choice for it is not known. Its drivers are bound in the configuration of the
+//! function that was driven.
 
 use uwwan_usb::configuration::{Step, SwitchPlan};
 use uwwan_usb::device::Found;
@@ -15,16 +15,18 @@ const USBFS: &str = "usbfs";
 /// The device as it was found first, before anything was changed.
 #[derive(Debug)]
 pub(super) struct AsFound {
-    /// `bConfigurationValue` of the configuration to return to; 0 for whichever is active then.
+    /// `bConfigurationValue` of the configuration to return to; 0 keeps whichever is active at the
+    /// end.
     configuration: u8,
-    /// Whether kernel drivers had it, or would have had it.
+    /// Whether kernel drivers had the device at the start, or would have had it.
     by_kernel: bool,
     /// The way back, once the device has been changed.
     back: Option<GiveBack>,
 }
 
 impl AsFound {
-    /// Returns how a device was found. `late` says that it was plugged in while it was waited for.
+    /// Returns the state of a device that was found. `late` says that it was plugged in while it
+    /// was waited for.
     pub(super) fn new(found: &Found, late: bool) -> Self {
         let drivers = &found.kernel_drivers;
         Self {
@@ -37,9 +39,10 @@ impl AsFound {
         }
     }
 
-    /// Notes what a switch was asked to do, what it did, and whether it has succeeded.
+    /// Records the plan of a switch, its steps, and whether it has succeeded.
     pub(super) fn switched(&mut self, plan: &SwitchPlan, steps: &[Step], done: bool) {
-        // What usb_modeswitch or an udev rule has selected meanwhile is what the machine wants.
+        // A configuration that usb_modeswitch or a udev rule has selected meanwhile is the one that
+        // the machine wants.
         for step in steps {
             if let Step::Interfered { found } = *step
                 && found != 0

@@ -1,4 +1,5 @@
-//! The steps of the [healing](crate::heal) carried out: doubts of the data path, layouts, probes, memory.
+//! The control thread's part in the [healing](crate::heal) of the layout: verdicts of the data path,
+//! changes of the layout, probes, memory.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Instant;
@@ -22,13 +23,13 @@ use crate::watch::Verdict;
 
 /// Number of times that the paddings are tried on one device.
 const MOST_PADDINGS: u32 = 3;
-/// Lengths of datagrams among which one is looked for that makes an NTB fill its last packet, in bytes:
-/// those of IP datagrams, and those of Ethernet frames, which a probe cannot make as short.
+/// Lengths in bytes of datagrams among which the one that makes an NTB fill its last packet is found.
+/// IP datagrams have a range of their own, because probes in Ethernet frames cannot be as short.
 const LENGTHS: std::ops::Range<usize> = 200..1240;
 const FRAME_LENGTHS: std::ops::Range<usize> = 400..1440;
 
 impl Control {
-    /// Returns what of the layout may be changed; `None` where nothing may.
+    /// Returns the parts of the layout that may be changed; `None` where none may.
     fn heal_scope(&self) -> Option<Scope> {
         let options = &self.options;
         let scope = Scope {
@@ -45,12 +46,12 @@ impl Control {
         (wanted && options.probe).then_some(scope)
     }
 
-    /// Returns whether silence is looked into.
+    /// Returns whether silence starts the healing.
     pub(super) fn heals(&self) -> bool {
         self.heal_scope().is_some() && !self.healing.is_exhausted(Instant::now())
     }
 
-    /// Takes the device that was found, and chooses the layout that worked with it before.
+    /// Begins anew for the device that was found, with the layout that worked with it before.
     pub(super) fn heal_device(&mut self, device: (u16, u16)) {
         if self.healing.device == Some(device) {
             return;
@@ -79,14 +80,15 @@ impl Control {
         }
         let healing = &mut self.healing;
         let memory = healing.memory.as_ref();
-        // The firmware is not known yet; the latest is the likely one.
+        // The firmware is not known yet; the latest one that was seen is the likely one.
         let entry = memory.and_then(|file| file.content.latest(device.0, device.1));
         healing.layout = entry.map(|entry| entry.layout);
         healing.remembered = entry.is_some();
     }
 
     /// Takes the version of the firmware, which is known once the ladder is climbed. Returns `false`
-    /// when another layout worked with it than the one in use, which takes a new session.
+    /// when another layout than the one in use worked with that firmware, which takes a bring-up
+    /// anew.
     pub(super) fn heal_firmware(&mut self) -> bool {
         let identity = self.ladder.facts().identity.as_ref();
         let firmware = identity.map_or_else(String::new, |identity| identity.firmware.clone());
@@ -113,7 +115,7 @@ impl Control {
         true
     }
 
-    /// Tells once that the layout in use is that of an earlier run.
+    /// Reports once that the layout in use is that of an earlier run.
     fn tell_remembered(&mut self) {
         let healing = &mut self.healing;
         if std::mem::take(&mut healing.remembered)
@@ -125,14 +127,14 @@ impl Control {
         }
     }
 
-    /// Returns the layout of NTBs at present.
+    /// Returns the layout of NTBs in use.
     fn present_layout(&self) -> Option<Layout> {
         let negotiated = self.device.as_ref()?.negotiated.as_ref()?;
         Some(negotiated.layout())
     }
 
-    /// Takes the data path's verdict on session 0. Returns whether it is looked into, so that there is
-    /// nothing to tell.
+    /// Handles the data path's verdict on session 0. Returns whether the healing deals with it, so
+    /// that nothing needs to be reported.
     pub(super) fn heal_judged(&mut self, verdict: Verdict) -> bool {
         let paddings_alone = match verdict {
             Verdict::Answered | Verdict::Recovered => return self.heal_heard(verdict),
@@ -146,18 +148,19 @@ impl Control {
         self.healing.machine.is_active() || self.heal_doubt(paddings_alone)
     }
 
-    /// Takes the news that something came in on session 0. Returns whether there is nothing to tell.
+    /// Handles the verdict that something came in on session 0. Returns whether nothing needs to be
+    /// reported.
     fn heal_heard(&mut self, verdict: Verdict) -> bool {
         let healer = &mut self.healing.machine;
         let looked_into = healer.is_active();
         healer.heard();
-        // Something else than the first layout may have carried it while others are tried.
+        // While other layouts are tried, the datagram may have come by another than the first.
         self.healing.carried |= !healer.is_active();
         looked_into || verdict == Verdict::Answered
     }
 
-    /// Begins to look into a silence, which may be due to the padding alone. Returns whether there is
-    /// anything to try.
+    /// Starts the healing of a silence, which may be due to the padding alone. Returns whether there
+    /// is anything to try.
     fn heal_doubt(&mut self, paddings_alone: bool) -> bool {
         let (Some(first), Some(scope)) = (self.present_layout(), self.scope_now(paddings_alone))
         else {
@@ -178,8 +181,8 @@ impl Control {
         looked_into
     }
 
-    /// Returns what of the layout may be changed on this device and in this state; `None` when nothing
-    /// is tried any more.
+    /// Returns the parts of the layout that may be changed on this device and in this state; `None`
+    /// when nothing is tried any more.
     fn scope_now(&self, paddings_alone: bool) -> Option<Scope> {
         let scope = self.heal_scope()?;
         let negotiated = self.device.as_ref()?.negotiated.as_ref()?;
@@ -250,7 +253,7 @@ impl Control {
         }
     }
 
-    /// Lays NTBs out as the program wants them from the next one on, and tells it when they are.
+    /// Lays NTBs out as the program wants from the next one on, and reports to it when they are.
     pub(super) fn choose_layout(&mut self, options: &Options, done: Sender<Result<(), Failure>>) {
         let quirk = self.quirk;
         let held = self.device.as_mut().filter(|held| held.data_running);
@@ -336,7 +339,7 @@ impl Control {
         else {
             return;
         };
-        // Others may have changed it since.
+        // Other processes may have changed the file since.
         file.reopen();
         file.content.put(Entry {
             vendor,
@@ -391,7 +394,7 @@ mod tests {
                             let mut builder = Builder::new(framing);
                             let slot = builder.place(stream, length).unwrap();
                             builder.commit(slot, length);
-                            // One byte more is the padding.
+                            // The one byte beyond the full packet is the padding.
                             let sent = builder.finish(&mut vec![0; framing.max_ntb]).length;
                             assert_eq!(sent % max_packet_size, 1, "{framing:?}");
                         }

@@ -1,4 +1,4 @@
-//! State of the healing in the control thread: which layout is in use, and what is known of the device.
+//! State of the healing in the control thread: the layout in use, and the facts known of the device.
 
 use std::time::{Duration, Instant};
 
@@ -7,26 +7,26 @@ use crate::heal::{Healer, Layout};
 use crate::options::Options;
 use crate::state_file::StateFile;
 
-/// Time after which everything is tried once more that was tried in vain.
+/// Time after which layouts that did not help are tried once more.
 const REST: Duration = Duration::from_secs(3600);
 
-/// State of the healing, and what is known of the device.
+/// State of the healing, and the facts known of the device.
 pub(super) struct Healing {
     pub(super) machine: Healer,
     pub(super) memory: Option<StateFile<LayoutMemory>>,
-    /// `idVendor` and `idProduct` of the device that the rest is about.
+    /// `idVendor` and `idProduct` of the device that the other fields are about.
     pub(super) device: Option<(u16, u16)>,
     /// Version of the device's firmware, once it is known.
     pub(super) firmware: Option<String>,
-    /// Layout in use in place of what the quirk table says.
+    /// Layout in use in place of the one in the quirk table.
     pub(super) layout: Option<Layout>,
-    /// Whether the layout in use is the memory's, and is not told yet.
+    /// Whether the layout in use comes from the memory and has not been reported.
     pub(super) remembered: bool,
     /// Whether anything has come back since the device was found.
     pub(super) carried: bool,
-    /// Whether NTBs came with empty headers, as in the wrong format.
+    /// Whether NTBs came with empty headers, as devices send them that need the other format.
     pub(super) empty_headers: bool,
-    /// Time at which everything had been tried in vain.
+    /// Time at which the last layout had been tried in vain.
     pub(super) exhausted: Option<Instant>,
     pub(super) paddings_tried: u32,
 }
@@ -47,12 +47,12 @@ impl Healing {
         }
     }
 
-    /// Returns whether everything was tried in vain, not long ago.
+    /// Returns whether all layouts were tried in vain within the last [`REST`].
     pub(super) fn is_exhausted(&self, now: Instant) -> bool {
         self.exhausted.is_some_and(|since| now < since + REST)
     }
 
-    /// Returns the options with the layout in use.
+    /// Returns the options with the layout in use in place of theirs.
     pub(super) fn over(&self, options: &Options) -> Options {
         let mut options = options.clone();
         if let Some(layout) = self.layout {
@@ -63,7 +63,7 @@ impl Healing {
         options
     }
 
-    /// Notes that the device takes no NTBs of the format in which it answers.
+    /// Records that the device takes no NTBs of the format in which it sends its own.
     pub(super) fn empty_headers(&mut self) {
         self.empty_headers = true;
     }

@@ -1,4 +1,4 @@
-//! Data session with everything that belongs to it.
+//! Data session with its host interface, its guest and its counters.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,9 +13,9 @@ use crate::session::{DataSession, LossPolicy};
 pub(super) struct HeldSession {
     /// State machine of the session.
     pub(super) machine: DataSession,
-    /// Host's end of the session, which is kept over losses.
+    /// Host interface of the session, which is kept over losses.
     pub(super) host: Option<HeldHost>,
-    /// Program that the session is for, if it is another one's.
+    /// Other program that the session is for, if it is for one.
     pub(super) guest: Option<Guest>,
     /// Counters of what the session has carried.
     pub(super) counters: Arc<SessionCounters>,

@@ -1,4 +1,4 @@
-//! Data sessions that other programs ask for while the modem runs, and their end.
+//! Data sessions that other programs ask for while the modem runs, and the end of these sessions.
 
 use std::time::Instant;
 
@@ -14,12 +14,12 @@ use crate::options::{Routes, SessionOptions};
 
 /// Number of data sessions that other programs have together.
 const MOST: usize = 8;
-/// Number of data sessions a modem is taken to have that does not tell.
+/// Number of data sessions that a modem is taken to have that does not report it.
 const USUAL: u32 = 8;
 
 impl Control {
-    /// Adds a data session for a program, and begins it if the modem is online; else it begins with the
-    /// others.
+    /// Adds a data session for a program, and begins to bring it up if the modem is online; otherwise
+    /// it begins with the others.
     pub(super) fn join(&mut self, joining: Joining) {
         let Joining { options, guest } = joining;
         if self.is_ethernet() {
@@ -43,7 +43,7 @@ impl Control {
                     matches!(asker, Asker::Program { connects: Some(of), .. } if *of == u32::from(id))
                 })
         };
-        // People and their programs count from below.
+        // Ids given by people, and by the programs they start, count from below.
         let last = u8::try_from(most.saturating_sub(1)).unwrap_or(u8::MAX);
         let free = (1..=last).rev().find(|id| !taken(*id));
         let guests = self.sessions.iter().filter(|one| one.guest.is_some());
@@ -72,7 +72,7 @@ impl Control {
             tun_mode: first.tun_mode,
             routes: Routes::None,
             ..match named {
-                // The login is that of another access point.
+                // The user name and password of session 0 are those of another access point.
                 Some(apn) => SessionOptions {
                     apn,
                     ..SessionOptions::default()
@@ -108,8 +108,8 @@ impl Control {
         }
     }
 
-    /// Ends the data session of a program whose interface is gone. Returns `false` when the session is
-    /// no program's.
+    /// Ends the data session of a program whose interface is gone. Returns `false` when no program has
+    /// a session of this id.
     pub(super) fn guest_lost(&mut self, id: u8, why: &str) -> bool {
         let lost = |session: &HeldSession| session.machine.id() == id && session.guest.is_some();
         let Some(index) = self.sessions.iter().position(lost) else {
@@ -125,7 +125,7 @@ impl Control {
     fn part_with(&mut self, index: usize, why: &str) {
         let session = self.sessions.remove(index);
         let id = session.machine.id();
-        // What was asked for it is no longer of interest.
+        // The answers to its commands are of no interest any more.
         self.asked
             .retain(|_, asker| !matches!(asker, Asker::Session { id: of, .. } if *of == id));
         if let Some(reactor) = self.device.as_ref().and_then(|held| held.reactor()) {
@@ -148,7 +148,7 @@ impl Control {
         }));
     }
 
-    /// Passes what becomes of a data session on to the program that it is for.
+    /// Passes an event of a data session on to the program that the session is for.
     pub(super) fn tell_guest(&self, event: &SessionEvent) {
         let mut sessions = self.sessions.iter();
         let session = sessions.find(|session| session.machine.id() == event.session);

@@ -1,4 +1,4 @@
-//! Link state of a plain network device, and the carrier of the host's end that follows it.
+//! Link state of a plain network device, and the carrier of the host interface that follows it.
 
 use uwwan_ncm::LinkHeader;
 use uwwan_usb::notifications::Notification;
@@ -11,7 +11,7 @@ use crate::neighbour;
 use crate::status::EthernetStatus;
 
 impl Control {
-    /// Sets the carrier of a host's end that carries frames.
+    /// Sets the carrier of a host interface that carries frames.
     pub(super) fn set_carrier(&mut self, up: bool) {
         if self.gives_frames()
             && let Some(host) = self.sessions.iter_mut().find_map(|one| one.host.as_mut())
@@ -52,8 +52,8 @@ impl Control {
             .unwrap_or(neighbour::LINK_LAYER)
     }
 
-    /// Has the builder of NTBs make frames of datagrams, where the device carries frames and the host's end
-    /// carries IP.
+    /// Makes the NTB builder put Ethernet headers in front of datagrams, where the device carries frames
+    /// and the host interface carries IP.
     pub(super) fn head_frames(&mut self) {
         let from = self.link_layer();
         let Some(held) = self.device.as_mut() else {
@@ -70,7 +70,7 @@ impl Control {
         }
     }
 
-    /// Takes a notification of a device that carries frames.
+    /// Handles a notification of a device that carries frames.
     pub(super) fn link_notification(&mut self, bytes: &[u8]) {
         let Some(held) = self.device.as_mut() else {
             return;
@@ -97,7 +97,7 @@ impl Control {
         if let Some(up) = changed {
             self.set_carrier(up);
             if let Some(dialled) = self.device.as_ref().and_then(|held| held.dialled.as_ref()) {
-                // What it means for the connection, the modem says by AT.
+                // The modem itself says by AT commands what the link means for the connection.
                 return dialled.link_changed();
             }
             let text = match up {
@@ -128,7 +128,7 @@ impl Control {
     }
 }
 
-/// Writes an Ethernet address as people do.
+/// Returns an Ethernet address in its usual notation, six pairs of digits with colons.
 fn in_words(address: [u8; 6]) -> String {
     address.map(|byte| format!("{byte:02x}")).join(":")
 }

@@ -1,5 +1,5 @@
-//! Opening of the control session, and the ways of its answers and indications to whoever waits for
-//! them.
+//! Opening of the control session, and the delivery of its answers and indications to the parts
+//! that wait for them.
 
 use std::time::{Duration, Instant};
 
@@ -72,8 +72,8 @@ impl Control {
         }
     }
 
-    /// Brings the next try forward to at most 1 s when an indication may have brought what a failed
-    /// rung waited for.
+    /// Brings the next climb forward to at most 1 s from now when an indication may have brought
+    /// what a failed rung waited for.
     fn hasten(&mut self, id: CidId) {
         let soon = Instant::now() + Duration::from_secs(1);
         if let Some((at, from)) = self.retry.as_mut()
@@ -100,14 +100,14 @@ impl Control {
         }
     }
 
-    /// Learns from what the modem says which data sessions other programs have activated.
+    /// Learns from answers and indications which data sessions other programs have activated.
     fn hear_of_sessions(&mut self, id: CidId, info: &[u8]) {
         let sessions = &self.sessions;
         let ours = |id: u8| sessions.iter().any(|session| session.machine.id() == id);
         self.elsewhere.heard(id, info, ours);
     }
 
-    /// Hands the answer of a transaction to whoever asked.
+    /// Passes the answer of a transaction to the origin of the command.
     fn answered(&mut self, id: TransactionId, result: Result<Response, CommandError>) {
         if let Ok(response) = &result
             && response.status.is_success()

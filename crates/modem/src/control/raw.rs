@@ -1,9 +1,9 @@
-//! Control messages that a program sends as they are, and what the modem says meanwhile.
+//! Control messages that a program sends as they are, and the modem's messages that it is told of.
 //!
-//! They go out between whole messages of the driver's own. Nobody's command gets a transaction id
-//! that they have, and they are refused while a command has theirs, so that each answer belongs to
-//! one side alone: those with the id of a command are the driver's, and every other is told. The
-//! control session counts it as astray and drops it.
+//! They go out between whole messages of the driver's own. No command of the driver is given one of
+//! their transaction ids, and they are refused while a command has one, so that each answer belongs
+//! to one side alone: answers with the id of a command are the driver's, and the program is told of
+//! every other. The control session counts those as astray and drops them.
 
 use std::time::Instant;
 
@@ -69,7 +69,7 @@ impl Control {
                 sent.err().map(|error| error.to_string()),
             );
             if gone {
-                // The control session's own transfers notice the same.
+                // The control session's own transfers find the same error.
                 teller.fail(refused("the device is gone"));
                 return self.attend_foreign();
             }
@@ -77,7 +77,7 @@ impl Control {
         self.overhearing.0.push(Hearing { teller, ids });
     }
 
-    /// Returns why messages cannot be sent now.
+    /// Returns the reason why messages cannot be sent at present.
     fn refusal(&self, transfers: &[Vec<u8>]) -> Option<Failure> {
         let mbim = self
             .device
@@ -127,8 +127,8 @@ impl Control {
         )
     }
 
-    /// Tells what the last read brought, of which `length` bytes are in the control buffer, unless it
-    /// is the answer to a command or an indication.
+    /// Passes on the message that the last read brought, of which `length` bytes are in the control
+    /// buffer, unless it is the answer to a command or an indication.
     pub(super) fn overhear(&mut self, length: usize) {
         let bytes = &self.control_buffer[..length];
         if self.overhearing.0.is_empty() || bytes.is_empty() {
@@ -149,7 +149,7 @@ impl Control {
         self.attend_foreign();
     }
 
-    /// Ends what is heard where its time is over.
+    /// Removes the programs whose time to wait is over.
     pub(super) fn overhear_no_longer(&mut self, now: Instant) {
         let before = self.overhearing.0.len();
         self.overhearing
@@ -160,7 +160,7 @@ impl Control {
         }
     }
 
-    /// Ends what is heard because the control session ends.
+    /// Removes all programs because the control session ends.
     pub(super) fn overhearing_ends(&mut self, why: &str) {
         for hearing in self.overhearing.0.drain(..) {
             hearing.teller.fail(refused(why).of(FailureKind::Gone));
@@ -183,7 +183,7 @@ fn transaction(bytes: &[u8]) -> u32 {
     word(bytes, 8).unwrap_or(0)
 }
 
-/// Returns the little-endian word at an offset.
+/// Returns the little-endian 32-bit word at an offset in bytes.
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
     let field = bytes.get(at..)?.first_chunk::<4>()?;
     Some(u32::from_le_bytes(*field))

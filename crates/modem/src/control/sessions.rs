@@ -1,5 +1,5 @@
-//! Driving of the data sessions: their commands, their host's ends and their place on the data
-//! path.
+//! The control thread's part in the data sessions: their commands, their host interfaces and their
+//! place on the data path.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,7 +26,7 @@ use crate::status::{Addresses, Interface};
 use crate::watch::Verdict;
 
 impl Control {
-    /// Returns what the data path needs to know of a session's addresses.
+    /// Returns the part of a session's plan on the data path that depends on its addresses.
     fn addressing(&self, addresses: &Addresses, listen: LinkFamilies) -> SessionAddressing {
         if let Some(held) = self
             .device
@@ -61,7 +61,7 @@ impl Control {
         }
     }
 
-    /// Returns what data sessions stand on.
+    /// Returns the facts about the modem that data sessions need.
     pub(super) fn ground(&self) -> Ground {
         let held = self.device.as_ref();
         let ethernet = held.filter(|held| held.function.gives_frames());
@@ -96,8 +96,8 @@ impl Control {
         }
     }
 
-    /// Rests the sessions whose loss leads the modem back, and with `others` all sessions, because
-    /// what they stand on is gone.
+    /// Suspends the sessions whose loss leads the modem back, and with `others` all sessions,
+    /// because the rungs beneath them are lost.
     pub(super) fn rest_sessions(&mut self, others: bool, why: &str) {
         for session in &mut self.sessions {
             if others || session.machine.leads_back() {
@@ -136,7 +136,8 @@ impl Control {
             }
             Step::Host(mut config) => {
                 if let (Some(ethernet), Some(held)) = (&mut config.ethernet, &self.device) {
-                    // The link may have come up since the session began: dialling brings it up.
+                    // The link may have come up since the session began, because dialling brings it
+                    // up.
                     ethernet.carrier = held.carrier();
                 }
                 let result = self.session_host(index, &config);
@@ -196,7 +197,7 @@ impl Control {
         sessions.find(|session| session.machine.id() == id)
     }
 
-    /// Drops the failed host's end of a session; it is made anew.
+    /// Drops the failed host interface of a session; another one is made.
     pub(super) fn host_lost(&mut self, id: u8, why: &str) {
         if self.guest_lost(id, why) {
             return;
@@ -207,14 +208,14 @@ impl Control {
         }
     }
 
-    /// Passes on a datagram about the configuration of a session's link.
+    /// Passes a datagram about the configuration of a session's link on to the session.
     pub(super) fn session_link(&mut self, id: u8, datagram: &[u8]) {
         if let Some(session) = self.session(id) {
             session.machine.link_answer(Instant::now(), datagram);
         }
     }
 
-    /// Passes on the data path's verdict whether anything comes back on a session.
+    /// Handles the data path's verdict whether anything comes back on a session.
     pub(super) fn session_judged(&mut self, id: u8, verdict: Verdict) {
         if id == 0 && self.heal_judged(verdict) {
             return;
@@ -247,7 +248,7 @@ impl Control {
                 }
                 Err(error) => {
                     tracing::warn!(
-                        "changing the host's end of session {}: {error}; making a new one",
+                        "changing the host interface of session {}: {error}; making a new one",
                         session.machine.id()
                     );
                     session.host = None;
@@ -273,7 +274,7 @@ impl Control {
         Ok(interface)
     }
 
-    /// Looks after the configuration of all hosts' ends.
+    /// Maintains the configuration of all host interfaces.
     pub(super) fn attend_hosts(&mut self) {
         for index in 0..self.sessions.len() {
             let session = &mut self.sessions[index];
@@ -308,7 +309,7 @@ impl Control {
         let session = &self.sessions[index];
         let mut addressing = self.addressing(addresses, session.machine.link_families());
         let id = session.machine.id();
-        // The layout is healed by what session 0 carries.
+        // Only the datagrams of session 0 drive the healing of the layout.
         addressing.eager &= id == 0;
         let held = self.device.as_ref().ok_or("the device is gone")?;
         let plan = SessionPlan {
@@ -317,7 +318,13 @@ impl Control {
                 0 => held.function.stream(),
                 id => Stream::Ips(id),
             },
-            host: Arc::clone(&session.host.as_ref().ok_or("the host's end is gone")?.data),
+            host: Arc::clone(
+                &session
+                    .host
+                    .as_ref()
+                    .ok_or("the host interface is gone")?
+                    .data,
+            ),
             addressing,
             ack_filter: self.options.ack_filter,
             counters: Arc::clone(&session.counters),

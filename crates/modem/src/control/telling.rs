@@ -1,4 +1,4 @@
-//! The news that the control thread tells of the modem: events to the observer, and the status.
+//! The reports of the control thread: events to the observer, and the status.
 
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ impl Control {
         }
     }
 
-    /// Follows the events through the rungs.
+    /// Records the rung that an event is about.
     fn follow(&mut self, event: &Event) {
         match event {
             Event::RungStarted { rung } => {
@@ -53,7 +53,7 @@ impl Control {
         }
     }
 
-    /// Tells the observer of an event, and records it in the status.
+    /// Passes an event to the observer, and records it in the status.
     pub(super) fn tell(&mut self, event: Event) {
         // The search for an absent device is reported once.
         if self.absent
@@ -153,7 +153,7 @@ impl Control {
         (self.observer)(event);
     }
 
-    /// Copies what the ladder and the sessions have learnt into the status.
+    /// Copies the findings of the ladder and the sessions into the status.
     pub(super) fn publish(&mut self) {
         let facts = self.ladder.facts();
         let framing = self.device.as_ref().and_then(device::Held::framing);
@@ -183,7 +183,7 @@ impl Control {
     }
 }
 
-/// Returns what kind of event it is, for the log, without contents that may be personal.
+/// Returns the kind of an event for the log, without contents that may be personal.
 fn kind_of(event: &Event) -> String {
     match event {
         Event::RungStarted { rung } => format!("{rung}: started"),

@@ -23,10 +23,10 @@ use crate::kind::{Choice, Function};
 use crate::ladder::{UsbDone, UsbFailed, UsbStep};
 use crate::selector::Selector;
 
-/// Number of transfers in flight unless the user chooses it. More bulk IN transfers cost the host
-/// less, as more NTBs are handed over together; beyond 16 there is little more to gain. Bulk OUT
-/// transfers are a queue in which packets wait, so there are no more than one large packet and the
-/// bus need.
+/// Numbers of transfers in flight unless the user chooses others. More bulk IN transfers cost the
+/// host less, as more NTBs are handed over together; beyond 16 there is little more to gain. Bulk
+/// OUT transfers are a queue in which packets wait, so there are only as many as one large packet
+/// and the bus need.
 const USUAL_DEPTH: Depth = Depth {
     receive: 16,
     send: 8,
@@ -40,7 +40,8 @@ const FRAMES_DEPTH: Depth = Depth {
 /// Largest number of notifications on their way to the control thread; more are dropped.
 const MOST_NOTIFICATIONS: u32 = 64;
 /// Largest number of messages on their way to the control thread with which another datagram of the
-/// link's own protocols is added. Those that are dropped come again: DHCP and routers repeat.
+/// link's own protocols is added. Datagrams that are dropped come again, because DHCP and routers
+/// repeat them.
 const MOST_WITH_LINK: usize = 256;
 
 impl Control {
@@ -364,7 +365,7 @@ impl Control {
         Ok(format!("{} transfers each way", running.receive_transfers))
     }
 
-    /// Agrees with the device on smaller NTBs, for whose transfers there is memory.
+    /// Agrees with the device on smaller NTBs, because memory for the transfers is scarce.
     pub(super) fn receive_less(&mut self) {
         let Some(held) = self.device.as_mut().filter(|held| held.data_running) else {
             return;
@@ -394,8 +395,8 @@ impl Control {
         }
     }
 
-    /// Releases the device, at the end for the kernel's drivers. With `politely` the data and control
-    /// sessions are closed before, for a device that is still there.
+    /// Releases the device; at the end it is given back to the kernel's drivers. With `politely` the
+    /// data and control sessions are closed before, for a device that is still there.
     pub(super) fn tear_down(&mut self, politely: bool) {
         self.rest_sessions(true, "the modem is away");
         self.set_carrier(false);
@@ -419,15 +420,15 @@ impl Control {
         self.finished.is_some() || self.shared.stops.load(Ordering::Relaxed) > 0
     }
 
-    /// Lets the kernel's drivers have the device again, if they had it at the start and it was changed
-    /// since. `held` is the device that was let go just now, if there was one.
+    /// Gives the device back to the kernel's drivers, if they had it at the start and it was changed
+    /// since. `held` is the device that was just released, if there was one.
     fn give_back(&mut self, held: Option<Arc<dyn Device>>) {
         let back = self.as_found.as_mut().and_then(|found| found.take_back());
         let Some(back) = back.filter(|_| self.options.reattach_drivers) else {
             return;
         };
         let given = match held.map(|device| attempt(&*device, &back)) {
-            // It may have come back under another number since.
+            // The device may have come back under another device number.
             None | Some(Ok(GivenBack::Gone)) => {
                 self.reopened().map_or(Ok(GivenBack::Gone), |device| {
                     let back = GiveBack {
@@ -459,7 +460,7 @@ impl Control {
         });
     }
 
-    /// Opens the device that is at the port, if there is one.
+    /// Opens the device that is at the port of the modem, if there is one.
     fn reopened(&self) -> Option<Arc<dyn Device>> {
         let port = self.port.as_deref()?;
         let devices = self.backend.devices().ok()?;

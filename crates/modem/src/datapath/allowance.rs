@@ -1,36 +1,36 @@
 //! The number of transfers of one direction where the kernel's memory for them is scarce.
 //!
-//! The memory is shared by both directions and by other devices, so that a refusal may tell of a
-//! moment only. Therefore:
+//! The memory is shared by both directions and by other devices, so a refusal may hold for a moment
+//! only. Therefore:
 //!
-//! * A refusal lessens the number by a quarter at most, and never below what is in flight.
-//! * Further refusals count only once all transfers that were in flight at the last one have ended.
-//!   A backend may refuse everything meanwhile, as nusb's queue does behind a transfer that the kernel
-//!   has refused.
-//! * What was given up is tried again after [`Allowance::RETRY`], a quarter at a time, and after twice
-//!   that time when it was refused again, up to [`Allowance::LONGEST_RETRY`].
+//! * A refusal lowers the number by a quarter at most, and never below the number in flight.
+//! * Further refusals count only once all transfers that were in flight at the last one have ended. A
+//! backend may refuse everything meanwhile, as nusb's queue does behind a transfer that the kernel has
+//! refused.
+//! * Transfers that were given up are tried again after [`Allowance::RETRY`], a quarter at a time, and
+//! after twice that time when they were refused again, up to [`Allowance::LONGEST_RETRY`].
 
 use std::time::{Duration, Instant};
 
 /// Number of transfers that one direction may have.
 #[derive(Debug)]
 pub(super) struct Allowance {
-    /// Number that is wanted.
+    /// Number of transfers that are wanted.
     wanted: usize,
-    /// Number there may be, at least 1 and at most `wanted`.
+    /// Number of transfers that are allowed, at least 1 and at most `wanted`.
     limit: usize,
-    /// Number of transfers to end before a refusal counts again.
+    /// Number of transfers that have to end before a refusal counts again.
     turnover: usize,
-    /// Time at which more are tried; `None` when all that are wanted are there.
+    /// Time at which more transfers are tried; `None` when all that are wanted are allowed.
     retry_at: Option<Instant>,
     /// Time between the next refusal and the next try.
     patience: Duration,
 }
 
 impl Allowance {
-    /// Time after which what was given up is tried again.
+    /// Time after which transfers that were given up are tried again.
     const RETRY: Duration = Duration::from_secs(1);
-    /// The longest such time.
+    /// Longest time after which transfers that were given up are tried again.
     const LONGEST_RETRY: Duration = Duration::from_secs(64);
 
     /// Allows `wanted` transfers, at least one.
@@ -45,18 +45,18 @@ impl Allowance {
         }
     }
 
-    /// Returns the number of transfers there may be.
+    /// Returns the number of transfers that are allowed.
     pub(super) fn limit(&self) -> usize {
         self.limit
     }
 
-    /// Notes that a transfer has ended.
+    /// Records that a transfer has ended.
     pub(super) fn ended(&mut self) {
         self.turnover = self.turnover.saturating_sub(1);
     }
 
-    /// Notes that the kernel has refused a transfer while `in_flight` others were in flight. May
-    /// lower the limit.
+    /// Records that the kernel has refused a transfer while `in_flight` others were in flight. This
+    /// may lower the limit.
     pub(super) fn refused(&mut self, now: Instant, in_flight: usize) {
         if self.turnover > 0 {
             return;
@@ -85,7 +85,8 @@ impl Allowance {
             return false;
         }
         self.limit = self.wanted.min(self.limit + self.limit.div_ceil(4));
-        // Also when all are there: it is seen then whether they stay.
+        // The next try is set although all are allowed: by then it shows whether they were
+        // accepted.
         self.retry_at = Some(now + Self::RETRY);
         true
     }
@@ -132,8 +133,8 @@ mod tests {
         }
     }
 
-    /// Submits what is allowed, lets one end, and so on for some rounds of `step` each. Returns the
-    /// least limit, and how often more was tried.
+    /// Submits the allowed transfers, lets one end, and so on for some rounds of `step` each.
+    /// Returns the lowest limit, and how often more transfers were tried.
     fn run(
         allowance: &mut Allowance,
         queue: &mut Queue,
@@ -159,7 +160,7 @@ mod tests {
     }
 
     proptest! {
-        // Each runs thousands of rounds.
+        // Each case runs thousands of rounds.
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
@@ -174,7 +175,7 @@ mod tests {
             let step = Duration::from_micros(100);
             let fits = memory.min(wanted);
             let (least, _) = run(&mut allowance, &mut queue, &mut now, step, 2000);
-            // What fits is in flight, and one that was refused with it.
+            // The transfers that fit are in flight, and a refused one with them.
             prop_assert!(least >= fits, "{least} of {fits}");
             prop_assert!(allowance.limit() <= fits + 1, "{} of {fits}", allowance.limit());
             queue.memory = wanted;
@@ -227,7 +228,7 @@ mod tests {
             run(&mut allowance, &mut queue, &mut now, Duration::from_micros(100), 4000);
             let step = Duration::from_millis(100);
             let (_, raises) = run(&mut allowance, &mut queue, &mut now, step, 6000);
-            // Ten minutes.
+            // The rounds span ten minutes.
             prop_assert!((1..30).contains(&raises), "{raises}");
         }
     }

@@ -1,15 +1,15 @@
-//! Bounds what is in flight to the device by the time it takes.
+//! Bounds the bytes in flight to the device by the time the device takes for them.
 //!
-//! A packet goes behind everything that is in flight when it is read, so what is in flight is what it
-//! waits for. The kernel's byte queue limits (lib/dynamic_queue_limits.c) look for the least number of
-//! bytes with which a device does not run dry; here it is [`Backlog::TIME`] at the rate at which the
-//! device takes NTBs, or one NTB if that takes longer, besides the one on the bus:
+//! A packet waits for everything that is in flight when it is read. The kernel's byte queue limits
+//! (lib/dynamic_queue_limits.c) look for the least number of bytes with which a device does not run
+//! dry; here it is [`Backlog::TIME`] at the rate at which the device takes NTBs, or one NTB if that
+//! takes longer, besides the one on the bus:
 //!
-//! * The rate is that of spans in which something was in flight all the time. At the end of such a
-//!   span nothing is known of when the last transfer ended, so a span that ends with nothing in flight
-//!   tells nothing.
+//! * The rate is measured over spans in which something was in flight all the time. When nothing is in
+//! flight at the end of a span, the time at which the last transfer ended is not known, so such a span
+//! measures nothing.
 //! * Where the device ran dry while packets waited, the rate was too low or this thread was late. Then
-//!   it is taken for a quarter higher, until a span tells again.
+//! the rate is taken for a quarter higher, until a span measures it again.
 //! * Before a rate is known, the number of buffers is the only bound.
 
 use std::time::{Duration, Instant};
@@ -29,14 +29,14 @@ pub(super) struct Backlog {
     arrived: usize,
     /// Begin of the span; `None` while nothing is in flight.
     since: Option<Instant>,
-    /// Bytes that the device takes in [`Self::TIME`]; `None` as long as that is not known.
+    /// Bytes that the device takes in [`Self::TIME`]; `None` as long as the rate is not known.
     limit: Option<usize>,
 }
 
 impl Backlog {
-    /// Longest time that what is in flight may take.
+    /// Longest time that the device may take for the bytes in flight.
     pub(super) const TIME: Duration = Duration::from_millis(1);
-    /// Shortest span that tells the rate.
+    /// Shortest span that measures the rate.
     const SPAN: Duration = Duration::from_millis(2);
     /// Length in bytes of a large packet, which is read as a whole.
     const LARGE: usize = 64 * 1024;
@@ -57,7 +57,7 @@ impl Backlog {
         }
     }
 
-    /// Notes that `length` bytes have been submitted.
+    /// Records that `length` bytes have been submitted.
     pub(super) fn submitted(&mut self, now: Instant, length: usize) {
         if self.since.is_none() {
             self.since = Some(now);
@@ -66,13 +66,13 @@ impl Backlog {
         self.in_flight += length;
     }
 
-    /// Notes that the transfer of `length` bytes has ended.
+    /// Records that the transfer of `length` bytes has ended.
     pub(super) fn ended(&mut self, length: usize) {
         self.in_flight = self.in_flight.saturating_sub(length);
         self.arrived += length;
     }
 
-    /// Notes that all transfers that have ended have been told of, and that `transfers` are left.
+    /// Records that all ended transfers have been collected, and that `transfers` are left.
     /// `waiting` says whether the host was left with packets for want of room.
     pub(super) fn reaped(&mut self, now: Instant, transfers: usize, waiting: bool) {
         let Some(since) = self.since else {
@@ -92,13 +92,13 @@ impl Backlog {
         }
         let rate = self.arrived as u128 * Self::TIME.as_nanos() / span.as_nanos().max(1);
         let rate = usize::try_from(rate).unwrap_or(usize::MAX);
-        // Halfway, as a span has few NTBs.
+        // The mean of the old and the measured rate is taken, because a span has few NTBs.
         self.limit = Some(self.limit.map_or(rate, |limit| limit / 2 + rate / 2));
         self.since = Some(now);
         self.arrived = 0;
     }
 
-    /// Returns whether there is room for another NTB, or for those of a large packet, in time.
+    /// Returns whether the bound leaves room for another NTB, or for those of a large packet.
     pub(super) fn has_room(&self, large: bool) -> bool {
         let limit = self.limit;
         limit.is_none_or(|limit| self.in_flight <= self.most_ahead(limit, large))
@@ -139,19 +139,19 @@ mod tests {
 
     const NTB: usize = 16_384;
 
-    /// A device that takes one NTB after the other, and a thread that wakes a while after one has
-    /// been taken.
+    /// A device that takes one NTB after the other, and a thread that wakes some time after each.
     struct Bus {
-        /// Nanoseconds for an NTB.
+        /// Time that an NTB takes, in nanoseconds.
         each: u64,
-        /// Nanoseconds from the end of a transfer to the round that sees it.
+        /// Time from the end of a transfer to the round that sees it, in nanoseconds.
         late: u64,
-        /// The time, and that at which the last transfer in flight ends, in nanoseconds.
+        /// The present time, and the time at which the last transfer in flight ends, in
+        /// nanoseconds.
         now: u64,
         busy: u64,
         /// Ends of the transfers in flight.
         flying: VecDeque<u64>,
-        /// Number of transfers and most of them in flight at once.
+        /// Number of transfers, and the most that were in flight at once.
         sent: u64,
         deepest: usize,
     }
@@ -169,8 +169,7 @@ mod tests {
             }
         }
 
-        /// Sends for as long as `time` nanoseconds what a host gives that always has more, `read`
-        /// NTBs at once.
+        /// Sends for `time` nanoseconds, from a host that always has more, `read` NTBs at once.
         fn run(&mut self, backlog: &mut Backlog, start: Instant, time: u64, read: usize) {
             let (until, depth) = (self.now + time, 8);
             (self.sent, self.deepest) = (0, 0);
@@ -230,7 +229,7 @@ mod tests {
             let time = 40 * bus.each + 200_000_000;
             bus.run(&mut backlog, start, time, 1);
             let waiting = (bus.deepest - 1) as f64 * bus.each as f64;
-            // The wake-ups are in the spans, so the rate may be some percent off.
+            // Spans include the wake-ups, so the rate may be some percent off.
             let most = (1.15e6 + late as f64).max(bus.each as f64);
             prop_assert!(waiting <= most, "{} in flight of {} ns", bus.deepest, bus.each);
             if late < bus.each {
@@ -263,7 +262,7 @@ mod tests {
             let mut bus = Bus::new(first, 20_000);
             let mut backlog = Backlog::new(NTB);
             bus.run(&mut backlog, start, 100_000_000, 1);
-            // The modem's buffer is full, and the air takes 50 Mbit/s.
+            // The modem's buffer is full, and the radio takes 50 Mbit/s.
             bus.each = NTB as u64 * 1_000_000_000 / 6_250_000;
             bus.run(&mut backlog, start, 60_000_000, 1);
             bus.run(&mut backlog, start, 100_000_000, 1);

@@ -18,7 +18,7 @@ use crate::packet::is_ethernet;
 use crate::probe::Probe;
 use crate::raw::Raw;
 
-/// Call that is made once when an order is carried out. It must not block.
+/// Callback that is called once when an order is carried out. It must not block.
 pub(crate) type Done = Box<dyn FnOnce() + Send>;
 
 /// A running data path.
@@ -26,21 +26,21 @@ pub(super) struct DataPath {
     pub(super) uplink: Uplink,
     pub(super) downlink: Downlink,
     pub(super) paths: SessionPaths,
-    /// Ethernet beneath session 0, where its host carries IP.
+    /// Ethernet beneath session 0, where its host interface carries IP.
     link: Option<Link>,
-    /// Datagrams of the driver's own that are not sent yet, with their sessions.
+    /// Datagrams of the driver's own that are not sent yet, with the ids of their sessions.
     pub(super) own: Vec<(u8, Vec<u8>)>,
-    /// Probes of the control thread that are not sent yet, with their sessions.
+    /// Probes of the control thread that are not sent yet, with the ids of their sessions.
     pub(super) probes: Vec<(u8, Vec<Probe>)>,
     /// Layout that NTBs are to have from the next one on.
     pub(super) reframe: Option<(Framing, Option<Done>)>,
-    /// NTBs of a program that are sent, and whose echo is told.
+    /// NTBs that a program sends, with the report of the answers.
     raw: Option<RawNtbs>,
     /// Index of the session whose host is read first.
     turn: usize,
     /// Endpoints whose halt is reported and not yet cleared.
     reported: [Option<u8>; 2],
-    /// Resources in use as reported.
+    /// Resources in use, as last reported.
     running: Running,
     /// Whether NTBs with empty headers have been reported.
     empty_headers_said: bool,
@@ -49,10 +49,10 @@ pub(super) struct DataPath {
 }
 
 impl DataPath {
-    /// Starts the data path of a plan, and returns it with what is in use.
+    /// Starts the data path of a plan, and returns it with the resources in use.
     ///
     /// # Errors
-    /// Returns the fault that keeps it from starting.
+    /// [`Fault`] that keeps the data path from starting.
     pub(super) fn start(plan: DataPlan, tally: &mut Tally) -> Result<(Self, Running), Fault> {
         let now = Instant::now();
         let ethernet = plan.sessions.iter().any(|plan| is_ethernet(plan.stream));
@@ -78,7 +78,7 @@ impl DataPath {
             downlink.carry_frames(plan.framing.bare);
         }
         let mapped = uplink.is_mapped() && downlink.is_mapped();
-        // The memory may be in buffers that only wait, in whichever direction.
+        // Idle buffers of either direction may have the memory.
         loop {
             match downlink.submit_idle(now, tally) {
                 Ok(()) if downlink.is_starved() && uplink.make_way() => {}
@@ -123,7 +123,7 @@ impl DataPath {
         }
     }
 
-    /// Returns the time at which a round is due, also without a completion or a packet.
+    /// Returns the time at which a round is due even without a completion or a packet.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let pauses = self.raw.as_ref().is_some_and(RawNtbs::pauses);
         let of_paths = self.paths.iter().flat_map(|path| {
@@ -138,7 +138,7 @@ impl DataPath {
 
     /// Begins to send NTBs of a program.
     pub(super) fn send_raw(&mut self, raw: Raw, tally: &mut Tally) -> Result<(), Fault> {
-        // A program that has heard what it wanted leaves before its time is over.
+        // A program that no longer listens leaves before its time to wait is over.
         let listens = |raw: &RawNtbs| raw.pauses() || self.downlink.is_heard();
         if self.raw.as_ref().is_some_and(listens) {
             let busy = refused("another program does so at the moment").of(FailureKind::Busy);
@@ -151,8 +151,8 @@ impl DataPath {
         Ok(())
     }
 
-    /// Returns whether the driver's own sending pauses for the NTBs of a program. What is over is
-    /// forgotten.
+    /// Returns whether the driver's own sending pauses for the NTBs of a program. NTBs of a program
+    /// that is done are dropped.
     fn pauses(&mut self, now: Instant) -> Result<bool, Fault> {
         let Some(raw) = &mut self.raw else {
             return Ok(false);
@@ -163,12 +163,13 @@ impl DataPath {
         if !goes_on {
             self.raw = None;
         }
-        // What waited for the pause to end is sent in another round.
+        // Packets that waited for the end of the pause are sent in another round.
         self.more |= paused && !pauses;
         Ok(pauses)
     }
 
-    /// Takes what frames have told of the Ethernet beneath session 0, and sends what ARP has due.
+    /// Takes the addresses that frames have shown on the Ethernet beneath session 0, and sends ARP
+    /// packets that are due.
     fn follow_link(&mut self, now: Instant, tally: &mut Tally) -> Result<(), Fault> {
         let Some(link) = &mut self.link else {
             return Ok(());
@@ -186,7 +187,7 @@ impl DataPath {
         Ok(())
     }
 
-    /// Goes on with an endpoint whose halt has been cleared.
+    /// Resumes an endpoint whose halt has been cleared.
     pub(super) fn halt_cleared(&mut self, endpoint: u8) {
         if endpoint == self.uplink.endpoint() {
             self.uplink.halt_cleared();
@@ -203,10 +204,10 @@ impl DataPath {
     }
 
     /// Makes one round: handles completed transfers, delivers to the hosts, reads from them, and
-    /// reports what the control thread must know.
+    /// reports to the control thread.
     ///
     /// # Errors
-    /// Returns the fault that ends the data path.
+    /// [`Fault`] that ends the data path.
     pub(super) fn round(
         &mut self,
         now: Instant,
@@ -265,8 +266,8 @@ impl DataPath {
         Ok(())
     }
 
-    /// Collects completed transfers of both directions, and delivers what came to the hosts that
-    /// have room.
+    /// Collects completed transfers of both directions, and delivers received datagrams to the
+    /// hosts that have room.
     fn serve_device(&mut self, now: Instant, tally: &mut Tally) -> Result<(), Fault> {
         if self.uplink.is_short_of_memory() && self.downlink.will_free_memory() {
             self.uplink.keep_buffers();
@@ -286,13 +287,13 @@ impl DataPath {
             .iter()
             .filter(|path| self.downlink.waits_for(path.id))
             .peekable();
-        // A session that has been taken off the data path holds nothing up.
+        // A session that has been taken off the data path delays nothing.
         let writable = !self.downlink.is_held()
             || waited_for.peek().is_none()
             || waited_for.any(|path| path.writable);
         self.more = if writable || overdue {
             match self.downlink.run(&mut self.paths, now, tally) {
-                // Buffers that only wait are freed for the device's NTBs.
+                // Idle send buffers are freed for the device's NTBs.
                 Err(Fault::Memory(_)) if self.uplink.make_way() => true,
                 result => result?,
             }
@@ -302,7 +303,7 @@ impl DataPath {
         Ok(())
     }
 
-    /// Reports what has changed with the transfers and endpoints since the last round.
+    /// Reports changes of the transfers and endpoints since the last round.
     fn tell_changes(&mut self, report: &mut dyn FnMut(Report) -> bool) {
         if self.downlink.take_short_of_memory() {
             report(Report::ShortOfMemory);
@@ -332,7 +333,7 @@ impl DataPath {
         }
     }
 
-    /// Lays NTBs out as the control thread wants them, and sends its probes.
+    /// Takes the layout of NTBs that the control thread has ordered, and sends its probes.
     fn follow_control(&mut self, tally: &mut Tally) -> Result<(), Fault> {
         if let Some((framing, done)) = self.reframe.take() {
             self.uplink.reframe(framing, tally)?;
@@ -356,7 +357,8 @@ impl DataPath {
     }
 
     /// Reads every host that has packets, beginning with another one each round. A host that was
-    /// delivered to most often answers at once, so after a delivery every host is read unasked.
+    /// delivered to mostly answers at once, so after a delivery every host is read without being
+    /// polled.
     fn read_hosts(
         &mut self,
         now: Instant,
@@ -390,7 +392,7 @@ impl DataPath {
             };
             match self.uplink.fill(path.inlet(), now, tally) {
                 Ok(filled) => left_off = left_off.max(filled),
-                // Another session's host is no reason to end session 0.
+                // The failure of another session's host must not end session 0.
                 Err(fault @ (Fault::Host(_) | Fault::Framing)) if path.id != 0 => {
                     broken = Some((path.id, fault));
                 }
@@ -407,8 +409,8 @@ impl DataPath {
     }
 }
 
-/// Reports what was heard on a session since the last round: a sign of life, answers to probes, the
-/// hosts that answered, and packets of the link that are for the control thread.
+/// Reports what came in on a session since the last round: the watch's verdict, answers to probes,
+/// the hosts that answered, and packets of the link that are for the control thread.
 fn tell_heard(path: &mut SessionPath, now: Instant, report: &mut dyn FnMut(Report) -> bool) {
     if std::mem::take(&mut path.monitor.heard) {
         if let Some(verdict) = path.watch.heard(now) {

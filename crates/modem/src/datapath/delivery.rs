@@ -1,8 +1,8 @@
 //! NTBs in hand, whose datagrams are on their way to the hosts.
 //!
-//! Datagrams are written to the host from where they lie in the NTBs: one a call, or runs of
-//! them, also across NTBs, as one large packet. What a host has no room for is kept in its place
-//! and in its order; other sessions' datagrams do not wait for it.
+//! Datagrams are written to the host from where they lie in the NTBs: one a call, or runs of them,
+//! also across NTBs, as one large packet. Datagrams that a host has no room for stay in place and
+//! in order; other sessions' datagrams do not wait for them.
 
 use std::io::{self, IoSlice};
 
@@ -21,32 +21,32 @@ pub(super) trait Inspect {
     /// Sees a datagram before the host does. Returns `false` to keep it from the host.
     fn inspect(&mut self, datagram: &[u8], tally: &mut Tally) -> bool;
 
-    /// Notes that the host has taken `datagrams` datagrams, of `bytes` bytes together.
+    /// Records that the host has taken `datagrams` datagrams, of `bytes` bytes together.
     fn delivered(&mut self, datagrams: u64, bytes: u64);
 }
 
-/// The host's end to which a session's datagrams are delivered.
+/// The host interface to which a session's datagrams are delivered.
 pub(super) struct Outlet<'a> {
-    /// Host's end that takes the datagrams.
+    /// Host interface that takes the datagrams.
     pub(super) sink: Sink<'a>,
     /// Inspector that sees each datagram before the host does.
     pub(super) inspect: &'a mut dyn Inspect,
 }
 
-/// A host's end, by the number of datagrams it takes in a call.
+/// A host interface, by the number of datagrams it takes in a call.
 pub(super) enum Sink<'a> {
-    /// Host's end that takes one datagram in a call.
+    /// Host interface that takes one datagram in a call.
     Single(&'a mut dyn Single),
-    /// Host's end that takes many datagrams of a flow in a call, merged by the coalescer.
+    /// Host interface that takes many datagrams of a flow in a call, merged by the coalescer.
     Large(&'a mut dyn Large, &'a mut Coalescer),
 }
 
-/// The hosts' ends of all sessions.
+/// The host interfaces of all sessions.
 pub(super) trait Outlets {
     /// Returns the outlet for the datagrams of a session; `None` when there is no such session.
     fn outlet(&mut self, session: u8) -> Option<Outlet<'_>>;
 
-    /// Returns whether any host's end takes many datagrams in a call, so that several NTBs are
+    /// Returns whether any host interface takes many datagrams in a call, so that several NTBs are
     /// better handed over together.
     fn merge(&self) -> bool;
 }
@@ -54,7 +54,7 @@ pub(super) trait Outlets {
 /// A datagram in one of the NTBs in hand.
 #[derive(Debug, Clone, Copy)]
 struct Datagram {
-    /// Index of its NTB in [`Delivery::ntbs`].
+    /// Index of the datagram's NTB in [`Delivery::ntbs`].
     ntb: u16,
     /// Id of its data session.
     session: u8,
@@ -79,17 +79,19 @@ impl Datagram {
 enum Carries {
     /// IP datagrams of any session.
     Datagrams,
-    /// Ethernet frames of session 0, which its host carries as well; without NTBs where they are `bare`.
+    /// Ethernet frames of session 0, whose host interface carries frames as well; without NTBs where
+    /// they are `bare`.
     Frames { bare: bool },
-    /// Ethernet frames of session 0, whose host carries IP; without NTBs where they are `bare`.
+    /// Ethernet frames of session 0, whose host interface carries IP; without NTBs where they are
+    /// `bare`.
     Stripped { bare: bool },
 }
 
 /// NTBs in hand, and those of their datagrams that are not delivered.
 pub(super) struct Delivery {
-    /// The content that is expected of the device's transfers.
+    /// Content that is expected in the device's transfers.
     carries: Carries,
-    /// The facts learnt of the link from frames whose hosts carry IP.
+    /// The addresses and ARP packets found in frames whose host interfaces carry IP.
     pub(super) seen: Seen,
     /// Buffers of the NTBs in hand.
     ntbs: Vec<Buffer>,
@@ -112,14 +114,14 @@ impl Delivery {
         }
     }
 
-    /// Makes it expect Ethernet frames, all of session 0. Each transfer is one frame where they are
-    /// `bare`.
+    /// Sets Ethernet frames, all of session 0, as the expected content. Each transfer is one frame
+    /// where they are `bare`.
     pub(super) fn carry_frames(&mut self, bare: bool) {
         self.carries = Carries::Frames { bare };
     }
 
-    /// Makes it expect Ethernet frames, all of session 0, whose host carries IP. Each transfer is one
-    /// frame where they are `bare`.
+    /// Sets Ethernet frames, all of session 0, whose host interface carries IP, as the expected
+    /// content. Each transfer is one frame where they are `bare`.
     pub(super) fn strip_frames(&mut self, bare: bool) {
         self.carries = Carries::Stripped { bare };
     }
@@ -141,11 +143,11 @@ impl Delivery {
             .any(|datagram| datagram.session == session)
     }
 
-    /// Takes an NTB in hand and lists its datagrams for delivery. Those of no known kind are
+    /// Takes an NTB in hand and lists its datagrams for delivery. Datagrams of unknown kinds are
     /// counted in `tally`.
     pub(super) fn take(&mut self, buffer: Buffer, receiver: &mut Receiver, tally: &mut Tally) {
         let bytes = buffer.filled();
-        // There are as many NTBs as transfers, and these are few.
+        // There are as many NTBs as transfers, so the number fits.
         let ntb = self.ntbs.len() as u16;
         let datagrams = &mut self.datagrams;
         let other = &mut tally.no_session;
@@ -196,7 +198,7 @@ impl Delivery {
     }
 
     /// Hands all waiting datagrams over, session by session. Returns `false` when a host has no
-    /// room for some of them; these go on waiting.
+    /// room for some of them; these keep waiting.
     ///
     /// Makes the system calls of [`Single::send`] and [`Large::send`].
     pub(super) fn deliver(&mut self, outlets: &mut dyn Outlets, tally: &mut Tally) -> bool {
@@ -253,7 +255,7 @@ impl Delivery {
                     if blocked {
                         left.push(*datagram);
                     } else if !datagram.inspected && !inspect.inspect(bytes, tally) {
-                        // Kept from the host.
+                        // The inspector keeps the datagram from the host.
                     } else if !done.add(1, bytes.len(), || host.send(bytes)) {
                         blocked = true;
                         left.push(Datagram {
@@ -295,15 +297,14 @@ impl Delivery {
         count
     }
 
-    /// Forgets the datagrams that wait to be delivered, and returns their number.
+    /// Drops the datagrams that wait to be delivered, and returns their number.
     pub(super) fn give_up(&mut self) -> usize {
         let count = self.datagrams.len();
         self.datagrams.clear();
         count
     }
 
-    /// Returns the buffers of the NTBs in hand, and has none afterwards. No datagram may be
-    /// waiting.
+    /// Returns the buffers of the NTBs in hand and leaves none. No datagram may be waiting.
     pub(super) fn release(&mut self) -> impl Iterator<Item = Buffer> {
         debug_assert!(self.datagrams.is_empty());
         self.ntbs.drain(..)
@@ -398,7 +399,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Keeps the datagrams of a packet for later.
+    /// Keeps the datagrams of a packet for the next delivery.
     #[cold]
     fn keep(&mut self, slices: &[IoSlice<'_>]) {
         for payload in slices.iter().skip(1) {
@@ -410,7 +411,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Writes the datagrams of a packet that was refused, each for itself.
+    /// Writes the datagrams of a packet that was refused one by one.
     #[cold]
     fn one_by_one(&mut self, slices: &[IoSlice<'_>]) {
         for payload in slices.iter().skip(1) {

@@ -1,12 +1,12 @@
 //! From the device to the host: datagrams are written straight from the receive buffers.
 //!
-//! All receive transfers stay queued. Those that have completed are parsed in place and their
-//! datagrams handed over from where they lie ([`Delivery`]); then the buffers go back into the
-//! queue. Where a host takes large packets, the NTBs that are there already are handed over
-//! together, at most half of the transfers, so that the queue does not run dry meanwhile. After a
-//! large NTB the device is left alone for [`Downlink::REST`], so that a fast one has several there.
-//! When a host takes no more, the NTBs are held, further completions wait in the queue, and after
-//! [`Downlink::PATIENCE`] what is left of them is dropped.
+//! All receive transfers stay queued. Completed ones are parsed in place and their datagrams handed
+//! over from where they lie ([`Delivery`]); then the buffers go back into the queue. Where a host
+//! takes large packets, the completed NTBs are handed over together, at most half of the transfers,
+//! so that the queue does not run dry meanwhile. After a large NTB the device is left alone for
+//! [`Downlink::REST`], so that a fast one has completed several by then. When a host takes no more,
+//! the NTBs are held, further completions wait in the queue, and after [`Downlink::PATIENCE`] the
+//! rest of these NTBs is dropped.
 //!
 //! When the kernel has no memory for a transfer, the control thread is asked to agree with the
 //! device on smaller NTBs ([`Downlink::resize`]). Only at the least size are transfers given up, and
@@ -38,24 +38,24 @@ pub(super) struct Downlink {
     refused_before: DropCounters,
     /// Buffers that are not in a transfer.
     idle: Vec<Buffer>,
-    /// Number of transfers there may be.
+    /// Limit on the number of transfers.
     allowance: Allowance,
     /// Size in bytes of each buffer.
     size: usize,
-    /// Size in bytes down to which a smaller one is asked for where memory is scarce.
+    /// Size in bytes down to which a smaller size is asked for where memory is scarce.
     least: usize,
     /// Size in bytes of the largest NTB the device can send at all.
     size_max: usize,
-    /// Number of transfers in flight that have the size from before the last change. They are not
-    /// cancelled, so that no NTB is lost; their memory is free once they have completed.
+    /// Number of transfers in flight whose buffers have the size from before the last change. They
+    /// are not cancelled, so that no NTB is lost; their memory is free once they have completed.
     older: usize,
     /// The smaller size that the control thread is asked for; `None` when none is.
     wanted: Option<Wanted>,
     delivery: Delivery,
     /// Number of transfers handled in one round.
     per_round: usize,
-    /// Number of buffers to go on with once the cancelled transfers have completed; `None` unless
-    /// the other direction needs memory.
+    /// Number of buffers to keep once the cancelled transfers have completed; `None` unless the
+    /// other direction needs memory.
     making_way: Option<usize>,
     /// Time until which a host without room is waited for.
     held: Option<Instant>,
@@ -66,21 +66,21 @@ pub(super) struct Downlink {
     faults: Faults,
     /// Whether the endpoint is halted.
     pub(super) halted: bool,
-    /// Program that is told what comes.
+    /// Program that is told of received transfers.
     teller: Option<Teller>,
 }
 
-/// A smaller size of buffers, asked for and not settled.
+/// Smaller size of buffers that was asked for and is not agreed yet.
 #[derive(Debug, Clone, Copy)]
 struct Wanted {
-    /// Whether the control thread has been told.
+    /// Whether the request has been reported to the control thread.
     said: bool,
     /// Whether the other direction waits for the memory.
     for_other: bool,
 }
 
 impl Downlink {
-    /// Longest time the host may take no datagram before some are dropped.
+    /// Longest time for which the host may take no datagram before some are dropped.
     pub(super) const PATIENCE: Duration = Duration::from_millis(200);
     /// Pause after a burst of transfer errors (as in Linux usbnet.c).
     const THROTTLE: Duration = Duration::from_millis(125);
@@ -90,7 +90,7 @@ impl Downlink {
     const REST: Duration = Duration::from_micros(500);
     /// Number of NTBs handled in one round before the other direction gets its turn.
     const NTBS_PER_ROUND: usize = 8;
-    /// Number of transfers that are one frame handled in one round, which are as many bytes as a few NTBs.
+    /// Number of transfers of one frame each handled in one round; they are as many bytes as a few NTBs.
     const FRAMES_PER_ROUND: usize = 32;
 
     /// Makes the receive side with `depth` buffers; `refused_before` has the counts of earlier
@@ -131,23 +131,23 @@ impl Downlink {
         }
     }
 
-    /// Tells a program what comes, beside what is done with it.
+    /// Reports received transfers to a program, beside their usual handling.
     pub(super) fn tell(&mut self, teller: Teller) {
         self.teller = Some(teller);
     }
 
-    /// Returns whether a program is told what comes.
+    /// Returns whether a program is told of received transfers.
     pub(super) fn tells(&self) -> bool {
         self.teller.is_some()
     }
 
-    /// Returns whether a program hears what it is told.
+    /// Returns whether the program that is told still listens.
     pub(super) fn is_heard(&self) -> bool {
         self.teller.as_ref().is_some_and(Teller::is_heard)
     }
 
-    /// Tells the program that a transfer of its own ended. Returns `false` when it does not listen any
-    /// more.
+    /// Reports to the program how a transfer of its own ended. Returns `false` when it does not listen
+    /// any more.
     pub(super) fn tell_sent(
         &mut self,
         number: usize,
@@ -160,7 +160,7 @@ impl Downlink {
         told
     }
 
-    /// Tells the program nothing more, but for a failure.
+    /// Ends the reports to the program, with a failure if there is one.
     pub(super) fn tell_no_more(&mut self, failure: Option<Failure>) {
         if let Some(teller) = self.teller.take()
             && let Some(failure) = failure
@@ -169,7 +169,7 @@ impl Downlink {
         }
     }
 
-    /// Makes it expect Ethernet frames instead of IP datagrams.
+    /// Sets Ethernet frames instead of IP datagrams as the expected content.
     pub(super) fn carry_frames(&mut self, bare: bool) {
         if bare {
             self.per_round = Self::FRAMES_PER_ROUND;
@@ -177,7 +177,8 @@ impl Downlink {
         self.delivery.carry_frames(bare);
     }
 
-    /// Makes it expect Ethernet frames for a host that carries IP, without NTBs where they are `bare`.
+    /// Sets Ethernet frames for a host interface that carries IP, without NTBs where they are `bare`,
+    /// as the expected content.
     pub(super) fn strip_frames(&mut self, bare: bool) {
         if bare {
             self.per_round = Self::FRAMES_PER_ROUND;
@@ -185,7 +186,7 @@ impl Downlink {
         self.delivery.strip_frames(bare);
     }
 
-    /// Returns what was learnt of the link from such frames.
+    /// Returns the addresses and ARP packets found in such frames.
     pub(super) fn seen(&mut self) -> &mut Seen {
         &mut self.delivery.seen
     }
@@ -206,12 +207,12 @@ impl Downlink {
         self.queue.pending() + self.idle.len() + self.delivery.ntbs()
     }
 
-    /// Returns whether a host's readiness to take datagrams is waited for.
+    /// Returns whether datagrams wait until a host is ready to take them.
     pub(super) fn is_held(&self) -> bool {
         self.held.is_some()
     }
 
-    /// Returns whether this session's host is waited for.
+    /// Returns whether datagrams wait for the host of this session.
     pub(super) fn waits_for(&self, session: u8) -> bool {
         self.held.is_some() && self.delivery.waits_for(session)
     }
@@ -222,7 +223,7 @@ impl Downlink {
         self.rest
     }
 
-    /// Returns the time at which to run again, also without a completion.
+    /// Returns the time at which to run again even without a completion.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.held.into_iter().chain(self.paused_until).min()
     }
@@ -233,7 +234,7 @@ impl Downlink {
         self.halted && self.queue.pending() == 0
     }
 
-    /// Notes that the control thread has cleared the endpoint's halt.
+    /// Records that the control thread has cleared the endpoint's halt.
     pub(super) fn halt_cleared(&mut self) {
         self.halted = false;
     }
@@ -244,8 +245,8 @@ impl Downlink {
     /// Makes the system calls of [`Delivery::deliver`] and of [`Queue::submit`].
     ///
     /// # Errors
-    /// When the device is gone, the backend fails, there is no memory for a single transfer, or
-    /// there were more transfer errors than [`Faults`] bears.
+    /// [`Fault`] when the device is gone, the backend fails, there is no memory for a single
+    /// transfer, or there were more transfer errors than [`Faults`] bears.
     pub(super) fn run(
         &mut self,
         outlets: &mut dyn Outlets,
@@ -299,7 +300,7 @@ impl Downlink {
     fn take(&mut self, buffer: Buffer, now: Instant, tally: &mut Tally) {
         let length = buffer.filled().len();
         if length == 0 {
-            // A zero-length packet after an NTB that filled its transfer.
+            // The transfer is the zero-length packet after an NTB that filled its transfer.
             self.idle.push(buffer);
             return;
         }
@@ -380,8 +381,8 @@ impl Downlink {
         self.faults.add(now).map_err(|()| Fault::Receive(error))
     }
 
-    /// Counts an NTB that was longer than agreed on. A device that sends such ignores what it was
-    /// told, so the buffers become large enough for the longest NTB it can send.
+    /// Counts an NTB that was longer than the agreed size. A device that sends one ignores the
+    /// agreement, so the buffers become large enough for the longest NTB it can send.
     fn grow(&mut self, tally: &mut Tally) {
         tally.receive_overflow += 1;
         if self.size < self.size_max {
@@ -402,8 +403,8 @@ impl Downlink {
         self.wanted.is_some()
     }
 
-    /// Returns whether memory will be free without fewer transfers: transfers of a larger size will
-    /// complete, or smaller buffers are asked for.
+    /// Returns whether memory will become free without fewer transfers: transfers of a larger size
+    /// will complete, or smaller buffers are asked for.
     pub(super) fn will_free_memory(&mut self) -> bool {
         self.older = self.older.min(self.queue.pending());
         self.older > 0 || self.want_less()
@@ -416,9 +417,8 @@ impl Downlink {
         unsaid.is_some_and(|wanted| !std::mem::replace(&mut wanted.said, true))
     }
 
-    /// Uses buffers for the size in bytes that was agreed on, and none smaller than `least` from
-    /// here on. Transfers in flight keep the size they have, unless the other direction waits for
-    /// their memory.
+    /// Uses buffers for the agreed size in bytes, and none smaller than `least` from here on.
+    /// Transfers in flight keep their size, unless the other direction waits for their memory.
     pub(super) fn resize(&mut self, size: usize, least: usize) {
         let before = std::mem::replace(&mut self.size, whole_packets(&*self.queue, size));
         self.least = whole_packets(&*self.queue, least);
@@ -436,7 +436,8 @@ impl Downlink {
     }
 
     /// Gives memory to the other direction: that of transfers of a larger size, that which smaller
-    /// buffers free, or at the least size half of it. Returns `false` when there is only one buffer.
+    /// buffers free, or at the least size half of the buffers. Returns `false` when there is only
+    /// one buffer.
     pub(super) fn make_way(&mut self) -> bool {
         if self.making_way.is_some() {
             return true;
@@ -460,7 +461,7 @@ impl Downlink {
         self.queue.pending() == 0 && !self.idle.is_empty()
     }
 
-    /// Goes on with half of the buffers. Returns `false` when there is only one.
+    /// Keeps half of the buffers. Returns `false` when there is only one.
     pub(super) fn halve(&mut self) -> bool {
         let most = self.queue.pending() + self.idle.len();
         if most < 2 {
@@ -471,7 +472,7 @@ impl Downlink {
         true
     }
 
-    /// Goes on with the transfers that are in flight, if no memory will be free for others.
+    /// Keeps only the transfers that are in flight, if no memory will become free for others.
     pub(super) fn fit(&mut self, now: Instant, tally: &mut Tally) {
         let in_flight = self.queue.pending();
         if in_flight > 0 && !self.idle.is_empty() && !self.will_free_memory() {
@@ -480,7 +481,7 @@ impl Downlink {
         }
     }
 
-    /// Frees the idle buffers that are more than the allowance.
+    /// Frees the idle buffers beyond the allowance.
     fn give_up(&mut self, tally: &mut Tally) {
         let others = self.transfers() - self.idle.len();
         let most = self.allowance.limit().saturating_sub(others);
@@ -488,11 +489,11 @@ impl Downlink {
         self.idle.truncate(most);
     }
 
-    /// Makes the buffers that were given up and are to be tried again.
+    /// Makes the buffers of transfers that were given up and are due to be tried again.
     fn try_more(&mut self, now: Instant) {
         if self.allowance.raise(now) {
             for _ in self.transfers()..self.allowance.limit() {
-                // Behind those that have their memory.
+                // The buffer goes behind those that have their memory.
                 let buffer = self.queue.allocate(self.size);
                 self.idle.insert(0, buffer);
             }
@@ -504,8 +505,8 @@ impl Downlink {
         self.making_way.is_some() || self.older > 0 || self.wanted.is_some()
     }
 
-    /// Puts buffers of the present size in the place of others. The memory of all those is free before
-    /// any is asked for. Buffers that have their memory already are the next to be submitted.
+    /// Replaces buffers of other sizes by ones of the present size. The memory of all those is freed
+    /// before any is asked for. Buffers that have their memory already are the next to be submitted.
     fn replace_idle(&mut self) {
         let before = self.idle.len();
         self.idle.retain(|buffer| buffer.capacity() == self.size);
@@ -547,7 +548,7 @@ impl Downlink {
                     self.idle.push(rejected.buffer);
                     return Ok(());
                 }
-                // The next completion frees memory for those that stay.
+                // The next completion frees memory for the remaining buffers.
                 Error::NoMemory { .. } if self.queue.pending() > 0 => {
                     self.idle.push(rejected.buffer);
                     self.allowance.refused(now, self.queue.pending());
@@ -565,8 +566,8 @@ impl Downlink {
         Ok(())
     }
 
-    /// Returns the number of NTBs in a row that had data under a header of zeros, as of a device
-    /// that needs the other format.
+    /// Returns the number of NTBs in a row that had data under a header of zeros, as a device sends
+    /// them that needs the other format.
     pub(super) fn empty_headers(&self) -> u32 {
         self.receiver.zero_headers_in_a_row
     }
@@ -577,8 +578,8 @@ impl Downlink {
     }
 }
 
-/// Returns the size in bytes of a buffer for NTBs of `size` bytes: a whole number of packets, or the
-/// last would be too long for it.
+/// Returns the size in bytes of a buffer for NTBs of `size` bytes: a whole number of packets,
+/// because the last packet would otherwise be too long for the buffer.
 fn whole_packets(queue: &dyn Queue, size: usize) -> usize {
     let packet = usize::from(queue.max_packet_size()).max(1);
     size.max(packet).next_multiple_of(packet)

@@ -1,4 +1,4 @@
-//! Faults that end the data path, and the number of transfer errors it bears before.
+//! Faults that end the data path, and the number of transfer errors it bears without ending.
 
 use std::time::{Duration, Instant};
 
@@ -22,8 +22,8 @@ pub(crate) enum Fault {
     /// A datagram of the size of the MTU does not fit into an NTB.
     #[error("a datagram of the size of the MTU does not fit into an NTB")]
     Framing,
-    /// The host's end failed.
-    #[error("the host's end failed: {0}")]
+    /// The host interface failed.
+    #[error("the host interface failed: {0}")]
     Host(String),
     /// The kernel has no memory for a single transfer.
     #[error("{0}")]
@@ -38,19 +38,19 @@ pub(crate) enum Fault {
 pub(super) struct Faults {
     /// Number of errors.
     count: u32,
-    /// Time of the first.
+    /// Time of the first error.
     first: Option<Instant>,
 }
 
 impl Faults {
     /// Number of errors that end the data path at once.
     const MOST: u32 = 100;
-    /// Number of errors that end the data path when they took [`Self::TIME`] or longer to come.
+    /// Number of errors that end the data path when they are spread over [`Self::TIME`] or longer.
     const MOST_OVER_TIME: u32 = 20;
     /// Time without a success after which fewer errors are borne.
     const TIME: Duration = Duration::from_secs(5);
 
-    /// Forgets the errors, after a success.
+    /// Resets the count of errors, after a success.
     pub(super) fn clear(&mut self) {
         if self.count != 0 {
             *self = Self::default();
@@ -60,8 +60,8 @@ impl Faults {
     /// Counts an error.
     ///
     /// # Errors
-    /// When there were too many: [`Faults::MOST`], or [`Faults::MOST_OVER_TIME`] within
-    /// [`Faults::TIME`] or longer.
+    /// There were too many: [`Faults::MOST`], or [`Faults::MOST_OVER_TIME`] within [`Faults::TIME`]
+    /// or longer.
     pub(super) fn add(&mut self, now: Instant) -> Result<(), ()> {
         self.count += 1;
         let first = *self.first.get_or_insert(now);

@@ -1,9 +1,10 @@
-//! The Ethernet beneath a session whose host's end carries IP.
+//! The Ethernet beneath a session whose host interface carries IP.
 //!
 //! A modem that carries frames is the only other station on its link, so there is one address to learn,
-//! and every frame it sends tells it. Datagrams go to all stations until then. Some firmware answers no
-//! ARP request and asks first, some has the host's own address; none of that keeps its address from
-//! being learnt. The host's end needs no address resolution: requests for its address are answered here.
+//! and every frame of the modem carries it. Datagrams go to all stations until then. Some firmware
+//! answers no ARP request and sends requests itself, some has the host's own address; the modem's
+//! address is learnt all the same. The host interface needs no address resolution: requests for its
+//! address are answered here.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -12,19 +13,19 @@ use uwwan_ncm::LinkHeader;
 
 use crate::packet::{self, ARP};
 
-/// Number of ARP packets kept per round; a flood of them is not worth more.
+/// Number of ARP packets kept per round. Further ones of a flood are dropped.
 const MOST_ARP: usize = 4;
 /// Number of times the gateway's address is asked for.
 const REQUESTS: u32 = 5;
-/// Time between two requests.
+/// Time between two requests for the gateway's address.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The facts learnt of the link from the frames that came.
+/// The facts learnt of the link from received frames.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// Station that sent the last frame.
     peer: Option<[u8; 6]>,
-    /// ARP packets that were not looked at yet.
+    /// ARP packets that have not been handled.
     arp: Vec<[u8; ARP]>,
 }
 
@@ -40,7 +41,7 @@ pub(super) enum Stripped {
 }
 
 impl Seen {
-    /// Looks at a frame.
+    /// Examines a frame: its sender is recorded, and an ARP packet kept.
     #[inline]
     pub(super) fn strip(&mut self, frame: &[u8]) -> Stripped {
         if let Some(source) = packet::frame_source(frame) {
@@ -67,7 +68,7 @@ pub(super) struct Link {
     header: LinkHeader,
     /// Whether the other station's address is known.
     known: bool,
-    /// Number of requests for it that are left.
+    /// Number of requests for that address that are left.
     left: u32,
     /// Time of the next request.
     next: Option<Instant>,
@@ -83,7 +84,7 @@ impl Link {
         }
     }
 
-    /// Asks for the gateway's address, unless a frame has told it.
+    /// Asks for the gateway's address, unless a frame has shown it.
     pub(super) fn resolve(&mut self, now: Instant) {
         self.left = REQUESTS;
         self.next = (!self.known).then_some(now);
@@ -94,7 +95,8 @@ impl Link {
         self.next
     }
 
-    /// Takes what was learnt, and returns the headers to write from here on where they change.
+    /// Takes the sender of received frames, and returns the headers to write from here on when they
+    /// change.
     pub(super) fn learn(&mut self, seen: &Seen) -> Option<LinkHeader> {
         let peer = seen.peer?;
         self.known = true;
@@ -104,7 +106,7 @@ impl Link {
         changed.then_some(self.header)
     }
 
-    /// Returns the ARP packets to send: answers to those that were seen, and requests that are due.
+    /// Returns the ARP packets to send: answers to received requests, and requests that are due.
     /// `ipv4` is the host's address and the gateway's.
     pub(super) fn arp(
         &mut self,
@@ -163,7 +165,7 @@ mod tests {
         assert_eq!((&request[0][8..14], request[0][7]), (&HOST[..], 1));
         assert_eq!(request[0][24..28], GATEWAY.octets());
         assert_eq!(link.deadline(), Some(now + INTERVAL));
-        // It is no ARP that comes, but a datagram, with padding behind it.
+        // The frame carries a datagram instead of ARP, with padding behind it.
         let mut frame = [HOST, MODEM].concat();
         frame.extend([0x08, 0x00, 0x45, 0, 0, 20]);
         frame.resize(60, 0);
@@ -184,7 +186,8 @@ mod tests {
             packet::arp_request(MODEM, from.octets(), target.octets())
         };
         assert_eq!(seen.strip(&asks(GATEWAY, OURS)), Stripped::Arp);
-        // A neighbour of the gateway, a station with the host's address, the gateway itself.
+        // The requests come from a neighbour of the gateway, a station with the host's address, and
+        // the gateway itself.
         for other in [
             asks(GATEWAY, Ipv4Addr::new(10, 0, 0, 3)),
             asks(OURS, OURS),
@@ -200,7 +203,8 @@ mod tests {
         assert_eq!(answer[14..18], OURS.octets());
         assert_eq!(answer[18..24], MODEM);
         assert_eq!(answer[24..28], GATEWAY.octets());
-        // A probe before an address is handed out, of which the host is not yet sure.
+        // The request is a probe before an address is handed out, of which the host is not yet
+        // sure.
         seen.strip(&asks(Ipv4Addr::UNSPECIFIED, OURS));
         assert_eq!(link.arp(&mut seen, None, now), [[0; ARP]; 0]);
         for _ in 0..100 {

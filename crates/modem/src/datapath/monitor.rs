@@ -24,35 +24,36 @@ pub(super) struct Monitor {
     pub(super) link_layer: [u8; 6],
     /// Probe to send when nothing comes in.
     pub(super) probe: Option<Probe>,
-    /// Whether a probe has been sent, so that an answer is to be expected.
+    /// Whether a probe has been sent, so that an answer may come.
     pub(super) probe_out: bool,
-    /// Probes of the control thread that are out, the last ones first.
+    /// Unanswered probes of the control thread, the last ones first.
     pub(super) asked: VecDeque<Probe>,
-    /// Identities of those that were answered since this was last looked at.
+    /// Identities of the probes that were answered since the last report.
     pub(super) answered: Vec<u16>,
-    /// The hosts that sent other datagrams since then, as long as probes are out.
+    /// The hosts that sent other datagrams since the last report, as long as probes are unanswered.
     pub(super) sources: Vec<IpAddr>,
-    /// Families in which datagrams about the configuration of the link are kept for the control thread.
+    /// Address families of which datagrams about the configuration of the link are kept for the control
+    /// thread.
     pub(super) listen: LinkFamilies,
     /// Datagrams about the configuration of the link that wait for the control thread.
     pub(super) link: VecDeque<Vec<u8>>,
     /// Neighbour advertisements that wait to be sent.
     pub(super) replies: VecDeque<[u8; neighbour::ADVERTISEMENT]>,
-    /// Whether a datagram came in since this was last looked at.
+    /// Whether a datagram came in since the last report.
     pub(super) heard: bool,
     /// Counts of the session's traffic.
     pub(super) carried: SessionTally,
 }
 
 impl Monitor {
-    /// Number of solicitations answered per round; a flood of them is not worth more.
+    /// Number of solicitations answered per round. Further ones of a flood are dropped.
     const REPLIES: usize = 4;
     /// Number of datagrams about the link's configuration kept per round.
     const LINK: usize = 4;
-    /// Number of probes that may be out, and of answers and sources kept per round.
+    /// Number of unanswered probes, and of answers and sources kept per round.
     const PROBES: usize = 64;
 
-    /// Notes a probe that is sent.
+    /// Records a probe that is sent.
     pub(super) fn probed(&mut self, probe: Probe) {
         self.asked.truncate(Self::PROBES - 1);
         self.asked.push_front(probe);
@@ -116,7 +117,7 @@ pub(super) struct Probes {
 }
 
 impl Probes {
-    /// Number of probes: as many as a [`Watch`] wants to see unanswered.
+    /// Number of probes: as many as a [`Watch`] requires to be unanswered.
     const COUNT: u32 = 4;
     /// Time between two probes.
     const INTERVAL: Duration = Duration::from_millis(1500);
@@ -130,7 +131,7 @@ impl Probes {
         }
     }
 
-    /// Returns, once for each probe, whether it is to be sent.
+    /// Returns, once for each probe, whether it is due.
     pub(super) fn due(&mut self, now: Instant) -> bool {
         if self.next.is_none_or(|next| now < next) {
             return false;

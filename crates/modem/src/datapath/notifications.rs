@@ -11,7 +11,7 @@ use super::fault::{Fault, Faults};
 use super::report::Report;
 use crate::counters::Tally;
 
-/// The notification endpoint, and its buffers.
+/// The notification endpoint with its buffers.
 pub(super) struct Notifications {
     /// Queue of the interrupt IN endpoint; `None` without one, or once it is drained.
     pub(super) queue: Option<Box<dyn Queue>>,
@@ -59,8 +59,8 @@ impl Notifications {
         }
         while let Some(buffer) = self.idle.pop() {
             if let Err(rejected) = queue.submit(buffer) {
-                // A device that is gone shows in the pump; without memory the other transfers go
-                // on.
+                // The pump reports a device that is gone; where memory is scarce the other
+                // transfers go on.
                 tally.transfers_given_up += 1;
                 self.idle.push(rejected.buffer);
                 return;
@@ -68,10 +68,10 @@ impl Notifications {
         }
     }
 
-    /// Reports the notifications that have come and queues their buffers again.
+    /// Reports received notifications and queues their buffers again.
     ///
     /// # Errors
-    /// When the device is gone, or there were more transfer errors than [`Faults`] bears.
+    /// [`Fault`] when the device is gone, or there were more transfer errors than [`Faults`] bears.
     pub(super) fn run(
         &mut self,
         now: Instant,
@@ -115,7 +115,7 @@ impl Notifications {
         Ok(())
     }
 
-    /// Notes that the control thread has cleared a halt, if it is this endpoint's.
+    /// Records that the control thread has cleared a halt, if it is this endpoint's.
     pub(super) fn halt_cleared(&mut self, endpoint: u8) {
         if self
             .queue

@@ -1,8 +1,8 @@
 //! The NTBs being filled.
 //!
-//! A scattered read brings up to 64 KiB, more than an NTB holds, and how far each NTB is filled
-//! is known only afterwards. So a builder stands by for as many NTBs as one read can fill; the
-//! NTBs lie in the buffers that are next to be sent.
+//! A scattered read brings up to 64 KiB, more than an NTB holds, and only afterwards it is known
+//! how far each NTB is filled. So there are builders for as many NTBs as one read can fill; the
+//! NTBs lie in the buffers that are sent next.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
@@ -12,7 +12,7 @@ use uwwan_ncm::{Builder, Finished, Framing, Full, LinkHeader, Mark, Slot, Stream
 use uwwan_tun::scatter::{Layout, MAX_AREAS, Place, Scatter};
 use uwwan_usb::buffer::Buffer;
 
-/// Most bytes of one read: a packet of 64 KiB, in datagrams of a usual length that each have
+/// Most bytes of one read: a packet of 64 KiB, cut into datagrams of a usual length that each have
 /// headers of their own.
 const LARGEST_READ: usize = 68 * 1024;
 
@@ -36,7 +36,7 @@ pub(super) struct Open {
 /// Datagrams that a read brought.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Placed {
-    /// Number of datagrams in place.
+    /// Number of datagrams placed.
     pub(super) datagrams: usize,
     /// Bytes in these datagrams.
     pub(super) bytes: usize,
@@ -63,7 +63,8 @@ impl Open {
         // The builder has brought the framing into range.
         let size = first.framing().max_ntb;
         let per_ntb = size.saturating_sub(size / 8).max(1);
-        // There is one more than needed, as the first may be filled in part.
+        // One NTB more than the division gives may be needed, because the first may be filled in
+        // part.
         let span = (LARGEST_READ.div_ceil(per_ntb) + 1).clamp(1, depth.clamp(1, MAX_AREAS));
         let empty = first.mark();
         let more = (1..span).map(|_| Builder::new(framing));
@@ -78,7 +79,7 @@ impl Open {
         }
     }
 
-    /// Lays the NTBs out in another way from here on. Their longest length must be the same, and no
+    /// Changes the layout of NTBs from here on. Their longest length must be the same, and no
     /// datagram may be placed.
     pub(super) fn reframe(&mut self, framing: Framing) {
         for builder in &mut self.builders {
@@ -109,12 +110,12 @@ impl Open {
         self.ready.front().is_some_and(Buffer::is_mapped)
     }
 
-    /// Takes the buffer of a completed transfer back.
+    /// Takes back the buffer of a completed transfer.
     pub(super) fn give_back(&mut self, buffer: Buffer) {
         self.ready.push_back(buffer);
     }
 
-    /// Makes `count` buffers more with `allocate`, as in [`Open::new`].
+    /// Makes `count` more buffers with `allocate`, as in [`Open::new`].
     pub(super) fn grow(&mut self, count: usize, mut allocate: impl FnMut(usize) -> Buffer) {
         let size = self.builders[self.first].framing().max_ntb;
         self.ready.extend((0..count).map(|_| allocate(size)));
@@ -154,10 +155,10 @@ impl Open {
     }
 
     /// Returns a place in the open NTB for a datagram of up to `want` bytes. [`Open::room`] returns
-    /// its memory, and [`Open::commit`] takes the datagram in.
+    /// the place's memory, and [`Open::commit`] adds the datagram.
     ///
     /// # Errors
-    /// As [`Builder::place`].
+    /// Those of [`Builder::place`].
     #[inline]
     pub(super) fn place(&mut self, stream: Stream, want: usize) -> Result<Slot, Full> {
         self.builders[self.first].place(stream, want)
@@ -172,7 +173,7 @@ impl Open {
         }
     }
 
-    /// Takes the datagram of `length` bytes at `slot` into the open NTB.
+    /// Adds the datagram of `length` bytes at `slot` to the open NTB.
     #[inline]
     pub(super) fn commit(&mut self, slot: Slot, length: usize) {
         self.builders[self.first].commit(slot, length);
@@ -193,8 +194,8 @@ impl Open {
         Some((buffer, finished))
     }
 
-    /// Returns an NTB without datagrams, to be sent ahead of the open one; `None` when that has no
-    /// datagram itself, or when there is no buffer to spare.
+    /// Returns an NTB without datagrams, to be sent ahead of the open one; `None` when the open one
+    /// has no datagram itself, or when there is no buffer to spare.
     pub(super) fn empty_ntb(&mut self) -> Option<Buffer> {
         if self.is_empty() || self.ready.len() < 2 {
             return None;
@@ -212,7 +213,7 @@ impl Open {
     /// wait, it reads nothing and places these.
     ///
     /// # Errors
-    /// As [`Scatter::receive`].
+    /// Those of [`Scatter::receive`].
     pub(super) fn receive(
         &mut self,
         scatter: &mut Scatter,
@@ -252,14 +253,14 @@ impl Open {
         })
     }
 
-    /// Returns the datagram of a read that brought exactly one; `None` of any other read.
+    /// Returns the datagram of a read that brought exactly one; `None` after any other read.
     pub(super) fn only(&self, placed: &Placed) -> Option<&[u8]> {
         let (place, length) = placed.only?;
         let buffer = self.ready.get(place.area)?;
         buffer.bytes().get(place.offset..place.offset + length)
     }
 
-    /// Takes the datagrams of the last read out of the open NTBs. No NTB may have been closed
+    /// Removes the datagrams of the last read from the open NTBs. No NTB may have been closed
     /// since.
     pub(super) fn take_back(&mut self, placed: &Placed) {
         let count = self.builders.len();
@@ -278,7 +279,7 @@ struct Ntbs<'a> {
     builders: &'a mut [Builder],
     /// Index of the first NTB's builder.
     first: usize,
-    /// Number of NTBs there are buffers for.
+    /// Number of NTBs that have buffers.
     count: usize,
     /// State of the first builder before the read.
     before: Mark,
@@ -291,7 +292,7 @@ struct Ntbs<'a> {
     full: bool,
     /// Length in bytes of the longest datagram, placed or not.
     longest: usize,
-    /// Length in bytes of the longest datagram that places were reserved for.
+    /// Length in bytes of the longest datagram for which a place was reserved.
     expected: usize,
     /// Place that was returned last.
     place: Place,
@@ -301,8 +302,8 @@ impl Layout for Ntbs<'_> {
     #[inline]
     fn place(&mut self, length: usize) -> Option<Place> {
         self.longest = self.longest.max(length);
-        // A datagram shorter than expected goes where the expected one would have, because its
-        // bytes have been read to that place.
+        // A datagram shorter than expected goes to the place of the expected one, because its bytes
+        // have been read to that place.
         let want = length.max(self.expected);
         while !self.full && self.at < self.count {
             let index = (self.first + self.at) % self.builders.len();
@@ -321,7 +322,7 @@ impl Layout for Ntbs<'_> {
     }
 
     fn keep(&mut self, count: usize) {
-        // Full NTBs ahead of the last that keeps something stay as they are.
+        // Full NTBs ahead of the last one that keeps datagrams stay as they are.
         let (mut left, mut at) = (count, 0);
         loop {
             let mark = if at == 0 { self.before } else { self.empty };
@@ -352,7 +353,7 @@ mod tests {
 
     use super::*;
 
-    /// The request for one layout, and its outcome.
+    /// Returns the places that `ahead` and further datagrams get, and the finished NTBs.
     fn ntbs_of(ahead: usize, kept: usize, last: usize) -> (Vec<Option<Place>>, Vec<Finished>) {
         const LENGTH: usize = 1500;
         let choices = Choices {

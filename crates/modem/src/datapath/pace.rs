@@ -1,48 +1,49 @@
-//! The pace of the way to the device: which NTBs wait a little so that more goes into them.
+//! The pace of NTBs to the device: which NTBs wait a little so that they are fuller.
 //!
-//! Two rules, neither of which a lone packet meets:
+//! There are two rules, and a lone packet meets neither:
 //!
-//! * Behind one NTB in flight the next leaves once it is half full; a smaller one leaves when
-//!   the one ahead has arrived. The bus carries one NTB after the other, so it would not arrive
-//!   earlier for leaving earlier.
-//! * What comes within [`REST`] of the NTB that left last is left in the host's queue until that
-//!   time is over, and then read together. Otherwise a sender of small packets that finds the bus
-//!   idle each time, because the device is quick or shares the processor with it, would get an NTB
-//!   for every packet. Behind a crowd of small datagrams it is [`CROWD_REST`]: more of them are on
-//!   their way, and an NTB costs the same for few as for many. Behind an NTB without room for more
-//!   bytes there is no rest: what comes next fills another one, and a rest would only lessen the rate.
+//! * Behind one NTB in flight the next leaves once it is half full; a smaller one leaves when the
+//! one ahead has arrived. The bus carries one NTB after the other, so leaving earlier would not let
+//! it arrive earlier.
+//! * Packets that reach the host interface within [`REST`] of the NTB that left last stay in its queue
+//! until that time is over, and are then read together. Otherwise a sender of small packets that finds
+//! the bus idle each time, because the device is quick or shares the processor with it, would get an
+//! NTB for every packet. Behind a crowd of small datagrams the rest is [`CROWD_REST`]: more of them
+//! are on their way, and an NTB costs the same for few as for many. Behind an NTB without room for
+//! more bytes there is no rest: the next packets fill another one, and a rest would only lower the
+//! rate.
 
 use std::time::{Duration, Instant};
 
-/// Time after an NTB has left for which the host is not read for the next: two microframes of a
-/// high-speed bus (USB 2.0 section 4.4), in which it carries most of an NTB of 16 KiB. The
-/// kernel's cdc_ncm waits longer for more (0.4 ms), with a lone packet, too.
+/// Time after an NTB has left in which the host is not read for the next: two microframes of a
+/// high-speed bus (USB 2.0 section 4.4), in which it carries most of an NTB of 16 KiB. The kernel's
+/// `cdc_ncm` waits longer (0.4 ms), with a lone packet, too.
 pub(super) const REST: Duration = Duration::from_micros(250);
 
-/// Time as [`REST`] behind a crowd. At 50 000 packets a second an NTB of the lt4132 still holds all
-/// that come in it. A packet waits half of it on average, which is no more than cdc_ncm lets each
-/// wait.
+/// Like [`REST`], behind a crowd. At 50 000 packets a second an NTB of the lt4132 still holds all
+/// that arrive in it. A packet waits half of it on average, which is no more than each waits in
+/// `cdc_ncm`.
 pub(super) const CROWD_REST: Duration = Duration::from_micros(750);
 
-/// Number of datagrams in an NTB that, small on average, are a crowd: more than two directions of a
-/// telephone call, or the acknowledgements of a merged download, come to in [`REST`].
+/// Number of datagrams in an NTB that, small on average, are a crowd: more than the two directions
+/// of a telephone call, or the acknowledgements of a merged download, bring in [`REST`].
 const CROWD: usize = 8;
 /// Mean length in bytes up to which datagrams are small.
 const SMALL: usize = 256;
 
-/// Times at which NTBs have left, and until which the host is not read.
+/// The times that pace the NTBs.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     /// Time until which packets are left in the host's queue.
     over: Option<Instant>,
     /// Time until which the host is not read although it is known to have packets; `None` when it
-    /// is not known to.
+    /// is not known to have any.
     until: Option<Instant>,
 }
 
 impl Pace {
-    /// Notes that an NTB has left, with `datagrams` datagrams of `bytes` bytes together. `full` says
-    /// whether it had no room for the next.
+    /// Records that an NTB has left, with `datagrams` datagrams of `bytes` bytes together. `full`
+    /// says whether it had no room for the next datagram.
     pub(super) fn ntb_left(&mut self, now: Instant, datagrams: usize, bytes: usize, full: bool) {
         if full {
             self.over = None;
@@ -64,7 +65,7 @@ impl Pace {
         false
     }
 
-    /// Returns the time until which the host is not to be asked whether it has packets.
+    /// Returns the time until which the host is not polled for packets.
     pub(super) fn resting(&self) -> Option<Instant> {
         self.until
     }

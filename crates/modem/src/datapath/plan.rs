@@ -13,9 +13,9 @@ use crate::session::LinkFamilies;
 
 /// Plan that the data path is started with.
 pub(crate) struct DataPlan {
-    /// Queue of the endpoint that NTBs from the device come through.
+    /// Queue of the bulk IN endpoint, which brings NTBs from the device.
     pub(crate) bulk_in: Box<dyn Queue>,
-    /// Queue of the endpoint that NTBs to the device go through.
+    /// Queue of the bulk OUT endpoint, which takes NTBs to the device.
     pub(crate) bulk_out: Box<dyn Queue>,
     /// Layout of NTBs to the device.
     pub(crate) framing: Framing,
@@ -32,10 +32,10 @@ pub(crate) struct DataPlan {
 /// Sizes of NTBs from the device, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ReceiveSizes {
-    /// Size agreed on.
+    /// Size that was agreed with the device.
     pub(crate) agreed: usize,
-    /// Size down to which a smaller one is agreed on where memory is scarce, before there are
-    /// fewer transfers.
+    /// Size down to which a smaller one is agreed where memory is scarce, before the number of
+    /// transfers is lowered.
     pub(crate) least: usize,
     /// Size of the largest NTB the device can send at all.
     pub(crate) most: usize,
@@ -50,13 +50,13 @@ pub(crate) struct Depth {
     pub(crate) send: usize,
 }
 
-/// Plan that a data session is put on the data path with.
+/// Plan of a data session on the data path.
 pub(crate) struct SessionPlan {
     /// MBIM session id; 0 with a plain network device.
     pub(crate) id: u8,
-    /// Kind of the session's datagrams, which the signature of its NDPs tells.
+    /// Kind of the session's datagrams, which determines the signature of its NDPs.
     pub(crate) stream: Stream,
-    /// Place of the host's end that the datagrams come from and go to.
+    /// Place of the host interface that the datagrams come from and go to.
     pub(crate) host: Arc<DataSlot>,
     /// Part of the plan that depends on the session's addresses.
     pub(crate) addressing: SessionAddressing,
@@ -69,21 +69,21 @@ pub(crate) struct SessionPlan {
 /// Part of a data session's plan that depends on its addresses.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SessionAddressing {
-    /// Length of the longest datagram in bytes: the MTU, and with Ethernet frames their header,
-    /// too.
+    /// Length of the longest datagram in bytes: the MTU, plus the header where the session carries
+    /// Ethernet frames.
     pub(crate) mtu: u16,
     /// The host's IPv6 addresses, for which neighbour solicitations are answered.
     pub(crate) ours: Vec<Ipv6Addr>,
-    /// The host's IPv4 address and the gateway's, on a link that carries Ethernet frames while the host's
-    /// end carries IP.
+    /// The host's IPv4 address and the gateway's, on a link that carries Ethernet frames while the host
+    /// interface carries IP.
     pub(crate) ipv4: Option<(Ipv4Addr, Option<Ipv4Addr>)>,
-    /// Link-layer address of the host that is told to the link.
+    /// Link-layer address of the host that neighbours on the link are told.
     pub(crate) link_layer: [u8; 6],
-    /// Families whose answers of DHCP servers and router advertisements are for the driver, not the
-    /// host.
+    /// Address families whose DHCP answers and router advertisements go to the driver instead of
+    /// the host.
     pub(crate) listen: LinkFamilies,
     /// Probe to send; `None` when the session is not to be probed.
     pub(crate) probe: Option<Probe>,
-    /// Whether silence is told early, because it is looked into.
+    /// Whether silence is reported early, because the healing acts on it.
     pub(crate) eager: bool,
 }

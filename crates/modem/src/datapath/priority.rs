@@ -1,17 +1,17 @@
 //! Priority of the data thread over the programs it serves.
 //!
-//! A packet written to a TUN wakes the program that waits for it, and the scheduler lets a thread
-//! that has slept go before one that has worked. With one processor for both the program then takes
-//! every packet, or the few that came together, by itself, and acknowledges them: a switch of
-//! threads and a call of the TUN each. A driver in the kernel does not meet that, because
-//! interrupts and what they leave behind go before any thread. With a lower nice value the data
-//! thread first hands over what has arrived, as they do.
+//! A packet written to a TUN interface wakes the program that waits for it, and the scheduler lets
+//! a thread that has slept run before one that has worked. With one processor for both, the program
+//! then takes every packet, or the few that came together, by itself, and acknowledges them: a
+//! switch of threads and a call of the TUN each. A driver in the kernel does not meet that, because
+//! interrupts and softirqs run before any thread. With a lower nice value the data thread first
+//! hands over all packets that have arrived, as a kernel driver does.
 
 use rustix::io::Errno;
 use rustix::process::{getpriority_process, setpriority_process};
 
-/// Nice value of the data thread unless the user chooses one: that of other services that must not
-/// wait. Threads with real-time priority still go first.
+/// Nice value of the data thread unless the user chooses one: the value of other services that must
+/// not wait. Threads with real-time priority still run first.
 pub const NICE: i32 = -11;
 
 /// Gives the calling thread the nice value `wanted` (setpriority(2); -20 to 19), or else [`NICE`]
@@ -38,7 +38,7 @@ pub(super) fn go_first(wanted: Option<i32>) {
 mod tests {
     use super::*;
 
-    /// Returns the nice value after these calls in a thread of its own.
+    /// Returns the nice value of a fresh thread after these calls.
     fn after<const N: usize>(wanted: [Option<i32>; N]) -> i32 {
         let thread = std::thread::spawn(move || {
             wanted.into_iter().for_each(go_first);

@@ -1,9 +1,9 @@
 //! NTBs that a program sends as they are, between whole NTBs of the driver's own.
 //!
 //! The driver's sending pauses: the open NTB leaves, the transfers in flight complete, the program's
-//! NTBs go out one after another, and the driver goes on. Each step has a time, so that the pause ends
-//! whatever the device or the program does. What the device sends is told to the program as well as
-//! delivered, until the program's time to wait is over.
+//! NTBs go out one after another, and the driver resumes. Each step has a time limit, so that the
+//! pause ends whatever the device or the program does. Transfers of the device are reported to the
+//! program as well as delivered, until the program's time to wait is over.
 
 use std::time::{Duration, Instant};
 
@@ -16,10 +16,10 @@ use crate::counters::Tally;
 use crate::failure::{Failure, FailureKind};
 use crate::raw::Raw;
 
-/// Time that the driver's own NTBs have to leave, and each of the program's.
+/// Time within which the driver's own NTBs have to leave, and each of the program's.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// NTBs of a program, and what is heard.
+/// NTBs that a program sends, with the state of the pause.
 pub(super) struct RawNtbs {
     ntbs: Vec<Vec<u8>>,
     /// Number of NTBs that were handed to the device.
@@ -37,7 +37,7 @@ enum Phase {
     Sending,
     /// The transfer in flight is cancelled.
     Cancelling,
-    /// The driver sends again, and what comes is told.
+    /// The driver sends again, and received transfers are reported.
     Listening,
 }
 
@@ -45,7 +45,7 @@ impl RawNtbs {
     /// Begins with the pause.
     ///
     /// # Errors
-    /// When the open NTB cannot be sent.
+    /// [`Fault`] when the open NTB cannot be sent.
     pub(super) fn begin(
         raw: Raw,
         uplink: &mut Uplink,
@@ -71,7 +71,7 @@ impl RawNtbs {
         })
     }
 
-    /// Returns the time at which a turn is due, also without a completion.
+    /// Returns the time at which a turn is due even without a completion.
     pub(super) fn deadline(&self) -> Instant {
         self.until
     }
@@ -81,10 +81,10 @@ impl RawNtbs {
         self.phase != Phase::Listening
     }
 
-    /// Goes on as far as that works without waiting. Returns `false` when it is over.
+    /// Takes every step that is possible without waiting. Returns `false` when the program is done.
     ///
     /// # Errors
-    /// When the device is gone.
+    /// [`Fault`] when the device is gone.
     pub(super) fn turn(
         &mut self,
         uplink: &mut Uplink,
@@ -109,7 +109,8 @@ impl RawNtbs {
                     Some(result) => {
                         let number = self.begun - 1;
                         let told = self.told(number, result, downlink);
-                        // What was halted or did not move is not tried with the next.
+                        // After an NTB that halted the endpoint or did not leave, the next is not
+                        // tried.
                         let last = self.begun == self.ntbs.len();
                         if !told || last || result.is_err() {
                             uplink.release();
@@ -165,7 +166,7 @@ impl RawNtbs {
         }
     }
 
-    /// Tells how a transfer ended. Returns `false` when nobody listens any more.
+    /// Reports how a transfer ended. Returns `false` when the program does not listen any more.
     fn told(
         &self,
         number: usize,

@@ -1,4 +1,4 @@
-//! The data thread, which waits for everything in one place and then serves each direction in turn.
+//! The data thread, which waits for all events in one place and then serves each direction in turn.
 
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, OwnedFd};
@@ -26,15 +26,16 @@ use crate::raw::Raw;
 
 /// An order from the control thread.
 enum Order {
-    /// Listen for notifications on this queue, or on none, and answer then.
+    /// Read notifications from this queue, or from none, and answer once the queue before is
+    /// drained.
     Listen(Option<Box<dyn Queue>>, Sender<()>),
-    /// Start the data path of this plan, and answer what is in use or why it cannot start.
+    /// Start the data path of this plan, and answer with the resources in use or the fault.
     Start(Box<DataPlan>, Sender<Result<Running, Fault>>),
     /// Stop the data path, drain its endpoints, and answer then.
     StopData(Sender<()>),
-    /// Go on with this endpoint, whose halt has been cleared.
+    /// Resume this endpoint, whose halt has been cleared.
     HaltCleared(u8),
-    /// Put this session on the data path.
+    /// Add this session to the data path.
     AddSession(Box<SessionPlan>),
     /// Take the session of this id off the data path.
     RemoveSession(u8),
@@ -44,13 +45,13 @@ enum Order {
     Inject(u8, Vec<u8>),
     /// Send these probes on the session of this id, in an NTB of their own.
     Probe(u8, Vec<Probe>),
-    /// Expect no more answers to probes on the session of this id, and from here on tell of silence
-    /// early or not.
+    /// Expect no more answers to probes on the session of this id, and report its silence early
+    /// from here on if the flag is set.
     EndProbes(u8, bool),
-    /// Expect NTBs from the device of this size in bytes, and none smaller than the second from here
-    /// on.
+    /// Expect NTBs of the first size in bytes from the device, and none smaller than the second from
+    /// here on.
     Resize(usize, usize),
-    /// Lay NTBs out in this way.
+    /// Change the layout of NTBs to this framing.
     Reframe(Box<Framing>, Option<Done>),
     /// Send these NTBs of a program as they are.
     Raw(Box<Raw>),
@@ -63,7 +64,7 @@ pub(crate) struct Reactor {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Longest time the reactor may take to follow an order, cancelled transfers included.
+/// Longest time the reactor may take to carry out an order, cancelled transfers included.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 impl Reactor {
@@ -71,7 +72,7 @@ impl Reactor {
     /// `report` is called from the thread and must not block.
     ///
     /// # Errors
-    /// When the system has no thread or descriptor left for it.
+    /// The system's error when it has no thread or descriptor left.
     pub(crate) fn spawn(
         pump: Box<dyn Pump>,
         interrupt: Option<Box<dyn Queue>>,
@@ -110,7 +111,7 @@ impl Reactor {
     /// Gives the thread an order and wakes it.
     fn order(&self, order: Order) {
         if let Some(orders) = &self.orders {
-            // A thread that has ended has reported why.
+            // A thread that has ended has reported the fault.
             let _ = orders.send(order);
         }
         self.wake();
@@ -123,8 +124,8 @@ impl Reactor {
         let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
     }
 
-    /// Takes another notification endpoint in place of the one before, whose transfers are over
-    /// when this returns; without one no notifications are read. Returns `false` when that took too
+    /// Uses another notification endpoint in place of the one before, whose transfers are over when
+    /// this returns; without one no notifications are read. Returns `false` when that took too
     /// long.
     pub(crate) fn listen(&self, interrupt: Option<Box<dyn Queue>>) -> bool {
         let (answer, result) = bounded(1);
@@ -135,7 +136,7 @@ impl Reactor {
     /// Starts to move datagrams.
     ///
     /// # Errors
-    /// Returns the fault that keeps the data path from starting.
+    /// [`Fault`] that keeps the data path from starting.
     pub(crate) fn start(&self, plan: DataPlan) -> Result<Running, Fault> {
         let (answer, result) = bounded(1);
         self.order(Order::Start(Box::new(plan), answer));
@@ -157,7 +158,7 @@ impl Reactor {
         self.order(Order::HaltCleared(endpoint));
     }
 
-    /// Tells the thread what depends on the new addresses of a session.
+    /// Passes the addresses of a session to the thread.
     pub(crate) fn set_addressing(&self, session: u8, addressing: SessionAddressing) {
         self.order(Order::Readdress(session, Box::new(addressing)));
     }
@@ -172,14 +173,14 @@ impl Reactor {
         self.order(Order::Probe(session, probes));
     }
 
-    /// Expects no more answers to probes on a session, whose silence is told early from here on where
-    /// `eager`.
+    /// Expects no more answers to probes on a session. Its silence is reported early from here on
+    /// where `eager`.
     pub(crate) fn end_probes(&self, session: u8, eager: bool) {
         self.order(Order::EndProbes(session, eager));
     }
 
-    /// Lays NTBs out in another way of the same longest length. `done` is called from the data thread once
-    /// every further NTB is laid out so.
+    /// Changes the layout of NTBs to one of the same longest length. `done` is called from the data thread
+    /// once every further NTB has it.
     pub(crate) fn reframe(&self, framing: Framing, done: Option<Done>) {
         self.order(Order::Reframe(Box::new(framing), done));
     }
@@ -189,13 +190,13 @@ impl Reactor {
         self.order(Order::Raw(Box::new(raw)));
     }
 
-    /// Expects NTBs of `size` bytes from the device, which has been told so, and at least `least` from
-    /// here on.
+    /// Expects NTBs of `size` bytes from the device, which has agreed on that, and at least `least`
+    /// from here on.
     pub(crate) fn resize(&self, size: usize, least: usize) {
         self.order(Order::Resize(size, least));
     }
 
-    /// Puts a further session on the running data path.
+    /// Adds a further session to the running data path.
     pub(crate) fn add_session(&self, plan: SessionPlan) {
         self.order(Order::AddSession(Box::new(plan)));
     }
@@ -225,7 +226,7 @@ impl Drop for Reactor {
     }
 }
 
-/// The thread's own state.
+/// State of the data thread.
 struct Worker {
     /// The device's pump; `None` once the device can be used no more.
     pump: Option<Box<dyn Pump>>,
@@ -250,7 +251,7 @@ struct Worker {
 impl Worker {
     /// Serves the device and the hosts until the control thread has dropped its handle.
     fn run(&mut self) {
-        // The kernel's default slack for timers is as long as a rest.
+        // The kernel's default slack for timers, 50 µs, is too long beside the rests of `pace`.
         let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1_000));
         self.interrupt.submit(&mut self.tally);
         while self.follow_orders() {
@@ -395,7 +396,7 @@ impl Worker {
         }
     }
 
-    /// Sleeps until a descriptor is ready or a deadline has passed, and notes which hosts can be
+    /// Sleeps until a descriptor is ready or a deadline has passed, and records which hosts can be
     /// read and written.
     ///
     /// Makes the system calls `ppoll` and `read`.
@@ -459,14 +460,14 @@ impl Worker {
                     .map(|place| self.poll.found(place))
                     .unwrap_or_default()
             });
-            // A broken end is read, too: reading tells what is wrong with it.
+            // A broken host interface is read, too: reading returns its error.
             path.readable = read.readable || read.broken || write.broken;
             path.writable = write.writable || write.broken;
         }
         Ok(())
     }
 
-    /// Stops the data path, gives the device up and reports why.
+    /// Stops the data path, gives the device up and reports the fault.
     fn end(&mut self, fault: Fault) {
         self.stop_data();
         self.drain_interrupt();

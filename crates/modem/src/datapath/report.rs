@@ -6,7 +6,7 @@ use crate::watch::Verdict;
 /// A report of the reactor to the control thread.
 #[derive(Debug)]
 pub(crate) enum Report {
-    /// A notification has come from the interrupt endpoint; these are its bytes.
+    /// The interrupt endpoint has brought a notification, which has these bytes.
     Notification(Vec<u8>),
     /// This endpoint is halted and drained: the control thread clears the halt and answers with
     /// [`Reactor::halt_cleared`](super::reactor::Reactor::halt_cleared).
@@ -15,23 +15,23 @@ pub(crate) enum Report {
     DataLost(Fault),
     /// The device can be used no more.
     Ended(Fault),
-    /// The host's end of this session, another one than 0, failed; the session is off the data
-    /// path.
+    /// The host interface of this session, which is not session 0, failed; the session is off the
+    /// data path.
     SessionLost(u8, Fault),
-    /// A black hole was found on this session, or is gone.
+    /// The watch has found a black hole on this session, or its end.
     Verdict(u8, Verdict),
     /// A probe of this identity was answered.
     Probed(u16),
-    /// A datagram came from somebody who was asked something on this session since the NTBs have had
+    /// A datagram came from a host that was asked something on this session since the NTBs have had
     /// their layout.
     HostAnswered(u8),
     /// A datagram of this session about the configuration of its link.
     Link(u8, Vec<u8>),
-    /// There is no memory for all transfers from the device at the size agreed on: the control
+    /// Memory is too scarce for all transfers from the device at the agreed size: the control
     /// thread agrees on a smaller one and answers with
     /// [`Reactor::resize`](super::reactor::Reactor::resize).
     ShortOfMemory,
-    /// Other resources are in use than before.
+    /// The resources in use have changed.
     Running(Running),
     /// NTBs come with empty headers: the device needs the other format.
     EmptyHeaders,

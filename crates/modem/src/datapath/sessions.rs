@@ -1,8 +1,9 @@
-//! The data sessions on one data path, each with a host's end of its own.
+//! The data sessions on one data path, each with a host interface of its own.
 //!
 //! NTBs carry datagrams of all sessions; an NDP in each NTB names the session. With the NDP at the
 //! end an NTB carries one session, so the uplink closes an NTB when another session's turn comes.
-//! Each session has a watch for silence, probes, and answers to neighbour solicitations of its own.
+//! Each session has its own watch for silence, its own probes, and its own answers to neighbour
+//! solicitations.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::host::{HostData, Large, TakenData};
 use crate::packet::is_ethernet;
 use crate::watch::Watch;
 
-/// Segmentation and receive offload of one host's end.
+/// Segmentation and receive offload of one host interface.
 struct Offload {
     /// Cuts large packets from the host into datagrams.
     scatter: Scatter,
@@ -53,9 +54,9 @@ impl Offload {
 pub(super) struct SessionPath {
     /// MBIM session id.
     pub(super) id: u8,
-    /// Kind of the session's datagrams, which the signature of its NDPs tells.
+    /// Kind of the session's datagrams, which determines the signature of its NDPs.
     pub(super) stream: Stream,
-    /// Host's end of the session.
+    /// Host interface of the session.
     pub(super) host: TakenData,
     /// Length of the longest datagram, in bytes.
     mtu: usize,
@@ -63,7 +64,7 @@ pub(super) struct SessionPath {
     pub(super) ipv4: Option<(Ipv4Addr, Option<Ipv4Addr>)>,
     /// Whether superseded acknowledgements to the host are left out.
     ack_filter: bool,
-    /// Offload, where the host's end carries large packets.
+    /// Offload, where the host interface carries large packets.
     offload: Option<Box<Offload>>,
     /// Watch for a session on which nothing comes back.
     pub(super) watch: Watch,
@@ -75,7 +76,7 @@ pub(super) struct SessionPath {
     counters: Arc<SessionCounters>,
     /// Counts as last published.
     published: SessionTally,
-    /// Indices of the host's end among the descriptors waited for: to read, and to write.
+    /// Indices of the host interface among the polled descriptors: for reading, and for writing.
     pub(super) places: [Option<usize>; 2],
     /// Whether the last wait found that the host has packets to send.
     pub(super) readable: bool,
@@ -84,10 +85,10 @@ pub(super) struct SessionPath {
 }
 
 impl SessionPath {
-    /// Takes a session and its host's end into use.
+    /// Takes a session and its host interface into use.
     ///
     /// # Errors
-    /// [`Fault::Host`] while another data path has it.
+    /// [`Fault::Host`] while another data path has the host interface.
     fn new(plan: SessionPlan, now: Instant) -> Result<Self, Fault> {
         let Some(host) = plan.host.take() else {
             return Err(Fault::Host("another data path still has it".into()));
@@ -136,7 +137,7 @@ impl SessionPath {
         self.monitor.listen = addressing.listen;
     }
 
-    /// Returns the inlet that the session's datagrams come from.
+    /// Returns the inlet from which the session's datagrams are read.
     pub(super) fn inlet(&mut self) -> Inlet<'_> {
         let source = match &mut *self.host {
             HostData::Single(host) => Source::Single(&mut **host),
@@ -185,7 +186,7 @@ impl SessionPaths {
     /// Adds a session, or replaces the one of the same id.
     ///
     /// # Errors
-    /// [`Fault::Host`] while another data path has its host's end.
+    /// [`Fault::Host`] while another data path has the session's host interface.
     pub(super) fn add(&mut self, plan: SessionPlan, now: Instant) -> Result<(), Fault> {
         self.remove(plan.id);
         self.0.push(SessionPath::new(plan, now)?);

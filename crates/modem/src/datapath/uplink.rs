@@ -2,9 +2,10 @@
 //! NTB.
 //!
 //! [`Uplink::fill`] reads datagrams from the host to their final offsets in USB buffers: one a call,
-//! or many with one scattered read that may fill several NTBs ([`Open`]). An NTB leaves when
-//! nothing more fits, or when the host has nothing more to send and little is in flight ([`Pace`]).
-//! Otherwise it stays open and keeps filling, and the completion of a transfer ahead of it lets it
+//! or many with one scattered read that may fill several NTBs ([`Open`]). An NTB leaves when nothing
+//! more fits, or when the host has nothing more to send and little is in flight ([`Pace`]).
+//! Otherwise it stays open and keeps filling, and leaves at the completion of a transfer ahead of
+//! it.
 //! go.
 
 use std::collections::VecDeque;
@@ -27,25 +28,25 @@ use crate::host::{Large, Single};
 use crate::packet;
 use crate::watch::Watch;
 
-/// The host's end from which a session's datagrams are read.
+/// The host interface from which a session's datagrams are read.
 pub(super) struct Inlet<'a> {
-    /// Half of the host's end to read.
+    /// Half of the host interface to read.
     pub(super) source: Source<'a>,
-    /// Kind of the datagrams, which the signature of their NDP tells.
+    /// Kind of the datagrams, which determines the signature of their NDP.
     pub(super) stream: Stream,
     /// Length of the longest datagram in bytes.
     pub(super) mtu: usize,
-    /// Watch that is told of datagrams that deserve an answer.
+    /// Watch that sees the datagrams that ask for an answer.
     pub(super) watch: &'a mut Watch,
     /// Counts of the session's traffic.
     pub(super) carried: &'a mut SessionTally,
 }
 
-/// Half of the host's end that datagrams are read from.
+/// Half of a host interface from which datagrams are read.
 pub(super) enum Source<'a> {
-    /// Host's end that gives one datagram in a call.
+    /// Host interface that gives one datagram in a call.
     Single(&'a mut dyn Single),
-    /// Host's end that gives many datagrams in a call, cut by the scatter.
+    /// Host interface that gives many datagrams in a call, cut by the scatter.
     Large(&'a mut dyn Large, &'a mut Scatter),
 }
 
@@ -56,7 +57,7 @@ pub(super) enum Filled {
     Drained,
     /// No buffer is free, so the open NTB does not wait for more.
     NoRoom,
-    /// The host may have more; the other direction gets its turn.
+    /// The host may have more, and the other direction gets its turn.
     RoundOver,
 }
 
@@ -77,17 +78,17 @@ pub(super) struct Uplink {
     per_round: usize,
     /// Time at which this round began.
     now: Instant,
-    /// Finished NTBs that the kernel had no memory for or a halted endpoint did not take. They are
-    /// sent before all others, in their order.
+    /// Finished NTBs for which the kernel had no memory, or that a halted endpoint did not take.
+    /// They are sent before all others, in their order.
     again: VecDeque<Buffer>,
     /// Number of buffers, in transfers and out of them.
     buffers: usize,
-    /// Number of buffers there may be.
+    /// Limit on the number of buffers.
     allowance: Allowance,
     /// Whether the kernel had no memory for a transfer, so that idle buffers are to be freed.
     short_of_memory: bool,
     /// Whether there was no memory although no transfer was in flight, because the other direction
-    /// has it all.
+    /// has all of it.
     starved: bool,
     /// Layout of the NTBs.
     framing: Framing,
@@ -96,9 +97,9 @@ pub(super) struct Uplink {
     faults: Faults,
     /// Whether the endpoint is halted.
     pub(super) halted: bool,
-    /// Whether the end of an NTB that was sent may have depended on the padding.
+    /// Whether an NTB was sent whose end on the bus may have depended on the padding.
     filled: bool,
-    /// Whether nothing of the driver's own is sent, because a program sends.
+    /// Whether the driver sends nothing of its own, because a program sends.
     held: bool,
     /// Program's transfer, from its submission until its end is taken.
     raw: RawTransfer,
@@ -112,12 +113,12 @@ enum RawTransfer {
     Done(Result<usize, TransferError>),
 }
 
-/// Number of reads in a row that give nothing before a host's end is taken for closed. One may be an
-/// empty datagram; the end of a stream or a closed socket is read as nothing for ever.
+/// Number of empty reads in a row after which a host interface is taken for closed. One may be an
+/// empty datagram; the end of a stream or a closed socket returns empty reads for ever.
 pub(super) const MOST_EMPTY: u32 = 16;
 
-/// Passes on what was read from a host's end, and counts in `empty` the reads in a row that gave
-/// nothing.
+/// Passes on the result of a read from a host interface, and counts in `empty` the empty reads in a
+/// row.
 ///
 /// # Errors
 /// That of the read, and [`io::ErrorKind::UnexpectedEof`] after [`MOST_EMPTY`] empty ones.
@@ -174,13 +175,13 @@ impl Uplink {
         }
     }
 
-    /// Sends nothing of the driver's own any more, after the NTB that is open.
+    /// Sends the open NTB, and nothing of the driver's own after it.
     pub(super) fn hold(&mut self, tally: &mut Tally) -> Result<(), Fault> {
         self.held = true;
         self.close(tally)
     }
 
-    /// Sends what is the driver's own again.
+    /// Allows the driver's own sending again.
     pub(super) fn release(&mut self) {
         self.held = false;
     }
@@ -204,7 +205,8 @@ impl Uplink {
         Ok(())
     }
 
-    /// Returns how the transfer that was sent as it is ended, once.
+    /// Returns the result of the transfer that was sent as it is, once it has ended. A second call
+    /// returns `None`.
     pub(super) fn take_raw(&mut self) -> Option<Result<usize, TransferError>> {
         let RawTransfer::Done(result) = self.raw else {
             return None;
@@ -224,7 +226,7 @@ impl Uplink {
         std::mem::take(&mut self.filled)
     }
 
-    /// Lays NTBs out in another way of the same longest length, from the next one on.
+    /// Changes the layout of NTBs to one of the same longest length, from the next one on.
     pub(super) fn reframe(&mut self, framing: Framing, tally: &mut Tally) -> Result<(), Fault> {
         self.close(tally)?;
         if self.open.is_empty() && framing.max_ntb == self.framing.max_ntb {
@@ -321,8 +323,8 @@ impl Uplink {
     /// Takes the buffers of completed transfers back and sends waiting NTBs again.
     ///
     /// # Errors
-    /// When the device is gone, the backend fails, or there were more transfer errors than
-    /// [`Faults`] bears.
+    /// [`Fault`] when the device is gone, the backend fails, or there were more transfer errors
+    /// than [`Faults`] bears.
     pub(super) fn reap(&mut self, now: Instant, tally: &mut Tally) -> Result<(), Fault> {
         self.now = now;
         if std::mem::take(&mut self.short_of_memory) {
@@ -394,7 +396,7 @@ impl Uplink {
         self.halted && self.queue.pending() == 0
     }
 
-    /// Notes that the control thread has cleared the endpoint's halt.
+    /// Records that the control thread has cleared the endpoint's halt.
     pub(super) fn halt_cleared(&mut self) {
         self.halted = false;
     }
@@ -407,15 +409,15 @@ impl Uplink {
     /// [`Queue::submit`].
     ///
     /// # Errors
-    /// When a datagram of the length of the MTU fits into no NTB, the host's end fails, or a
-    /// transfer cannot be submitted.
+    /// [`Fault`] when a datagram of the length of the MTU fits into no NTB, the host interface
+    /// fails, or a transfer cannot be submitted.
     pub(super) fn fill(
         &mut self,
         inlet: Inlet<'_>,
         now: Instant,
         tally: &mut Tally,
     ) -> Result<Filled, Fault> {
-        // On an Ethernet link nothing is concluded from silence but that the layout may be at fault.
+        // On an Ethernet link silence proves nothing, except while the healing looks for a layout.
         let judged = !packet::is_ethernet(inlet.stream) || inlet.watch.is_eager();
         let armed = judged && inlet.watch.armed(now);
         let mut to = Account {
@@ -446,7 +448,7 @@ impl Uplink {
         to: &mut Account<'_>,
         tally: &mut Tally,
     ) -> Result<Filled, Fault> {
-        // With one byte more than the longest frame, a frame that was cut off is told apart.
+        // With one byte more than the longest frame, a frame that was cut off can be recognised.
         let want = to.mtu + usize::from(packet::is_ethernet(stream));
         let (mut ntbs, mut empty) = (0, 0);
         loop {
@@ -563,8 +565,8 @@ impl Uplink {
         Ok(())
     }
 
-    /// Notes the reason why no more was read from the hosts: of several, the greatest in the order
-    /// of [`Filled`].
+    /// Records the reason why no more was read from the hosts: of several, the greatest in the
+    /// order of [`Filled`].
     pub(super) fn set_left_off(&mut self, why: Filled) {
         self.left_off = why;
     }
@@ -655,7 +657,8 @@ impl Uplink {
             return Ok(true);
         };
         match rejected.error {
-            // With others in flight the NTB waits for one of them, else for the other direction.
+            // With others in flight the NTB waits for one of them, otherwise for the other
+            // direction.
             Error::NoMemory { .. } => {
                 tally.transfers_given_up += 1;
                 self.short_of_memory = true;
@@ -688,7 +691,7 @@ impl std::fmt::Debug for Uplink {
 struct Account<'a> {
     stream: Stream,
     mtu: usize,
-    /// The watch to show datagrams that deserve an answer to, and the time of this round.
+    /// The watch that sees datagrams that ask for an answer, and the time of this round.
     armed: Option<(&'a mut Watch, Instant)>,
     carried: &'a mut SessionTally,
 }

@@ -1,4 +1,5 @@
-//! The state machine of the healing, without I/O; see the [module](super) for what it does when.
+//! The state machine of the healing, without I/O. The [module](super) describes its steps and their
+//! times.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -6,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{HealEvent, HealStep, Layout};
 use crate::layout::{Format, Padding, Placement};
 
-/// Time for which the present layout is probed before it is doubted.
+/// Time for which the present layout is probed before others are tried.
 const DOUBT: Duration = Duration::from_secs(2);
 /// Time for which an NDP place is probed.
 const NDP_TRIAL: Duration = Duration::from_millis(3500);
@@ -16,12 +17,13 @@ const PADDING_TRIAL: Duration = Duration::from_millis(2500);
 const FORMAT_TRIAL: Duration = Duration::from_millis(3500);
 /// Pause between the probes of one layout.
 const PAUSE: Duration = Duration::from_millis(400);
-/// Bounds of the time for which the first layout is probed once more after another was answered: three
-/// times what the answer took.
+/// Bounds of the time for which the first layout is probed once more after another was answered. The
+/// time is three times that of the answer.
 const CHECK: (Duration, Duration) = (Duration::from_millis(1200), Duration::from_millis(2500));
-/// Time after the notice by which everything is over, up to a new session in the first format.
+/// Time after [`HealStep::Noticed`] within which the healing ends, up to a new session in the first
+/// format.
 const MOST: Duration = Duration::from_secs(30);
-/// Identities of probes begin here, above the ports that the kernel gives out by itself (Linux
+/// First identity of the probes, above the ports that the kernel gives out by itself (Linux
 /// `ip_local_port_range`).
 const IDENTITIES: u16 = 61_000;
 
@@ -38,26 +40,27 @@ pub(crate) struct Scope {
 pub(crate) enum Step {
     /// Lays NTBs out in this way from the next one on.
     Use(Layout),
-    /// Ends the session and begins a new one in this layout; [`Healer::online`] tells that it is up.
+    /// Ends the session and begins another in this layout; [`Healer::online`] reports that it is up.
     Renew(Layout),
-    /// Sends a probe to everybody there is.
+    /// Sends a probe to every gateway and name server.
     Probe { identity: u16, fills: Fills },
     /// Keeps the layout over runs.
     Keep(Layout),
-    /// Tells the program.
+    /// Passes an event to the observer.
     Tell(HealEvent),
     /// Expects no more answers to probes.
     EndProbes,
 }
 
-/// The number of bytes that the NTB of a probe fills without padding.
+/// The part of an NTB that a probe fills without padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fills {
-    /// Nothing: its last packet is short.
+    /// The probe fills nothing: the last packet of its NTB is short.
     Nothing,
-    /// Its last packet.
+    /// The probe fills the last packet of its NTB.
     Packet,
-    /// Nearly the longest NTB, so that it is filled up to the maximum where long NTBs are.
+    /// The probe fills nearly the longest NTB, so that the padding fills it up where it does so
+    /// with long NTBs.
     Ntb,
 }
 
@@ -65,8 +68,7 @@ pub(crate) enum Fills {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Trial {
     layout: Layout,
-    /// The number of bytes that further NTBs fill, which are sent too: on short ones the padding
-    /// has no effect.
+    /// The part of an NTB that a second probe fills: the padding has no effect on short NTBs.
     fills: Fills,
     patience: Duration,
 }
@@ -86,13 +88,14 @@ enum State {
     Trial(Trial),
     /// The first layout is probed once more, because this one was answered.
     Check(Trial),
-    /// This one is used, and is to be answered again: checking may have stopped everything.
+    /// This layout is in use, and has to be answered again: checking the first one may have stopped
+    /// the device.
     Settle(Trial),
-    /// A new session for this one is awaited.
+    /// A new session in this layout is awaited.
     Renewing(Trial),
     /// A new session in the first format is awaited, in which the first layout is probed once more.
     RenewingToCheck(Trial),
-    /// A new session for this one is awaited, after the first layout was not answered again.
+    /// A new session in this layout is awaited, after the first layout was not answered again.
     RenewingToSettle(Trial),
 }
 
@@ -101,9 +104,9 @@ enum State {
 pub(crate) struct Healer {
     state: State,
     steps: VecDeque<Step>,
-    /// Layout at the start.
+    /// Layout in use when the healing began.
     first: Layout,
-    /// Format of the session at present.
+    /// Format of the present session.
     format: Format,
     /// Whether the padding alone may be at fault, because the link has worked.
     paddings_alone: bool,
@@ -111,21 +114,22 @@ pub(crate) struct Healer {
     trials: VecDeque<Trial>,
     /// Layouts that were probed, each with the first identity of its probes.
     probed: Vec<(u16, Layout)>,
-    /// Identity of the next probe, an even number; its odd neighbour is that of the filling one.
+    /// Identity of the next short probe, an even number; the filling probe has the odd number
+    /// behind it.
     identity: u16,
-    /// Whether a probe of this trial was answered that fills no packet.
+    /// Whether a probe of this trial that fills no packet was answered.
     alive: bool,
-    /// Time of the notice.
+    /// Time of [`HealStep::Noticed`].
     noticed: Instant,
-    /// Time at which a new session was asked for, and the time the last one took.
+    /// Time at which a new session was asked for, and the time that the last one took.
     renewed: Instant,
     renewal: Duration,
     /// Time for which the first layout is probed once more.
     check: Duration,
-    /// Time at which this layout began to be probed.
+    /// Time at which the probing of this layout began.
     began: Instant,
     next_probe: Option<Instant>,
-    /// Time at which the state is over.
+    /// Time at which the state ends.
     until: Option<Instant>,
 }
 
@@ -156,8 +160,9 @@ impl Healer {
         }
     }
 
-    /// Looks into a doubt: nothing comes back in the layout `first`, of which `scope` may be changed.
-    /// `format_first` says that the format is likely at fault. `number` is any number.
+    /// Starts the healing because nothing comes back in the layout `first`, of which `scope` may be
+    /// changed. `format_first` says that the format is likely at fault. `number` is any number, from
+    /// which the identities of probes begin.
     pub(crate) fn start(
         &mut self,
         now: Instant,
@@ -183,12 +188,12 @@ impl Healer {
         self.probe_layout(now, first, DOUBT);
     }
 
-    /// Returns whether something is under way.
+    /// Returns whether the healing is under way.
     pub(crate) fn is_active(&self) -> bool {
         self.state != State::Idle
     }
 
-    /// Returns whether a new session has been asked for that is not there yet.
+    /// Returns whether a new session was asked for that is not up yet.
     pub(crate) fn is_renewing(&self) -> bool {
         matches!(
             self.state,
@@ -205,7 +210,7 @@ impl Healer {
         self.next_probe.into_iter().chain(self.until).min()
     }
 
-    /// Does what is due at the time of [`Healer::poll_timeout`].
+    /// Takes the step that is due at the time of [`Healer::poll_timeout`].
     pub(crate) fn timeout(&mut self, now: Instant) {
         if self.until.is_some_and(|at| now >= at) {
             self.until = None;
@@ -236,7 +241,7 @@ impl Healer {
                     self.probe_layout(now, trial.layout, trial.patience);
                 }
                 State::Renewing(_) => self.put_back(),
-                // It was answered, and there is no time to check it.
+                // The layout was answered, and there is no time to check it.
                 State::RenewingToCheck(trial) | State::RenewingToSettle(trial) => {
                     if self.format != trial.layout.ntb {
                         self.steps.push_back(Step::Renew(trial.layout));
@@ -250,7 +255,7 @@ impl Healer {
         }
     }
 
-    /// Takes the news that a probe was answered.
+    /// Records that a probe was answered.
     pub(crate) fn answered(&mut self, now: Instant, identity: u16) {
         let mut probed = self.probed.iter().rev();
         let Some(&(_, carried)) = probed.find(|(since, _)| *since <= identity) else {
@@ -266,7 +271,8 @@ impl Healer {
                 true => self.alive = true,
                 false => self.found(now, trial),
             },
-            // An answer to what was tried before; a padding needs one to an NTB that it has an effect on.
+            // The answer is to a layout that was tried before; for a padding it has to be to an NTB on
+            // which the padding has an effect.
             State::Trial(trial)
                 if carried.ntb == self.format
                     && (filling || carried.padding == self.first.padding) =>
@@ -289,7 +295,7 @@ impl Healer {
         }
     }
 
-    /// Takes the news that somebody answered whom the host had asked since the layout is in use.
+    /// Records that a host answered that was asked something since the layout is in use.
     pub(crate) fn host_answered(&mut self, now: Instant) {
         match self.state {
             State::Doubt => self.recovered(),
@@ -300,14 +306,14 @@ impl Healer {
         }
     }
 
-    /// Takes the news that something came in, whatever it was.
+    /// Records that any datagram came in.
     pub(crate) fn heard(&mut self) {
         if self.state == State::Doubt {
             self.recovered();
         }
     }
 
-    /// Takes the news that the session is up.
+    /// Records that the session is up.
     pub(crate) fn online(&mut self, now: Instant) {
         if !self.is_renewing() {
             return;
@@ -327,7 +333,8 @@ impl Healer {
         }
     }
 
-    /// Takes the news that the modem, its network or its session is gone. Nothing is concluded.
+    /// Records that the modem, its network or its session is lost. The healing ends without a
+    /// result.
     pub(crate) fn interrupted(&mut self) {
         if self.is_active() && !self.is_renewing() {
             self.end();
@@ -399,7 +406,7 @@ impl Healer {
         self.probe_layout(now, trial.layout, trial.patience.min(left));
     }
 
-    /// Goes on with a layout that was answered.
+    /// Continues with a layout that was answered.
     fn found(&mut self, now: Instant, trial: Trial) {
         let took = now.duration_since(self.began);
         self.check = (3 * took).clamp(CHECK.0, CHECK.1);
@@ -408,7 +415,7 @@ impl Healer {
             self.steps.push_back(Step::Use(self.first));
             return self.probe_layout(now, self.first, self.check);
         }
-        // A new session in the first format, and one back.
+        // The check takes a new session in the first format, and another one back.
         let most = 2 * self.renewal + self.check + trial.patience;
         match now + most < self.noticed + MOST {
             true => self.renew(now, State::RenewingToCheck(trial), self.first),

@@ -5,12 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::layout::{Format, Layout, Padding, Placement};
 
-/// Largest number of entries; beyond it the oldest are forgotten.
+/// Largest number of entries; beyond it the oldest are dropped.
 const MOST: usize = 64;
 /// Largest number of characters of a firmware version that are kept.
 const LONGEST_FIRMWARE: usize = 128;
 
-/// Layouts that worked, the latest last. It is kept in a [`StateFile`](crate::state_file::StateFile).
+/// Layouts that worked, the latest last. They are kept in a
+/// [`StateFile`](crate::state_file::StateFile).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LayoutMemory {
@@ -25,7 +26,7 @@ pub struct Entry {
     pub vendor: u16,
     /// `idProduct` of the device.
     pub product: u16,
-    /// Version of its firmware; empty where it tells none.
+    /// Version of the device's firmware; empty where the device reports none.
     pub firmware: String,
     /// Layout.
     pub layout: Layout,
@@ -35,9 +36,10 @@ impl Entry {
     /// Number of bytes that [`Entry::to_bytes`] returns.
     pub const SIZE: usize = 2 + 2 + 3 + 2 + 4 * LONGEST_FIRMWARE;
 
-    /// Returns the entry in a fixed number of bytes, by which it passes from one process to another:
-    /// vendor, product, numbers of the NDP's place, padding and format in the order of their values,
-    /// length of the firmware's version, and that version. Numbers are big-endian; what follows is zero.
+    /// Returns the entry in a fixed number of bytes, in which it passes from one process to another:
+    /// vendor, product, the numbers of the NDP's place, the padding and the format in the order of their
+    /// values, the length of the firmware's version, and that version. Numbers are big-endian; the bytes
+    /// behind are zero.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; Self::SIZE] {
         let number = |at: Option<usize>| at.unwrap_or_default() as u8;
@@ -62,7 +64,7 @@ impl Entry {
         bytes
     }
 
-    /// Reads what [`Entry::to_bytes`] has written. Returns `None` for anything else.
+    /// Reads an entry that [`Entry::to_bytes`] has written. Returns `None` for anything else.
     #[must_use]
     pub fn from_bytes(bytes: &[u8; Self::SIZE]) -> Option<Self> {
         let word = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
@@ -83,7 +85,7 @@ impl Entry {
     }
 }
 
-/// Returns as much of a firmware version as is kept.
+/// Returns the part of a firmware version that is kept.
 fn kept(firmware: &str) -> String {
     firmware.chars().take(LONGEST_FIRMWARE).collect()
 }
@@ -114,7 +116,7 @@ impl LayoutMemory {
             .map(|entry| entry.layout)
     }
 
-    /// Keeps an entry in place of an earlier one for the same device and firmware.
+    /// Adds an entry, and removes an earlier one for the same device and firmware.
     pub fn put(&mut self, entry: Entry) {
         let entry = Entry {
             firmware: kept(&entry.firmware),
@@ -129,7 +131,7 @@ impl LayoutMemory {
         self.entries.push(entry);
     }
 
-    /// Forgets the entries of a device, or all of them, and returns their number.
+    /// Removes the entries of a device, or all of them, and returns their number.
     pub fn forget(&mut self, device: Option<(u16, u16)>) -> usize {
         let before = self.entries.len();
         self.entries

@@ -25,13 +25,13 @@ const FIRST: Layout = Layout {
     ntb: Format::Ntb16,
 };
 
-/// The layouts that the firmware does not carry.
+/// The layouts whose datagrams the firmware does not carry.
 #[derive(Debug, Clone, Copy, Default)]
 struct Hole {
     ndp: Option<Placement>,
     ntb: Option<Format>,
-    /// The padding that it needs: without it, an NTB that depends on it stops everything until one
-    /// with it comes.
+    /// The padding that the firmware needs: an NTB with another one, where that makes a difference,
+    /// stops all traffic until an NTB with this one comes.
     padding: Option<Padding>,
 }
 
@@ -63,7 +63,7 @@ impl Device {
     fn carries(&mut self, fills: Fills) -> bool {
         let wrong = match (self.hole.padding, self.layout.padding, fills) {
             (None, ..) | (_, _, Fills::Nothing) | (Some(Padding::Full), _, Fills::Packet) => None,
-            // A short NTB is padded in one way by both.
+            // Both paddings pad a short NTB in the same way.
             (Some(Padding::Short), Padding::Full, Fills::Packet) => Some(false),
             (Some(needed), used, _) => Some(needed != used),
         };
@@ -74,12 +74,12 @@ impl Device {
     }
 }
 
-/// The outcome.
+/// The outcome of a run.
 #[derive(Debug)]
 struct Outcome {
     layout: Layout,
     kept: Option<Layout>,
-    /// Steps that were told, with their times in milliseconds since the start.
+    /// Steps that were reported, with their times in milliseconds since the start.
     told: Vec<(u64, HealStep)>,
     /// Time of the end, in milliseconds since the start.
     ended: u64,
@@ -106,7 +106,7 @@ enum News {
     Online,
 }
 
-/// Lets a doubt be looked into until it is over. `noise` comes in at these times, in milliseconds.
+/// Runs the healing of a doubt to its end. Datagrams come in at the times `noise`, in milliseconds.
 fn run(device: &mut Device, scope: Scope, noise: &[u64], host: Option<Layout>) -> Outcome {
     let start = Instant::now();
     let at = |millis| start + Duration::from_millis(millis);
@@ -332,7 +332,8 @@ fn answers_to_the_host_count_where_no_probe_is_answered() {
 
 #[test]
 fn a_late_answer_tells_which_layout_has_carried_it() {
-    // Three seconds to and fro: the probes of the first layout are answered while another is tried.
+    // An answer takes three seconds: probes of the first layout are answered while another is
+    // tried.
     let mut device = Device::with(Hole::default());
     device.round_trip = 3000;
     let outcome = run(&mut device, ALL, &[], None);
@@ -404,8 +405,8 @@ fn layouts() -> impl Strategy<Value = Layout> {
 }
 
 proptest! {
-    /// A healthy link never triggers as long as anything comes back, whatever else is lost; and
-    /// whatever happens, it ends in a layout that works.
+    /// A healthy link is never changed as long as anything comes back, whatever else is lost; and
+    /// in any case the healing ends in a layout that works.
     #[test]
     fn a_healthy_link_is_left_alone(
         first in layouts(),
@@ -439,7 +440,8 @@ proptest! {
         }
     }
 
-    /// Whatever one layout of them needs is found within the time, by whatever network answers.
+    /// The layout that the device needs is found within the time, whichever hosts of the network
+    /// answer.
     #[test]
     fn every_hole_is_found(
         first in layouts(),

@@ -1,4 +1,5 @@
-//! The half of a host's end that the control thread uses: addresses, routes, name servers, carrier.
+//! The half of a host interface that the control thread uses: addresses, routes, name servers,
+//! carrier.
 
 use std::sync::Arc;
 
@@ -10,61 +11,61 @@ use super::plan::HostConfig;
 use crate::failure::{Failure, FailureKind};
 use crate::status::Interface;
 
-/// Maker of hosts' ends.
+/// Maker of host interfaces.
 pub trait HostProvider: Send {
-    /// Sets up a host's end with its first configuration.
-    ///
+    /// Makes a host interface with its first configuration.
     /// # Errors
+    /// [`Failure`] with a step that the user can take.
     /// Returns a [`Failure`] that says what the user can do about it.
     fn bring_up(&mut self, config: &HostConfig) -> Result<HostEnd, Failure>;
 }
 
-/// A host's end, in its two halves.
+/// A host interface, in its two halves.
 pub struct HostEnd {
-    /// The half that configures the host. Dropping it undoes what it did.
+    /// The half that configures the host. Dropping it undoes its changes.
     pub control: Box<dyn HostControl>,
     /// The half that moves packets.
     pub data: HostData,
 }
 
-/// The half of a host's end that configures the host.
+/// The half of a host interface that configures the host.
 pub trait HostControl: Send {
     /// Changes addresses, routes, MTU and name servers.
     ///
     /// # Errors
-    /// Returns a [`Failure`] that says what the user can do about it.
+    /// [`Failure`] with a step that the user can take.
     fn reconfigure(&mut self, config: &HostConfig) -> Result<(), Failure>;
 
-    /// Tells the host that the device's link came up or went down. Only a host's end for Ethernet
-    /// frames is told.
+    /// Tells the host that the device's link came up or went down. This concerns host interfaces
+    /// for Ethernet frames only.
     fn set_carrier(&mut self, _up: bool) {}
 
-    /// Has `changed` called, from any thread, when the host's configuration may have been changed by
-    /// others.
+    /// Calls `changed`, from any thread, when another program may have changed the host's
+    /// configuration.
     fn watch(&mut self, _changed: Box<dyn Fn() + Send>) {}
 
-    /// Looks after what was set up: puts back what others took away, a few times, and returns what
-    /// has happened since the last call.
+    /// Maintains the configuration: puts back the parts that other programs have removed, a few
+    /// times, and returns the news since the last call.
     fn attend(&mut self) -> Vec<HostNews> {
         Vec::new()
     }
 
-    /// Returns the interface's name and what was changed on the host and is so at present.
+    /// Returns the interface's name and the changes of the host that are in force.
     fn interface(&self) -> Interface;
 }
 
-/// News of what was set up on the host.
+/// News of the host's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HostNews {
-    /// Something was taken away by others and put back.
+    /// Another program removed a part, which was put back.
     PutBack(String),
-    /// Something could not be set up, or was taken away and left so.
+    /// A part could not be set up, or was removed and left so.
     Trouble(String),
 }
 
-/// A host's end as the control thread keeps it. The order of its fields is the order in which they
-/// are dropped: first the configuration is undone, then the packets' half is closed.
+/// A host interface as the control thread keeps it. The order of its fields is the order in which
+/// they are dropped: first the configuration is undone, then the half that moves packets is closed.
 pub(crate) struct HeldHost {
     /// Half that configures the host.
     pub(crate) control: Box<dyn HostControl>,
@@ -81,8 +82,8 @@ impl From<HostEnd> for HeldHost {
     }
 }
 
-/// Returns the failure of a host's end for a device that carries Ethernet frames instead of IP
-/// datagrams, or the other way round.
+/// Returns the failure of a host interface that carries IP datagrams for a device that carries
+/// Ethernet frames, or the other way round.
 pub(super) fn other_kind(end: &str, device: &str) -> Failure {
     Failure::new(FailureKind::Host, format!("go on with {end}"))
         .because(format!("the device has become {device}"))

@@ -1,4 +1,4 @@
-//! The half of a host's end that moves packets. It belongs to one thread at a time.
+//! The half of a host interface that moves packets. It belongs to one thread at a time.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::ops::{Deref, DerefMut};
@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uwwan_tun::coalesce::Merge;
 
-/// The half of a host's end that moves packets, by the kind of packets.
+/// The half of a host interface that moves packets, by the kind of packets.
 ///
 /// Its descriptor ([`AsFd`]) is non-blocking, and readable when the host has packets to send.
 pub enum HostData {
-    /// Host's end that carries one datagram or Ethernet frame in a call.
+    /// Host interface that carries one datagram or Ethernet frame in a call.
     Single(Box<dyn Single>),
-    /// Host's end that carries large packets, each standing for many datagrams.
+    /// Host interface that carries large packets, each standing for many datagrams.
     Large(Box<dyn Large>),
 }
 
@@ -37,11 +37,11 @@ impl AsFd for HostData {
     }
 }
 
-/// A host's end that carries one datagram or Ethernet frame in a call.
+/// A host interface that carries one datagram or Ethernet frame in a call.
 pub trait Single: AsFd + Send {
     /// Reads one datagram from the host into `buffer` and returns its length in bytes. Bytes that
-    /// do not fit are cut off. Length 0, again and again, says that the other side is closed, and
-    /// ends the host's end as an error does.
+    /// do not fit are cut off. Length 0, returned again and again, means that the other side is
+    /// closed, and ends the host interface as an error does.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when the host has no datagram. Any other error ends the data path.
@@ -55,7 +55,7 @@ pub trait Single: AsFd + Send {
     fn send(&mut self, datagram: &[u8]) -> io::Result<usize>;
 }
 
-/// A host's end that carries packets behind a virtio header, large ones among them (see
+/// A host interface that carries packets behind a virtio header, large ones among them (see
 /// [`uwwan_tun::offload`]).
 pub trait Large: AsFd + Send {
     /// Returns the descriptor that is writable when the host has room for a packet.
@@ -67,17 +67,19 @@ pub trait Large: AsFd + Send {
     fn merge(&self) -> Merge;
 
     /// Reads one packet with its virtio header into `buffers`, one after the other, and returns the
-    /// number of bytes read, header included. Less than a header ends the host's end as an error does.
+    /// number of bytes read, header included. Less than a header ends the host interface as an error
+    /// does.
     ///
     /// # Errors
-    /// As [`Single::receive`].
+    /// Those of [`Single::receive`].
     fn receive(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize>;
 
     /// Writes one packet, gathered from buffers of which the first begins with the header, and
     /// returns the number of bytes written, header included.
     ///
     /// # Errors
-    /// As [`Single::send`]. The datagrams of a large packet that is refused are tried one by one.
+    /// Those of [`Single::send`]. The datagrams of a large packet that is refused are tried one by
+    /// one.
     fn send(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize>;
 }
 
@@ -109,7 +111,7 @@ impl DataSlot {
 /// A data half in use. Dropping it puts the half back in its slot.
 pub(crate) struct TakenData {
     slot: Arc<DataSlot>,
-    /// `None` only while it is dropped.
+    /// The data half, which is `None` only while this value is dropped.
     data: Option<HostData>,
 }
 

@@ -1,7 +1,8 @@
 //! Interfaces that one process opens and another moves packets through.
 //!
-//! The process that opened the interface keeps it open, and puts the host back when it drops its
-//! own half. The other gets the descriptors, and what the kernel does not tell of them.
+//! The process that opened the interface keeps it open, and undoes the changes of the host when it
+//! drops its own half. The other process gets the descriptors, and the facts that the kernel does
+//! not report.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,15 +14,15 @@ use uwwan_tun::{NoWait, Offload, Offloads, Tap, Tun};
 use super::data::HostData;
 use super::tun::HostTun;
 
-/// An interface of the host that is open.
+/// An open interface of the host.
 pub enum HostInterface {
-    /// For IP packets.
+    /// TUN interface for IP packets.
     Tun(HostTun),
-    /// For Ethernet frames.
+    /// TAP interface for Ethernet frames.
     Tap(Arc<Tap>),
 }
 
-/// The facts that the process that gets the descriptors has to know.
+/// The facts about an interface that the process with its descriptors needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InterfaceKind {
     /// Name of the interface.
@@ -45,7 +46,7 @@ pub enum Carries {
 }
 
 impl HostInterface {
-    /// Makes the half of a host's end that moves packets of it.
+    /// Returns the half of a host interface that moves packets.
     #[must_use]
     pub fn into_data(self) -> HostData {
         match self {
@@ -54,7 +55,7 @@ impl HostInterface {
         }
     }
 
-    /// Returns what the process that gets the descriptors has to know.
+    /// Returns the facts that the process with the descriptors needs.
     #[must_use]
     pub fn kind(&self) -> InterfaceKind {
         let (interface, carries): (&dyn uwwan_tun::Interface, _) = match self {
@@ -71,7 +72,7 @@ impl HostInterface {
         }
     }
 
-    /// Returns the descriptors to hand over.
+    /// Returns the descriptors that are handed over.
     #[must_use]
     pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         match self {
@@ -83,8 +84,8 @@ impl HostInterface {
 }
 
 impl HostData {
-    /// Makes the half that moves packets of descriptors that were handed over. `waiting` is what keeps
-    /// calls on them from waiting.
+    /// Makes the half that moves packets from descriptors that were handed over. `waiting` is the flag
+    /// that keeps calls on them from blocking.
     ///
     /// # Errors
     /// [`io::ErrorKind::InvalidData`] for a number of descriptors that does not fit the kind,

@@ -1,4 +1,4 @@
-//! Configuration of a host's end, and the interface's plan that follows from it.
+//! Configuration of a host interface, and the plan of addresses and routes that follows from it.
 
 use std::net::IpAddr;
 
@@ -8,12 +8,12 @@ use uwwan_tun::{Address, Configuration, Error, Plan, Prefix};
 use crate::options::{Dns, Routes, SessionOptions, TunMode};
 use crate::status::{Addresses, HostChange};
 
-/// Configuration of a host's end.
+/// Configuration of a host interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostConfig {
     /// MBIM session id of the data session.
     pub session: u8,
-    /// Addresses, gateways, name servers, MTU.
+    /// Addresses, gateways, name servers and MTU.
     pub addresses: Addresses,
     /// Name wanted for the interface; `None` leaves it to the kernel.
     pub name: Option<String>,
@@ -26,13 +26,13 @@ pub struct HostConfig {
     /// Whether and how the modem's name servers are set on the host.
     pub dns: Dns,
     /// Properties of an interface for Ethernet frames, with a plain network device or a modem whose
-    /// Ethernet the host has; `None` when it carries IP datagrams.
+    /// Ethernet link the host has; `None` when the interface carries IP datagrams.
     pub ethernet: Option<Ethernet>,
 }
 
 impl HostConfig {
-    /// Returns what the options of a data session say of its host's end, before the network has given
-    /// addresses.
+    /// Returns the configuration that follows from the options of a data session, before the network
+    /// has given addresses.
     #[must_use]
     pub fn for_session(options: &SessionOptions) -> Self {
         Self {
@@ -48,13 +48,13 @@ impl HostConfig {
     }
 }
 
-/// Properties of a host's end for Ethernet frames.
+/// Properties of a host interface for Ethernet frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ethernet {
     /// MAC address of the interface; `None` leaves it to the kernel.
     pub address: Option<[u8; 6]>,
     /// Whether the device has a link. [`HostControl::set_carrier`](super::HostControl::set_carrier)
-    /// tells later changes.
+    /// reports later changes.
     pub carrier: bool,
 }
 

@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::options::{Dns, Routes};
 use crate::status::{HostChange, Interface};
 
-/// Maker of hosts' ends that are TUN interfaces, or TAP interfaces for Ethernet frames.
+/// Maker of host interfaces that are TUN interfaces, or TAP interfaces for Ethernet frames.
 #[derive(Debug, Default)]
 pub struct TunProvider {}
 
@@ -31,8 +31,7 @@ impl HostProvider for TunProvider {
 }
 
 impl TunProvider {
-    /// Does as [`HostProvider::bring_up`], and returns the interface instead of what moves packets
-    /// through it.
+    /// Does as [`HostProvider::bring_up`], and returns the open interface instead of its data half.
     ///
     /// # Errors
     /// Those of [`HostProvider::bring_up`].
@@ -67,7 +66,7 @@ struct TunControl {
     /// News that have not been told.
     news: Vec<HostNews>,
     upkeep: Upkeep,
-    /// Notices of what could not be done, a line each.
+    /// Reports of parts that could not be set up, a line each.
     notes: Vec<String>,
     configuration: Configuration,
     index: u32,
@@ -76,10 +75,10 @@ struct TunControl {
 }
 
 impl TunControl {
-    /// Sets the modem's name servers on the host. A failure is only told, because a link without
-    /// name resolution is better than none.
+    /// Sets the modem's name servers on the host. A failure is only reported, because a link
+    /// without name resolution is better than none.
     fn name_servers(&mut self, config: &HostConfig) {
-        // The old ones are taken back before the new ones are handed over.
+        // The old servers are taken back before the others are handed over.
         self.dns = None;
         self.notes.clear();
         let addresses = &config.addresses;

@@ -1,4 +1,4 @@
-//! The host's end as a TAP interface, for devices that carry Ethernet frames.
+//! The host interface as a TAP interface, for devices that carry Ethernet frames.
 
 use std::io;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub fn about(tap: &Tap) -> Interface {
 /// Makes the TAP interface and configures it.
 ///
 /// # Errors
-/// Returns a [`Failure`] that says what the user can do about it.
+/// [`Failure`] with a step that the user can take.
 pub(super) fn open(
     config: &HostConfig,
     ethernet: &Ethernet,
@@ -58,7 +58,7 @@ fn plan(config: &HostConfig) -> Result<Plan, Error> {
 }
 
 fn set_carrier(tap: &Tap, up: bool) {
-    // The link works without; only whoever looks at the interface is told nothing.
+    // The link works without a carrier; only programs that look at the interface miss it.
     if let Err(error) = tap.set_carrier(up) {
         tracing::warn!("{error}");
     }
@@ -88,7 +88,7 @@ impl HostControl for TapControl {
             return Err(other_kind("a TAP interface", "a modem"));
         };
         if let Some(address) = ethernet.address {
-            // Another device at the same port has another one.
+            // Another device at the same port has another address.
             self.tap.set_address(address)?;
         }
         self.configuration.replace(plan(config)?)?;

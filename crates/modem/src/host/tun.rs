@@ -10,7 +10,7 @@ use super::data::{HostData, Large, Single};
 use crate::options::TunMode;
 use crate::status;
 
-/// Returns which packets are cut and merged.
+/// Returns the kinds of packets that are cut and merged.
 fn offloads(mode: TunMode) -> Offloads {
     match mode {
         TunMode::Plain => Offloads::empty(),
@@ -38,7 +38,7 @@ impl HostTun {
     /// interface is a plain one, and [`HostTun::describe`] says so.
     ///
     /// # Errors
-    /// As [`Tun::open`].
+    /// Those of [`Tun::open`].
     pub fn open(mode: TunMode, name: Option<&str>) -> Result<Self, Error> {
         Self::open_with(
             mode,
@@ -66,7 +66,7 @@ impl HostTun {
         Ok(Self::Plain { tun: plain()?, why })
     }
 
-    /// Turns the interface into the half of a host's end that moves packets.
+    /// Turns the interface into the half of a host interface that moves packets.
     #[must_use]
     pub fn into_data(self) -> HostData {
         match self {
@@ -175,7 +175,7 @@ mod tests {
             let result = HostTun::open_with(mode, || Err(error(kind)), plain);
             result.unwrap_err().kind
         };
-        // Only then is a plain one tried.
+        // A plain interface is tried after this error alone.
         assert_eq!(
             open(TunMode::Offload, ErrorKind::NoOffload),
             ErrorKind::NoPermission

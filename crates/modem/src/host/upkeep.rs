@@ -1,4 +1,4 @@
-//! Keeps up what was set up on the host, while other programs change it.
+//! Maintains the host's configuration while other programs change it.
 
 use std::time::{Duration, Instant};
 
@@ -6,18 +6,18 @@ use uwwan_tun::{Change, Configuration, Error, Watch};
 
 use super::control::HostNews;
 
-/// Number of times that what was taken away is put back, unless nothing is taken away for [`PERIOD`].
+/// Number of times that removed parts are put back, unless nothing is removed for [`PERIOD`].
 const MOST_TIMES: usize = 5;
-/// Time without a removal after which those before are forgotten.
+/// Time without a removal after which the earlier ones no longer count.
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// Configuration of the host that can be looked at and put back.
+/// Configuration of the host that can be checked and put back.
 pub(super) trait Upheld {
     /// Returns what of it is not there at present.
     fn missing(&mut self) -> Result<Vec<Change>, Error>;
     /// Returns the default routes of other interfaces that go before its own, a line each.
     fn rivals(&mut self) -> Result<Vec<String>, Error>;
-    /// Puts back what is missing.
+    /// Puts the missing parts back.
     fn put_back(&mut self) -> Result<(), Error>;
 }
 
@@ -42,24 +42,25 @@ pub(super) fn watch(index: u32, changed: Box<dyn Fn() + Send>) -> Option<Watch> 
         .ok()
 }
 
-/// Upkeep of one interface. What is taken away is put back a few times; then it is left, and told.
+/// Upkeep of one interface. Removed parts are put back a few times; after that they are left, and a
+/// report is made.
 #[derive(Debug, Default)]
 pub(super) struct Upkeep {
-    /// Number of times that something was put back, or could not be.
+    /// Number of times that a part was put back, or could not be.
     times: usize,
-    /// Time of the last of them.
+    /// Time of the last of these attempts.
     last: Option<Instant>,
-    /// Whether it is left as it is, until nothing is missing.
+    /// Whether missing parts are left so, until nothing is missing.
     left: bool,
-    /// Whether a failure was told, and nothing has worked since.
+    /// Whether a failure was reported, and nothing has worked since.
     failed: bool,
-    /// Default routes of others that were told.
+    /// Default routes of other interfaces that were reported.
     rivals: Vec<String>,
 }
 
 impl Upkeep {
-    /// Looks after what was set up, and returns what is to be told. `culprit` is the program that
-    /// made the last change, if it is known.
+    /// Checks the configuration, puts missing parts back, and returns the news. `culprit` is the
+    /// program that made the last change, if it is known.
     pub(super) fn attend(
         &mut self,
         now: Instant,
@@ -96,7 +97,7 @@ impl Upkeep {
         news
     }
 
-    /// Takes what is there as it is after a change of its own.
+    /// Takes the present configuration as intact after the driver itself has changed it.
     pub(super) fn begin(&mut self, what: &mut impl Upheld) {
         *self = Self {
             rivals: what.rivals().unwrap_or_default(),
@@ -124,7 +125,7 @@ impl Upkeep {
         }
         self.times += 1;
         let put_back = what.put_back();
-        // What is there is read back, for the status.
+        // The configuration is read back for the status.
         let _ = what.missing();
         match put_back {
             Ok(()) => {
@@ -215,7 +216,8 @@ mod tests {
         assert!(told, "{news:?}");
         assert_eq!(upkeep.attend(now, &mut fake, None), [], "once");
         assert_eq!(fake.put_back, MOST_TIMES);
-        // Whoever gives it back ends the fight; after a while it may begin anew.
+        // A program that puts the configuration back ends the conflict; after a while it may begin
+        // again.
         fake.missing.clear();
         assert_eq!(upkeep.attend(now, &mut fake, None), []);
         fake.missing = vec![default_route()];

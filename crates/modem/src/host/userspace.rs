@@ -1,5 +1,5 @@
-//! The built-in network stack as the host's end: a host in this process, of which the kernel knows
-//! nothing.
+//! The built-in network stack as the host interface: a host in this process, of which the kernel
+//! knows nothing.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,22 +17,22 @@ use super::plan::HostConfig;
 use crate::failure::{Failure, FailureKind};
 use crate::status::{Addresses, Interface, InterfaceType};
 
-/// MTU in bytes where the network has told none.
+/// MTU in bytes where the network has given none.
 const MTU: u16 = 1500;
 
-/// The built-in stacks, one a data session, each of which is there once the modem has brought it up. Clones
-/// share them.
+/// The built-in stacks, one for each data session. A stack exists once the modem has brought its session
+/// up. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Userspace {
     clients: Arc<Mutex<BTreeMap<u8, Arc<Client>>>>,
-    /// MBIM session id of the session whose stack is meant.
+    /// MBIM session id of the session whose stack is returned.
     session: u8,
-    /// The listeners for other programs, a line each with the data session behind it.
+    /// Descriptions of the listeners for other programs, each with the data session they lead to.
     told: Arc<[(u8, String)]>,
 }
 
 impl Userspace {
-    /// Makes one whose status tells what listens for other programs.
+    /// Returns stacks whose status names these listeners for other programs.
     pub fn telling(told: &[(u8, String)]) -> Self {
         Self {
             clients: Arc::default(),
@@ -57,8 +57,9 @@ impl Userspace {
     pub fn client(&self) -> io::Result<Arc<Client>> {
         let clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         let client = clients.get(&self.session).map(Arc::clone);
-        client
-            .ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "the host's end is not up"))
+        client.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotConnected, "the host interface is not up")
+        })
     }
 }
 
@@ -115,7 +116,7 @@ fn lists(addresses: &Addresses) -> (Vec<(IpAddr, u8)>, Vec<IpAddr>) {
     (four.into_iter().chain(six).collect(), servers.collect())
 }
 
-/// The half of the host's end that moves packets: the driver's side of the stack's link.
+/// The half of the host interface that moves packets: the driver's side of the stack's link.
 struct Data(PacketSocket);
 
 impl AsFd for Data {
@@ -134,7 +135,7 @@ impl Single for Data {
     }
 }
 
-/// The half of the host's end that sets the stack's addresses and name servers.
+/// The half of the host interface that sets the stack's addresses and name servers.
 struct Control {
     client: Arc<Client>,
     told: Vec<String>,

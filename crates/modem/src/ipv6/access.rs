@@ -11,16 +11,16 @@ use super::operator::Operator;
 use crate::at_port::Answer;
 use crate::failure::{Failure, FailureKind};
 
-/// The way to one modem.
+/// Access to one modem.
 pub trait ModemAccess {
-    /// Sends a command and waits for its end.
+    /// Sends a command and waits for its answer.
     ///
     /// # Errors
     /// [`Failure`] when there is no answer at all.
     fn ask(&mut self, command: Command) -> Result<Answer, Failure>;
 
-    /// Returns the operator of the SIM where it is known without AT commands: chosen by the user,
-    /// or told as home provider over MBIM.
+    /// Returns the operator of the SIM where it is known without AT commands: because the user has
+    /// chosen it, or from the home provider over MBIM.
     fn operator(&mut self) -> Option<Operator>;
 
     /// Waits for a modem that is restarting until it has left the bus, has come back, is in the
@@ -30,7 +30,7 @@ pub trait ModemAccess {
     /// [`Failure`] when the modem does not come back in time.
     fn come_back(&mut self) -> Result<(), Failure>;
 
-    /// Tells the user about the next step.
+    /// Reports the next step to the user.
     fn step(&mut self, what: &str);
 }
 
@@ -45,11 +45,11 @@ pub enum NoOperator {
     Lock(String),
     /// The modem has no SIM, or the SIM does not answer.
     NoSim,
-    /// The SIM does not tell its IMSI.
+    /// The SIM does not report its IMSI.
     NoImsi,
     /// The IMSI has too few digits for an operator's code.
     ShortImsi,
-    /// The modem does not tell the reason.
+    /// The modem does not report the reason.
     Untold,
 }
 
@@ -127,7 +127,7 @@ pub(super) fn waits_for(modem: &mut dyn ModemAccess) -> Result<Option<NoOperator
     })
 }
 
-/// Returns the failure for an answer of the modem that no command can be made of.
+/// Returns the failure for an answer of the modem that cannot be used in a command.
 pub(super) fn no_command(error: InvalidCommand) -> Failure {
     Failure::new(FailureKind::Other, "it cannot be done")
         .because(format!("the modem's words make no command: {error}"))

@@ -1,9 +1,10 @@
-//! Lookup of a SIM's operator, a code of three digits for the country and two or three for the
+//! Lookup of a SIM's operator. Its code has three digits for the country and two or three for the
 //! network.
 //!
-//! An IMSI does not tell how many digits the network code has. MBIM's home provider does, and so
+//! An IMSI does not show how many digits the network code has. MBIM's home provider does, and so
 //! does the fourth byte of the SIM's file EF-AD (3GPP TS 31.102, 4.2.18); where neither answers, an
-//! entry in the modem's own list decides, and at last the custom of the country (ITU-T E.212).
+//! entry in the modem's own list decides, and otherwise the usual length in the country (ITU-T
+//! E.212).
 
 use uwwan_at::commands::identity::{NetworkDigits, Subscriber};
 use uwwan_at::commands::profiles::Profiles;

@@ -1,4 +1,4 @@
-//! The modem of the story, by way of its AT port.
+//! Access to the modem by its AT port.
 
 use uwwan_at::dialogue::Command;
 
@@ -8,10 +8,10 @@ use crate::at_port::Answer;
 use crate::client::AtClient;
 use crate::failure::Failure;
 
-/// Hears each step, in words.
+/// Callback that is called with each step, in words.
 pub type Told = Box<dyn FnMut(&str)>;
 
-/// A modem, whoever owns it.
+/// A modem behind a client of its AT port.
 pub struct AtModem {
     client: AtClient,
     operator: Box<dyn FnMut() -> Option<Operator>>,
@@ -19,8 +19,8 @@ pub struct AtModem {
 }
 
 impl AtModem {
-    /// The modem behind `client`. `operator` knows the SIM's operator, or asks the MBIM session for
-    /// its home provider.
+    /// Returns the modem behind `client`. `operator` returns the SIM's operator if it is known, or
+    /// asks the control session for the home provider.
     pub fn new(
         client: AtClient,
         operator: impl FnMut() -> Option<Operator> + 'static,

@@ -1,9 +1,9 @@
-//! An operator by its codes, and how they are known.
+//! An operator by its code, and the source of that code.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// An operator, by its codes: no personal data.
+/// An operator by its code, which is no personal data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Operator {
     /// Country and network code: five or six digits.
@@ -16,19 +16,19 @@ pub struct Operator {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
-    /// The user says so.
+    /// The user has given the code.
     Chosen,
-    /// MBIM's home provider.
+    /// The modem reports it as MBIM's home provider.
     HomeProvider,
-    /// The SIM's file EF-AD.
+    /// The SIM's file EF-AD holds it.
     SimFile,
-    /// The modem's own list has it.
+    /// The modem's own list of profiles has the code.
     List,
-    /// The habit of the country: a guess.
+    /// The usual length in the country was taken, which is a guess.
     Country,
 }
 
-/// Whether it can be an operator's code: five or six digits.
+/// Returns whether text can be an operator's code: five or six digits.
 #[must_use]
 pub fn is_code(text: &str) -> bool {
     (5..=6).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())

@@ -1,4 +1,5 @@
-//! The story against a modem of three answers; the whole modem plays it in the emulator's tests.
+//! The change of the profiles against a scripted modem; a test of the emulator makes it on a whole
+//! modem.
 
 use super::*;
 use crate::at_port::Answer;
@@ -9,9 +10,9 @@ use uwwan_at::failure::Failure as Refusal;
 struct Modem {
     home: Option<String>,
     unlocked: Vec<String>,
-    /// The profiles that it allows until its restart.
+    /// Whether the modem allows IPv6 until it is restarted.
     allows: bool,
-    /// It takes the change and forgets it.
+    /// Whether the modem accepts the change and drops it.
     stubborn: bool,
     has_list: bool,
     sim: Option<&'static str>,

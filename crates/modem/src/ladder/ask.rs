@@ -43,14 +43,14 @@ pub enum Ask {
     SignalReports,
     /// SIGNAL_STATE query, as keepalive.
     Signal,
-    /// RADIO_STATE query of Quectel's service, which tells an FCC lock.
+    /// RADIO_STATE query of Quectel's service, which reports an FCC lock.
     LockState,
     /// Command that lifts an FCC lock.
     Unlock,
 }
 
 impl Ask {
-    /// Returns the name of the command, for people.
+    /// Returns the name of the command, written for people.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -132,7 +132,7 @@ pub(super) fn radio_on() -> Command {
     set(bc::RADIO_STATE, info.encode())
 }
 
-/// Returns the command that subscribes to everything the ladder acts on and to what users of
+/// Returns the command that subscribes to every indication that the ladder acts on or that users of
 /// `mbimcli` on the proxy expect.
 pub(super) fn subscribe() -> Command {
     let cids = [

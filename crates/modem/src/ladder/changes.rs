@@ -1,4 +1,4 @@
-//! Handling of indications: those a rung waits for, and changes while online.
+//! Handling of indications: those that a rung waits for, and changes while online.
 
 use std::time::Instant;
 
@@ -14,7 +14,8 @@ use crate::failure::Rung;
 
 impl Ladder {
     pub(super) fn indication(&mut self, now: Instant, id: CidId, info: &[u8]) {
-        // An indication answers the query a rung waits with; the next query is then not needed.
+        // An indication replaces the answer to the query that a rung repeats, so the next query is
+        // not needed.
         let waiting = self.expects.is_none() && !self.online;
         if id == bc::SIGNAL_STATE {
             self.signal(info);

@@ -34,7 +34,7 @@ impl Ladder {
             Rung::Found => self.actions.push_back(usb(UsbStep::Find)),
             Rung::Configuration => {
                 let settle = self.options.settle.unwrap_or(self.quirk.settle);
-                // A function that stayed mute gets a longer pause.
+                // A function that did not answer OPEN gets a longer pause.
                 let step = UsbStep::Switch {
                     settle: settle + Duration::from_secs(self.open_stage.into()),
                     always: self.quirk.recycle || self.open_stage > 0,
@@ -77,7 +77,7 @@ impl Ladder {
         }
     }
 
-    /// Hands over to session 0, from this rung.
+    /// Hands the bring-up over to session 0, from this rung.
     fn climbed(&mut self, from: Rung) {
         self.rung = from;
         self.expects = None;
@@ -103,8 +103,8 @@ impl Ladder {
         self.actions.push_back(Action::OpenSession { patience });
     }
 
-    /// Waits a moment for what may pass by itself, and tells so; then the rung's query is repeated.
-    /// A rung that has taken longer than `patience` fails instead.
+    /// Waits a moment for a condition that may pass by itself, and reports the wait; then the
+    /// rung's query is repeated. A rung that has taken longer than `patience` fails instead.
     pub(super) fn wait(
         &mut self,
         now: Instant,
@@ -121,7 +121,7 @@ impl Ladder {
         self.poll_at = Some(now + PAUSE);
     }
 
-    /// Tells that the rung waits, at most as long as `patience` since it was entered.
+    /// Reports that the rung waits, at most as long as `patience` since it was entered.
     pub(super) fn tell_waiting(&mut self, now: Instant, patience: Duration, text: String) {
         self.actions.push_back(Action::Tell(Event::Waiting {
             rung: self.rung,
@@ -164,7 +164,7 @@ impl Ladder {
         self.enter(now, self.behind(rung));
     }
 
-    /// Returns the rung behind one that is reached.
+    /// Returns the rung that follows one that is reached.
     fn behind(&self, rung: Rung) -> Rung {
         let open_first = self.options.experiment.order == Order::OpenFirst && !self.ethernet;
         match rung {
@@ -178,7 +178,7 @@ impl Ladder {
         }
     }
 
-    /// Takes the news that session 0 is online; from here on, changes are losses.
+    /// Records that session 0 is online; from here on, changes are losses.
     fn watch(&mut self, now: Instant) {
         self.online = true;
         self.unanswered = 0;
@@ -300,7 +300,7 @@ impl Ladder {
         }
     }
 
-    /// Returns what to say of a pause that the user has chosen too short for this modem.
+    /// Returns a remark on a pause that the user has chosen too short for this modem, or nothing.
     fn short_settle(&self) -> String {
         let usual = self.quirk.settle;
         match self.options.settle {
@@ -313,8 +313,8 @@ impl Ladder {
         }
     }
 
-    /// Takes the news that OPEN was not answered: the configuration is entered anew, then the port
-    /// is reset, then the rung has failed.
+    /// Handles an OPEN that was not answered: the configuration is entered anew, then the port is
+    /// reset, then the rung has failed.
     fn open_mute(&mut self, now: Instant, dialled: bool) {
         let waited = seconds(self.open_patience());
         let asked = match dialled {
@@ -391,7 +391,7 @@ impl Ladder {
             },
             Ask::RegisterState | Ask::Register => match outcome {
                 Outcome::Done { status, info } => self.registration(now, ask, status, &info),
-                // Registering may take longer than the command's timeout.
+                // Registering may take longer than the command's timeout, so the state is queried.
                 _ if ask == Ask::Register => self.poll_at = Some(now),
                 outcome => self.unanswered_ask(now, ask, outcome),
             },
@@ -433,7 +433,7 @@ impl Ladder {
         }
     }
 
-    /// Does what is due at the time of [`Ladder::poll_timeout`].
+    /// Takes the step that is due at the time of [`Ladder::poll_timeout`].
     pub fn timeout(&mut self, now: Instant) {
         if !self.active {
             return;

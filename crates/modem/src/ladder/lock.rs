@@ -1,7 +1,7 @@
-//! The FCC lock on the way up: it keeps the radio off, and with some firmware the SIM is missing
-//! meanwhile.
+//! The FCC lock during the bring-up: it keeps the radio off, and with some firmware the SIM is
+//! missing meanwhile.
 //!
-//! Quectel's service tells the lock itself, and what it tells counts. Other modems may be locked when
+//! Quectel's service reports the lock itself, and its report counts. Other modems may be locked when
 //! the quirk table knows of their lock and the radio does not come on; the radio is waited for all
 //! the same. The lock is lifted once in a bring-up, and only where the user has asked for it.
 
@@ -15,19 +15,20 @@ use crate::failure::{Failure, Rung};
 use crate::fcc::{self, Unlocking};
 use crate::options::FccUnlock;
 
-/// Number of times the SIM may be said to be missing, one [`MISSING_PAUSE`] apart, before it is held to be:
-/// some firmware says so until it has looked (MC7710; ModemManager asks as often).
+/// Number of times that a modem may report a missing SIM, one [`MISSING_PAUSE`] apart, before the SIM
+/// counts as missing: some firmware reports that until it has looked (MC7710; ModemManager asks as often).
 const MOST_MISSING: u32 = 7;
-/// The same where a SIM was seen before, or where an FCC lock may hide it (ModemManager, too).
+/// Like [`MOST_MISSING`], where a SIM was seen before, or where an FCC lock may hide it (as in
+/// ModemManager).
 const MOST_MISSING_KNOWN: u32 = 30;
 
-/// Pause before a SIM that is said to be missing is asked for again.
+/// Pause before the SIM is queried again after it was reported missing.
 const MISSING_PAUSE: Duration = Duration::from_secs(2);
-/// Time for which the radio is waited for after it was switched on.
+/// Time for which the ladder waits for the radio after it was switched on.
 const RADIO_PATIENCE: Duration = Duration::from_secs(30);
 
 impl Ladder {
-    /// Takes the news that the SIM is missing.
+    /// Handles the report that the SIM is missing.
     pub(super) fn sim_missing(&mut self, now: Instant) {
         self.missing += 1;
         if self.lock == Lock::Unknown && self.rung == Rung::Sim {
@@ -61,7 +62,7 @@ impl Ladder {
         self.poll_at = Some(now + MISSING_PAUSE);
     }
 
-    /// Takes the radio's state while the SIM is missing.
+    /// Handles the radio's state while the SIM is missing.
     pub(super) fn radio_without_sim(&mut self, now: Instant, outcome: &Outcome) {
         let off = matches!(outcome, Outcome::Done { status, info } if status.is_success()
             && RadioState::decode(info)
@@ -86,7 +87,7 @@ impl Ladder {
         }
     }
 
-    /// Takes what Quectel's service says.
+    /// Handles the answer of Quectel's service.
     pub(super) fn lock_state(&mut self, now: Instant, outcome: &Outcome) {
         let told = match outcome {
             Outcome::Done { status, info } if status.is_success() => fcc::is_locked(info),
@@ -133,7 +134,7 @@ impl Ladder {
             }
             Err(why) => self.tell_notice(format!("the FCC lock is not lifted: {why}")),
         }
-        // The rung is tried anew; the lock is asked about no more.
+        // The rung is tried anew, and the lock is not asked about again.
         self.missing = 0;
         self.tries = 0;
         self.entered = now;
@@ -150,7 +151,8 @@ impl Ladder {
         self.unlock(now);
     }
 
-    /// Fails the rung of the radio, or waits on, when the lock is known or there is none.
+    /// Fails the rung of the radio, or keeps waiting where the lock is unknown to the modem and the
+    /// radio may still follow.
     fn radio_refused(&mut self, now: Instant) {
         if matches!(self.lock, Lock::Locked { .. }) {
             let failure = self.locked_failure("the radio stays off");
@@ -175,8 +177,8 @@ impl Ladder {
         self.wait(now, RADIO_PATIENCE, text, failure, Rung::Radio);
     }
 
-    /// Returns the failure of a bring-up that is ended on this rung, with what there is to do about an
-    /// FCC lock where one keeps it there.
+    /// Returns the failure of a bring-up that ends on this rung, with the steps against an FCC lock
+    /// where a lock may keep it there.
     pub(crate) fn explained_by_lock(&self, failure: Failure) -> Failure {
         match self.lock {
             _ if self.rung > Rung::Radio => failure,

@@ -10,10 +10,10 @@
 //!   → registration → packet service → signal → (data sessions)
 //! ```
 //!
-//! From there the [data sessions](crate::session) go on. A plain network device has no control
-//! session, so there they go on after the data function. Session 0 may lead back to a rung of the
-//! ladder. While it is online, the ladder watches what it stands on: SIM, radio, registration,
-//! packet service, and whether the control session answers.
+//! The [data sessions](crate::session) take over from there. A plain network device has no control
+//! session, so with it they take over after the data function. Session 0 may lead back to a rung of
+//! the ladder. While session 0 is online, the ladder watches what it needs: SIM, radio,
+//! registration, packet service, and whether the control session answers.
 //!
 //! Commands are sent one at a time, except those the bring-up does not depend on. These are sent in
 //! the background with a short timeout, and firmware that never answers them delays nothing.
@@ -89,16 +89,16 @@ pub enum Action {
         /// Time to wait for the answer.
         timeout: Duration,
     },
-    /// Session 0 goes on from this rung, because the ladder is climbed. [`Input::Online`] tells
-    /// that it is online; [`Input::Detour`], [`Input::Failed`] and [`Input::Lost`] tell that it
-    /// leads back.
+    /// Session 0 takes over from this rung, because the ladder is climbed. [`Input::Online`]
+    /// reports that it is online; [`Input::Detour`], [`Input::Failed`] and [`Input::Lost`] report
+    /// that it leads back.
     Climbed(Rung),
-    /// Keeps the memory of PINs where it outlives the process, before the next action is carried
+    /// Stores the memory of PINs where it outlives the process, before the next action is carried
     /// out.
     Remember(PinMemory),
-    /// Tells the program of an event.
+    /// Passes an event to the observer.
     Tell(Event),
-    /// A rung failed. The ladder rests until [`Ladder::start`] from `from` or lower.
+    /// A rung failed. The ladder waits for [`Ladder::start`] from `from` or lower.
     Failed {
         /// Failure of the rung.
         failure: Failure,
@@ -107,11 +107,11 @@ pub enum Action {
         /// Time since the rung was begun.
         after: Duration,
     },
-    /// The modem or its network was lost while online. The ladder rests until [`Ladder::start`].
+    /// The modem or its network was lost while online. The ladder waits for [`Ladder::start`].
     Lost {
         /// Rung to start again from.
         from: Rung,
-        /// Reason, for people.
+        /// Reason in words.
         why: String,
     },
 }
@@ -145,8 +145,7 @@ pub enum Outcome {
         /// Information buffer; failures may have one, too.
         info: Vec<u8>,
     },
-    /// The modem answered with a protocol error, or the command could not be sent; the text says
-    /// why.
+    /// The modem answered with a protocol error, or the command could not be sent, for this reason.
     Refused(String),
     /// There was no answer in time.
     NoAnswer,
@@ -161,9 +160,10 @@ pub enum Input {
     Opened,
     /// The modem answered OPEN with a status other than success.
     OpenRefused(Status),
-    /// The modem did not answer OPEN; one that is dialled by AT commands answered on no AT port.
+    /// The modem did not answer OPEN; a modem that is dialled by AT commands answered on no AT
+    /// port.
     OpenMute {
-        /// Whether it is one that is dialled.
+        /// Whether the modem is dialled by AT commands.
         dialled: bool,
     },
     /// A command ended.
@@ -177,8 +177,8 @@ pub enum Input {
     },
     /// Session 0 is online.
     Online,
-    /// Session 0 lacks what a rung of the ladder gives. That rung is climbed again in the same
-    /// bring-up.
+    /// Session 0 lacks something that a rung of the ladder provides. That rung is climbed again in
+    /// the same bring-up.
     Detour {
         /// Rung to climb from.
         rung: Rung,
@@ -200,12 +200,12 @@ pub enum Input {
     Lost {
         /// Rung to start again from.
         from: Rung,
-        /// Reason, for people.
+        /// Reason in words.
         why: String,
     },
 }
 
-/// Facts learnt on the way up.
+/// Facts learnt in the bring-up.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Facts {
     /// Identity that the device reported.
@@ -216,16 +216,16 @@ pub struct Facts {
     pub signal: Option<Signal>,
 }
 
-/// Knowledge of the FCC lock on this rung.
+/// State of the FCC lock, as far as this rung knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lock {
-    /// Nothing was asked yet.
+    /// The modem has not been asked yet.
     Unknown,
-    /// There is none, as far as can be known.
+    /// There is no lock, as far as can be known.
     None,
-    /// The modem does not tell, and `way` lifts the lock that modems of its kind may have.
+    /// The modem does not report it, and `way` lifts the lock that modems of its kind may have.
     Possible { way: FccUnlock },
-    /// The modem says that it is locked; `way` lifts the lock.
+    /// The modem reports that it is locked; `way` lifts the lock.
     Locked { way: FccUnlock },
 }
 
@@ -234,7 +234,7 @@ enum Lock {
 pub struct Ladder {
     options: Options,
     quirk: &'static Quirk,
-    /// Name of the modem's place, which identifies the SIM when it does not report its number.
+    /// Name of the modem's place, which identifies the SIM when the SIM does not report its number.
     slot: String,
     pins: PinMemory,
     facts: Facts,
@@ -244,7 +244,7 @@ pub struct Ladder {
 
     /// Rung being tried; the rungs below are reached.
     rung: Rung,
-    /// Rung to stay on.
+    /// Rung at which the climb ends.
     top: Rung,
     active: bool,
     /// Whether session 0 is online.
@@ -261,14 +261,14 @@ pub struct Ladder {
 
     open_stage: u32,
     sim_locked: bool,
-    /// Number of times the SIM was said to be missing on this rung.
+    /// Number of times the SIM was reported missing on this rung.
     missing: u32,
     lock: Lock,
     /// Failure to report when the modem refuses to switch the radio on and is not locked.
     radio_refusal: Option<Failure>,
     /// Lifting of the FCC lock that is under way.
     unlocking: Option<Unlocking>,
-    /// Whether the lock was to be lifted in this bring-up already.
+    /// Whether lifting the lock was tried in this bring-up.
     unlock_tried: bool,
     sim_id: String,
     /// The PIN that was sent to the locked SIM, if one was.
@@ -281,18 +281,18 @@ pub struct Ladder {
 const MOST_DETOURS: u32 = 3;
 /// Number of unanswered keepalives before the control session counts as dead.
 const MOST_UNANSWERED: u32 = 3;
-/// Time for which a rung waits for what may pass by itself.
+/// Time for which a rung waits for a condition that may pass by itself.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Time for which the rung of the radio waits for the switch of the laptop.
+/// Time for which the rung of the radio waits for the laptop's switch.
 const SWITCH_PATIENCE: Duration = Duration::from_secs(90);
-/// Time for which a network is waited for.
+/// Time for which the ladder waits for a network.
 const REGISTRATION_PATIENCE: Duration = Duration::from_secs(120);
 /// Pause before the query of a rung that waits is repeated.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The condition that a rung waits for whose command was refused as busy or not initialised.
+/// The condition that a rung waits for after its command was refused as busy or not initialised.
 const STARTING: &str = "the firmware, which is busy or still starting";
 
-/// Returns whether what a status says may pass by itself.
+/// Returns whether the condition that a status reports may pass by itself.
 pub(crate) fn passes(status: Status) -> bool {
     matches!(status, Status::BUSY | Status::NOT_INITIALIZED)
 }
@@ -301,8 +301,8 @@ pub(crate) fn passes(status: Status) -> bool {
 pub(crate) const KEEPALIVE: Duration = Duration::from_secs(30);
 
 impl Ladder {
-    /// Returns a ladder for one modem. `slot` names the modem's place, which tells SIMs apart that
-    /// do not report their numbers.
+    /// Returns a ladder for one modem. `slot` names the modem's place, which distinguishes SIMs
+    /// that do not report their numbers.
     #[must_use]
     pub fn new(options: Options, slot: String, now: Instant) -> Self {
         Self {
@@ -337,18 +337,18 @@ impl Ladder {
         }
     }
 
-    /// Takes the memory of PINs of an earlier process.
+    /// Takes over the memory of PINs of an earlier process.
     pub fn recall(&mut self, pins: PinMemory) {
         self.pins = pins;
     }
 
-    /// Sets the rung to climb to. Below the last rung of the ladder there are no data sessions;
-    /// such a climb is for a control session alone.
+    /// Sets the rung at which the climb ends. A climb that ends below the last rung of the ladder
+    /// serves a control session alone, without data sessions.
     pub fn up_to(&mut self, top: Rung) {
         self.top = top.min(Rung::Signal);
     }
 
-    /// Returns whether the climb is for a control session alone.
+    /// Returns whether the climb serves a control session alone.
     #[must_use]
     pub fn is_control_only(&self) -> bool {
         self.top < Rung::Signal
@@ -371,7 +371,7 @@ impl Ladder {
         self.enter(now, from);
     }
 
-    /// Rests: there are no actions, and inputs are ignored, until [`Ladder::start`].
+    /// Suspends the ladder: there are no actions, and inputs are ignored, until [`Ladder::start`].
     pub fn rest(&mut self) {
         self.active = false;
         self.online = false;
@@ -402,7 +402,7 @@ impl Ladder {
         }
     }
 
-    /// Returns whether a rung is one of the ladder's with this device.
+    /// Returns whether the ladder has a rung with this device.
     fn has(&self, rung: Rung) -> bool {
         let last = if self.ethernet {
             Rung::DataFunction

@@ -1,5 +1,6 @@
 //! The rung of the PIN. A PIN is entered at most once per SIM and PIN, and never on the SIM's last
-//! attempt unless forced. [`PinMemory`](crate::pin_memory::PinMemory) knows which were entered.
+//! attempt unless forced. [`PinMemory`](crate::pin_memory::PinMemory) records which PINs were
+//! entered.
 
 use std::time::{Duration, Instant};
 
@@ -108,9 +109,9 @@ impl Ladder {
         self.fail(now, failure, Rung::Sim);
     }
 
-    /// Takes the news that the memory of PINs could not be read or kept, for the reason `why`.
-    /// Unless forced, a PIN that was about to be sent is not sent: whether the SIM refuses it would
-    /// be forgotten, and each run would cost an attempt.
+    /// Handles a memory of PINs that could not be read or stored, for the reason `why`. Unless
+    /// forced, a PIN that was about to be sent is not sent: a refusal by the SIM would be
+    /// forgotten, and each run would cost an attempt.
     pub fn not_remembered(&mut self, now: Instant, why: &str) {
         let about_to_send = self.actions.iter().any(is_pin_entry);
         if self.options.force_pin || !about_to_send {
@@ -209,7 +210,8 @@ impl Ladder {
         }
     }
 
-    /// Removes the PIN from the memory, because the SIM has taken it or has not counted an attempt.
+    /// Removes the PIN from the memory, because the SIM has accepted it or has not counted an
+    /// attempt.
     fn forget_pin(&mut self) {
         if let Some(sent) = &self.pin_sent {
             self.pins.forget(sent);
@@ -217,7 +219,7 @@ impl Ladder {
         self.remember();
     }
 
-    /// Asks for the memory to be kept before any later action.
+    /// Asks for the memory to be stored before any later action.
     fn remember(&mut self) {
         self.actions.push_back(Action::Remember(self.pins.clone()));
     }

@@ -16,11 +16,11 @@ use crate::explain;
 use crate::failure::{Failure, Rung};
 use crate::status::{DeviceIdentity, Network, Signal};
 
-/// Number of times the radio is switched on before it is held not to follow.
+/// Number of times the radio is switched on before it counts as not following.
 const FOLLOWS: u32 = 3;
-/// Pause before the registration is asked for again.
+/// Pause before the registration is queried again.
 const NETWORK_PAUSE: Duration = Duration::from_secs(5);
-/// Pause before the packet service is asked for again.
+/// Pause before the packet service is queried again.
 const ATTACH_PAUSE: Duration = Duration::from_secs(3);
 
 impl Ladder {
@@ -70,7 +70,7 @@ impl Ladder {
         if status == Status::SIM_NOT_INSERTED {
             return self.sim_missing(now);
         }
-        // The content of a refusal may be all zeros, which is the first of the states.
+        // The content of a refusal may be all zeros, which would decode as the first of the states.
         let told = |subscriber: &SubscriberReadyStatus| {
             status.is_success() || subscriber.ready_state != SubscriberReadyState::NOT_INITIALIZED
         };
@@ -122,7 +122,7 @@ impl Ladder {
     /// Reaches the rung with a SIM that waits for its PIN.
     fn subscriber_locked(&mut self, now: Instant) {
         if self.rung == Rung::Pin {
-            // The SIM has taken its PIN, and the firmware has not noticed yet.
+            // The SIM has accepted its PIN, and the firmware has not noticed yet.
             self.poll_at = Some(now + PAUSE);
             return;
         }
@@ -143,7 +143,7 @@ impl Ladder {
     }
 
     pub(super) fn radio(&mut self, now: Instant, ask: Ask, status: Status, info: &[u8]) {
-        // The content of a refusal may be all zeros, which would be a switch that is off.
+        // The content of a refusal may be all zeros, which would decode as a switch that is off.
         let told = |radio: &RadioState| status.is_success() || *radio != RadioState::default();
         let Some(radio) = RadioState::decode(info).ok().filter(told) else {
             let failure = explain::status(Rung::Radio, ask.name(), status, None);
@@ -188,14 +188,14 @@ impl Ladder {
 
     pub(super) fn registration(&mut self, now: Instant, ask: Ask, status: Status, info: &[u8]) {
         if ask == Ask::Register && passes(status) {
-            // The modem has not been told yet.
+            // The modem has not taken the command, so this is no attempt.
             self.tries = 0;
         }
         let Ok(state) = RegistrationState::decode(info) else {
             if status == Status::NO_DEVICE_SUPPORT && ask == Ask::RegisterState {
                 return self.done(now, "the modem does not tell".into());
             }
-            // A modem that cannot be told to register does so by itself.
+            // A modem that takes no command to register does so by itself.
             if status.is_success()
                 || passes(status)
                 || matches!(status, Status::FAILURE | Status::NO_DEVICE_SUPPORT)
@@ -342,8 +342,8 @@ impl Ladder {
         let Ok(signal) = SignalState::decode(info) else {
             return;
         };
-        // The strength is 0 to 31 in steps of 2 dB from -113 dBm, and 99 when not known (MBIM 1.0
-        // section 10.5.14).
+        // The signal strength is coded as 0 to 31 in steps of 2 dB from -113 dBm, and as 99 when
+        // not known (MBIM 1.0 section 10.5.14).
         self.facts.signal = Some(Signal {
             rssi_dbm: (signal.rssi <= 31).then(|| -113 + 2 * signal.rssi as i32),
             error_rate: (signal.error_rate <= 7).then_some(signal.error_rate),

@@ -6,9 +6,9 @@ use uwwan_at::line::{self, Action, split};
 use super::table::{AT, Arguments, AtRow, Form, UNLISTED};
 use super::{Decision, Rule, Standing};
 
-/// Returns the decision on a command line: that on its strictest part. A line that cannot be taken
-/// apart needs force, because the modem may find in it what the table has. So does text with a line
-/// end, because a modem that does not wait for text takes what follows for commands.
+/// Returns the decision on a command line: that on its strictest part. A line that cannot be parsed
+/// needs force, because the modem may find a command of the table in it. So does text with a line
+/// end, because a modem that does not wait for text takes the rest for commands.
 pub(crate) fn judge(standing: &Standing<'_>, command: &Command) -> Decision {
     let ends = |text: &str| text.contains('\r');
     let parts = parts(command).filter(|_| !command.text().is_some_and(ends));
@@ -26,8 +26,8 @@ pub(crate) fn judge(standing: &Standing<'_>, command: &Command) -> Decision {
         .unwrap_or(Decision::Allow)
 }
 
-/// Returns why a command line is sent for nobody, whoever owns the port: it would change how the
-/// port answers (`V0`, `Q1`) or start a data call, after which the port no longer answers.
+/// Returns the reason why a command line is never sent, whoever owns the port: it would change how
+/// the port answers (`V0`, `Q1`) or start a data call, after which the port no longer answers.
 pub(crate) fn spoils(command: &Command) -> Option<&'static str> {
     let parts = parts(command)?;
     let mut rows = parts.iter().filter_map(row);
@@ -67,7 +67,7 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     AT.iter().flat_map(|row| row.names).copied()
 }
 
-/// Returns whether arguments fit a pattern of the table.
+/// Returns whether arguments match a pattern of the table.
 fn fits(pattern: &str, arguments: &str) -> bool {
     let mut arguments = arguments.split(',').map(str::trim);
     for field in pattern.split(',') {

@@ -1,4 +1,5 @@
-//! Rules on MBIM commands, on what is told of their answers, and on the time they may take.
+//! Rules on MBIM commands, on the parts of their answers that a caller may see, and on the time
+//! they may take.
 
 use std::time::Duration;
 
@@ -57,7 +58,7 @@ fn row(command: &Command) -> Option<&'static MbimRow> {
     let query = command.kind == CommandKind::QUERY;
     MBIM.iter().find(|row| match row.which {
         Which::Query(of) => query && of == id,
-        // The device may take any other kind for a set.
+        // The device may take any other kind of command for a set.
         Which::Set(of) => !query && of == id,
         Which::Both(of) => of == id,
         Which::Queries(of) => query && of == id.service && uwwan_mbim::registry::cid(id).is_some(),
@@ -65,8 +66,8 @@ fn row(command: &Command) -> Option<&'static MbimRow> {
     })
 }
 
-/// Returns the information buffer of an indication as a caller is told it, or `None` when the
-/// caller may not ask for it.
+/// Returns the information buffer of an indication in the form that a caller may see, or `None`
+/// when the caller may not query the CID.
 pub(crate) fn told(caller: Caller, id: CidId, info: &[u8]) -> Option<Vec<u8>> {
     let standing = Standing {
         caller,
@@ -77,9 +78,9 @@ pub(crate) fn told(caller: Caller, id: CidId, info: &[u8]) -> Option<Vec<u8>> {
     (decision == Decision::Allow).then(|| redacted(caller, id, info.to_vec()))
 }
 
-/// Returns the information buffer of an answer as a caller is told it: for all but the owner without
-/// user names and passwords, and for everyone without what identifies modem, card or owner. Of a
-/// buffer that cannot be decoded nothing is told, because nobody knows what is in it.
+/// Returns the information buffer of an answer in the form that a caller may see: for all but the
+/// owner without user names and passwords, and for everyone without the identities of modem, card
+/// and owner. A buffer that cannot be decoded becomes empty, because its content is not known.
 pub(crate) fn redacted(caller: Caller, id: CidId, info: Vec<u8>) -> Vec<u8> {
     let everyone = caller == Caller::Everyone;
     match id {
@@ -134,8 +135,8 @@ pub(crate) fn redacted(caller: Caller, id: CidId, info: Vec<u8>) -> Vec<u8> {
     .unwrap_or_default()
 }
 
-/// Returns the answer to VERSION as the client may see it: no version above the one the command was
-/// changed to.
+/// Returns the answer to VERSION as the client may see it: no version above the one to which the
+/// command was changed.
 pub(crate) fn version_answer(info: Vec<u8>) -> Vec<u8> {
     match VersionInfo::decode(&info) {
         Ok(version) if version.mbim_extended_version > PLAIN.mbim_extended_version => {
@@ -145,8 +146,9 @@ pub(crate) fn version_answer(info: Vec<u8>) -> Vec<u8> {
     }
 }
 
-/// Returns the time the modem has for a command, from its sending. It bounds how long a command
-/// without an answer keeps other clients waiting; the client's own timeout is its own affair.
+/// Returns the time from its sending within which the modem has to answer a command. It bounds how
+/// long a command without an answer keeps other clients waiting; the client's own timeout is its
+/// own affair.
 pub(crate) fn patience(id: CidId) -> Duration {
     Duration::from_secs(match id {
         bc::VISIBLE_PROVIDERS => 300,

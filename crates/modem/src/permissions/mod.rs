@@ -1,15 +1,15 @@
 //! The permissions of local programs with a running modem: one table, which every service consults.
 //!
-//! A program is one of four [`Caller`]s, by the credentials of its connection. What it asks for is
-//! an MBIM command, an AT command or an [`Order`] to the running `up`. The table has a row for each
-//! of them with a [`Rule`] for each caller; the README of this crate shows it. A command without a
-//! row is for the owner alone.
+//! A program is one of four [`Caller`]s, by the credentials of its connection. Its request is an
+//! MBIM command, an AT command or an [`Order`] to the running `up`. The table has a row for each of
+//! them with a [`Rule`] for each caller; the README of this crate shows it. A command without a row
+//! is for the owner alone.
 //!
-//! - `rule`: callers, rules and orders. `table`: the rows. `mbim`, `at`: which row fits a command, and
+//! - `rule`: callers, rules and orders. `table`: the rows. `mbim`, `at`: which row applies to a command, and
 //!   what it decides.
 //!
-//! Control messages and NTBs as they are go by an order of the owner's. USB transfers of a device that a
-//! running `up` owns are offered to nobody.
+//! Sending control messages and NTBs as they are is an order that the owner alone may give. USB
+//! transfers on a device that a running `up` owns are offered to nobody.
 
 mod at;
 mod mbim;
@@ -42,9 +42,9 @@ pub(crate) enum Decision {
 /// Program that asks, and the state on which the rules depend.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Standing<'a> {
-    /// The one who asks.
+    /// Caller that the program is.
     pub(crate) caller: Caller,
-    /// Whether the owner forces its commands. It counts for no other caller.
+    /// Whether the owner forces its commands. The flag has no effect for other callers.
     pub(crate) forced: bool,
     /// MBIM session ids of the sessions that `up` holds.
     pub(crate) held: &'a [u32],

@@ -1,6 +1,6 @@
-//! Words of the table: callers, rules and orders.
+//! The terms of the table: callers, rules and orders.
 
-/// The one who asks. The order is that of the table's columns.
+/// Kind of user who gives a command. The order is that of the table's columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Caller {
     /// Any user of the machine.
@@ -29,17 +29,18 @@ pub(super) enum Rule {
 /// Order to a running `up`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// Look at the status.
+    /// Read the status.
     Look,
     /// Count the commands that follow as forced.
     Force,
-    /// Record what goes over the bus, with PINs and all that is sent.
+    /// Record all transfers on the bus, with PINs and payload.
     Capture,
-    /// Turn knobs of the emulated modem.
+    /// Change knobs of the emulated modem.
     Emulate,
-    /// Send bytes as they are, past all that is known of messages and NTBs, and hear what comes.
+    /// Send bytes as they are, past all rules on messages and NTBs, and receive the transfers that
+    /// follow.
     Raw,
-    /// Ask the network behind the modem.
+    /// Ask a question to the network behind the modem.
     Ask,
     /// Have a data session beside those of the running `up`, for an interface of one's own.
     Join,

@@ -44,24 +44,24 @@ pub(super) enum Which {
     Both(CidId),
     /// Queries of all known CIDs of a service.
     Queries(Uuid),
-    /// Everything that reaches a service.
+    /// Every command to a service.
     Service(Uuid),
 }
 
 /// Condition under which an MBIM command ends a held session. Devices read information buffers more
-/// leniently than any decoder, so only 32-bit words (little-endian) at fixed offsets of it are looked
-/// at, and a buffer without such a word counts as one that does.
+/// leniently than any decoder, so only 32-bit words (little-endian) at fixed offsets are examined,
+/// and a command whose buffer is too short for such a word counts as one that ends a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ends {
-    /// It always does.
+    /// The command always ends it.
     Always,
-    /// It does unless the word at this offset has this value.
+    /// The command ends it unless the word at this offset in bytes has this value.
     Unless(usize, u32),
-    /// It does unless the words at both offsets have these values.
+    /// The command ends it unless the words at both offsets have these values.
     UnlessBoth((usize, u32), (usize, u32)),
-    /// It does when the word at offset 0 is the MBIM session id of a held session.
+    /// The command ends it when the word at offset 0 is the MBIM session id of a held session.
     Session,
-    /// It does when it costs the last attempt of the SIM's PIN or PUK.
+    /// The command ends it when it costs the last attempt of the SIM's PIN or PUK.
     LastAttempt,
 }
 
@@ -70,7 +70,7 @@ pub(super) struct MbimRow {
     pub(super) which: Which,
     pub(super) ends: Ends,
     pub(super) rules: Rules,
-    /// The effect that the command would have.
+    /// The effect that the command would have, in words.
     pub(super) effect: &'static str,
 }
 
@@ -105,7 +105,7 @@ pub(super) const MBIM: &[MbimRow] = &[
     mbim(Which::Both(intel_at_tunnel::AT_COMMAND), Ends::Always, [Never, Never, Never, WithForce], TUNNEL),
     mbim(Which::Both(qdu::COMMAND), Ends::Always, [Never, Never, Never, WithForce], TUNNEL),
     mbim(Which::Service(qmi::UUID), Ends::Always, [Never, Never, Never, WithForce], TUNNEL),
-    // What changes what the driver holds.
+    // These commands change what the driver holds.
     mbim(Which::Set(bc::CONNECT), Ends::Session, [Never, UnlessHeld, UnlessHeld, UnlessHeld], "the data session belongs to the driver"),
     mbim(Which::Set(bc::IP_PACKET_FILTERS), Ends::Session, [Never, UnlessHeld, UnlessHeld, Free], "it would filter what the driver carries"),
     mbim(Which::Set(bc::RADIO_STATE), Ends::Unless(0, RadioSwitchState::ON.0), [Never, UnlessHeld, UnlessHeld, UnlessHeld], RADIO),
@@ -129,7 +129,7 @@ pub(super) const MBIM: &[MbimRow] = &[
     mbim(Which::Set(qdu::UPDATE_SESSION), Ends::Always, [Never, Never, Never, WithForce], FIRMWARE),
     mbim(Which::Set(qdu::FILE_OPEN), Ends::Always, [Never, Never, Never, WithForce], FIRMWARE),
     mbim(Which::Set(qdu::FILE_WRITE), Ends::Always, [Never, Never, Never, WithForce], FIRMWARE),
-    // The SIM.
+    // These commands concern the SIM.
     mbim(Which::Set(bc::PIN), Ends::LastAttempt, [Never, Never, Never, UnlessHeld], ATTEMPT),
     mbim(Which::Set(google::CARRIER_LOCK), Ends::Always, [Never, Never, Never, WithForce], "it would lock the modem to a network"),
     // VERIFY is an APDU like any other.
@@ -137,14 +137,15 @@ pub(super) const MBIM: &[MbimRow] = &[
     mbim(Which::Both(uicc::OPEN_CHANNEL), Ends::Always, [Never, Never, Never, WithForce], CARD),
     mbim(Which::Set(uicc::RESET), Ends::Always, [Never, Never, Never, WithForce], "it would reset the SIM"),
     mbim(Which::Set(uicc::TERMINAL_CAPABILITY), Ends::Always, [Never, Never, Never, WithForce], CARD),
-    // Messages and numbers.
+    // These commands concern messages and telephone numbers.
     mbim(Which::Service(sms::UUID), Ends::Always, [Never, Never, Free, Free], PERSONAL),
     mbim(Which::Service(phonebook::UUID), Ends::Always, [Never, Never, Free, Free], PERSONAL),
-    // What programs set for themselves or for nobody.
+    // These commands set something for the calling program alone, or for no program.
     mbim(Which::Set(bc::DEVICE_SERVICE_SUBSCRIBE_LIST), Ends::Always, [Never, Free, Free, Free], "it chooses indications"),
     mbim(Which::Set(bc::SIGNAL_STATE), Ends::Always, [Never, Free, Free, Free], SHARED),
     mbim(Which::Set(bc::NETWORK_IDLE_HINT), Ends::Always, [Never, Free, Free, Free], SHARED),
-    // Questions; everyone gets the answers without what identifies modem, card or owner.
+    // These queries are open to everyone, whose answers lack the identities of modem, card and
+    // owner.
     mbim(Which::Query(bc::DEVICE_CAPS), Ends::Always, [Free, Free, Free, Free], TELLS),
     mbim(Which::Query(bc::SUBSCRIBER_READY_STATUS), Ends::Always, [Free, Free, Free, Free], TELLS),
     mbim(Which::Query(bc::DEVICE_SERVICES), Ends::Always, [Free, Free, Free, Free], TELLS),
@@ -162,23 +163,23 @@ pub(super) const MBIM: &[MbimRow] = &[
 /// Forms of an AT command that a row of the table is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// `AT+NAME?` and `AT+NAME=?`.
+    /// Queries and tests: `AT+NAME?` and `AT+NAME=?`.
     Asks,
-    /// `AT+NAME` and `AT+NAME=…`.
+    /// Actions and sets: `AT+NAME` and `AT+NAME=…`.
     Does,
     /// Any form.
     Any,
 }
 
 /// Arguments of an AT command that a row of the table is about. A pattern has a field for each
-/// argument; `*` fits any argument, and `…` at the end fits any number of them.
+/// argument; `*` matches any argument, and `…` at the end matches any number of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Arguments {
     /// Any arguments.
     Any,
-    /// Arguments that fit none of the patterns.
+    /// Arguments that match none of the patterns.
     But(&'static [&'static str]),
-    /// Arguments with this character.
+    /// Arguments that contain this character.
     With(char),
 }
 
@@ -188,7 +189,7 @@ pub(super) struct AtRow {
     pub(super) form: Form,
     pub(super) arguments: Arguments,
     pub(super) rules: Rules,
-    /// The effect that the command would have.
+    /// The effect that the command would have, in words.
     pub(super) effect: &'static str,
 }
 
@@ -215,20 +216,21 @@ const DATA_CALL: &str = "data calls are of no use here: `uwwan up` carries the d
 /// AT commands (V.250; 3GPP TS 27.005 and 27.007; those of Huawei, Quectel, SIMCom and Sierra).
 #[rustfmt::skip]
 pub(super) const AT: &[AtRow] = &[
-    // What would spoil the port for every program, the owner's included.
+    // These commands would spoil the port for every program, the owner's included.
     at(&["V"], Form::Any, Arguments::But(&["1"]), [Never, Never, Never, Never], NUMBERS),
     at(&["Q"], Form::Does, Arguments::But(&["", "0"]), [Never, Never, Never, Never], QUIET),
     at(&["Q"], Form::Asks, Arguments::Any, [Never, Never, Never, Never], QUIET),
     at(&["D"], Form::Does, Arguments::With('#'), [Never, Never, Never, Never], DATA_CALL),
     at(&["+CGDATA"], Form::Does, Arguments::Any, [Never, Never, Never, Never], DATA_CALL),
-    // The SIM. Whether an attempt is the last cannot be told for every modem by AT.
+    // These commands concern the SIM. AT does not report on every modem whether an attempt is the
+    // last.
     at(&["+CLCK"], Form::Does, Arguments::But(&["*,2", "*,2,…"]), [Never, Never, Never, WithForce], ATTEMPT),
     at(&["+CPIN", "+CPIN2", "+CPWD", "^CPIN", "^CPIN2", "+EPIN", "+CPUK"], Form::Does, Arguments::Any, [Never, Never, Never, WithForce], ATTEMPT),
     at(&["^CARDLOCK", "^SIMLOCKUNLOCK", "^DATALOCK", "+QSIMLOCK"], Form::Does, Arguments::Any, [Never, Never, Never, WithForce], UNLOCK),
-    // READ BINARY, READ RECORD, GET RESPONSE and STATUS.
+    // The codes are those of READ BINARY, READ RECORD, GET RESPONSE and STATUS.
     at(&["+CRSM"], Form::Does, Arguments::But(&["176,…", "178,…", "192,…", "242,…", "242"]), [Never, Never, Never, WithForce], CARD),
     at(&["+CSIM", "+CGLA", "+CCHO", "+CRLA", "^CSIM"], Form::Does, Arguments::Any, [Never, Never, Never, WithForce], CARD),
-    // The modem as a whole.
+    // These commands concern the modem as a whole.
     at(&["+CMUX", "S3", "S4", "S5"], Form::Does, Arguments::Any, [Never, Never, Never, WithForce], "it would change how the port is spoken to"),
     at(&["+CFUN"], Form::Does, Arguments::But(&["1", "1,0"]), [Never, Never, Never, WithForce], "it would switch the radio off or reset the modem"),
     at(&["^RESET", "^REBOOT", "^THERMRESET", "+CRESET", "+REBOOT", "+CPOF", "+QPOWD", "+CPOWD", "!RESET", "^SMSO", "^PWROFF"], Form::Does, Arguments::Any, [Never, Never, Never, WithForce], RESET),
@@ -236,7 +238,7 @@ pub(super) const AT: &[AtRow] = &[
     at(&["^SETPORT", "^U2DIAG", "^GETPORTMODE", "!USBCOMP", "+CUSBPIDSWITCH", "^SETMODE"], Form::Does, Arguments::Any, [Never, Never, Never, WithForce], "it would change or crash the modem's ports, and removing one locks the modem"),
     at(&["^GODLOAD", "^FWUP", "^FOTADET", "^FOTADL", "+QFOTADL", "!BOOTHOLD"], Form::Does, Arguments::Any, [Never, Never, Never, WithForce], FIRMWARE),
     at(&["^NVWR", "^NVWREX", "+EGMR", "^PHYNUM"], Form::Does, Arguments::Any, [Never, Never, Never, WithForce], "it writes what the factory set"),
-    // What the driver holds.
+    // These commands change what the driver holds.
     at(&["^RFSWITCH"], Form::Does, Arguments::But(&["1"]), [Never, Never, UnlessHeld, UnlessHeld], RADIO),
     at(&["+CGATT"], Form::Does, Arguments::But(&["1"]), [Never, Never, UnlessHeld, UnlessHeld], DETACH),
     at(&["+CGACT"], Form::Does, Arguments::Any, [Never, Never, Never, UnlessHeld], "the data session belongs to the driver"),
@@ -244,10 +246,10 @@ pub(super) const AT: &[AtRow] = &[
     at(&["+COPS"], Form::Does, Arguments::But(&["3,…", "0"]), [Never, Never, UnlessHeld, UnlessHeld], LEAVE),
     at(&["^SYSCFG", "^SYSCFGEX", "+WS46", "+CNMP", "+QNWPREFCFG", "!SELRAT", "!BAND"], Form::Does, Arguments::Any, [Never, Never, Never, UnlessHeld], LEAVE),
     at(&["D", "A"], Form::Does, Arguments::Any, [Never, Never, Never, UnlessHeld], "a call interrupts the data session"),
-    // Messages, numbers, position.
+    // These commands concern messages, telephone numbers and the position.
     at(&["+CMGF", "+CMGL", "+CMGR", "+CMGS", "+CMSS", "+CMGW", "+CMGD", "+CMGC", "+CPMS", "+CNMI", "+CSCS", "+CSMP", "+CNUM", "+CPBS", "+CPBR", "+CPBF"], Form::Any, Arguments::Any, [Never, Never, Free, Free], PERSONAL),
     at(&["^WPDOM", "^WPDST", "^WPDFR", "^WPDGP", "^WPEND"], Form::Any, Arguments::Any, [Never, Never, Free, Free], "it tells where the modem is"),
-    // What only tells.
+    // These commands only report.
     at(&["", "I", "E", "+CGMI", "+CGMM", "+CGMR", "+CGSN", "+GMI", "+GMM", "+GMR", "+GSN", "+GCAP", "+CIMI", "+CLAC", "+CSQ", "+CPAS", "+CGPADDR", "+CGCONTRDP", "+CMEE", "^SYSINFOEX", "^HWVER", "^ICCID", "^CARDMODE"], Form::Any, Arguments::Any, [Never, Never, Free, Free], TELLS),
     at(&["+CREG", "+CGREG", "+CEREG", "+COPS", "+CGATT", "+CGACT", "+CGDCONT", "+CFUN", "+CPIN", "+CLCK", "+CSCA", "^CPIN", "^HCSQ", "^HFREQINFO", "^CHIPTEMP", "^VERSION", "^DHCP", "^DHCPV6", "^NDISSTATQRY", "^IPV6CAP", "^PLMNLIST", "^SETPORT", "^SYSCFGEX", "^RFSWITCH", "^CURC"], Form::Asks, Arguments::Any, [Never, Never, Free, Free], TELLS),
     at(&["+CFUN", "+CGATT", "^RFSWITCH"], Form::Does, Arguments::Any, [Never, Never, Free, Free], "it asks for what is so already"),

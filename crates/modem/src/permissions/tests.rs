@@ -130,7 +130,7 @@ fn what_would_end_a_held_session_is_refused_to_all() {
             assert_eq!(judged(caller, &command), Decision::Allow, "{command:?}");
         }
     }
-    // Nothing is lost where nothing is held.
+    // A caller loses nothing where no session is held.
     let alone = Standing {
         held: &[],
         ..standing(Caller::Owner)
@@ -166,7 +166,7 @@ fn a_guest_reaches_neither_the_sim_nor_what_is_personal() {
     let sets: Vec<CidId> = every_cid()
         .filter(|id| judged(Caller::Guest, &set(*id, &[0; 64])) == Decision::Allow)
         .collect();
-    // Zeros are a registration by choice of the modem and an attachment.
+    // Zeros mean a registration by the modem's own choice, and an attachment.
     let expected = [
         bc::REGISTER_STATE,
         bc::PACKET_SERVICE,
@@ -303,7 +303,7 @@ fn everyone_is_told_nothing_that_identifies() {
     ] {
         assert_eq!(redacted(Caller::Guest, id, info.clone()), info);
         let told = redacted(Caller::Everyone, id, info.clone());
-        // UTF-16 text: no digit of a number stands in it.
+        // The text is UTF-16, so no ASCII digits stand in the buffer.
         let digits = |info: &[u8], text: &str| {
             let wanted: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
             info.windows(wanted.len()).any(|part| part == wanted)
@@ -325,8 +325,8 @@ fn everyone_is_told_nothing_that_identifies() {
     }
 }
 
-/// Answers and indications with the user name and password of an access point, as the registry
-/// knows them.
+/// The indexes are those of answers and indications that hold the user name and password of an
+/// access point, by the registry.
 #[test]
 fn the_owner_alone_is_told_logins() {
     let (user_name, password) = ("me".to_owned(), "swordfish".to_owned());
@@ -377,7 +377,7 @@ fn the_owner_alone_is_told_logins() {
             assert_eq!(has(&told, "swordfish"), owner, "{id}: {caller:?}");
             assert_eq!(has(&told, "me"), owner, "{id}: {caller:?}");
             assert!(has(&told, "internet"), "{id}: {caller:?}");
-            // What cannot be read may hold anything.
+            // A buffer that cannot be decoded may hold anything.
             assert_eq!(redacted(caller, *id, vec![1; 7]).is_empty(), !owner, "{id}");
         }
     }
@@ -385,7 +385,7 @@ fn the_owner_alone_is_told_logins() {
         let cid = uwwan_mbim::registry::cid(id).unwrap();
         let layouts = [Part::Done, Part::Notify].map(|part| cid.layout(part, Version::V3));
         let secret = layouts.iter().flatten().any(|layout| {
-            // A schema shows those of its elements as well.
+            // The schema of an array shows the fields of its elements as well.
             format!("{layout:?}").contains("\"password\"")
         });
         let blanked = known.iter().any(|(known, _)| *known == id);
@@ -472,7 +472,7 @@ fn markdown() -> String {
     rows.push(("everything else".to_owned(), &table::UNLISTED));
     let mut text = String::from("| What | everyone | guest | operator | owner |\n");
     text += "| --- | --- | --- | --- | --- |\n";
-    // Neighbours with the same rules share a line.
+    // Neighbouring rows with the same rules share a line.
     let same = rows.chunk_by(|(_, one), (_, other)| one == other);
     for chunk in same {
         let what: Vec<&str> = chunk.iter().map(|(what, _)| what.as_str()).collect();
@@ -489,7 +489,8 @@ fn the_readme_shows_the_table() {
 }
 
 proptest! {
-    /// Whatever the kind and the buffer of a command, nobody reaches a held session or the SIM.
+    /// Whatever the kind and the buffer of a command are, no caller reaches a held session or the
+    /// SIM.
     #[test]
     fn no_buffer_gets_past_the_table(
         kind in 0u32..9,

@@ -17,8 +17,8 @@ mod subscriptions;
 #[cfg(test)]
 mod tests;
 
-/// CID of a set command without content, by which a client asks for permission to end what `up`
-/// holds. It is accepted on the private socket alone and never passed on to a modem.
+/// CID of a set command without content, by which a client asks for permission to end the sessions
+/// that `up` holds. It is accepted on the private socket alone and never passed on to a modem.
 pub(crate) const INSIST: CidId = CidId {
     service: Uuid::literal("5a1f6b0e-3c52-4d0a-9f7e-75777761006e"),
     cid: 1,

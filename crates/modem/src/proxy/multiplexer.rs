@@ -1,6 +1,6 @@
 //! Multiplexer of many clients on one control session: the service behind the MBIM entrances of
-//! [`share`](crate::share). It does no I/O: bytes and times go in, bytes come out, and an
-//! `Asker` takes its requests to the control thread.
+//! [`share`](crate::share). It does no I/O: bytes and times go in, bytes come out, and an `Asker`
+//! takes its requests to the control thread.
 //!
 //! Every client sees a modem of its own:
 //! - **Transactions.** All clients count their transaction ids from 1. The multiplexer gives each
@@ -12,7 +12,7 @@
 //!   for a modem that is just starting.
 //! - **Indications** go to the clients whose list has them. The modem is sent the union of all
 //!   lists whenever it changes; each client's set is answered with the list it sent. A list that the
-//!   modem refuses is taken back, and the modem gets what it had before or the driver's own list.
+//!   modem refuses is taken back, and the modem gets the list that it had before or the driver's own.
 //! - **Permissions.** Each command is judged by the table of `permissions`, when it comes and again
 //!   when it is its turn, because sessions may have begun meanwhile. A PIN operation that may not cost
 //!   the last attempt waits for the answer to a query of the PIN; there is one at a time.
@@ -47,7 +47,8 @@ use crate::share::service::ClientId;
 /// Options of the multiplexer.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Whether the owner's clients have to ask for what the table of permissions has them force.
+    /// Whether the owner's clients have to force the commands for which the table of permissions
+    /// asks that.
     pub guard: bool,
     /// Indications that the driver itself needs, as the information buffer of the set command it
     /// sends to the modem (MBIM 1.0 section 10.5.30).
@@ -80,7 +81,7 @@ enum Owner {
         /// PIN set that waits for the answer.
         then: Option<Command>,
     },
-    /// The command has been withdrawn.
+    /// No client waits for the answer, because the command has been withdrawn.
     Nobody,
     /// The command sends a list of indications, for which these clients wait.
     List(List, Vec<Subscription>),
@@ -100,7 +101,7 @@ struct Subscription {
 /// Multiplexer of many clients on one control session; see the [module](self).
 pub struct Multiplexer {
     config: Config,
-    /// Returns whether a path that a client names means this modem.
+    /// Returns whether a path that a client names is this modem's.
     ours: Box<dyn Fn(&str) -> bool + Send>,
     /// Returns the MBIM session ids of the data sessions that the driver holds at present.
     held: Box<dyn Fn() -> Vec<u32> + Send>,
@@ -111,10 +112,10 @@ pub struct Multiplexer {
     driver_list: List,
     /// Whether the modem refused the last PIN operation.
     pin_refused: bool,
-    /// List that the modem has been sent. What it has after a refusal is unknown.
+    /// List that the modem has been sent. After a refusal it is not known which list the modem has.
     known: Option<List>,
     /// Lists that the modem refused last, which are sent again only for a client that asks: the union
-    /// of all lists, and the driver's own in its place.
+    /// of all lists, and the driver's own list in its place.
     refused: VecDeque<List>,
     /// Subscriptions that wait for the modem.
     subscribing: Vec<Subscription>,
@@ -131,10 +132,9 @@ pub struct Multiplexer {
 }
 
 impl Multiplexer {
-    /// Returns a multiplexer without clients, for a control session that is not open. `ours`
-    /// returns whether a path that a client names means this modem, and `held` the MBIM session ids of
-    /// the data sessions that the driver holds when it is called. The number of clients is kept in
-    /// `count`.
+    /// Returns a multiplexer without clients, for a control session that is not open. `ours` returns
+    /// whether a path that a client names is this modem's, and `held` the MBIM session ids of the data
+    /// sessions that the driver holds when it is called. The number of clients is kept in `count`.
     pub(crate) fn new(
         config: Config,
         ours: Box<dyn Fn(&str) -> bool + Send>,
@@ -170,8 +170,8 @@ impl Multiplexer {
         name
     }
 
-    /// Withdraws a command that no client waits for if it is a query or `changes_too`. Another runs
-    /// to its end.
+    /// Withdraws a command that no client waits for if it is a query, or any command if
+    /// `changes_too`. Other commands run to their end.
     fn abandon(&mut self, ticket: Ticket, changes_too: bool) {
         let Some(owner) = self.owners.get_mut(&ticket) else {
             return;
@@ -184,7 +184,7 @@ impl Multiplexer {
         }
     }
 
-    /// Answers the OPENs and ends the clients whose time is up.
+    /// Answers the OPENs and disconnects the clients whose time is over.
     pub(super) fn timeout(&mut self, now: Instant) {
         for peer in self.clients.values_mut() {
             if let Some((transaction, until)) = peer.opening

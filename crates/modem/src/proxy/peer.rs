@@ -51,7 +51,7 @@ pub(super) struct Peer {
     pub(super) stream: Stream,
     pub(super) reassembler: Reassembler,
     output: VecDeque<Vec<u8>>,
-    /// Number of bytes of the first piece that are already written.
+    /// Number of bytes of the first piece that have been written.
     gone: usize,
     waiting_bytes: usize,
     /// Time since which the client has read nothing of its waiting output.
@@ -59,7 +59,7 @@ pub(super) struct Peer {
     max_fragment: usize,
     /// Path that the client named in CONFIGURATION.
     pub(super) path: Option<String>,
-    /// Time that the client's OPEN waits for the modem.
+    /// Time for which the client's OPEN waits for the modem.
     pub(super) patience: Duration,
     pub(super) open: bool,
     /// Whether the client has sent a command for the modem.
@@ -88,7 +88,7 @@ impl Peer {
         let limits = Limits {
             messages: 4,
             message_bytes: 64 * 1024,
-            // No radio lies between, but the machine may be busy.
+            // The connection is local, but the machine may be busy.
             timeout: Duration::from_secs(10),
         };
         Self {
@@ -121,8 +121,9 @@ impl Peer {
         self.queue.len() + self.under_way.len() + self.subscribing.len()
     }
 
-    /// Returns what the rules on the client's commands depend on. `guard` is whether the owner has to
-    /// force what the rules have it force, and `held` are the MBIM session ids of the driver's sessions.
+    /// Returns the state on which the rules for the client's commands depend. `guard` is whether the
+    /// owner has to force commands for which the rules ask that, and `held` are the MBIM session ids of
+    /// the driver's sessions.
     pub(super) fn standing<'a>(&self, guard: bool, held: &'a [u32]) -> Standing<'a> {
         Standing {
             caller: self.caller,
@@ -156,7 +157,7 @@ impl Peer {
         self.end.is_none() && (self.open || self.path.is_some())
     }
 
-    /// Returns whether another message is taken from the client.
+    /// Returns whether another message is read from the client.
     pub(super) fn may_speak(&self) -> bool {
         self.pending() < MOST_PENDING && self.waiting_bytes < MUCH_OUTPUT
     }
@@ -166,7 +167,7 @@ impl Peer {
         self.waiting_bytes < MUCH_OUTPUT
     }
 
-    /// Starts the client over after its OPEN: subscriptions it made before are forgotten, and
+    /// Resets the client after its OPEN: its earlier subscriptions are dropped, and
     /// `max_control_transfer` becomes its fragment size in bytes.
     pub(super) fn opened(&mut self, max_control_transfer: u32) {
         let size = usize::try_from(max_control_transfer).unwrap_or(USUAL_FRAGMENT);
@@ -219,7 +220,7 @@ impl Peer {
         self.send(now, transaction, body);
     }
 
-    /// Sends the answer to a command, as far as the client may be told it.
+    /// Sends the answer to a command, in the form that the client may see.
     pub(super) fn answer(
         &mut self,
         now: Instant,
@@ -237,9 +238,9 @@ impl Peer {
         self.send(now, transaction, answer(id, result));
     }
 
-    /// Takes the answer to the query that precedes a PIN operation. The operation is next, unless it
-    /// could cost the last attempt: one remains, or their number is unknown and the modem `refused`
-    /// the operation before.
+    /// Handles the answer to the query that precedes a PIN operation. The operation is next, unless
+    /// it could cost the last attempt: one remains, or their number is unknown and the modem
+    /// `refused` the operation before.
     pub(super) fn pin_asked(
         &mut self,
         now: Instant,
@@ -298,7 +299,7 @@ impl Peer {
     }
 
     /// Returns the time of the client's next deadline: for closing its connection, for answering
-    /// its OPEN, for its first message, or for reading something of its output.
+    /// its OPEN, for its first message, or for reading some of its output.
     pub(super) fn due(&self) -> Option<Instant> {
         if self.end.is_some() {
             return self.end;

@@ -27,8 +27,8 @@ enum Wanted {
 }
 
 impl List {
-    /// Returns the list of what a function indicates after OPEN, which also holds for a client that
-    /// has sent none.
+    /// Returns the list of the indications that a function sends after OPEN, which also holds for a
+    /// client that has sent no list.
     pub(crate) fn standard() -> Self {
         let mut list = Self::default();
         for cid in [
@@ -81,7 +81,7 @@ impl List {
         }
     }
 
-    /// Adds what another list wants.
+    /// Adds the indications of another list.
     pub(crate) fn merge(&mut self, other: &Self) {
         for (service, wanted) in &other.0 {
             match wanted {
@@ -94,7 +94,7 @@ impl List {
         }
     }
 
-    /// Returns whether an indication is wanted.
+    /// Returns whether the list has an indication.
     pub(crate) fn wants(&self, id: CidId) -> bool {
         match self.0.get(&id.service) {
             None => false,

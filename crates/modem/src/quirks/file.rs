@@ -35,13 +35,13 @@ const MOST_FILES: usize = 64;
 const MOST_ROWS: usize = 1024;
 /// Sizes in bytes that a row may give for NTBs (NCM 1.0, 6.2.7).
 const NTB_SIZES: RangeInclusive<u32> = 2048..=1 << 20;
-/// Longest pause that a row may ask for.
+/// Longest pause in seconds that a row may have.
 const LONGEST_PAUSE: f64 = 600.0;
 
 /// Rows of the files, which count before the built-in ones; those of a later file come first.
 static ROWS: OnceLock<Rows> = OnceLock::new();
 
-/// The rows as they apply to each kind of function.
+/// The rows in the forms that apply to each kind of function.
 #[derive(Debug, Default)]
 struct Rows {
     modems: Vec<Quirk>,
@@ -53,12 +53,12 @@ pub(super) fn rows() -> &'static [Quirk] {
     ROWS.get().map_or(&[], |rows| &rows.modems)
 }
 
-/// Returns the same rows for plain Ethernet functions.
+/// Returns the same rows in the form for plain Ethernet functions.
 pub(super) fn ethernet_rows() -> &'static [Quirk] {
     ROWS.get().map_or(&[], |rows| &rows.ethernet)
 }
 
-/// A file.
+/// The text of a file, with its path.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Text {
@@ -96,7 +96,7 @@ struct Row {
     source: Option<String>,
 }
 
-/// Returns where a byte of the text stands: line and column, both from 1.
+/// Returns the line and the column of a byte of the text, both counted from 1.
 fn place(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or_default();
     let line = before.rsplit('\n').next().unwrap_or_default();
@@ -104,7 +104,7 @@ fn place(text: &str, at: usize) -> (usize, usize) {
 }
 
 impl Row {
-    /// Returns the row as it applies to modems and to plain Ethernet functions. The row stands in
+    /// Returns the row in the forms for modems and for plain Ethernet functions. The row stands in
     /// `text`, and begins at `line`.
     fn quirks(self, path: &'static str, text: &str, line: usize) -> Result<[Quirk; 2], String> {
         let out = |name: &str, at: usize, bounds: &str| {
@@ -141,7 +141,7 @@ impl Row {
         let block_size = size("block-size", self.block_size)?;
         let max_datagrams = count("max-datagrams", self.max_datagrams)?;
         let divisor = count("divisor", self.divisor)?;
-        // Rows are few, bounded, and kept until the program ends.
+        // Rows are few and bounded, so their texts are kept until the program ends.
         let kept = |text: Option<String>| -> Option<&'static str> {
             text.map(|text| &*Box::leak(text.into_boxed_str()))
         };
@@ -181,8 +181,8 @@ impl Row {
 }
 
 /// Reads the files `*.toml` of the directories, in their order and then by name, and puts their rows
-/// before the built-in table: of two rows for the same modem the one read last counts. A directory
-/// that is not there has none. This is done once, before a device is looked for.
+/// before the built-in table: of two rows for the same modem the one read last applies. A missing
+/// directory counts as empty. This is done once, before a device is looked for.
 ///
 /// # Errors
 /// [`FailureKind::Usage`], with file, line and column, for the first file that cannot be used; then
@@ -295,7 +295,7 @@ mod tests {
         assert_eq!(ours.ntb, Some(Format::Ntb32));
         assert_eq!((ours.block_size, ours.max_datagrams), (Some(4096), Some(7)));
         assert_eq!((ours.mode, other.mode), (Some(Mode::Ncm), None));
-        // The rest is the built-in row's.
+        // The other fields are those of the built-in row.
         assert_eq!(
             (ours.fcc_unlock, ours.source),
             (table.fcc_unlock, table.source)
@@ -322,7 +322,7 @@ mod tests {
         };
         assert_eq!((dock.padding, dock.via_zero), (Padding::ZeroPacket, false));
         assert_eq!(dock.name, ETHERNET.name);
-        // The vendor's row of the table is about modems.
+        // The vendor's row of the built-in table is for modems.
         assert!(modem.recycle && modem.via_zero && modem.ndp == Placement::End);
         assert_eq!((adapter.name, adapter.padding), ("ours", Padding::Short));
         assert!(!adapter.recycle && !adapter.via_zero && adapter.ndp == Placement::Front);

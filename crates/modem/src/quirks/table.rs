@@ -15,54 +15,57 @@ pub struct Quirk {
     pub product: Option<u16>,
     /// Name of the modem.
     pub name: &'static str,
-    /// The configuration must be entered from configuration 0: a direct switch leaves the MBIM
-    /// function mute.
+    /// Whether the configuration must be entered from configuration 0: a direct switch leaves the
+    /// MBIM function mute.
     pub via_zero: bool,
-    /// Enter the MBIM configuration anew even when it is active: whoever selected it may not have
-    /// gone through configuration 0.
+    /// Whether the MBIM configuration is entered anew even when it is active: the program that
+    /// selected it may not have gone through configuration 0.
     pub recycle: bool,
     /// Pause between configuration 0 and the MBIM configuration.
     pub settle: Duration,
     /// Place of the NDP in NTBs to the device.
     pub ndp: Placement,
-    /// The end of NTBs whose length is a multiple of the packet size.
+    /// End of NTBs whose length is a multiple of the packet size.
     pub padding: Padding,
     /// Size in bytes of the largest NTB to ask for from the device; `None` is the usual one.
     pub input_size: Option<u32>,
     /// Format of NTBs to the device; `None` for NTB16 where the device offers it.
     pub ntb: Option<Format>,
-    /// Size of the largest NTB to the device in bytes, where what it announces is too much.
+    /// Size in bytes of the largest NTB to the device, where the size that it announces is too
+    /// large.
     pub block_size: Option<u32>,
-    /// Largest number of datagrams in an NTB to the device, where what it announces is too much.
+    /// Largest number of datagrams in an NTB to the device, where the number that it announces is
+    /// too large.
     pub max_datagrams: Option<u16>,
-    /// Number of bytes modulo which the offset of a datagram to the device is [`Quirk::remainder`], where
-    /// what it announces (`wNdpOutDivisor`) does not do.
+    /// Divisor of the offset of a datagram to the device in bytes, where the announced `wNdpOutDivisor`
+    /// is wrong: the offset modulo the divisor is [`Quirk::remainder`].
     pub divisor: Option<u16>,
-    /// Remainder of the offset of a datagram to the device in bytes, where what it announces
-    /// (`wNdpOutPayloadRemainder`) does not do.
+    /// Remainder of the offset of a datagram to the device in bytes, where the announced
+    /// `wNdpOutPayloadRemainder` is wrong.
     pub remainder: Option<u16>,
-    /// The time that MBIM_OPEN may take in all, repeats included.
+    /// Time for which MBIM_OPEN may stay unanswered in all, repetitions included.
     pub open_budget: Duration,
     /// Pause between SET_NTB_FORMAT and the data endpoints.
     pub format_pause: Duration,
-    /// Bounce the data interface through its active alternate setting before setting it up, which
-    /// resets functions that were in use (the kernel's `cdc_ncm` does so; some firmware breaks).
+    /// Whether the data interface goes through its active alternate setting before it is set up,
+    /// which resets functions that were in use (the kernel's `cdc_ncm` does so; some firmware
+    /// breaks).
     pub toggle: bool,
-    /// The kernel powers the port off over a system suspend: after resume the device enumerates
-    /// from scratch.
+    /// Whether the kernel powers the port off over a system suspend: after resume the device
+    /// enumerates from scratch.
     pub disconnect_suspend: bool,
-    /// IPv6 depends on the operator's entry in the firmware's PLMN profile list.
+    /// Whether IPv6 depends on the operator's entry in the firmware's PLMN profile list.
     pub ipv6_by_plmn: bool,
-    /// The modem may have an FCC lock, and this is the public way in which it is lifted.
+    /// Public procedure that lifts the FCC lock that the modem may have.
     pub fcc_unlock: Option<FccUnlock>,
     /// `bInterfaceNumber` of the interface that answers AT commands; it is tried first.
     pub at_port: Option<u8>,
-    /// Way in which the modem carries packets where the user chooses none. It counts where the device has
-    /// that way.
+    /// Mode in which the modem carries packets where the user chooses none. It applies where the device
+    /// has that mode.
     pub mode: Option<Mode>,
-    /// Difficulty that users run into with the modem.
+    /// Difficulty that users meet with the modem.
     pub story: &'static str,
-    /// Source of what the row says.
+    /// Source of the row.
     pub source: &'static str,
     /// Place of the row.
     pub origin: Origin,
@@ -93,7 +96,7 @@ impl fmt::Display for Origin {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Row for any MBIM function: what the specifications ask for.
+/// Row for any MBIM function, with the values that the specifications ask for.
 pub const DEFAULT: Quirk = Quirk {
     vendor: None,
     product: None,
@@ -122,7 +125,7 @@ pub const DEFAULT: Quirk = Quirk {
     source: "NCM 1.0, MBIM 1.0; Linux cdc_mbim.c default entry (zero-length packets)",
 };
 
-/// Row for any plain Ethernet function: what Linux `cdc_ncm` does with all of them.
+/// Row for any plain Ethernet function, with the values that Linux `cdc_ncm` uses for all of them.
 pub const ETHERNET: Quirk = Quirk {
     name: "USB network device (CDC-NCM)",
     via_zero: false,
@@ -176,7 +179,7 @@ const FOXCONN: Quirk = Quirk {
     ..DEFAULT
 };
 
-/// The fields that rows of modems by Sierra Wireless have in common. There is none for all of the
+/// The fields that rows of modems by Sierra Wireless have in common. There is no row for the whole
 /// vendor: a modem without a row is healed.
 const SIERRA: Quirk = Quirk {
     vendor: Some(0x1199),
@@ -188,7 +191,7 @@ const SIERRA: Quirk = Quirk {
     ..DEFAULT
 };
 
-/// Every modem with a row of its own, and the vendors' defaults after them.
+/// Every modem with a row of its own, and the defaults of vendors after them.
 pub const TABLE: &[Quirk] = &[
     Quirk {
         vendor: Some(0x03f0),
@@ -474,7 +477,7 @@ pub(super) fn built_in(vendor: u16, product: Option<u16>) -> &'static Quirk {
 }
 
 /// Returns the row of the built-in table for a plain Ethernet function. The rows for whole vendors
-/// are about their modems.
+/// are for their modems.
 pub(super) fn built_in_ethernet(vendor: u16, product: Option<u16>) -> &'static Quirk {
     best(TABLE, vendor, product)
         .filter(|row| row.product.is_some())
@@ -509,11 +512,11 @@ mod tests {
         );
         assert_eq!(find(0x12d1, 0x15c1).ndp, Placement::End);
         assert_eq!(find(0x12d1, 0xffff).name, "Huawei MBIM modem");
-        // HP sells modems of several makers: the vendor alone says nothing.
+        // HP sells modems of several makers, so the vendor alone decides nothing.
         assert_eq!(*find(0x03f0, 0xffff), DEFAULT);
         assert_eq!(find(0x03f0, 0x9d1d).ndp, Placement::Front);
         assert_eq!(find(0x0bdb, 0x1926).padding, Padding::Short);
-        // The pause is for those that may need it.
+        // Only modems that may need the pause have it.
         let pauses = |vendor, product| !find(vendor, product).format_pause.is_zero();
         assert!(pauses(0x1199, 0x9071) && pauses(0x413c, 0x81a3));
         assert!(!pauses(0x03f0, 0xa31d) && !pauses(0xdead, 0xbeef) && !pauses(0x413c, 0x81d7));

@@ -25,7 +25,7 @@ pub(crate) enum SessionAsk {
 }
 
 impl SessionAsk {
-    /// Returns the name of the command, for people.
+    /// Returns the name of the command, written for people.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::State => "CONNECT query",
@@ -46,8 +46,8 @@ impl SessionAsk {
 
     /// Returns the command for the session with these options; `family` is the address family that
     /// an activation asks for.
-    ///
     /// # Errors
+    /// The failure to fetch the password that an activation sends.
     /// Those of fetching the password that an activation sends.
     pub(super) fn command(
         self,

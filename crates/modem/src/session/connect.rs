@@ -1,5 +1,5 @@
-//! The rung of CONNECT: ending what is already active, activating with one address family after the
-//! other, and refusals.
+//! The rung of CONNECT: a session that is active already is ended, the address families are tried
+//! one after the other, and refusals are explained.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use crate::ladder::{Outcome, passes};
 use crate::options::IpType;
 
 impl DataSession {
-    /// Takes the answer to the query whether the session is active.
+    /// Handles the answer to the query whether the session is active.
     pub(super) fn looked(&mut self, now: Instant, outcome: &Outcome) {
         // Some firmware does not answer before the first activation, or answers "unknown". Only a
         // session that is active has to be ended first.
@@ -80,7 +80,7 @@ impl DataSession {
         self.ask(now, SessionAsk::Activate);
     }
 
-    /// Takes the answer to the activation.
+    /// Handles the answer to the activation.
     pub(super) fn activated(&mut self, now: Instant, outcome: Outcome) {
         let name = SessionAsk::Activate.name();
         let (failure, from) = match outcome {
@@ -112,7 +112,7 @@ impl DataSession {
         self.fail(now, failure, from);
     }
 
-    /// Takes the content of CONNECT, from the answer to the activation or a later indication.
+    /// Handles the content of CONNECT, from the answer to the activation or a later indication.
     pub(super) fn connect_info(&mut self, now: Instant, connect: &ConnectInfo) {
         match connect.activation_state {
             ActivationState::ACTIVATED => {
@@ -133,7 +133,7 @@ impl DataSession {
     fn refused(&mut self, now: Instant, status: Status, network: Option<NwError>) {
         self.active = false;
         let what = format!("CONNECT ({})", family_name(self.family));
-        // A refusal for another reason leads back to the rung that is missing.
+        // A refusal for another reason leads back to the rung that has to be climbed again.
         let earlier = match status {
             Status::PACKET_SERVICE_DETACHED => Some(Rung::PacketService),
             Status::NOT_REGISTERED => Some(Rung::Registration),
@@ -180,7 +180,7 @@ impl DataSession {
         self.fail(now, failure, Rung::PacketService);
     }
 
-    /// Takes the content of CONNECT while packets flow: a session that is deactivated is lost.
+    /// Handles the content of CONNECT while packets flow: a session that is deactivated is lost.
     pub(super) fn may_have_ended(&mut self, now: Instant, info: &[u8]) {
         let Ok(connect) = ConnectInfo::decode(info) else {
             return;
@@ -197,7 +197,7 @@ impl DataSession {
         self.lose(now, failure, Rung::Registration);
     }
 
-    /// Takes the news that the session has been deactivated before it was up.
+    /// Handles a deactivation of the session before it was up.
     pub(super) fn ended_on_the_way(&mut self, now: Instant, network: NwError) {
         self.active = false;
         let failure = explain::status(Rung::Connect, "CONNECT", Status::FAILURE, Some(network));
@@ -221,7 +221,7 @@ fn is_about_family(status: Status, cause: NwError) -> bool {
         )
 }
 
-/// Returns the only family that the network gives, if this cause says so.
+/// Returns the only family that the network gives, if this cause names it.
 fn only_family(cause: NwError) -> Option<ContextIpType> {
     match cause {
         NwError::PDP_TYPE_IPV6_ONLY_ALLOWED => Some(ContextIpType::IPV6),

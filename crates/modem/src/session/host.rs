@@ -21,7 +21,7 @@ use crate::status::{Addresses, Interface};
 use crate::{explain, kind};
 
 impl DataSession {
-    /// Takes the answer to the query of IP_CONFIGURATION.
+    /// Handles the answer to the query of IP_CONFIGURATION.
     pub(super) fn addressed(&mut self, now: Instant, outcome: Outcome) {
         let name = SessionAsk::Addresses.name();
         let failure = match outcome {
@@ -63,7 +63,7 @@ impl DataSession {
         self.fail(now, failure, Rung::Connect);
     }
 
-    /// Takes the answer to the query that is repeated while the link is asked, too: the modem may
+    /// Handles the answer to the query that is repeated while the link is asked, too: the modem may
     /// have got addresses in the meantime.
     pub(super) fn addressed_late(&mut self, now: Instant, outcome: &Outcome) {
         match outcome {
@@ -79,7 +79,7 @@ impl DataSession {
         }
     }
 
-    /// Takes an IP configuration, from the answer or an indication.
+    /// Handles an IP configuration, from the answer or an indication.
     pub(super) fn given(&mut self, now: Instant, configuration: &IpConfiguration) {
         let given = self.with_static(Given::from(configuration));
         let addresses = addresses::settle(&given, self.sizes());
@@ -113,8 +113,8 @@ impl DataSession {
         self.addressed_by(now, addresses);
     }
 
-    /// Keeps what the modem has told, which settles to `addresses`. From here on the link is asked for
-    /// the family that is missing in it, and for nothing else.
+    /// Keeps the modem's configuration, which settles to `addresses`. From here on the link is asked
+    /// only for the family that is missing in it.
     fn take_told(&mut self, now: Instant, given: Given, addresses: &Addresses) {
         self.told = given;
         let missing = match (&addresses.ipv4, &addresses.ipv6) {
@@ -125,7 +125,7 @@ impl DataSession {
         let missing = missing.filter(|missing| {
             self.family == ContextIpType::IPV4V6
                 && self.only.is_none_or(|only| only == *missing)
-                // The host asks its Ethernet itself.
+                // The host asks on its Ethernet link itself.
                 && self.ground.ethernet.is_none()
         });
         self.link = missing.and_then(|missing| {
@@ -140,7 +140,7 @@ impl DataSession {
         Link::new(now, family, number, RandomState::new())
     }
 
-    /// Returns what the modem has told, and the link has added.
+    /// Returns the modem's configuration with the additions of the link.
     fn merged(&self) -> Given {
         let mut given = self.told.clone();
         if let Some(link) = &self.link {
@@ -149,7 +149,7 @@ impl DataSession {
         given
     }
 
-    /// Gives other addresses to the host's end of a session that is up.
+    /// Gives other addresses to the host interface of a session that is up.
     fn change_addresses(&mut self, text: String, addresses: Addresses) {
         self.tell_notice(text);
         self.tell_addresses(&addresses);
@@ -158,7 +158,7 @@ impl DataSession {
         self.steps.push_back(Step::Host(config));
     }
 
-    /// Goes on with addresses, from the modem or over the link.
+    /// Continues with addresses, from the modem or over the link.
     fn addressed_by(&mut self, now: Instant, addresses: Addresses) {
         self.tell_missing_family(&addresses);
         self.tell_addresses(&addresses);
@@ -167,8 +167,8 @@ impl DataSession {
         self.enter(now, Rung::Host);
     }
 
-    /// Goes on without addresses from the modem: with those of the user, or by asking the link for
-    /// them. The host's end and the data path are set up for that first.
+    /// Continues without addresses from the modem: with those of the user, or by asking the link
+    /// for them. The host interface and the data path are set up for that first.
     fn unaddressed(&mut self, now: Instant) {
         if self.state == State::Configuring {
             return;
@@ -192,7 +192,7 @@ impl DataSession {
         self.enter(now, Rung::Host);
     }
 
-    /// Returns what the network gave, with the user's addresses in place of its own.
+    /// Returns the network's configuration, with the user's addresses in place of its own.
     fn with_static(&self, given: Given) -> Given {
         let chosen = kind::given(&self.options.static_addresses);
         let mut given = given;
@@ -217,7 +217,7 @@ impl DataSession {
         addresses.is_some_and(|addresses| !addresses.list().is_empty())
     }
 
-    /// Begins to ask the link for addresses, as the data path runs.
+    /// Begins to ask the link for addresses, once the data path runs.
     fn configure_link(&mut self, now: Instant) {
         self.state = State::Configuring;
         self.entered = now;
@@ -227,7 +227,7 @@ impl DataSession {
         self.link_timeout(now);
     }
 
-    /// Sends what the configuration of the link has due.
+    /// Sends the requests of the link's configuration that are due.
     pub(super) fn link_timeout(&mut self, now: Instant) {
         let Some(link) = self.link.as_mut() else {
             return;
@@ -240,7 +240,7 @@ impl DataSession {
         self.link_changed(now, change);
     }
 
-    /// Takes a datagram about the configuration of the link.
+    /// Handles a datagram about the configuration of the link.
     pub(crate) fn link_answer(&mut self, now: Instant, datagram: &[u8]) {
         if !matches!(self.state, State::Configuring | State::Up) {
             return;
@@ -282,7 +282,7 @@ impl DataSession {
         }
     }
 
-    /// Takes the addresses the user chose, because a plain network device hands out none.
+    /// Takes the addresses that the user chose, because a plain network device hands out none.
     pub(super) fn static_addresses(&mut self) {
         let given = kind::given(&self.options.static_addresses);
         let addresses = addresses::settle(&given, self.sizes());
@@ -306,7 +306,7 @@ impl DataSession {
         }
     }
 
-    /// Reports a family that was asked for and did not come.
+    /// Reports an address family that was asked for and did not come.
     fn tell_missing_family(&mut self, addresses: &Addresses) {
         if self.options.ip_type != IpType::Ipv4v6 {
             return;
@@ -338,14 +338,14 @@ impl DataSession {
         }
     }
 
-    /// Takes what is so at present of the host's end, which others may have changed.
+    /// Records the present state of the host interface, which other programs may have changed.
     pub(crate) fn host_changed(&mut self, interface: Interface) {
         if let Some(own) = &mut self.interface {
             *own = interface;
         }
     }
 
-    /// Takes the result of setting up or changing the host's end.
+    /// Handles the result of setting up or changing the host interface.
     pub(crate) fn host(&mut self, now: Instant, result: Result<Interface, Failure>) {
         match (self.state, result) {
             (State::Host, Ok(interface)) => {
@@ -369,7 +369,7 @@ impl DataSession {
         }
     }
 
-    /// Takes the result of putting the session on the data path: a description, or the reason why
+    /// Handles the result of putting the session on the data path: a description, or the reason why
     /// it does not start.
     pub(crate) fn data(&mut self, now: Instant, result: Result<String, String>) {
         match (self.state, result) {

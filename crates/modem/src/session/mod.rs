@@ -8,16 +8,15 @@
 //! connect (is it active already? then end it; activate) → ip configuration → host → online
 //! ```
 //!
-//! Inputs come with the time: answers and indications of the control session, results of the host's
-//! end and the data path, timeouts. [`Step`]s go out. When the network refuses both address
+//! Inputs come with the time: answers and indications of the control session, results of the host
+//! interface and the data path, timeouts. [`Step`]s go out. When the network refuses both address
 //! families together, each is tried alone. A refusal is explained in the same words for every
 //! session.
 //!
-//! Session 0 differs by its [`LossPolicy`]. The modem stands and falls with it: its rungs are
-//! reported as the last ones of the bring-up, and its failures and losses lead the modem back to a
-//! rung. Every other session begins when session 0 is online. One that fails rests and tries again
-//! by itself, and takes nothing else down. While session 0 is away it rests, and its interface is
-//! kept.
+//! Session 0 differs by its [`LossPolicy`]. Its rungs are reported as the last ones of the
+//! bring-up, and its failures and losses lead the modem back to a rung. Every other session begins
+//! when session 0 is online. A session that fails rests and tries again by itself, and leaves the
+//! other sessions alone. While session 0 is down, the others rest, and their interfaces are kept.
 
 mod command;
 mod connect;
@@ -56,15 +55,15 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// Longest pause of a resting session, and the pause after a failure that repetition alone will not
 /// cure.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// Time an activation may take, from the command to the indication that ends it.
+/// Time within which an activation has to end, from the command to the indication.
 const ACTIVATION_PATIENCE: Duration = Duration::from_secs(190);
-/// Pause before addresses are asked for again.
+/// Pause before addresses are queried again.
 const ADDRESS_PAUSE: Duration = Duration::from_secs(2);
-/// Pause before the modem is asked again while the link is asked for addresses.
+/// Pause before the modem is queried again while the link is asked for addresses.
 const ASK_PAUSE: Duration = Duration::from_secs(4);
-/// Time the network has to give an address.
+/// Time within which the network has to give an address.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(25);
-/// Time for which an activation is repeated that the modem is too busy for.
+/// Time for which an activation that the modem is too busy for is repeated.
 const BUSY_PATIENCE: Duration = Duration::from_secs(60);
 /// Pause before such an activation is repeated.
 const BUSY_PAUSE: Duration = Duration::from_secs(2);
@@ -83,18 +82,19 @@ pub(crate) enum LossPolicy {
     Rest,
 }
 
-/// State of the modem on which a data session stands.
+/// State of the modem on which a data session depends.
 #[derive(Debug, Clone)]
 pub(crate) struct Ground {
     /// Row of the quirk table for this modem.
     pub(crate) quirk: &'static Quirk,
-    /// Sizes that bear on the MTU.
+    /// Sizes that bear on the MTU, in bytes.
     pub(crate) sizes: Sizes,
     /// Number of data sessions the modem has; 0 when it does not report that.
     pub(crate) max_sessions: u32,
-    /// Settings of the host's end, where that carries Ethernet frames.
+    /// Settings of the host interface, where that carries Ethernet frames.
     pub(crate) ethernet: Option<Ethernet>,
-    /// Whether it is a plain network device, with nothing to connect and nobody who gives addresses.
+    /// Whether the device is a plain network device, which has no connection to make and no
+    /// addresses to give.
     pub(crate) plain: bool,
     /// Time at which the bring-up was begun.
     pub(crate) begun: Instant,
@@ -109,16 +109,16 @@ pub(crate) enum Step {
         command: Command,
         timeout: Duration,
     },
-    /// Sets the host's end up, or changes it; the result goes to [`DataSession::host`].
+    /// Sets the host interface up, or changes it; the result goes to [`DataSession::host`].
     Host(HostConfig),
-    /// Puts the session on the data path, or tells the data path its addresses; the result goes to
+    /// Puts the session on the data path, or gives the data path its addresses; the result goes to
     /// [`DataSession::data`].
     Data(Addresses),
     /// Sends a datagram of the driver's own.
     Inject(Vec<u8>),
     /// Takes the session off the data path.
     Off,
-    /// Tells the program of an event.
+    /// Passes an event to the observer.
     Tell(Event),
     /// Leads the modem back to a rung, with an input for the ladder.
     Back(Input),
@@ -126,9 +126,9 @@ pub(crate) enum Step {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// The session is down and wants nothing.
+    /// The session is down and waits for [`DataSession::start`].
     Down,
-    /// The answer to a command is waited for.
+    /// The session waits for the answer to a command.
     Asking(SessionAsk),
     /// The modem has answered that it is activating; an indication follows.
     Activating,
@@ -136,11 +136,11 @@ enum State {
     Busy,
     /// There is no address yet; the query is repeated.
     Unaddressed,
-    /// The host's end is being set up.
+    /// The host interface is being set up.
     Host,
     /// The session is being put on the data path.
     Data,
-    /// The modem tells no addresses, and the link is asked for them.
+    /// The modem reports no addresses, and the link is asked for them.
     Configuring,
     /// Packets flow.
     Up,
@@ -160,28 +160,28 @@ pub(crate) struct DataSession {
     entered: Instant,
     /// Number of unanswered queries of this rung.
     tries: u32,
-    /// Address family that is asked for.
+    /// Address family that the network is asked for.
     family: ContextIpType,
     families: VecDeque<ContextIpType>,
     /// First of several refusals, which is about what the user asked for.
     refusal: Option<Failure>,
-    /// Number of answers to the query of this rung that told no addresses.
+    /// Number of answers to the query of this rung that had no addresses.
     empty: u32,
-    /// The only family that the network gives, where it has said so with the activation.
+    /// The only family that the network gives, where it has reported that with the activation.
     only: Option<ContextIpType>,
-    /// The addresses that the modem has told, with the user's addresses in place of its own.
+    /// The modem's configuration, with the user's addresses in place of its own.
     told: Given,
-    /// Configuration of the link, where the modem tells no addresses or none of one family.
+    /// Configuration of the link, where the modem reports no addresses or none of one family.
     link: Option<Link>,
-    /// Time at which addresses are asked for again.
+    /// Time at which addresses are queried again.
     poll_at: Option<Instant>,
-    /// Time at which the modem is asked for addresses while the link is asked, too.
+    /// Time at which the modem is queried for addresses while the link is asked, too.
     ask_at: Option<Instant>,
     /// Time at which the rung fails or the rest is over.
     deadline: Option<Instant>,
     /// Number of failures since the session was last up.
     failures: u32,
-    /// Whether the session was activated and has not been seen to end.
+    /// Whether the session was activated and no end of it was seen.
     active: bool,
     why: String,
     addresses: Option<Addresses>,
@@ -228,7 +228,7 @@ impl DataSession {
         self.options.id
     }
 
-    /// Returns whether the modem stands and falls with this session.
+    /// Returns whether the loss of this session leads the modem back to a rung.
     pub(crate) fn leads_back(&self) -> bool {
         self.policy == LossPolicy::BackToRung
     }
@@ -263,8 +263,8 @@ impl DataSession {
         self.enter(now, from);
     }
 
-    /// Rests the session until [`DataSession::start`], because the modem, its network or its
-    /// control session is gone.
+    /// Suspends the session until [`DataSession::start`], because the modem, its network or its
+    /// control session is lost.
     pub(crate) fn rest(&mut self, why: &str) {
         if self.policy == LossPolicy::Rest {
             if self.state == State::Up {
@@ -281,7 +281,7 @@ impl DataSession {
         why.clone_into(&mut self.why);
     }
 
-    /// Takes the news that the host's end failed.
+    /// Handles the failure of the host interface.
     pub(crate) fn host_lost(&mut self, now: Instant, why: &str) {
         self.interface = None;
         if matches!(
@@ -309,7 +309,7 @@ impl DataSession {
         times.into_iter().flatten().min()
     }
 
-    /// Does what is due at the time of [`DataSession::poll_timeout`].
+    /// Takes the step that is due at the time of [`DataSession::poll_timeout`].
     pub(crate) fn timeout(&mut self, now: Instant) {
         if self.deadline.is_some_and(|at| now >= at) {
             self.deadline = None;
@@ -452,14 +452,14 @@ impl DataSession {
                 timeout: ask.timeout(),
             }),
             Err(failure) => {
-                // The only command with a secret is the activation, which was not sent.
+                // The activation is the only command with a secret, and it was not sent.
                 self.active = false;
                 self.fail(now, explain::secret(Rung::Connect, failure), Rung::Connect);
             }
         }
     }
 
-    /// Takes the outcome of a command.
+    /// Handles the outcome of a command.
     pub(crate) fn answer(&mut self, now: Instant, ask: SessionAsk, outcome: Outcome) {
         if self.state == State::Up
             && ask == SessionAsk::State
@@ -481,7 +481,7 @@ impl DataSession {
         }
     }
 
-    /// Takes an indication of the modem.
+    /// Handles an indication of the modem.
     pub(crate) fn indication(&mut self, now: Instant, id: CidId, info: &[u8]) {
         let ours = u32::from(self.options.id);
         if id == bc::CONNECT {
@@ -518,14 +518,14 @@ impl DataSession {
         }
     }
 
-    /// Returns the settings of the host's end, where that carries Ethernet frames.
+    /// Returns the settings of the host interface, where that carries Ethernet frames.
     pub(crate) fn ethernet(&self) -> Option<&Ethernet> {
         self.ground.ethernet.as_ref()
     }
 
-    /// Takes the data path's verdict whether anything comes back. Of a plain network device it is told
-    /// nothing: nobody may be on the link. `front` and `ntb32` are the
-    /// layout of the NTBs to the device: the NDP in front, the 32-bit format.
+    /// Handles the data path's verdict whether anything comes back. With a plain network device
+    /// nothing is reported, because the link may have no other station. `front` and `ntb32` describe
+    /// the layout of the NTBs to the device: the NDP in front, the 32-bit format.
     pub(crate) fn judged(&mut self, now: Instant, verdict: Verdict, front: bool, ntb32: bool) {
         if self.ground.plain {
             return;
@@ -544,14 +544,14 @@ impl DataSession {
         self.look_again(now);
     }
 
-    /// Asks whether a session that is silent is still active: it may have ended without an indication.
+    /// Queries whether a silent session is still active: it may have ended without an indication.
     pub(crate) fn look_again(&mut self, now: Instant) {
         if self.state == State::Up && !self.ground.plain {
             self.push_command(now, SessionAsk::State);
         }
     }
 
-    /// Fails the rung being tried; `from` is the rung it can be tried again from.
+    /// Fails the rung being tried; `from` is the rung from which it can be tried again.
     fn fail(&mut self, now: Instant, failure: Failure, from: Rung) {
         self.leave(failure.what.clone());
         match self.policy {
@@ -564,7 +564,7 @@ impl DataSession {
         }
     }
 
-    /// Leads back to a rung of the ladder that does not hold any more, in the same bring-up.
+    /// Leads back to a rung of the ladder that has to be climbed again, in the same bring-up.
     fn detour(&mut self, now: Instant, failure: Failure, rung: Rung) {
         match self.policy {
             LossPolicy::BackToRung => {
@@ -579,7 +579,8 @@ impl DataSession {
         }
     }
 
-    /// Reports the loss of a session that was up; `from` is the rung it can be brought up from.
+    /// Reports the loss of a session that was up; `from` is the rung from which it can be brought
+    /// up.
     fn lose(&mut self, now: Instant, failure: Failure, from: Rung) {
         match self.policy {
             LossPolicy::BackToRung => {
@@ -601,7 +602,7 @@ impl DataSession {
         self.why = why;
     }
 
-    /// Rests after a failure, longer each time, and reports it.
+    /// Rests after a failure, longer each time, and reports the failure.
     fn rest_after(&mut self, now: Instant, failure: &Failure) {
         self.state = State::Resting;
         self.ask_at = None;
@@ -639,7 +640,7 @@ impl DataSession {
         self.tell(Event::Notice { text });
     }
 
-    /// Tells that session 0 waits, at most as long as `patience` since the rung was begun.
+    /// Reports that session 0 waits, at most as long as `patience` since the rung was begun.
     fn tell_waiting(&mut self, now: Instant, patience: Duration, text: &str) {
         if self.leads_back() {
             self.tell(Event::Waiting {
@@ -651,7 +652,7 @@ impl DataSession {
         }
     }
 
-    /// Returns the text with the session it is about, unless that is session 0.
+    /// Returns the text with the session that it is about, unless that is session 0.
     fn named(&self, text: String) -> String {
         match self.options.id {
             0 => text,

@@ -1,6 +1,6 @@
 //! Service that gives other programs the AT port: a terminal for each opener, and JSON lines.
 //!
-//! A client has one command on its way at a time, so no client can keep the port from others. A
+//! A client has one command under way at a time, so no client can keep the port from others. A
 //! client that does not read loses unsolicited result codes first and answers last. Commands of a
 //! client that leaves are withdrawn if they have not been sent.
 
@@ -27,8 +27,8 @@ use crate::poll::Waker;
 
 /// Largest number of clients at a time, of either kind.
 const MOST_CLIENTS: usize = 32;
-/// MBIM session ids that the rules on AT commands look at, of which it matters that there are any: the
-/// driver always has session 0.
+/// MBIM session ids for the rules on AT commands, which only ask whether there are any: the driver
+/// always has session 0.
 const HELD: &[u32] = &[0];
 /// Number of messages of the port's thread that may wait before unsolicited result codes are
 /// dropped.
@@ -41,7 +41,8 @@ pub struct AtOptions {
     pub socket: Option<PathBuf>,
     /// Path of the symbolic link to a terminal.
     pub terminal: Option<PathBuf>,
-    /// Whether the owner's clients have to ask for what the table of permissions has them force.
+    /// Whether the owner's clients have to force the commands for which the table of permissions
+    /// asks that.
     pub guard: bool,
 }
 
@@ -59,7 +60,7 @@ impl Builder {
     /// Offers the AT port.
     ///
     /// # Errors
-    /// Those of the system, with the path that could not be made.
+    /// The system's error, with the path of the entrance that could not be made.
     pub fn at(&mut self, port: AtPort, options: &AtOptions) -> io::Result<()> {
         let at = |path: &PathBuf, error: io::Error| {
             io::Error::new(error.kind(), format!("{}: {error}", path.display()))
@@ -104,7 +105,7 @@ enum Dialect {
 struct Client {
     caller: Caller,
     dialect: Dialect,
-    /// Handle on the client's command that is on its way.
+    /// Handle on the client's command under way.
     ticket: Option<Ticket>,
     /// Last answer that was written to a terminal.
     last: Option<Answer>,
@@ -114,7 +115,7 @@ struct Client {
 
 struct At {
     port: AtPort,
-    /// The users who may send what others may not, in words.
+    /// The users who may send commands that others may not, in words.
     owners: String,
     guard: bool,
     sender: Sender<News>,
@@ -149,12 +150,12 @@ impl At {
         }
     }
 
-    /// Submits a client's next command that it may send, if it has none on its way.
+    /// Submits the next command that the client may send, unless one is under way.
     fn advance(&mut self, id: ClientId) {
         let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
-        // A loop, not recursion: many commands that are refused may come at once.
+        // A loop is used instead of recursion, because many refused commands may come at once.
         while client.ticket.is_none() {
             let next = match &mut client.dialect {
                 Dialect::Terminal(discipline) => discipline.next().map(|command| (command, false)),
@@ -171,7 +172,7 @@ impl At {
                 held: HELD,
             };
             let decision = match permissions::spoils(&command) {
-                // The port itself refuses it, whoever asks.
+                // The port itself refuses the command, whoever sends it.
                 Some(_) => Decision::Allow,
                 None => permissions::judge_at(&standing, &command),
             };
@@ -252,7 +253,7 @@ impl Client {
     /// Answers a command that the client may not send.
     fn refuse(&mut self, command: &Command, effect: &str, owners: &str) {
         match &mut self.dialect {
-            // A terminal has no other words.
+            // A terminal knows no other refusal.
             Dialect::Terminal(discipline) => discipline.answered(&Ok(Answer {
                 command: command.line().to_owned(),
                 lines: Vec::new(),
@@ -270,7 +271,7 @@ impl Client {
         }
     }
 
-    /// Returns whether nothing more is to be done for the client.
+    /// Returns whether the server is done with the client.
     fn is_finished(&self) -> bool {
         let idle = self.input_ended && self.ticket.is_none();
         match &self.dialect {

@@ -1,4 +1,5 @@
-//! The one policy of who may use the entrances, judged by the credentials of a connection's peer.
+//! The one policy that decides who may use the entrances, by the credentials of a connection's
+//! peer.
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -11,7 +12,7 @@ pub struct Allow {
     pub users: Vec<u32>,
     /// Group ids.
     pub groups: Vec<u32>,
-    /// The same in words, for messages: `user me`, `group uwwan`.
+    /// The users and groups in words, for messages: `user me`, `group uwwan`.
     pub words: Vec<String>,
 }
 
@@ -21,18 +22,18 @@ impl Allow {
     }
 }
 
-/// Policy of who may use a running `up`, and as whom.
+/// Policy that decides who may use a running `up`, and as which caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// User id of who started this process.
+    /// User id of the user who started this process.
     pub owner: u32,
-    /// Whether every user of the machine may look.
+    /// Whether every user of the machine may read the status.
     pub everyone: bool,
     /// Users and groups that may use the modem as the owner does, without ending it.
     pub operators: Allow,
     /// Users and groups that are served at the control session.
     pub guests: Allow,
-    /// Caller for whom a test has every peer taken.
+    /// Caller that a test has every peer be.
     #[cfg(test)]
     pub(crate) pretended: Option<Caller>,
 }
@@ -59,7 +60,7 @@ struct Peer {
 }
 
 impl Peer {
-    /// Returns the credentials by which the kernel knows the peer (SO_PEERCRED, SO_PEERGROUPS).
+    /// Returns the credentials that the kernel has of the peer (SO_PEERCRED, SO_PEERGROUPS).
     fn of(stream: &impl AsFd) -> Option<Self> {
         let credentials = rustix::net::sockopt::socket_peercred(stream).ok()?;
         let mut groups = supplementary(stream);
@@ -71,8 +72,8 @@ impl Peer {
     }
 }
 
-/// Returns the peer's supplementary groups; none if the kernel does not tell them, as before Linux
-/// 4.13.
+/// Returns the peer's supplementary groups; none if the kernel does not report them, as before
+/// Linux 4.13.
 ///
 /// Makes the system call `getsockopt`.
 #[allow(unsafe_code)]
@@ -100,7 +101,7 @@ fn supplementary(stream: &impl AsFd) -> Vec<u32> {
                 groups.truncate(count);
                 return groups;
             }
-            // ERANGE comes with the size that is needed.
+            // ERANGE comes with the needed size.
             _ if count > groups.len() && count <= MOST => groups.resize(count, 0),
             _ => return Vec::new(),
         }
@@ -125,8 +126,8 @@ impl Policy {
         self.admits_others(Caller::Everyone)
     }
 
-    /// Returns who the peer of a connection is, or `None` for one that an entrance for callers from
-    /// `least` up does not serve; and its user in words.
+    /// Returns the caller that the peer of a connection is, or `None` if an entrance for callers
+    /// from `least` up does not serve it; and the peer's user in words.
     pub(super) fn admit(&self, stream: &impl AsFd, least: Caller) -> (Option<Caller>, String) {
         let Some(peer) = Peer::of(stream) else {
             return (None, "an unknown user".to_owned());
@@ -152,8 +153,8 @@ impl Policy {
         }
     }
 
-    /// Returns who is served from `least` up, in words: `root, user 1000 (who started it), group
-    /// uwwan (--operator)`.
+    /// Returns in words the users who are served from `least` up: `root, user 1000 (who started
+    /// it), group uwwan (--operator)`.
     pub(super) fn who(&self, least: Caller) -> String {
         let mut who = vec!["root".to_owned()];
         if self.owner != 0 {

@@ -1,4 +1,4 @@
-//! Bytes over a Unix socket with open descriptors beside them (unix(7), `SCM_RIGHTS`).
+//! Bytes over a Unix socket together with open descriptors (unix(7), `SCM_RIGHTS`).
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -11,8 +11,8 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags,
 };
 
-/// Most descriptors beside one piece of bytes: the queues of an interface and the one to write through.
-/// The kernel closes those of a client that sends more.
+/// Most descriptors beside one piece of bytes: the queues of an interface and the descriptor to write
+/// through. The kernel closes the descriptors of a client that sends more.
 const MOST: usize = 33;
 
 /// Reads bytes, and puts the descriptors that came with them into `descriptors`. Returns the number of

@@ -29,13 +29,13 @@ use crate::permissions::{Caller, at_names};
 use crate::status::Interface;
 use crate::{Handle, Modem, Selector};
 
-/// Long enough for any step on a loaded machine.
+/// Time for any step, long enough for a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Host's end that swallows all packets.
+/// Host interface that drops all packets.
 struct Sink {
     ours: UnixDatagram,
-    /// The far end, kept open.
+    /// The far end of the sockets, kept open.
     _theirs: UnixDatagram,
 }
 
@@ -231,7 +231,7 @@ fn send_every_mbim_command(bench: &Bench, who: Caller) {
             for info in &infos {
                 let info = info.clone();
                 let answer = client.command(Command { id, kind, info }, PATIENCE);
-                // A proxy hangs up on a client that names another modem.
+                // The proxy disconnects a client that names another modem.
                 if answer.is_err_and(|failure| failure.kind == FailureKind::Gone) {
                     assert_eq!(id.service, proxy_control::UUID, "{who:?}");
                     client = Client::through(&socket).unwrap();
@@ -273,11 +273,11 @@ fn send_every_at_command(bench: &Bench, who: Caller) {
             "*99#",
         ] {
             if who < Caller::Operator && !form.is_empty() {
-                // The port does not even serve them.
+                // The port does not serve these callers at all.
                 continue;
             }
             let line = format!("AT{name}{form}");
-            // No line takes commands along as its text.
+            // A command line with another command as its text is never sent.
             let wants = AtCommand::new(&*line).is_ok_and(|command| command.wants_text());
             if who == Caller::Operator {
                 let commands = client.ask(&line, Some("\rAT^RESET\r"), Some(PATIENCE));
@@ -330,7 +330,7 @@ fn orders(bench: &Bench, who: Caller) {
     };
     let null = std::fs::File::open("/dev/null").unwrap();
     let failure = client.join(options, &[null.as_fd()]).unwrap_err();
-    // The interface is looked at when the caller may have a session.
+    // The interface is examined when the caller may have a session.
     let kind = match who {
         Caller::Everyone | Caller::Guest => FailureKind::Permission,
         Caller::Operator | Caller::Owner => FailureKind::Missing,
@@ -363,7 +363,7 @@ fn nobody_loses_what_the_table_protects() {
     send_every_mbim_command(&bench, who);
     send_every_at_command(&bench, who);
     bench.no_attempt_is_lost(who, "all but PIN");
-    // The PIN commands themselves cost attempts, but not the last.
+    // The PIN commands themselves cost attempts, but not the last one.
     let mut client = Client::through(&bench.folder.join("mbim")).unwrap();
     for command in wrong_pins().into_iter().cycle().take(40) {
         client.command(command, PATIENCE).unwrap();

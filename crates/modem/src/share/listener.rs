@@ -17,10 +17,10 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Binds a path with these permissions. A socket that a dead owner left there is removed first.
+    /// Binds a path with these permissions. A socket of an owner that has died is removed first.
     ///
     /// # Errors
-    /// Those of the system, when the path cannot be bound.
+    /// The system's error, when the path cannot be bound.
     pub(super) fn at(path: &Path, mode: u32) -> io::Result<Self> {
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -50,7 +50,7 @@ impl Listener {
     /// Accepts the next client without waiting; returns `None` when there is none.
     ///
     /// # Errors
-    /// Those of the system, when descriptors have run out.
+    /// The system's error, when no descriptor is left.
     pub(super) fn accept(&self) -> io::Result<Option<UnixStream>> {
         match self.socket.accept() {
             Ok((stream, _)) => {
@@ -78,7 +78,7 @@ impl Drop for Listener {
 }
 
 /// Returns the process that has an abstract name, as `process 42 mbim-proxy`, as far as that can be
-/// told without waiting for it.
+/// found out without waiting for it.
 pub(super) fn owner(name: &str) -> Option<String> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let (family, kind) = (AddressFamily::UNIX, SocketType::STREAM);
@@ -105,7 +105,8 @@ mod tests {
         let pid = std::process::id();
         let told = owner(&name).unwrap();
         assert!(told.starts_with(&format!("process {pid} ")), "{told}");
-        // One that accepts nobody is not waited for: it is asked until its queue is full.
+        // A process that accepts no connection is not waited for: connections are made until its
+        // queue is full.
         while owner(&name).is_some() {}
         drop(listener);
         Listener::named(&name).unwrap();

@@ -1,5 +1,5 @@
 //! Service that gives other programs the modem's control session, in the protocol of libmbim's
-//! proxy: see [`proxy`](crate::proxy) for what its clients may expect.
+//! proxy. [`proxy`](crate::proxy) describes it for the writers of clients.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,18 +25,18 @@ pub const PUBLIC_NAME: &str = "mbim-proxy";
 pub struct MbimOptions {
     /// Path of the socket in the runtime directory.
     pub socket: PathBuf,
-    /// Abstract socket name; [`PUBLIC_NAME`] to take the place of mbim-proxy.
+    /// Abstract socket name; [`PUBLIC_NAME`] takes the place of mbim-proxy.
     pub public: Option<String>,
     /// Path of the symbolic link to a terminal.
     pub terminal: Option<PathBuf>,
-    /// Other paths that mean this modem when a client names them. Of links, only those beside the
+    /// Other paths by which clients may name this modem. Of symbolic links, only those beside the
     /// directory are followed.
     pub aliases: Vec<PathBuf>,
     /// Rules and bounds for clients.
     pub rules: Config,
 }
 
-/// State of the entrances, for `status`.
+/// State of the entrances, as part of the status.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct MbimStatus {
@@ -68,7 +68,7 @@ impl MbimEntrances {
         }
     }
 
-    /// Returns which entrances could not be opened, and why, in words.
+    /// Returns the entrances that could not be opened, with the reasons, in words.
     #[must_use]
     pub fn notices(&self) -> &[String] {
         &self.notices
@@ -76,7 +76,8 @@ impl MbimEntrances {
 }
 
 impl Builder {
-    /// Offers the control session. An entrance that cannot be opened is no error: a notice says so.
+    /// Offers the control session. An entrance that cannot be opened is no error, but leads to a
+    /// notice.
     pub fn mbim(&mut self, handle: &Handle, options: &MbimOptions) -> MbimEntrances {
         let mut status = MbimStatus::default();
         let mut notices = Vec::new();
@@ -154,10 +155,10 @@ fn resolved(ours: Vec<PathBuf>) -> Vec<PathBuf> {
     ours.into_iter().chain(real).collect()
 }
 
-/// Returns whether a path that a client names means this modem: one of `ours`, or the same name
-/// behind a link that stands beside its directory, as that named after the port does. Nothing else of
-/// the path is looked up, because a client may name a file system of its own, which answers when it
-/// likes.
+/// Returns whether a path that a client names is this modem's: one of `ours`, or the same name behind
+/// a symbolic link that stands beside its directory, as the link named after the port does. No other
+/// part of the path is looked up, because a client may name a file system of its own, whose answer
+/// may take any time.
 fn means(path: &str, ours: &[PathBuf]) -> bool {
     let path = Path::new(path);
     let leads_to = |own: &PathBuf| {
@@ -205,7 +206,7 @@ mod tests {
             &text(&base.path().join("1-4")),
             &text(&base.path().join("1-5/mbim")),
             &text(&base.path().join("1-4/control")),
-            // It leads there, and only a look at a foreign place would tell.
+            // The link leads to the modem, but only a look at a foreign directory would show that.
             &text(&elsewhere.path().join("link")),
         ] {
             assert!(!means(other, &ours), "{other}");

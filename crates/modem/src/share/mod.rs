@@ -5,17 +5,17 @@
 //! ```
 //!
 //! - `listener`, `credentials`, `terminals`: the entrances. An entrance is a Unix socket or an
-//!   abstract name, with the policy of who may use it, or a name behind which each opener gets a
-//!   pseudo-terminal of its own.
+//!   abstract name, with the policy that decides who may use it, or a name behind which each opener
+//!   gets a pseudo-terminal of its own.
 //! - `descriptors`: bytes with open descriptors beside them.
 //! - `server`: the loop that moves bytes between the entrances' clients and the services.
 //! - `service`: the trait of a service, which turns the bytes of its clients and the time into
 //!   bytes for its clients. Services know nothing of sockets.
-//! - `status`: status, orders and captures, one JSON object in each line. `stream`: a capture on its way to
-//!   a client. `at`: the AT port, for terminals
-//!   and in JSON lines. `mbim`: the control session, in the protocol of libmbim's proxy.
+//! - `status`: status, orders and captures, one JSON object in each line. `stream`: the bytes of a
+//!   capture for a client. `at`: the AT port, for terminals and in JSON lines. `mbim`: the control
+//!   session, in the protocol of libmbim's proxy.
 //!
-//! A program collects what it offers in a [`Builder`]. [`Builder::serve`] serves it from a thread
+//! A program collects its services in a [`Builder`]. [`Builder::serve`] serves them from a thread
 //! of its own until the [`Server`] is dropped, [`Builder::serve_here`] from the thread that calls
 //! it.
 //!

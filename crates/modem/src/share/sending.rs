@@ -1,4 +1,4 @@
-//! Order to send bytes as they are, which follow it on the connection.
+//! Order to send bytes as they are. The bytes follow the order on the connection.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use crate::raw::{self, To};
 /// Order to send bytes as they are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sending {
-    /// Place to send them to.
+    /// Place to which the bytes are sent.
     pub to: To,
     /// Number of bytes of each transfer, in their order.
     pub lengths: Vec<u32>,
-    /// Time in milliseconds for which it is told what comes back.
+    /// Time in milliseconds for which transfers of the device are reported.
     pub wait_ms: u64,
 }
 
 impl Sending {
-    /// Checks that it is neither nothing nor too much.
+    /// Checks that there is neither nothing nor too much to send.
     pub(super) fn check(&self) -> Result<(), Failure> {
         raw::check(
             self.lengths.iter().map(|length| *length as usize),
@@ -31,7 +31,7 @@ impl Sending {
         Duration::from_millis(self.wait_ms)
     }
 
-    /// Returns the number of bytes that follow the order. It has been checked.
+    /// Returns the number of bytes that follow the order, whose lengths have been checked.
     pub(super) fn total(&self) -> usize {
         self.lengths.iter().map(|length| *length as usize).sum()
     }
@@ -40,7 +40,7 @@ impl Sending {
         bytes.len() >= self.total()
     }
 
-    /// Returns the transfers, whose bytes are there.
+    /// Returns the transfers once all their bytes have come.
     pub(super) fn split(&self, bytes: &[u8]) -> Vec<Vec<u8>> {
         let mut rest = bytes;
         let lengths = self.lengths.iter();

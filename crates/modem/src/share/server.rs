@@ -26,14 +26,14 @@ use crate::poll::{PollSet, Waker};
 const CHUNK: usize = 16 * 1024;
 /// Largest number of clients accepted by an entrance in one round.
 const MOST_NEWCOMERS: usize = 16;
-/// Pause before the next client is accepted after descriptors have run out.
+/// Pause before the next client is accepted when no descriptor was left.
 const SHORTAGE: Duration = Duration::from_millis(500);
-/// Least time between two lines in the log about clients that are not served, since each of them costs
-/// its user nothing.
+/// Least time between two lines in the log about clients that are not served, because a user can cause
+/// such a line at no cost.
 const QUIET: Duration = Duration::from_secs(10);
 /// Failure of a client that is not served.
 const REFUSED: &str = "the running uwwan refused";
-/// Time in which clients can take their last messages at the end.
+/// Time within which clients have to take their last messages at the end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Collection of the services of a running modem, before it is served. Each service has a method
@@ -50,7 +50,7 @@ pub struct Builder {
 struct Socket {
     listener: Listener,
     entrance: Entrance,
-    /// Caller from whom up the entrance serves.
+    /// Least of the callers that the entrance serves.
     least: Caller,
     /// Index of the service in [`Builder`].
     service: usize,
@@ -69,7 +69,7 @@ impl Builder {
     /// Returns a collection without services, for the programs of users that the policy admits.
     ///
     /// # Errors
-    /// Those of the system, when descriptors have run out.
+    /// The system's error, when no descriptor is left.
     pub fn new(policy: Policy) -> io::Result<Self> {
         Ok(Self {
             waker: Waker::new()?,
@@ -80,8 +80,8 @@ impl Builder {
         })
     }
 
-    /// Returns the waker of the loop, for use from any thread: by a service that has news, and by a
-    /// caller that attends in [`Builder::serve_here`].
+    /// Returns the waker of the loop, which any thread may use: a service that has news, or a
+    /// caller whose function [`Builder::serve_here`] calls.
     #[must_use]
     pub fn waker(&self) -> Waker {
         self.waker.clone()
@@ -93,13 +93,13 @@ impl Builder {
         self.services.len() - 1
     }
 
-    /// Returns the policy of who is served.
+    /// Returns the policy that decides who is served.
     pub(super) fn policy(&self) -> &Policy {
         &self.policy
     }
 
     /// Returns the mode of a socket's file that serves callers from `least` up. Each connection is
-    /// judged by its credentials all the same.
+    /// checked by its credentials all the same.
     pub(super) fn mode(&self, least: Caller) -> u32 {
         match self.policy.admits_others(least) {
             true => 0o666,
@@ -135,7 +135,7 @@ impl Builder {
     /// Serves the collection from a thread of its own.
     ///
     /// # Errors
-    /// Those of the system, when there is no thread to be had.
+    /// The system's error, when it refuses a thread.
     pub fn serve(self) -> io::Result<Server> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -158,8 +158,8 @@ impl Builder {
     }
 
     /// Serves the collection from the calling thread until `attend` breaks. `attend` is called in each
-    /// round of the loop, also when the [`Waker`] was used, and must not block. The time that it returns
-    /// is when it is called again at the latest.
+    /// round of the loop, also after the [`Waker`] was used, and must not block. It returns the time at
+    /// which it has to be called again at the latest.
     pub fn serve_here(self, attend: impl FnMut() -> ControlFlow<(), Option<Instant>>) {
         Serving::new(self).run(attend);
     }
@@ -206,7 +206,7 @@ impl Descriptor {
         }
     }
 
-    /// Returns the number of bytes the client has not read, where that can be told.
+    /// Returns the number of bytes that the client has not read, where the kernel reports it.
     fn unread(&self) -> u64 {
         match self {
             Self::Socket(_) => 0,
@@ -256,10 +256,10 @@ struct Ready {
     woken: bool,
     /// Indices of sockets with a client to accept.
     sockets: Vec<usize>,
-    /// Indices of terminals that may have been opened, each with whether a program has written into
+    /// Indices of terminals that may have been opened, each with whether a program has written to
     /// it.
     terminals: Vec<(usize, bool)>,
-    /// For each connection, whether it can be read and whether it has hung up.
+    /// For each connection, whether it can be read and whether the client has hung up.
     connections: Vec<(bool, bool)>,
 }
 
@@ -301,7 +301,7 @@ impl Serving {
                     ControlFlow::Continue(due) => self.due = due,
                     ControlFlow::Break(()) => {
                         self.due = None;
-                        // Every client gets its last message and time to take it.
+                        // Every client gets its last message and time to read it.
                         self.end = Some(now + LAST_WORDS);
                         for service in &mut self.offer.services {
                             service.stop(now);
@@ -365,7 +365,7 @@ impl Serving {
                 let service = &self.offer.services[connection.service];
                 let read = !connection.input_ended && service.room(connection.client) > 0;
                 let write = !service.output(connection.client).is_empty();
-                // The kernel reports a hang-up whatever is waited for. Once it is known, the
+                // The kernel reports a hang-up whatever events are polled. Once it is known, the
                 // descriptor is added only for bytes that can still be read.
                 let known = connection.hung_up && !read || connection.input_ended && !write;
                 (!known).then(|| set.add(&connection.descriptor, read, write))
@@ -407,8 +407,8 @@ impl Serving {
         })
     }
 
-    /// Reads as many bytes as are wanted, with one read in a round, so that a client that writes
-    /// without end does not keep the others waiting.
+    /// Reads as many bytes as the service takes, with one read in a round, so that a client that
+    /// writes without end does not keep the others waiting.
     fn read(&mut self, now: Instant, index: usize, broken: bool, chunk: &mut [u8]) {
         let connection = &mut self.connections[index];
         let service = &mut self.offer.services[connection.service];
@@ -418,7 +418,7 @@ impl Serving {
         }
         let room = service.room(connection.client).min(chunk.len());
         if room == 0 {
-            // Nothing reaches a socket that is closed. A terminal may hold commands of an opener
+            // No byte reaches a socket that is closed. A terminal may hold commands of an opener
             // that has left; they are read when there is room.
             if broken && matches!(connection.descriptor, Descriptor::Socket(_)) {
                 service.disconnect(now, connection.client);
@@ -442,7 +442,7 @@ impl Serving {
         match read {
             Ok(count) if count > 0 => {
                 service.receive(now, connection.client, &chunk[..count]);
-                // It may have been a PIN.
+                // The bytes may have been a PIN.
                 chunk[..count].zeroize();
             }
             Err(Errno::AGAIN | Errno::INTR) => {}
@@ -557,7 +557,7 @@ impl Serving {
         }
     }
 
-    /// Takes a program in that has opened a terminal or has written into it.
+    /// Adds the program that has opened a terminal or has written to it as a client.
     fn admit_opener(&mut self, now: Instant, index: usize, written: bool) {
         let opening = &mut self.offer.terminals[index];
         let service = &mut self.offer.services[opening.service];
@@ -583,8 +583,8 @@ impl Serving {
     }
 }
 
-/// Returns how many connections to a service callers up to this one may have together, so that they
-/// leave places for those who may do more.
+/// Returns how many connections to a service callers up to this one may have together, so that
+/// places are left for those who may do more.
 fn most(caller: Caller) -> Option<usize> {
     match caller {
         Caller::Everyone => Some(4),
@@ -594,7 +594,7 @@ fn most(caller: Caller) -> Option<usize> {
     }
 }
 
-/// Returns the failure for a client for which there is no place.
+/// Returns the failure for a client for which no place is left.
 pub(super) fn too_many() -> Failure {
     Failure::new(FailureKind::Host, REFUSED).because("too many clients")
 }

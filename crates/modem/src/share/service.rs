@@ -10,10 +10,10 @@ use crate::permissions::Caller;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub(crate) u64);
 
-/// Entrance by which a client came in.
+/// Entrance by which a client has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entrance {
-    /// The abstract socket of mbim-proxy, where a client first names the modem it means.
+    /// The abstract socket of mbim-proxy, where a client first names the modem that it wants.
     Public,
     /// A socket in the runtime directory.
     Private,
@@ -26,8 +26,8 @@ pub(crate) trait Service: Send {
     /// Adds a client. Returns `None` to turn it away.
     fn connect(&mut self, now: Instant, entrance: Entrance, caller: Caller) -> Option<ClientId>;
 
-    /// Ends the client that came first of those that have not asked for anything and of which `may_go`
-    /// returns true. Returns `false` when there is none.
+    /// Disconnects the oldest of the clients that have sent no request and of which `may_go` returns
+    /// true. Returns `false` when there is none.
     fn make_room(&mut self, now: Instant, may_go: &dyn Fn(ClientId) -> bool) -> bool;
 
     /// Returns whether another terminal is to be offered.
@@ -41,13 +41,13 @@ pub(crate) trait Service: Send {
         Vec::new()
     }
 
-    /// Returns the number of bytes that are wanted of a client at present.
+    /// Returns the number of bytes that the service takes from a client at present.
     fn room(&self, client: ClientId) -> usize;
 
     /// Takes bytes of a client, at most [`Service::room`].
     fn receive(&mut self, now: Instant, client: ClientId, bytes: &[u8]);
 
-    /// Returns whether descriptors of a client are taken that come beside its bytes. Those of other
+    /// Returns whether descriptors that come beside the bytes of a client are taken. Those of other
     /// clients are closed by the kernel.
     fn takes_descriptors(&self, client: ClientId) -> bool {
         let _ = client;
@@ -59,8 +59,8 @@ pub(crate) trait Service: Send {
         let _ = (client, descriptors);
     }
 
-    /// Takes the news that nothing more will come from a client. `unread` is the number of bytes
-    /// that were written to it and that it left unread, where that can be told.
+    /// Records that nothing more will come from a client. `unread` is the number of bytes that were
+    /// written to it and that it left unread, where the kernel reports it.
     fn input_ended(&mut self, now: Instant, client: ClientId, unread: u64);
 
     /// Returns the bytes that wait for a client, as many as one write takes at best.
@@ -75,8 +75,8 @@ pub(crate) trait Service: Send {
     /// Returns a client whose connection is to be closed, and removes it.
     fn take_finished(&mut self, now: Instant) -> Option<ClientId>;
 
-    /// Takes what other threads have left, and does what is due. Returns `true` when there may be
-    /// more.
+    /// Handles messages that other threads have left, and does what is due. Returns `true` when
+    /// there may be more.
     fn work(&mut self, now: Instant) -> bool;
 
     /// Returns the time at which to call [`Service::work`] even if nothing has happened.

@@ -1,20 +1,20 @@
-//! A capture on its way to a local client: bytes that a thread of the capture writes and the server's
-//! loop takes.
+//! The bytes of a capture on their way to a local client: a thread of the capture writes them and the
+//! server's loop takes them.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::poll::Waker;
 
-/// Bytes that may wait for the server's loop.
+/// Most bytes that may wait for the server's loop.
 const MOST_WAITING: usize = 1 << 20;
 
 #[derive(Debug, Default)]
 struct State {
     bytes: Vec<u8>,
-    /// Nobody writes any more.
+    /// The writer has been dropped.
     ended: bool,
-    /// Nobody reads any more.
+    /// The reader has been dropped.
     closed: bool,
 }
 
@@ -30,13 +30,13 @@ impl Shared {
     }
 }
 
-/// The end that is written. A write waits until there is room.
+/// The writing end. A write waits until there is room.
 pub(super) struct Writer {
     shared: Arc<Shared>,
     waker: Waker,
 }
 
-/// The end that is read. Dropping it makes writes fail.
+/// The reading end. Dropping it makes writes fail.
 pub(super) struct Reader(Arc<Shared>);
 
 /// Makes both ends. `waker` wakes the server's loop when there is something to read.
@@ -81,7 +81,7 @@ impl Drop for Writer {
 }
 
 impl Reader {
-    /// Moves what waits to `output`. Returns `false` when there is and will be nothing more.
+    /// Moves the waiting bytes to `output`. Returns `false` when nothing more will come.
     pub fn take(&self, output: &mut Vec<u8>) -> bool {
         let mut state = self.0.state();
         let more = !state.ended || !state.bytes.is_empty();

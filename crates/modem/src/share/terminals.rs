@@ -1,9 +1,9 @@
 //! Pseudo-terminals behind one symbolic link, one for each opener.
 //!
 //! Programs that open the same terminal read each other's answers, so the link always leads to a
-//! fresh terminal. When a program opens it (which inotify tells, or else the first byte that is
-//! read), the link moves on to the next terminal. A spare one lies ready, so that moving on is one
-//! rename. Two programs that open within the time this takes get the same terminal; a
+//! fresh terminal. When a program opens it (which inotify reports, or otherwise the first byte that
+//! is read), the link moves on to the next terminal. A spare one lies ready, so that moving on is
+//! one rename. Two programs that open within the time this takes get the same terminal; a
 //! pseudo-terminal cannot tell them apart.
 
 use std::ffi::OsStr;
@@ -38,7 +38,7 @@ pub(super) struct Terminals {
     fresh: Option<Fresh>,
     /// Terminal that the link leads to next; a second link beside the first leads to it.
     spare: Option<Fresh>,
-    /// Whether the last terminal could not be made, which is logged once.
+    /// Whether the last attempt to make a terminal failed, which is logged once.
     short: bool,
 }
 
@@ -46,7 +46,7 @@ impl Terminals {
     /// Makes the first terminal and the link to it.
     ///
     /// # Errors
-    /// Those of the system, when no terminal can be made or the link cannot be created.
+    /// The system's error, when no terminal can be made or the link cannot be created.
     pub(super) fn new(link: &Path) -> io::Result<Self> {
         let flags = inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC;
         let inotify = inotify::init(flags)
@@ -73,7 +73,7 @@ impl Terminals {
         self.fresh.as_ref().map(|fresh| fresh.master.as_fd())
     }
 
-    /// Returns whether the fresh terminal has been opened, as far as inotify tells.
+    /// Returns whether the fresh terminal has been opened, as far as inotify reports it.
     pub(super) fn was_opened(&self) -> bool {
         let Some(inotify) = &self.inotify else {
             return false;
@@ -169,7 +169,7 @@ impl Terminals {
                 .inspect_err(|error| tracing::debug!("watching {}: {error}", path.display()))
                 .ok()
         });
-        // This link is renamed into place later, so that the name never leads nowhere.
+        // The second link is renamed into place later, so that the name always leads to a terminal.
         let beside = self.beside();
         let _ = std::fs::remove_file(&beside);
         symlink(path, &beside)?;
@@ -181,7 +181,7 @@ impl Terminals {
     }
 }
 
-/// Returns the number of bytes written to a terminal that no program has read, given its
+/// Returns the number of bytes written to a terminal that no program has read. `master` is its
 /// controlling side.
 ///
 /// Makes the system calls `ioctl` (TIOCGPTPEER, FIONREAD) and `close`.

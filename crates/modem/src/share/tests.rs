@@ -73,7 +73,7 @@ struct Talk(BufReader<UnixStream>);
 
 impl Talk {
     fn say(&mut self, bytes: &[u8]) {
-        // The server may close before everything is written.
+        // The server may close the connection before everything is written.
         let _ = self.0.get_mut().write_all(bytes);
     }
 
@@ -166,7 +166,7 @@ fn who_is_silent_or_leaves_or_watches_keeps_nobody_out() {
     assert!(order.reply().unwrap().ok);
 }
 
-/// Clients that say nothing keep out none of their own kind.
+/// Clients that send nothing do not keep out others of the same user.
 #[test]
 fn whoever_says_nothing_makes_room_for_the_next() {
     for pretended in [Caller::Everyone, Caller::Guest, Caller::Operator] {
@@ -179,7 +179,7 @@ fn whoever_says_nothing_makes_room_for_the_next() {
     }
 }
 
-/// Of the places of each service, those who may do more find some whatever the others do.
+/// Callers who may do more find some places of each service, whatever the others do.
 #[test]
 fn nobody_takes_the_places_of_those_who_may_do_more() {
     let mut before = 0;
@@ -200,7 +200,8 @@ fn nobody_takes_the_places_of_those_who_may_do_more() {
     }
 }
 
-/// Who may only look is told who may do more, by a refusal too, and operators who may end it.
+/// A user who may only read the status is told who may do more, also by a refusal, and operators
+/// are told who may end the modem.
 #[test]
 fn a_user_who_may_only_look_is_told_who_may_use_the_modem() {
     for (pretended, operators) in [
@@ -240,7 +241,7 @@ fn a_watcher_who_does_not_read_is_dropped() {
     let mut talk = served.connect();
     talk.say(WATCH);
     let deadline = Instant::now() + PATIENCE;
-    // The end is seen by a write that fails; a read would let the server go on.
+    // A write that fails shows the end; a read would let the server continue.
     while talk.0.get_mut().write_all(b" ").is_ok() {
         assert!(Instant::now() < deadline, "the watcher still has its place");
         served.changes.announce();

@@ -1,4 +1,5 @@
-//! The host's end as a pair of sockets: what the driver sends to the host is read from the other one.
+//! The host interface as a pair of sockets: packets that the driver sends to the host are read from
+//! the other socket.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,20 +11,20 @@ use uwwan_modem::host::Single;
 use uwwan_modem::status::{Addresses, Interface};
 use uwwan_modem::{Failure, HostConfig, HostControl, HostData, HostEnd, HostProvider};
 
-/// What the far side's address is: its network answers for every address.
+/// Address of the far side, whose network answers for every address.
 const TARGET: [u8; 4] = [192, 0, 2, 1];
-/// Address of a host on an Ethernet function, which hands none out over MBIM.
+/// Address of the host on an Ethernet function, which gets none over MBIM.
 const OWN: [u8; 4] = [10, 169, 198, 77];
 const HOST: [u8; 6] = [0x02, 0x50, 0xf3, 0, 0, 1];
 
-/// The host's other end: packets of the host go in here and come out here.
+/// The host's side of the interface: packets of the host go in here and come out here.
 pub struct MemoryHost {
     ends: Receiver<(OwnedFd, HostConfig)>,
-    /// The end in use, which is to be there as long as the driver's.
+    /// The socket in use, which has to exist as long as the driver's.
     end: Option<(OwnedFd, HostConfig)>,
 }
 
-/// Makes the host's end once the driver has addresses.
+/// Provider that makes the host interface once the driver has addresses.
 pub struct Provider(Sender<(OwnedFd, HostConfig)>);
 
 impl MemoryHost {
@@ -32,8 +33,10 @@ impl MemoryHost {
         (Provider(sender), Self { ends, end: None })
     }
 
-    /// Sends an echo request of `length` bytes through the device until it is answered. Returns what
-    /// went wrong.
+    /// Sends an echo request of `length` bytes through the device until it is answered.
+    ///
+    /// # Errors
+    /// The step that failed, in words.
     pub fn echo(&mut self, length: usize, deadline: Instant) -> Result<(), String> {
         if self.end.is_none() {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -55,7 +58,7 @@ impl MemoryHost {
         let mut next = Instant::now();
         while Instant::now() < deadline {
             if next <= Instant::now() {
-                // A link that has just come up may lose the first.
+                // A link that has just come up may lose the first request.
                 let _ = rustix::io::write(socket, &sent);
                 next = Instant::now() + Duration::from_secs(1);
             }
@@ -81,7 +84,7 @@ impl MemoryHost {
 /// Length of a short echo request, in bytes.
 pub const SHORT: usize = 36;
 
-/// An echo request (RFC 792) of `length` bytes, an even number, from `own` to the far side.
+/// Returns an echo request (RFC 792) of `length` bytes, an even number, from `own` to the far side.
 fn echo_request(own: [u8; 4], length: usize) -> Vec<u8> {
     let [high, low] = (length as u16).to_be_bytes();
     let mut packet = vec![0x45, 0, high, low, 0, 1, 0, 0, 64, 1, 0, 0];
@@ -97,7 +100,7 @@ fn echo_request(own: [u8; 4], length: usize) -> Vec<u8> {
     packet
 }
 
-/// The Internet checksum (RFC 1071) of an even number of bytes.
+/// Returns the Internet checksum (RFC 1071) of an even number of bytes.
 fn checksum(bytes: &[u8]) -> [u8; 2] {
     let words = bytes
         .chunks(2)

@@ -12,7 +12,7 @@ pub fn is_ntb(bytes: &[u8]) -> bool {
     matches!(bytes.get(..4), Some(b"NCMH" | b"ncmh"))
 }
 
-/// Scrubs an NTB. Of one that cannot be read, the first bytes of the header stay.
+/// Scrubs an NTB. Of an NTB that cannot be parsed, only the first bytes of the header stay.
 pub fn scrub(bytes: &mut [u8], scrubber: &mut Scrubber<'_>) {
     let limits = Limits {
         max_ntb: bytes.len(),
@@ -53,7 +53,7 @@ pub fn scrub(bytes: &mut [u8], scrubber: &mut Scrubber<'_>) {
             check.copy_from_slice(&crc32fast::hash(&inside).to_le_bytes());
         }
     }
-    // Framing comes last: a datagram may reach into it.
+    // Framing is written last, because a datagram may overlap it.
     for ndp in ndps {
         new[ndp.range.clone()].copy_from_slice(&bytes[ndp.range]);
     }
@@ -75,7 +75,7 @@ mod tests {
             &NtbParameters::FALLBACK,
             &Choices::default(),
         ));
-        // Whatever was in the buffer before is no part of the NTB's meaning.
+        // The bytes that the buffer held before are no part of the NTB's meaning.
         let mut ntb = vec![0x5a; 4_096];
         for _ in 0..3 {
             let at = builder.put(Stream::Ips(0), 101, 101).unwrap();

@@ -1,4 +1,4 @@
-//! Control requests other than those that carry MBIM, and what interrupt endpoints bring.
+//! Control requests other than those that carry MBIM, and the transfers of interrupt endpoints.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,17 +10,17 @@ use super::report::Report;
 /// Largest number of devices whose strings are known.
 const MOST_DEVICES: usize = 256;
 
-/// Index under which Windows looks for its own string.
+/// String index under which Windows looks for its own descriptor (Microsoft OS 1.0).
 const WINDOWS: u8 = 0xee;
 
-/// Requests of CDC and its subclasses that carry numbers only (CDC 1.2, 6.2; NCM 1.0, 6.2; PSTN 1.2,
-/// 6.3).
+/// Codes of the requests of CDC and its subclasses that carry numbers only (CDC 1.2, 6.2; NCM 1.0,
+/// 6.2; PSTN 1.2, 6.3).
 const PLAIN_CLASS: [u8; 20] = [
     0x02, 0x03, 0x04, 0x05, 0x20, 0x21, 0x22, 0x23, 0x41, 0x42, 0x43, 0x44, 0x80, 0x83, 0x84, 0x85,
     0x86, 0x87, 0x88, 0x89,
 ];
 
-/// The strings of the devices.
+/// The strings of the devices, by the meaning that the descriptors give them.
 #[derive(Debug, Default)]
 pub struct Strings {
     devices: HashMap<(u16, u8), Roles>,
@@ -30,11 +30,11 @@ pub struct Strings {
 struct Roles {
     serial: u8,
     ethernet: BTreeSet<u8>,
-    /// Strings that name products and functions.
+    /// Indexes of the strings that name products and functions.
     plain: BTreeSet<u8>,
 }
 
-/// Replaces what the data of a control request tells of people.
+/// Replaces the identities in the data of a control request.
 pub fn scrub(
     device: (u16, u8),
     setup: [u8; 8],
@@ -55,7 +55,7 @@ pub fn scrub(
             kind => strings.learn(device, kind, data),
         },
         0x00 => {}
-        // Hubs tell of their ports.
+        // Descriptors of hubs describe their ports.
         0x20 if matches!(setup[0] & 0x1f, 0 | 3) => {}
         0x20 if PLAIN_CLASS.contains(&request) || request == cdc::SET_CRC_MODE => {}
         0x20 if matches!(
@@ -76,7 +76,7 @@ pub fn scrub(
     }
 }
 
-/// Replaces what an interrupt transfer tells, unless it is a notification of CDC (CDC 1.2, 6.3).
+/// Replaces the data of an interrupt transfer, unless it is a notification of CDC (CDC 1.2, 6.3).
 pub fn interrupt(data: &mut [u8], report: &mut Report) {
     let is_notification = data.len() >= 8
         && data[0] == 0xa1
@@ -97,7 +97,7 @@ pub fn blank(data: &mut [u8], what: &str, report: &mut Report) {
 }
 
 impl Strings {
-    /// Learns from descriptors what the strings are.
+    /// Learns the meanings of the strings from descriptors.
     fn learn(&mut self, device: (u16, u8), kind: u8, data: &[u8]) {
         if !matches!(kind, descriptor::DEVICE | descriptor::CONFIGURATION)
             || self.devices.len() >= MOST_DEVICES && !self.devices.contains_key(&device)
@@ -142,7 +142,7 @@ fn string(
 ) {
     let (identities, report) = context;
     let kind = match roles {
-        // The languages.
+        // String 0 lists the languages, and Windows' own names no person.
         _ if matches!(index, 0 | WINDOWS) => return,
         Some(roles) if index == roles.serial => Kind::Serial,
         Some(roles) if roles.ethernet.contains(&index) => Kind::Ethernet,
@@ -245,9 +245,9 @@ mod tests {
             descriptor("0000000000AAAAAB")
         );
         assert_eq!(ask(read(0), &[4, 3, 9, 4]), [4, 3, 9, 4]);
-        // What nobody said the meaning of is somebody's.
+        // A string that no descriptor gives a meaning is taken for a person's.
         assert_eq!(ask(read(99), &descriptor("Ann")), descriptor("Aac"));
-        // Vendor's requests, and class requests of no modem.
+        // These are requests of a vendor, and class requests that no modem has.
         assert_eq!(ask([0xc0, 1, 0, 0, 0, 0, 2, 0], &[1, 2]), [0, 0]);
         assert_eq!(ask([0x21, 9, 0, 0, 0, 0, 2, 0], &[1, 2]), [0, 0]);
         let parameters = [28, 0, 3, 0];

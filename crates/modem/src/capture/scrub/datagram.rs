@@ -1,7 +1,7 @@
 //! Datagrams: addresses are replaced, the payload becomes zeros, and checksums are computed anew.
 //!
-//! Lengths, ports, flags, sequence numbers and the types of ICMP stay. What is behind a protocol that is
-//! not known here is payload.
+//! Lengths, ports, flags, sequence numbers and the types of ICMP stay. Bytes that follow a header of a
+//! protocol that is not known here are payload.
 
 use std::ops::Range;
 
@@ -17,7 +17,8 @@ const ARP: u16 = 0x0806;
 const VLAN: [u16; 2] = [0x8100, 0x88a8];
 const IPV6: u16 = 0x86dd;
 
-/// Ports whose payload names hosts, or gives addresses, and never stays: DNS, DHCP, multicast DNS, LLMNR.
+/// Ports of the protocols whose payload names hosts or gives addresses, and never stays: DNS, DHCP,
+/// DHCPv6, multicast DNS, LLMNR.
 const NAMING: [u16; 7] = [53, 67, 68, 546, 547, 5353, 5355];
 /// Largest number of IPv6 extension headers that are walked.
 const MOST_EXTENSIONS: usize = 8;
@@ -71,7 +72,7 @@ impl Scrubber<'_> {
         }
     }
 
-    /// Zeroes payload, unless it is kept.
+    /// Zeroes the payload, unless payload is kept.
     pub fn payload(&mut self, bytes: &mut [u8]) {
         if !bytes.is_empty() && !self.keep_payload {
             bytes.fill(0);
@@ -122,14 +123,14 @@ impl Scrubber<'_> {
         }
         let stated = usize::from(word(packet, 2).unwrap_or(0));
         let whole = (header..=packet.len()).contains(&stated);
-        // What is behind the packet is padding, or what was left in a buffer. A length of 0 is that of
-        // a segment that is still to be cut.
+        // Bytes behind the packet are padding, or were left in a buffer. A total length of 0 is that
+        // of a segment that is still to be cut.
         if whole {
             packet[stated..].fill(0);
         }
         self.v4(packet, 12);
         self.v4(packet, 16);
-        // Options carry routes and stamps: each becomes a "no operation".
+        // Options hold routes and time stamps: each byte becomes a "no operation".
         packet[20..header].fill(1);
         let fragment = word(packet, 6).unwrap_or(0);
         let (protocol, first, last) = (packet[9], fragment & 0x1fff == 0, fragment & 0x2000 == 0);
@@ -186,7 +187,7 @@ impl Scrubber<'_> {
                     first = offset & 0xfff8 == 0;
                     alone = offset & 0xfff9 == 0;
                 }
-                // A router alert says nothing of anybody; everything else becomes Pad1.
+                // A router alert identifies nobody; every other option becomes Pad1.
                 0 if extension[2..6] == [5, 2, 0, 0] => extension[6..].fill(0),
                 43 => extension[4..].fill(0),
                 _ => extension[2..].fill(0),
@@ -206,8 +207,8 @@ impl Scrubber<'_> {
         );
     }
 
-    /// Scrubs what an IP packet carries. `first` tells whether it begins here, `whole` whether it ends
-    /// here too. `pseudo` is the sum of the pseudo-header without the length.
+    /// Scrubs the payload of an IP packet. `first` says whether it begins in this packet, `whole`
+    /// whether it ends there too. `pseudo` is the sum of the pseudo-header without the length.
     fn transport(
         &mut self,
         body: &mut [u8],
@@ -237,7 +238,7 @@ impl Scrubber<'_> {
         let unused = protocol == UDP && field == [0, 0];
         field.fill(0);
         if !whole {
-            // Who reads a part of a datagram cannot check it either.
+            // A reader that has a part of a datagram cannot check the checksum either.
             self.report.checksum_left();
             return;
         }
@@ -274,7 +275,8 @@ impl Scrubber<'_> {
                 break;
             }
             let (option, rest) = options.split_at_mut(length);
-            // Size, window, selective acknowledgements and stamps say how, anything else may say who.
+            // The options for segment size, window, selective acknowledgement and time stamps
+            // identify nobody; any other may.
             if !matches!(kind, 0..=5 | 8) {
                 option[2..].fill(0);
             }
@@ -313,7 +315,7 @@ impl Scrubber<'_> {
         }
         let (head, data) = body.split_at_mut(8);
         match kind {
-            // Errors carry the packet they are about (RFC 792).
+            // ICMP errors carry the packet they are about (RFC 792).
             3 | 4 | 5 | 11 | 12 => {
                 if kind == 5 {
                     self.v4(head, 4);
@@ -342,12 +344,12 @@ impl Scrubber<'_> {
         }
         match kind {
             1..=4 => self.inner(&mut body[8..], depth),
-            // Multicast listener queries, reports and dones (RFC 2710).
+            // Multicast listener queries, reports and dones (RFC 2710) carry a group's address.
             icmpv6::LISTENER_QUERY..=icmpv6::LISTENER_DONE if body.len() >= 24 => {
                 self.v6(body, 8);
                 body[24..].fill(0);
             }
-            // Reports of MLDv2 (RFC 3810).
+            // Reports of MLDv2 (RFC 3810) carry addresses of groups and sources.
             icmpv6::LISTENER_REPORT_2 => self.listener_report(&mut body[8..]),
             icmpv6::ROUTER_SOLICITATION => self.options(&mut body[8..]),
             icmpv6::ROUTER_ADVERTISEMENT => {
@@ -486,7 +488,7 @@ mod tests {
         let mut body = vec![0; 32];
         body[..4].copy_from_slice(&[0x30, 0x39, 0, 80]);
         body[12] = 0x80;
-        // Stamps, and a cookie of fast open.
+        // The TCP options are time stamps, and a cookie of TCP Fast Open.
         body[20..32].copy_from_slice(&[34, 6, 0xde, 0xad, 0xbe, 0xef, 1, 1, 3, 3, 7, 1]);
         body.extend(payload);
         body
@@ -559,7 +561,8 @@ mod tests {
 
     #[test]
     fn nobody_is_told_by_ipv6() {
-        // A neighbour advertisement with a link-layer address, behind a hop-by-hop option.
+        // The packet is a neighbour advertisement with a link-layer address, behind a hop-by-hop
+        // option.
         let mut packet = vec![0x60, 0, 0, 0, 0, 40, 0, 255];
         let of = |text: &str| text.parse::<std::net::Ipv6Addr>().unwrap().octets();
         packet.extend(of("2a02:2121:1:2:aaaa:bbbb:cccc:dddd"));

@@ -18,21 +18,21 @@ use super::report::{Report, ScrubError};
 use super::serial::{self, Dialogues};
 use super::sweep::Sweep;
 
-/// Bytes of control and serial transfers that are held in memory.
+/// Most bytes of control and serial transfers that are held in memory.
 const MOST_BYTES: usize = 256 << 20;
-/// Bytes that a packet takes beside its data, roughly.
+/// Approximate number of bytes of memory that a packet takes beside its data.
 const OVERHEAD: usize = 64;
-/// Largest number of control requests that wait for their end.
+/// Largest number of control requests that have not completed and are remembered.
 const MOST_REQUESTS: usize = 4096;
-/// Largest number of devices and directions whose messages are put together.
+/// Largest number of devices and directions whose messages are reassembled.
 const MOST_STREAMS: usize = 64;
-/// Largest number of fragments that wait for others.
+/// Largest number of fragments that wait for others of their message.
 const MOST_FRAGMENTS: usize = 1024;
 
 /// The data that replaces that of a packet, by the packet's number.
 pub type Changed = HashMap<u64, Vec<u8>>;
 
-/// Device, by bus and number.
+/// Bus and address of a device.
 type Device = (u16, u8);
 
 pub struct First<'a> {
@@ -53,11 +53,11 @@ pub struct First<'a> {
 /// Message that came in several packets, so that an identity may lie across two of them.
 struct Joined {
     packets: Vec<u64>,
-    /// The message as it was.
+    /// The message before it was scrubbed.
     before: Vec<u8>,
 }
 
-/// Fragments that go one way.
+/// Fragments of one device in one direction.
 struct Stream {
     reassembler: Reassembler,
     /// Type, transaction and packet of the fragments that wait for others.
@@ -122,8 +122,8 @@ impl<'a> First<'a> {
         Ok(())
     }
 
-    /// Scrubs what waits for more, and returns what the packets become, with the search for all
-    /// identities met.
+    /// Scrubs what is still incomplete, and returns the new data of the packets with the search for
+    /// all identities met.
     pub fn finish(mut self) -> (Changed, Sweep) {
         let changed = &mut self.changed;
         self.dialogues
@@ -142,7 +142,7 @@ impl<'a> First<'a> {
                 let data = self.changed.get_mut(packet).map(Vec::as_mut_slice);
                 new.extend_from_slice(data.and_then(payload).unwrap_or_default());
             }
-            // Of a message that was begun anew, the packets hold more.
+            // Where the sender began a message anew, the packets hold more bytes than the message.
             let spare = new.len().saturating_sub(before.len());
             if sweep.pass(&before, &mut new[spare..]) > 0 {
                 self.spread(&packets, &new);
@@ -178,7 +178,7 @@ impl<'a> First<'a> {
                 self.requests.push_back((key, setup));
                 Some(setup)
             }
-            // USBPcap's older versions give the data stage a record of its own.
+            // Older versions of USBPcap give the data stage a record of its own.
             (Phase::Submit, None) => Some(self.requests.get(known?)?.1),
             _ => Some(self.requests.remove(known?)?.1),
         }
@@ -232,7 +232,8 @@ impl<'a> First<'a> {
             return;
         }
         let stream = self.streams.entry(key).or_insert_with(|| Stream {
-            // A capture's times may be anything; what never gets whole is bounded instead.
+            // The times of a capture may be anything, so incomplete messages are bounded by number
+            // instead of by time.
             reassembler: Reassembler::new(Limits::default()),
             waiting: VecDeque::new(),
         });
@@ -269,7 +270,7 @@ impl<'a> First<'a> {
                 for (_, _, packet) in waiting {
                     self.give_up(packet);
                 }
-                // It may be the first one of the next message.
+                // The fragment may be the first one of the next message.
                 self.give_up(number);
             }
         }

@@ -32,20 +32,20 @@ pub enum Kind {
     Ethernet,
     /// IPv4 or IPv6 address.
     Address,
-    /// Name of a person, or with which somebody logs in.
+    /// Name of a person, or user name with which a person logs in.
     Name,
     /// PIN, PUK or password.
     Secret,
-    /// Content of a short message, of a USSD dialogue, or of what the SIM is told.
+    /// Content of a short message, of a USSD dialogue, or of a message to the SIM.
     Message,
-    /// Place in the network or on the earth.
+    /// Cell, area or position: a place in the network or on the earth.
     Place,
     /// Content of a datagram.
     Payload,
 }
 
 impl Kind {
-    /// Returns the words for several of the kind.
+    /// Returns the plural of the kind in words.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -64,7 +64,7 @@ impl Kind {
         }
     }
 
-    /// Returns whether the text of such an identity is looked for everywhere.
+    /// Returns whether texts of the kind are looked for everywhere in a capture.
     const fn is_sought(self) -> bool {
         matches!(
             self,
@@ -82,13 +82,14 @@ impl Kind {
 /// The identities seen, with their replacements.
 #[derive(Debug, Default)]
 pub struct Identities {
-    /// Replacements of texts without their punctuation, and whether they are looked for everywhere.
+    /// Replacements by text without punctuation, each with whether the text is looked for
+    /// everywhere.
     texts: HashMap<Vec<u16>, (Vec<u16>, bool)>,
-    /// Number of texts of each kind.
+    /// Number of texts of each kind that were replaced.
     numbers: HashMap<Kind, u32>,
-    /// Numbers of the networks of 24 bits, and of the hosts in them.
+    /// Number of each network of 24 bits, and of each host in it.
     v4: HashMap<[u8; 3], (usize, HashMap<u8, u8>)>,
-    /// Numbers of the prefixes of 64 bits, and of the interface identifiers.
+    /// Number of each prefix of 64 bits, and of each interface identifier.
     v6_prefixes: HashMap<u64, usize>,
     v6_interfaces: HashMap<u64, u64>,
     ethernet: HashMap<[u8; 6], usize>,
@@ -129,7 +130,7 @@ impl Identities {
         true
     }
 
-    /// As [`Identities::text`], of ASCII characters. What is not ASCII counts as letters.
+    /// Replaces ASCII text as [`Identities::text`] does. Bytes that are not ASCII count as letters.
     pub fn ascii(&mut self, kind: Kind, bytes: &mut [u8]) -> bool {
         let mut units: Vec<u16> = bytes.iter().map(|byte| u16::from(*byte)).collect();
         let any = self.text(kind, &mut units);
@@ -177,8 +178,8 @@ impl Identities {
             return false;
         }
         if ip.is_multicast() {
-            // The last bytes may be those of an interface identifier, and what lies between a prefix
-            // (RFC 4291, 2.7.1; RFC 3306). Low numbers are assigned.
+            // The last bytes may be those of an interface identifier, and the bytes between may hold
+            // a prefix (RFC 4291, 2.7.1; RFC 3306). Low numbers are assigned ones.
             let assigned = address[2..15].iter().all(|byte| *byte == 0);
             if !assigned {
                 let solicited = address[..13] == SOLICITED;
@@ -221,8 +222,9 @@ impl Identities {
         true
     }
 
-    /// Replaces an Ethernet address by one that is locally administered. Group addresses stay, but for
-    /// what an IPv6 address left in them. Returns whether the address was one of a host.
+    /// Replaces an Ethernet address by one that is locally administered. Group addresses stay, except
+    /// for the bytes that an IPv6 address has left in them. Returns whether the address was one of a
+    /// host.
     pub fn ethernet(&mut self, address: &mut [u8; 6]) -> bool {
         if address[0] & 1 != 0 {
             if address[..3] == [0x33, 0x33, 0xff] {
@@ -255,7 +257,7 @@ impl Identities {
         if !self.ipv4(&mut octets) {
             return false;
         }
-        // The text itself is looked for as well.
+        // The text itself is looked for as well as its replacement in bytes.
         let before: Vec<u16> = text.iter().map(|byte| u16::from(*byte)).collect();
         let shortest = Ipv4Addr::from(octets).to_string();
         let Some(mut room) = text.len().checked_sub(shortest.len()) else {
@@ -280,7 +282,7 @@ impl Identities {
         true
     }
 
-    /// As [`Identities::ipv4_text`], of an IPv6 address.
+    /// Replaces an IPv6 address in text as [`Identities::ipv4_text`] does.
     pub fn ipv6_text(&mut self, text: &mut [u8]) -> bool {
         let parsed = std::str::from_utf8(text).ok().map(str::parse::<Ipv6Addr>);
         let Some(Ok(address)) = parsed else {
@@ -299,8 +301,8 @@ impl Identities {
         true
     }
 
-    /// Returns the texts that are looked for everywhere, with their replacements: those long enough to
-    /// be no chance.
+    /// Returns the texts that are looked for everywhere, with their replacements: those so long that a
+    /// match is no coincidence.
     pub fn sought(&self) -> Vec<(&[u16], &[u16])> {
         let long = |text: &&Vec<u16>| {
             let digits = text.iter().filter(|unit| is_word(**unit)).count();
@@ -312,7 +314,7 @@ impl Identities {
             .filter(|(text, (_, sought))| *sought && long(text))
             .map(|(text, (replacement, _))| (text.as_slice(), replacement.as_slice()))
             .collect();
-        // A table has no order.
+        // A hash map has no order, and the result must not depend on it.
         sought.sort_unstable();
         sought
     }
@@ -333,12 +335,13 @@ impl Identities {
     }
 }
 
-/// Returns an IPv6 address in `length` characters, if it can be written so.
+/// Returns an IPv6 address written in `length` characters, if it can be written so.
 fn written(address: Ipv6Addr, length: usize) -> Option<String> {
     let shortest = address.to_string();
     let groups = address.segments();
     let explicit = groups.map(|group| format!("{group:x}")).join(":");
-    // From the shortest form, one group more of the zeros that it leaves out at a time.
+    // The loop begins with the shortest form, and adds one group of the zeros that it leaves out at
+    // a time.
     let (front, back) = shortest.split_once("::").unwrap_or((&shortest, ""));
     let zeros = |count: usize| ":0".repeat(count);
     let partly = (0..6).map(|count| format!("{front}{}::{back}", zeros(count)));
@@ -375,11 +378,12 @@ fn is_word(unit: u16) -> bool {
     })
 }
 
-/// Returns the replacement that has a number.
+/// Returns the replacement with a number, in the form of its kind.
 fn form(kind: Kind, key: &[u16], number: u32) -> Vec<u16> {
     let digits = key.iter().all(|unit| (0x30..0x3a).contains(unit));
     let length = key.len();
-    // The number goes where it ends; in front of it and behind it stands what the form wants.
+    // The replacement's number goes to the end; the form says what stands in front of it and behind
+    // it.
     let (prefix, checked) = match kind {
         _ if !digits => ("", false),
         // 00 1017 is a TAC for tests.
@@ -408,7 +412,8 @@ fn form(kind: Kind, key: &[u16], number: u32) -> Vec<u16> {
     out
 }
 
-/// Returns the least character of the same class. Letters stay among those of hexadecimal numbers.
+/// Returns the least character of the same class: digit, lower-case or upper-case letter. Letters
+/// stay among those of hexadecimal numbers.
 fn zero(unit: u16) -> u16 {
     u16::from(match u8::try_from(unit) {
         Ok(byte) if byte.is_ascii_digit() => b'0',
@@ -464,7 +469,7 @@ mod tests {
             "9990000001"
         );
         assert_eq!(replaced(identities, Kind::Serial, "0A1b-F9"), "0A0a-A1");
-        // What is a replacement already gets another one.
+        // A text that is a replacement already gets another replacement.
         assert_ne!(
             replaced(identities, Kind::Subscriber, "001010000000002"),
             "001010000000002"

@@ -11,22 +11,22 @@ use super::syntax::{
 
 /// Largest number of commands of a line that are remembered until they are answered.
 const MOST_COMMANDS: usize = 16;
-/// Least number of digits that are taken for somebody's number wherever they stand.
+/// Least number of digits that are taken for a person's number wherever they stand.
 pub const NUMBER: usize = 11;
-/// Least number of digits that are taken for an IMEI in what tells a version.
+/// Least number of digits that are taken for an IMEI in the answer with a version.
 const LONG_NUMBER: usize = 14;
 
 /// States of messages in text mode (3GPP TS 27.005, 3.1).
 const STATES: [&str; 5] = ["REC UNREAD", "REC READ", "STO UNSENT", "STO SENT", "ALL"];
 
-/// Scrubs the parts of a line, with the replacements and the account.
+/// Scrubs the parts of a line, and counts the replacements.
 pub struct Scrub<'a> {
     pub identities: &'a mut Identities,
     pub report: &'a mut Report,
 }
 
 impl Scrub<'_> {
-    /// Returns where what follows AT begins, with what stands in front of it scrubbed.
+    /// Returns the offset of the text that follows AT, and scrubs the text in front of AT.
     pub fn command_at(&mut self, bytes: &mut [u8]) -> Option<usize> {
         if let Some(start) = command_start(bytes) {
             return Some(start);
@@ -36,8 +36,8 @@ impl Scrub<'_> {
         Some(at + 2)
     }
 
-    /// Scrubs a command line behind its AT and returns the names of its commands, with a `=` behind
-    /// those that set something.
+    /// Scrubs a command line from behind its AT and returns the names of its commands, with a `=`
+    /// behind those that set something.
     pub fn commands(&mut self, line: &mut [u8]) -> Vec<String> {
         let mut names = Vec::new();
         let mut at = 0;
@@ -84,7 +84,7 @@ impl Scrub<'_> {
     }
 
     fn dial(&mut self, number: &mut [u8]) {
-        // *99# and its kin ask for data.
+        // `*99#` and its kin ask for a data connection.
         let service = number.ends_with(b"#") && number.iter().all(|byte| b"*#T91".contains(byte));
         if !service {
             self.replace(Kind::Telephone, number);
@@ -154,7 +154,7 @@ impl Scrub<'_> {
         }
     }
 
-    /// Replaces text, also where it stands as hexadecimal digits of UCS-2.
+    /// Replaces text, also where it is written as the hexadecimal digits of UCS-2.
     fn replace(&mut self, kind: Kind, bytes: &mut [u8]) {
         let replaced = match ucs2(bytes) {
             Some(mut units) => {
@@ -177,7 +177,7 @@ impl Scrub<'_> {
         }
     }
 
-    /// Replaces an address: dotted, dotted with a mask behind it, or of IPv6 in either form.
+    /// Replaces an address: dotted IPv4, dotted IPv4 with a mask behind it, or IPv6 in either form.
     fn address(&mut self, bytes: &mut [u8]) {
         let dots: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] == b'.').collect();
         match dots[..] {
@@ -236,8 +236,8 @@ impl Scrub<'_> {
         }
     }
 
-    /// Scrubs a line of a message: a PDU, UCS-2 in hexadecimal digits, or text.
-    /// `announced` is the length of the PDU that is due, without the message centre's address.
+    /// Scrubs a line of a message: a PDU, UCS-2 in hexadecimal digits, or text. `announced` is the
+    /// length in octets of the PDU that is due, without the message centre's address.
     pub fn body(&mut self, bytes: &mut [u8], announced: Option<usize>) {
         let line = trimmed(bytes, 0..bytes.len());
         let bytes = &mut bytes[line];
@@ -287,7 +287,7 @@ impl Scrub<'_> {
             let mut fitting = kinds.filter(identity);
             fitting.find(|kind| (*kind == Argument::Card) == card)
         } else {
-            // Sentences of a satellite receiver tell where somebody is (NMEA 0183).
+            // Sentences of a satellite receiver give a position (NMEA 0183).
             let version = kinds.find(|kind| *kind == Argument::Version);
             version.filter(|_| !bytes.starts_with(b"$"))
         };
@@ -297,7 +297,7 @@ impl Scrub<'_> {
         }
     }
 
-    /// Replaces addresses and long numbers in what says nothing of anybody otherwise.
+    /// Replaces addresses and long numbers in text that identifies nobody otherwise.
     fn detected(&mut self, bytes: &mut [u8], least: usize) {
         if bytes.iter().filter(|byte| **byte == b'.').count() == 3 {
             self.dotted(bytes);

@@ -1,5 +1,5 @@
-//! Control messages of MBIM: identities in fields that are known, and everything in messages whose layout
-//! is not.
+//! Control messages of MBIM: identities in known fields are replaced, and messages whose layout is not
+//! known are blanked.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ use super::identities::{Identities, Kind};
 use super::report::Report;
 use super::{pdu, serial};
 
-/// Replaces what a whole control message tells of people. `version` is the one in force, if that is
+/// Replaces the identities in a whole control message. `version` is the one in force, if that is
 /// known.
 pub fn scrub(
     message: &mut [u8],
@@ -29,7 +29,7 @@ pub fn scrub(
         return;
     };
     if message.len() < HEADER || !kind.is_known() {
-        // What speaks QMI by the same requests, and reports of keyboards, come here too.
+        // Devices that speak QMI by the same requests, and reports of keyboards, come here too.
         blank(message, 0, "control transfers that carry no MBIM", report);
         return;
     }
@@ -75,7 +75,7 @@ pub fn scrub(
         blank(message, from.unwrap_or(start).max(start), what, report);
         return;
     }
-    // What no field accounts for is padding, or what was left in a buffer.
+    // Bytes outside all fields are padding, or were left in a buffer.
     let mut accounted = vec![false; message.len()];
     accounted[..start].fill(true);
     for range in complete.iter().flat_map(|content| &content.covered) {
@@ -86,7 +86,7 @@ pub fn scrub(
             *byte = 0;
         }
     }
-    // Where versions part, what any of them takes for personal is replaced.
+    // Where versions of a layout differ, fields that are personal in any of them are replaced.
     let mut done = vec![false; message.len()];
     for piece in complete.iter().flat_map(|content| &content.parts) {
         let range = piece.range.clone();
@@ -98,7 +98,7 @@ pub fn scrub(
     }
 }
 
-/// Zeroes what the fragments of a message carry that is not there whole.
+/// Zeroes the payload of the fragments of an incomplete message.
 pub fn fragment(message: &mut [u8], report: &mut Report) {
     let from = match (word(message, 0).map(MessageType), word(message, 16)) {
         (Some(MessageType::INDICATE_STATUS), Some(0)) => INDICATION_HEADER,
@@ -109,7 +109,7 @@ pub fn fragment(message: &mut [u8], report: &mut Report) {
     blank(message, from, what, report);
 }
 
-/// Returns the version that an answer to VERSION brings into force, if the message is one.
+/// Returns the version that an answer to MBIM_CID_VERSION brings into force, if the message is one.
 pub fn version(message: &[u8]) -> Option<Version> {
     let service = Uuid(message.get(20..36)?.try_into().ok()?);
     let is_answer = word(message, 0)? == MessageType::COMMAND_DONE.0
@@ -200,7 +200,7 @@ fn blank(bytes: &mut [u8], from: usize, what: &str, report: &mut Report) {
     }
 }
 
-/// Service and command of a message, for people.
+/// Service and command of a message, written for people.
 struct Named {
     service: Cow<'static, str>,
     cid: u32,
@@ -357,7 +357,7 @@ mod tests {
             ..bc::ConnectSet::default()
         };
         let mut info = connect.encode();
-        // Two bytes of padding behind six of text.
+        // The text is six bytes long, and two bytes of padding follow.
         let at = info.len() - 2;
         assert_eq!(info[at..], [0, 0]);
         info[at..].copy_from_slice(&[0x5a, 0x5a]);

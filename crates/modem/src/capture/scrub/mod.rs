@@ -1,4 +1,4 @@
-//! Captures without identities and payload, to be handed over.
+//! Captures without identities and payload, fit to be handed over.
 //!
 //! ```text
 //!  file ──first pass──> what control and serial transfers become, and all identities
@@ -8,17 +8,17 @@
 //!
 //! - `identities`: the replacements, the same for the same identity in whatever form.
 //! - `message`: MBIM, by the layouts of the codec.
-//! - `serial`: AT dialogues, put together to lines; `line`, `rules`, `syntax`, `pdu`: their parts, what their
-//!   arguments are, where they are, short messages.
+//! - `serial`: AT dialogues, put together to lines; `line`: the parts of a line; `rules`: the meaning of its
+//!   arguments; `syntax`: their places; `pdu`: short messages.
 //! - `control`: descriptors, strings, other requests, notifications.
 //! - `block`, `datagram`: NTBs, Ethernet frames and IP packets.
 //! - `text`: logs and the like beside the capture.
-//! - `sweep`: the look for identities in what is kept.
+//! - `sweep`: the search for identities in the bytes that are kept.
 //! - `report`: the account.
 //!
 //! Lengths, framing and times stay, so that Wireshark dissects the result as it dissects the original.
 //! These stay besides: access strings, names and numbers of operators, versions, models, signal,
-//! states, and when what was said. What is not understood is blanked.
+//! states, and the time of each message. Content that is not understood is blanked.
 
 mod block;
 mod control;
@@ -58,10 +58,10 @@ use sweep::Sweep;
 /// Name of the program that has written the result.
 const APPLICATION: &str = concat!("uwwan ", env!("CARGO_PKG_VERSION"));
 
-/// The treatment of a capture's content.
+/// Options of the treatment of a capture's content.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Whether the datagrams' payload stays. That of DNS and DHCP never does.
+    /// Whether the payload of datagrams stays. The payload of DNS and DHCP never does.
     pub keep_payload: bool,
     /// Whether the result is a packed file
     /// ([`Writer::packed`](uwwan_capture::write::Writer::packed)).
@@ -70,10 +70,11 @@ pub struct Options {
 
 /// Reads a capture, which `open` opens twice, and writes it to `out` without identities and payload.
 ///
-/// A capture that is broken is scrubbed up to where it breaks; [`Report::broken`] tells so.
+/// A broken capture is scrubbed up to the place where it breaks; [`Report::broken`] gives the
+/// reason.
 ///
 /// # Errors
-/// [`ScrubError`]. What is in `out` then holds nothing that should not be handed over, but ends early.
+/// [`ScrubError`]. `out` then holds nothing that should not be handed over, but ends early.
 pub fn scrub<R: Read + Send>(
     open: impl FnMut() -> io::Result<R>,
     out: impl Write,
@@ -82,7 +83,8 @@ pub fn scrub<R: Read + Send>(
     scrub_beside(open, out, options, &mut [])
 }
 
-/// Takes what looks like identities out of texts: addresses, and numbers of devices, cards and people.
+/// Replaces whatever looks like an identity in texts: addresses, and numbers of devices, cards and
+/// people.
 pub fn scrub_texts(texts: &mut [String]) {
     let mut identities = Identities::default();
     let sweep = Sweep::new(&identities);
@@ -91,11 +93,12 @@ pub fn scrub_texts(texts: &mut [String]) {
     }
 }
 
-/// Does as [`scrub`], and takes out of texts, such as a log, what looks like identities and what the capture
-/// gives away; the same identity becomes the same in all of them.
+/// Scrubs a capture as [`scrub`] does, and texts beside it, such as a log: whatever looks like an identity
+/// and the identities of the capture are replaced. The same identity has the same replacement in all of
+/// them.
 ///
 /// # Errors
-/// As [`scrub`]. The texts are scrubbed only when there is none.
+/// Those of [`scrub`]. The texts are scrubbed only when there is none.
 pub fn scrub_beside<R: Read + Send>(
     mut open: impl FnMut() -> io::Result<R>,
     out: impl Write,
@@ -196,7 +199,7 @@ impl<W: Write> Second<'_, W> {
                 {
                     data = changed;
                 } else {
-                    // The file is another one than in the first pass.
+                    // The file has changed since the first pass.
                     data.fill(0);
                 }
                 self.sweep.pass(transfer.data, &mut data);
@@ -208,7 +211,7 @@ impl<W: Write> Second<'_, W> {
         }
         let header;
         let (link, head) = if packet.is_big_endian() && packet.link != LinkType::USBPCAP {
-            // What is written is little endian.
+            // The result is written in little-endian byte order.
             header = usbmon::header(&transfer, packet.time, data.len());
             (LinkType::USBMON_MMAPPED, &header[..])
         } else {

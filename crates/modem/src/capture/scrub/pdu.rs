@@ -1,14 +1,14 @@
-//! Short messages as PDUs (3GPP TS 23.040, 9.2.2): numbers are replaced, the text becomes zeros. What
-//! says how long and how coded everything is stays.
+//! Short messages as PDUs (3GPP TS 23.040, 9.2.2): telephone numbers are replaced, and the text
+//! becomes zeros. Octets with lengths and codings stay.
 
 use super::identities::{Identities, Kind};
 
-/// Bit of the first octet that tells of a header in the user data.
+/// Bit of the first octet that announces a header in the user data (TP-UDHI).
 const HEADER: u8 = 0x40;
 
-/// Replaces what a PDU with the message centre's address in front says and of whom. Returns the number
-/// of telephone numbers replaced, or `None`, with the rest of the PDU zeroed, where the PDU ends too
-/// early.
+/// Replaces the numbers and the text of a PDU that begins with the message centre's address. Returns
+/// the number of telephone numbers replaced, or `None`, with the rest of the PDU zeroed, where the PDU
+/// ends too early.
 pub fn scrub(pdu: &mut [u8], identities: &mut Identities) -> Option<u64> {
     let mut rest = Rest {
         bytes: pdu,
@@ -51,7 +51,7 @@ impl Rest<'_> {
         let first = self.octet()?;
         let kind = first & 3;
         if kind != 0 {
-            // The reference.
+            // Message reference (TP-MR).
             self.octet()?;
         }
         let length = self.octet()?;
@@ -79,7 +79,7 @@ impl Rest<'_> {
         let left = self.bytes.len() - self.at;
         let user = self.take(left)?;
         let kept = match user.first() {
-            // The header tells of parts and ports.
+            // The header numbers the parts of a message, and gives ports.
             Some(length) if first & HEADER != 0 => usize::from(*length) + 1,
             _ => 0,
         };
@@ -107,7 +107,7 @@ fn half_octets(octets: &mut [u8], identities: &mut Identities) {
         .flat_map(|octet| [octet & 15, octet >> 4])
         .map(|digit| match digit {
             0..=9 => b'0' + digit,
-            // Anything else is kept: *, # and the filler.
+            // `*`, `#` and the filler stay.
             _ => b'-',
         })
         .collect();

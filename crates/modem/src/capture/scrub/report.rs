@@ -1,4 +1,5 @@
-//! The account of what was replaced and what was not understood, or why nothing was.
+//! The account of the replacements and of the content that was not understood, or the reason why a
+//! capture cannot be scrubbed.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,9 +10,9 @@ use uwwan_capture::read::ReadError;
 
 use super::identities::{Identities, Kind};
 
-/// Largest number of things not understood that are named.
+/// Largest number of kinds of content not understood that are named.
 const MOST: usize = 64;
-/// Name of those beyond.
+/// Name under which all kinds beyond are counted.
 const OTHERS: &str = "others";
 
 /// Reason why a capture cannot be scrubbed.
@@ -33,7 +34,7 @@ pub enum ScrubError {
 pub struct Report {
     /// Number of packets written.
     pub packets: u64,
-    /// Number of packets left out, because they are no record that can be read.
+    /// Number of records left out, because they cannot be read as packets.
     pub left_out: u64,
     /// The number of replacements, by kind.
     pub replaced: BTreeMap<Kind, Replaced>,
@@ -48,7 +49,7 @@ pub struct Report {
 /// Number of things of one kind that were replaced.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Replaced {
-    /// Number of places.
+    /// Number of places in which something was replaced.
     pub places: u64,
     /// Number of different identities in these places, for kinds that are told apart; otherwise 0.
     pub different: u64,

@@ -1,16 +1,16 @@
-//! The meaning of the arguments and answers of AT commands: which tell of people, and which may
+//! The meaning of the arguments and answers of AT commands: which identify people, and which may
 //! stay.
 //!
-//! A command that does not stand here is not understood, and what it says is blanked.
+//! A command without a rule is not understood, and its arguments and answers are blanked.
 
 /// The meaning of an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Argument {
-    /// Says nothing of anybody. Addresses and long numbers in it are replaced all the same.
+    /// Identifies nobody. Addresses and long numbers in it are replaced all the same.
     Plain,
     /// Version or model: stays as it is, but for numbers as long as an IMEI.
     Version,
-    /// Says nothing of anybody where it is bare; in quotes it is a place in the network.
+    /// Identifies nobody where it is bare; in quotes it is a cell or an area.
     Cell,
     /// IMEI.
     Device,
@@ -20,7 +20,7 @@ pub enum Argument {
     Card,
     /// Telephone number where it is in quotes.
     Telephone,
-    /// Name of somebody.
+    /// Name of a person.
     Name,
     /// PIN or password.
     Secret,
@@ -32,7 +32,7 @@ pub enum Argument {
     Envelope,
     /// Text of a message.
     Message,
-    /// Not understood, or nobody's business.
+    /// Not understood, or private: always blanked.
     Blank,
 }
 
@@ -44,7 +44,7 @@ pub struct Rule {
     pub sent: &'static [Argument],
     /// The meaning of the arguments of answers and unsolicited result codes.
     pub answered: &'static [Argument],
-    /// Whether lines without a name follow an answer that are a message.
+    /// Whether the lines without a name that follow an answer are a message.
     pub has_body: bool,
 }
 
@@ -161,7 +161,7 @@ static RULES: &[Rule] = &[
         ],
     ),
     rule(&["+CREG", "+CGREG", "+CEREG", "+C5GREG"], &[Plain], &[Cell]),
-    // What only its sender keeps secret.
+    // Only the sender keeps the arguments of these commands secret.
     rule(
         &["+CPIN", "^CPIN", "+CPIN2", "^CPIN2", "+CPUK", "+EPIN"],
         &[Secret],
@@ -192,7 +192,7 @@ static RULES: &[Rule] = &[
         &[Plain, Plain, Blank],
         &[Blank],
     ),
-    // What says nothing of anybody.
+    // Neither arguments nor answers of these commands identify anybody.
     rule(
         &[
             "",
@@ -342,12 +342,12 @@ static RULES: &[Rule] = &[
     rule(&["D"], &[Telephone], &[Plain]),
 ];
 
-/// The rule of a command, given in capitals, if it is a known one.
+/// Returns the rule of a command, given in capitals, if the command is a known one.
 pub fn of(name: &str) -> Option<&'static Rule> {
     let name =
         if name.starts_with('S') && name.len() > 1 && name[1..].bytes().all(|b| b.is_ascii_digit())
         {
-            // The registers of V.250.
+            // Registers of V.250.
             "E"
         } else {
             name
@@ -356,7 +356,7 @@ pub fn of(name: &str) -> Option<&'static Rule> {
 }
 
 impl Rule {
-    /// Returns what argument number `place`, counted from 0, is.
+    /// Returns the meaning of the argument at index `place`, counted from 0.
     pub fn argument(arguments: &[Argument], place: usize) -> Argument {
         let last = arguments.last().copied().unwrap_or(Blank);
         arguments.get(place).copied().unwrap_or(last)

@@ -1,5 +1,5 @@
-//! AT dialogues: lines are put together from the transfers they come in, and each is scrubbed by what its
-//! command means ([`super::rules`]).
+//! AT dialogues: lines are put together from the transfers they come in, and each line is scrubbed by the
+//! meaning of its command ([`super::rules`]).
 
 use std::collections::HashMap;
 
@@ -31,7 +31,7 @@ const RESULTS: [&str; 12] = [
 /// Device and endpoint.
 pub type Endpoint = (u16, u8, u8);
 
-/// The origin of a byte of a line.
+/// Origin of a byte of a line: the number of the packet, and the offset in its data.
 type Place = (u64, usize);
 
 /// The dialogues of a capture.
@@ -42,12 +42,12 @@ pub struct Dialogues {
     sent: HashMap<(u16, u8), Vec<String>>,
 }
 
-/// The line that passes an endpoint.
+/// The line under way on an endpoint.
 #[derive(Debug, Default)]
 struct Line {
     bytes: Vec<u8>,
     places: Vec<Place>,
-    /// Commands that the echo tells of.
+    /// Commands that the echo has repeated.
     echoed: Vec<String>,
     state: State,
     /// Length in octets of the PDU that is due, without the message centre's address.
@@ -125,7 +125,7 @@ impl Dialogues {
     }
 }
 
-/// Scrubs a piece of an AT dialogue that stands alone, of a tunnel.
+/// Scrubs a piece of an AT dialogue that a tunnelled command carries.
 pub fn alone(bytes: &mut [u8], identities: &mut Identities, report: &mut Report) {
     if !is_text(bytes) {
         if !bytes.is_empty() {
@@ -137,13 +137,13 @@ pub fn alone(bytes: &mut [u8], identities: &mut Identities, report: &mut Report)
     let mut text = bytes.to_vec();
     let mut dialogues = Dialogues::default();
     let mut change = |_: u64, offset: usize, byte: u8| text[offset] = byte;
-    // What is sent begins with AT and is understood in either direction.
+    // Text that begins with AT is a command, and is understood in either direction.
     dialogues.push((0, 0, 0x80), 0, bytes, (identities, report), &mut change);
     dialogues.finish(identities, report, &mut change);
     bytes.copy_from_slice(&text);
 }
 
-/// Returns whether all bytes are text as AT speaks it.
+/// Returns whether all bytes are characters of an AT dialogue.
 pub fn is_text(bytes: &[u8]) -> bool {
     bytes
         .iter()
@@ -196,7 +196,7 @@ impl Line {
 
     fn heard(&mut self, bytes: &mut [u8], sent: &mut Vec<String>, scrub: &mut Scrub<'_>) {
         if bytes.starts_with(b"> ") {
-            // The prompt, and the echo of what is entered.
+            // The line is the prompt with the echo of the text that is entered.
             scrub.body(&mut bytes[2..], self.announced);
             return;
         }
@@ -205,7 +205,7 @@ impl Line {
         } else if is_known_command(bytes) {
             command_start(bytes)
         } else {
-            // A message may begin with these letters, too.
+            // The text of a message may begin with these letters, too.
             None
         };
         if let Some(start) = echo {
@@ -225,7 +225,7 @@ impl Line {
         if is_result && self.state != State::Body || matches!(&text[..], "OK" | "ERROR") {
             self.state = State::Lines;
             if text != "RING" {
-                // What comes now answers nothing that was asked before.
+                // Lines from here on answer none of the earlier commands.
                 self.echoed.clear();
                 sent.clear();
             }
@@ -273,7 +273,7 @@ fn enters(commands: &[String]) -> bool {
 mod tests {
     use super::*;
 
-    /// Lets text pass in pieces, and returns what becomes of it.
+    /// Passes text in pieces of `size` bytes, and returns the scrubbed text with the report.
     fn passed(pieces: &[(u8, &str)], size: usize) -> (Vec<String>, Report) {
         let mut identities = Identities::default();
         let mut report = Report::default();
@@ -422,7 +422,8 @@ mod tests {
 
     #[test]
     fn messages_go_in_every_mode() {
-        // PDU mode, entered and read back. Number and text of an example of 3GPP TS 23.040.
+        // The PDU is entered and read back. Number and text are those of an example of 3GPP TS
+        // 23.040.
         let pdu = "07917409000099F0040A91749000120000005210203112358005C8329BFD06";
         let (sent, heard) = both(
             &format!("AT+CMGS=23\r{pdu}\x1aAT+CMGL=4\r"),
@@ -436,7 +437,7 @@ mod tests {
         }
         assert!(heard.contains("+CMGL: 0,1,,23\r\n0791"), "{heard}");
         assert!(heard.contains("+CMGS: 12\r\n\r\nOK"), "{heard}");
-        // Text mode.
+        // The message is in text mode.
         let (sent, heard) = both(
             "AT+CMGS=\"+4790002100\"\rSee you at 9\x1a",
             "+CMT: \"+4790002100\",,\"26/11/30,12:00:00+04\"\r\nSee you at 9\r\n+CSQ: 21,99\r\n",
@@ -446,7 +447,7 @@ mod tests {
             heard,
             "+CMT: \"+9990000001\",,\"00/00/00,00:00:00+00\"\r\nxxx xxx xx 0\r\n+CSQ: 21,99\r\n"
         );
-        // UCS-2.
+        // The message is in UCS-2.
         let (_, heard) = both(
             "AT+CMGR=1\r",
             "+CMGR: \"REC READ\",\"002B0034003700390030003000300032003100300030\",,\"26/11/30\"\r\n00480065006C006C006F\r\nOK\r\n",

@@ -1,22 +1,22 @@
-//! A last look at what is kept: identities that were met anywhere are replaced wherever else they are
-//! written, as text or in half octets.
+//! The last search of the bytes that are kept: identities that were met anywhere are replaced
+//! wherever else they are written, as text or in half octets.
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
 use super::identities::Identities;
 
-/// Least number of digits in half octets that is no chance.
+/// Least number of digits in half octets whose match is no coincidence.
 const HALF_OCTETS: usize = 10;
 
-/// Looks for identities.
+/// Searches for identities.
 pub struct Sweep {
     search: Option<AhoCorasick>,
     replacements: Vec<Vec<u8>>,
 }
 
 impl Sweep {
-    /// Prepares the search for all identities met. Without any, or with more than can be searched for at
-    /// once, nothing is found.
+    /// Prepares the search for all identities met. Without any identity, or with more than can be
+    /// searched for at once, the search finds nothing.
     pub fn new(identities: &Identities) -> Self {
         let mut patterns = Vec::new();
         let mut replacements = Vec::new();
@@ -35,8 +35,8 @@ impl Sweep {
         }
     }
 
-    /// Replaces in `new` what is found in `before`, unless it has been replaced there already. Returns
-    /// the number of places.
+    /// Replaces in `new` the identities that are found in `before`, except where something has been
+    /// replaced already. Returns the number of places.
     pub fn pass(&self, before: &[u8], new: &mut [u8]) -> u64 {
         let Some(search) = &self.search else {
             return 0;
@@ -56,7 +56,7 @@ impl Sweep {
 
 /// Returns the forms in which text is written: ASCII, UTF-16 of either byte order, UCS-2 in hexadecimal
 /// digits, and, for digits, half octets, also behind a half octet as in the SIM's files (3GPP TS 31.102,
-/// 4.2.2), as they are and in hexadecimal digits. Texts of one length have as many forms.
+/// 4.2.2), each as bytes and in hexadecimal digits. Texts of one length have as many forms.
 fn forms(text: &[u16]) -> Vec<Vec<u8>> {
     let hexadecimal = |bytes: &[u8], upper: bool| -> Vec<u8> {
         bytes
@@ -128,10 +128,10 @@ mod tests {
         for (place, text) in hidden.into_iter().enumerate() {
             let mut new = text.to_vec();
             let found = sweep.pass(text, &mut new);
-            // One of them is broken by a space.
+            // The identity at place 4 is broken by a space.
             assert_eq!(found, u64::from(place != 4), "{place}");
             assert_eq!(new != text, place != 4);
-            // What was replaced already stays.
+            // Bytes that were replaced already stay.
             let mut other = vec![b'?'; text.len()];
             assert_eq!(sweep.pass(text, &mut other), 0);
         }

@@ -1,4 +1,5 @@
-//! The syntax of AT lines (ITU-T V.250, 5): where commands, names and arguments are, and what blanks them.
+//! The syntax of AT lines (ITU-T V.250, 5): the places of commands, names and arguments, and the blanking
+//! of text.
 
 use std::ops::Range;
 
@@ -7,7 +8,8 @@ use super::rules;
 /// Length of the longest line in bytes. A longer one is blanked in pieces.
 pub const LONGEST: usize = 8192;
 
-/// Returns where what follows AT begins, at the start of a line. Spaces count for nothing (V.250, 5.2.2).
+/// Returns the offset of the text that follows AT at the start of a line. Spaces are ignored (V.250,
+/// 5.2.2).
 pub fn command_start(bytes: &[u8]) -> Option<usize> {
     let solid = |byte: &(usize, &u8)| !matches!(byte.1, b' ' | 0);
     let mut letters = bytes.iter().enumerate().filter(solid);
@@ -16,19 +18,19 @@ pub fn command_start(bytes: &[u8]) -> Option<usize> {
     (first.eq_ignore_ascii_case(&b'a') && second.eq_ignore_ascii_case(&b't')).then_some(at + 1)
 }
 
-/// Returns where an AT begins that something else stands in front of, which modems skip.
+/// Returns the offset of an AT that has other text in front, which modems skip.
 pub fn later_command(bytes: &[u8]) -> Option<usize> {
     bytes
         .windows(3)
         .position(|three| three[..2].eq_ignore_ascii_case(b"at") && is_prefix(three[2]))
 }
 
-/// Returns whether the name of an extended command may begin so.
+/// Returns whether the name of an extended command may begin with this byte.
 pub fn is_prefix(byte: u8) -> bool {
     matches!(byte, b'+' | b'^' | b'$' | b'%' | b'*' | b'#' | b'!' | b'@')
 }
 
-/// Returns the name that an answer begins with, in capitals, and where its arguments are.
+/// Returns the name that an answer begins with, in capitals, and the range of its arguments.
 pub fn named(bytes: &[u8]) -> Option<(String, Range<usize>)> {
     let colon = bytes.iter().position(|byte| *byte == b':')?;
     let name = std::str::from_utf8(&bytes[..colon]).ok()?.trim();
@@ -90,7 +92,7 @@ pub fn is_basic(byte: u8) -> bool {
     byte.is_ascii_digit() || matches!(byte, b'=' | b'?')
 }
 
-/// Returns where a byte stands first outside quotes.
+/// Returns the offset of the first byte `wanted` outside quotes.
 pub fn unquoted(bytes: &[u8], wanted: u8) -> Option<usize> {
     let mut quoted = false;
     bytes.iter().position(|byte| {
@@ -99,8 +101,8 @@ pub fn unquoted(bytes: &[u8], wanted: u8) -> Option<usize> {
     })
 }
 
-/// Returns where the first argument ends, if another one follows. Brackets make no difference: what is
-/// in them are ranges.
+/// Returns the offset at which the first argument ends, if another one follows. Brackets have no
+/// meaning here: they enclose ranges.
 pub fn separator(bytes: &[u8]) -> Option<usize> {
     unquoted(bytes, b',')
 }
@@ -127,7 +129,7 @@ pub fn hexadecimal(bytes: &[u8]) -> Option<Vec<u8>> {
     pairs.iter().map(octet).collect()
 }
 
-/// Returns the units that hexadecimal digits stand for, if they are text in UCS-2.
+/// Returns the UTF-16 units that hexadecimal digits stand for, if they are text in UCS-2.
 pub fn ucs2(bytes: &[u8]) -> Option<Vec<u16>> {
     if bytes.len() < 8 || !bytes.len().is_multiple_of(4) {
         return None;
@@ -143,7 +145,7 @@ pub fn ucs2(bytes: &[u8]) -> Option<Vec<u16>> {
         char::from_u32(u32::from(*unit))
             .is_some_and(|c| c.is_alphanumeric() || matches!(c, ' '..='~'))
     };
-    // Digits alone are rather a number than letters of the far east.
+    // Digits alone are more likely a number than ideographs.
     let latin = units.iter().any(|unit| *unit < 0x600);
     (latin && units.iter().all(is_text)).then_some(units)
 }

@@ -13,7 +13,7 @@ use super::*;
 
 const IMEI: &str = "353613048804622";
 
-/// A capture in the making.
+/// A capture that a test builds.
 struct Made {
     writer: Writer<Vec<u8>>,
     usb: Interface,
@@ -160,7 +160,7 @@ fn an_identity_is_the_same_in_whole_and_in_fragments_and_in_at() {
     for messages in [&messages[..1], &messages[1..]] {
         let caps = caps_in(messages);
         assert_eq!(caps.device_id, clean);
-        // Where no layout says what it is, the sweep finds it.
+        // The layout does not mark this field as personal; the sweep finds the identity in it.
         assert_eq!(caps.firmware_info, format!("of {clean}"));
     }
     assert_eq!(report.replaced[&Kind::Device].different, 1);
@@ -185,7 +185,7 @@ fn fragments_without_their_others_are_blanked() {
 
 #[test]
 fn every_link_type_is_taken() {
-    // Big endian, with a header of 48 bytes.
+    // The record is big-endian, with a header of 48 bytes.
     let mut record = vec![0; usbmon::HEADER];
     record[7] = 9;
     record[8] = b'S';

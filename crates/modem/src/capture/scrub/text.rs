@@ -1,5 +1,5 @@
-//! Free text, such as a log: whatever looks like somebody's number or address is replaced, and what the
-//! capture beside it gave away.
+//! Free text, such as a log: whatever looks like a person's number or address is replaced, and so are
+//! the identities of the capture beside it.
 
 use std::net::IpAddr;
 
@@ -36,7 +36,7 @@ fn is_part(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | ':')
 }
 
-/// Returns a word without what it gives away.
+/// Returns a word with its identities replaced.
 fn one(word: &str, plus: bool, identities: &mut Identities) -> String {
     let core = word.trim_matches(['.', ':']);
     // An address may begin or end with colons, and a sentence ends with a dot.
@@ -67,7 +67,7 @@ fn one(word: &str, plus: bool, identities: &mut Identities) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Returns the replacement of an address, if the text is one of a host.
+/// Returns the replacement of an address, if the text is the address of a host.
 fn address(text: &str, identities: &mut Identities) -> Option<String> {
     if let Some(mut octets) = ethernet(text) {
         let host = identities.ethernet(&mut octets);

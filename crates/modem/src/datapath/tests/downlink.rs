@@ -1,8 +1,8 @@
-//! Device to host.
+//! The direction from the device to the host.
 
 use super::*;
 
-/// A downlink with its surroundings.
+/// A downlink with its queue and its hosts.
 struct Down {
     downlink: Downlink,
     queue: Fake,
@@ -254,7 +254,7 @@ fn garbage_is_counted_and_nothing_else() {
         assert_eq!(down.tally.refused.total(), 3);
         assert_eq!(down.queue.lock().pending.len(), 4);
         let before = down.tally.refused;
-        // Another bring-up goes on counting.
+        // Another bring-up continues the counts.
         let queue = Fake::new(0x81);
         let mut next = Downlink::new(queue.boxed(), Limits::default(), sizes(16_384), 2, before);
         next.submit_idle(down.now, &mut down.tally).unwrap();
@@ -284,14 +284,15 @@ fn blocks_longer_than_agreed_lead_to_larger_buffers() {
     }
 }
 
-/// With buffers of whole packets there is no babble: the NTB goes on in the next transfer.
+/// The buffers hold whole packets, so an NTB that is too long continues in the next transfer
+/// instead of ending in babble.
 #[test]
 fn blocks_that_go_on_in_the_next_transfer_lead_to_larger_buffers() {
     for mode in Mode::BOTH {
         let mut down = Down::new(mode);
         let mut ntb = pack(&[packet(1, 1000)]);
         ntb[8..10].copy_from_slice(&20_000_u16.to_le_bytes());
-        // A lie about the length is no reason.
+        // A wrong length in the header alone leads to no larger buffers.
         down.queue.deliver(&ntb);
         down.round().unwrap();
         assert_eq!(down.tally.refused.block_length_beyond, 1);
@@ -396,7 +397,7 @@ fn a_session_that_is_taken_off_holds_nothing_up() {
     }
 }
 
-/// Segments of a flow, one behind the other.
+/// Returns segments of a flow, one behind the other.
 fn run(flow: u8, count: u32) -> Vec<Vec<u8>> {
     (0..count)
         .map(|number| segment(flow, number * 1000, 1000))
@@ -517,7 +518,8 @@ fn a_session_without_room_does_not_hold_the_others_up() {
     }
 }
 
-/// Smaller NTBs are asked for before there are fewer transfers; nothing in flight is cancelled for it.
+/// A smaller size is asked for before the number of transfers falls; no transfer in flight is
+/// cancelled for it.
 #[test]
 fn scarce_memory_lessens_the_size_before_the_transfers() {
     for mode in Mode::BOTH {
@@ -549,7 +551,7 @@ fn scarce_memory_lessens_the_size_before_the_transfers() {
                 .unwrap();
             let mut seen = vec![65_536];
             let mut number = 0;
-            // An NTB in every transfer, until the queue stays as it is.
+            // An NTB arrives in every transfer, until the queue stays as it is.
             for _ in 0..64 {
                 if down.downlink.take_short_of_memory() {
                     let size = seen.last().unwrap() / 2;
@@ -577,8 +579,8 @@ fn scarce_memory_lessens_the_size_before_the_transfers() {
     }
 }
 
-/// A device that keeps its size: the transfers get fewer until they fit. What was given up is tried
-/// again later.
+/// The device keeps its size: the number of transfers falls until they fit. Transfers that were
+/// given up are tried again later.
 #[test]
 fn a_size_that_stays_lessens_the_transfers() {
     let mut down = Down::new(Mode::Large);

@@ -1,15 +1,15 @@
-//! Ethernet frames both ways.
+//! Ethernet frames in both directions.
 
 use super::*;
 
-/// The frames that a device that declares 1514 takes and sends.
+/// Length in bytes of the longest frame that a device that declares 1514 takes and sends.
 const FRAME: usize = 1514;
 
 const ETHERNET: Stream = Stream::Ethernet { crc: false };
 
 fn frame(number: u8, length: usize) -> Vec<u8> {
     let mut frame = vec![number; length];
-    // ARP: no IP in it.
+    // The EtherType is that of ARP, so the frame holds no IP datagram.
     if length >= 14 {
         frame[12..14].copy_from_slice(&[0x08, 0x06]);
     }
@@ -18,7 +18,7 @@ fn frame(number: u8, length: usize) -> Vec<u8> {
 
 struct Hosts(Arc<FakeHost>, Unmoved);
 
-/// Keeps no frame from the host.
+/// Inspector that keeps no frame from the host.
 struct Unmoved;
 
 impl Outlets for Hosts {
@@ -54,7 +54,7 @@ fn frames_from_the_host_go_whole_or_not_at_all() {
         (Watch::new(now), SessionTally::default(), Tally::default());
     let good = [frame(1, 14), frame(2, FRAME), frame(0x45, 60)];
     host.sends(good.clone());
-    // Too short for a header, one byte too long, and longer than any room.
+    // The frames are too short for a header, one byte too long, and longer than any room.
     host.sends([frame(4, 13), frame(5, FRAME + 1), frame(6, 30_000)]);
     let inlet = Inlet {
         stream: ETHERNET,
@@ -75,7 +75,7 @@ fn frames_from_the_host_go_whole_or_not_at_all() {
     assert!(sent.windows(4).any(|bytes| bytes == b"NCM0"));
     assert_eq!((tally.host_not_ip, tally.host_too_long), (1, 2));
     assert_eq!(carried.sent_packets, 3);
-    // Nothing in a frame is a question to the network.
+    // The watch takes nothing in a frame for a question to the network.
     assert_eq!(watch.deadline(), None);
 }
 
@@ -106,7 +106,7 @@ fn frames_from_the_device_reach_the_host_and_garbage_does_not() {
     let length = builder.finish(&mut ntb).length;
     ntb.truncate(length);
     queue.deliver(&ntb);
-    // An IP session has no place here.
+    // The NTB has an IP session, which this data path does not have.
     queue.deliver(&pack(&[packet(1, 100)]));
     let mut hosts = Hosts(Arc::clone(&host), Unmoved);
     downlink.run(&mut hosts, now, &mut tally).unwrap();

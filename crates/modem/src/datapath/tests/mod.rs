@@ -36,7 +36,7 @@ mod uplink;
 
 const MTU: u16 = 1500;
 
-/// NTBs of one size, in bytes.
+/// Returns the sizes for NTBs of one size, in bytes.
 fn sizes(size: usize) -> ReceiveSizes {
     ReceiveSizes {
         agreed: size,
@@ -66,7 +66,7 @@ struct Endpoint {
 }
 
 impl Endpoint {
-    /// Whether this memory is part of a buffer.
+    /// Returns whether this memory is part of a buffer.
     fn has(&self, place: &Range<usize>) -> bool {
         let holds = |memory: &Range<usize>| memory.start <= place.start && place.end <= memory.end;
         self.memory.iter().any(holds)
@@ -192,21 +192,21 @@ impl Queue for Fake {
 struct Script {
     outgoing: VecDeque<Vec<u8>>,
     incoming: Vec<Vec<u8>>,
-    /// Datagrams it takes before it has no room.
+    /// Number of datagrams the host takes before it has no room.
     room: Option<usize>,
     refuses: bool,
     refuses_large: bool,
     broken: bool,
     /// Whether nothing follows the outgoing packets.
     closed: bool,
-    /// The addresses of payload that was read and written.
+    /// Addresses of the payloads that were read and written.
     read: Vec<Range<usize>>,
     written: Vec<Range<usize>>,
-    /// Datagrams in each write.
+    /// Number of datagrams in each write.
     writes: Vec<usize>,
 }
 
-/// The way in which packets cross a host's end.
+/// The calls by which packets cross a host interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Single,
@@ -232,7 +232,7 @@ impl FakeHost {
         })
     }
 
-    /// The host's end as a data path gets it.
+    /// Returns the host interface for a data path.
     fn data(self: &Arc<Self>) -> Arc<DataSlot> {
         let host = Box::new(Arc::clone(self));
         DataSlot::new(match self.mode {
@@ -253,7 +253,7 @@ impl FakeHost {
         self.sends_as_they_are(packets.into_iter().map(plain));
     }
 
-    /// In the large mode, packets with their virtio headers.
+    /// Sends packets as they are; in the large mode they begin with their virtio headers.
     fn sends_as_they_are(&self, packets: impl IntoIterator<Item = Vec<u8>>) {
         self.script().outgoing.extend(packets);
         rustix::io::write(&self.event, &1u64.to_ne_bytes()).unwrap();
@@ -282,7 +282,7 @@ impl FakeHost {
 }
 
 impl Script {
-    /// Whether it takes a packet of so many datagrams.
+    /// Returns whether the host takes a packet of so many datagrams.
     fn takes(&mut self, datagrams: usize) -> io::Result<()> {
         if self.refuses || self.refuses_large && datagrams > 1 {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -354,9 +354,9 @@ impl Large for Arc<FakeHost> {
     }
 }
 
-/// The datagrams a packet with a virtio header stands for.
+/// Returns the datagrams that a packet with a virtio header stands for.
 fn cut(packet: &[u8]) -> Vec<Vec<u8>> {
-    /// One behind the other.
+    /// Layout that places datagrams one behind the other.
     #[derive(Default)]
     struct Row(Vec<Range<usize>>);
     impl Layout for Row {
@@ -390,7 +390,7 @@ fn cut(packet: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// An IPv4 packet with a number in it.
+/// Returns an IPv4 packet that holds a number.
 fn packet(number: u32, length: usize) -> Vec<u8> {
     let mut packet = vec![0u8; length];
     packet[0] = 0x45;
@@ -399,7 +399,7 @@ fn packet(number: u32, length: usize) -> Vec<u8> {
     packet
 }
 
-/// A TCP segment of a flow, right in every field.
+/// Returns a TCP segment of a flow, valid in every field.
 fn segment(flow: u8, sequence: u32, payload: usize) -> Vec<u8> {
     let mut packet = packet(u32::from(flow), 40 + payload);
     packet[4..6].copy_from_slice(&((sequence / 1000) as u16).to_be_bytes());
@@ -421,7 +421,7 @@ fn segment(flow: u8, sequence: u32, payload: usize) -> Vec<u8> {
     packet
 }
 
-/// A large packet as the kernel sends it, and the datagrams it stands for.
+/// Returns a large packet as the kernel sends it, and the datagrams it stands for.
 fn large(flow: u8, sequence: u32, payload: usize, size: usize) -> (Vec<u8>, Vec<Vec<u8>>) {
     let packet = segment(flow, sequence, payload);
     let vnet = VnetHeader {
@@ -468,7 +468,7 @@ fn pack(packets: &[Vec<u8>]) -> Vec<u8> {
     pack_for(0, packets)
 }
 
-/// An NTB with the datagrams of several sessions, each with a table of its own.
+/// Returns an NTB with the datagrams of several sessions, each with an NDP of its own.
 fn pack_front(datagrams: &[(u8, Vec<u8>)]) -> Vec<u8> {
     let mut builder = Builder::new(Framing {
         placement: uwwan_ncm::Placement::Front,

@@ -1,4 +1,4 @@
-//! NTBs of a program, sent as they are.
+//! NTBs of a program that are sent as they are.
 
 use super::*;
 use crate::datapath::raw::RawNtbs;
@@ -42,7 +42,7 @@ impl Bench {
         }
     }
 
-    /// Completes the oldest transfer to the device, and goes on.
+    /// Completes the oldest transfer to the device, and takes a turn.
     fn complete(&mut self, result: Result<usize, TransferError>) -> bool {
         self.out.complete(result);
         self.turn()
@@ -89,7 +89,7 @@ fn sent(transfer: usize, length: usize, error: Option<&str>) -> Heard {
 #[test]
 fn they_go_out_between_whole_ntbs_of_the_drivers() {
     let mut bench = Bench::new(&[b"first", b"second"]);
-    // The one that was open leaves first, and nothing is read from the host meanwhile.
+    // The open NTB leaves first, and nothing is read from the host meanwhile.
     assert_eq!(unpack(&bench.sent()[0]), [packet(1, 60)]);
     assert!(bench.turn() && bench.raw.pauses());
     assert!(!bench.uplink.wants_input(false));
@@ -103,7 +103,7 @@ fn they_go_out_between_whole_ntbs_of_the_drivers() {
     assert_eq!(bench.heard(), [sent(0, 5, None), sent(1, 6, None)]);
     bench.sends_again();
     assert_eq!(bench.tally.sent_blocks, 2, "the driver's own are counted");
-    // What comes is heard until the time is over.
+    // Received transfers are reported until the time to wait is over.
     assert!(bench.turn() && bench.downlink.tells());
     bench.now = bench.raw.deadline();
     assert!(!bench.turn() && !bench.downlink.tells());
@@ -117,7 +117,7 @@ fn one_that_is_refused_is_told_and_no_other_follows() {
     assert!(bench.complete(Err(TransferError::Stall)));
     assert_eq!(bench.heard(), [sent(0, 5, Some("endpoint halted (STALL)"))]);
     assert_eq!(bench.sent().len(), 2);
-    // The halt is cleared as any other, and what was refused is not sent again.
+    // The halt is cleared as any other, and the refused NTB is not sent again.
     assert!(bench.uplink.can_clear_halt());
     bench.uplink.halt_cleared();
     assert!(bench.turn());

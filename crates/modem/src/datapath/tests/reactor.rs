@@ -1,10 +1,10 @@
-//! The thread.
+//! The data thread.
 
 use super::*;
 use crate::raw::{Heard, Raw, To};
 use crate::watch::Verdict;
 
-/// A pump that is told when something completes.
+/// A pump that learns when a transfer completes.
 struct FakePump {
     descriptors: Vec<(RawFd, bool)>,
     event: Arc<OwnedFd>,
@@ -45,7 +45,7 @@ fn plan(id: u8, host: &Arc<FakeHost>, counters: &Arc<SessionCounters>) -> Sessio
     }
 }
 
-/// A reactor with its surroundings.
+/// A reactor with scripted queues and hosts.
 struct Machine {
     reactor: Reactor,
     reports: mpsc::Receiver<Report>,
@@ -270,14 +270,14 @@ fn a_further_session_comes_and_goes_beside_the_first() {
             (carried.sent_packets, carried.sent_bytes) == (1, 60)
                 && (carried.received_packets, carried.received_bytes) == (1, 80)
         });
-        // That something comes in at all is told once for each session.
+        // The first datagram that comes in is reported once for each session.
         let mut answered = [machine.report(), machine.report()].map(|report| match report {
             Report::Verdict(session, Verdict::Answered) => session,
             _ => panic!("another report"),
         });
         answered.sort_unstable();
         assert_eq!(answered, [0, 3]);
-        // Its host fails: the others go on.
+        // The host of one session fails, and the others go on.
         other.script().broken = true;
         other.sends([]);
         assert!(matches!(
@@ -287,7 +287,8 @@ fn a_further_session_comes_and_goes_beside_the_first() {
         machine.bulk_out.complete(Ok(0));
         machine.host.sends([packet(6, 60)]);
         machine.until("sending on", || machine.bulk_out.lock().sent.len() == 3);
-        // Back, it goes on counting; taken off, its datagrams are nobody's.
+        // Once added again, the session continues its counts; once removed, its datagrams are
+        // dropped.
         let again = FakeHost::new(mode);
         machine.reactor.add_session(plan(3, &again, &counters));
         again.sends([packet(9, 60)]);
@@ -306,8 +307,8 @@ fn a_further_session_comes_and_goes_beside_the_first() {
     }
 }
 
-/// The kernel's memory is for all transfers together: what one direction has taken it gives to the
-/// other, down to one transfer each.
+/// The kernel's memory is for all transfers together: memory that one direction has taken it gives
+/// to the other, down to one transfer each.
 #[test]
 fn scarce_memory_is_shared() {
     for mode in Mode::BOTH {
@@ -343,7 +344,7 @@ fn scarce_memory_is_shared() {
                 machine.ring();
                 !machine.bulk_in.lock().pending.is_empty()
             });
-            // Nothing that was to be sent is lost, however often it has to wait.
+            // No datagram is lost, however often it has to wait.
             for number in 2..30 {
                 machine.host.sends([packet(number, 60)]);
                 machine.bulk_in.deliver(&pack(&[packet(number, 80)]));
@@ -398,14 +399,14 @@ fn what_comes_after_ntbs_of_a_program_is_told_and_delivered() {
     };
     assert_eq!(bytes, ntb);
     machine.until("receiving", || !machine.host.script().incoming.is_empty());
-    // The end of the data path ends it.
+    // The end of the data path ends the program's sending.
     assert!(machine.reactor.stop_data());
     assert!(matches!(listener.next(), Some(Heard::Failed { .. })));
     assert!(listener.next().is_none());
 }
 
-/// The control thread is asked for a smaller size, and told what is in use then; the other direction
-/// gets the memory it needs.
+/// The control thread is asked for a smaller size, and then told which resources are in use; the
+/// other direction gets the memory it needs.
 #[test]
 fn scarce_memory_asks_for_a_smaller_size() {
     for mode in Mode::BOTH {

@@ -1,10 +1,10 @@
-//! Host to device.
+//! The direction from the host to the device.
 
 use super::*;
 use crate::datapath::pace::REST;
 use crate::datapath::uplink::MOST_EMPTY;
 
-/// An uplink with its surroundings.
+/// An uplink with its queue and its host.
 struct Up {
     uplink: Uplink,
     queue: Fake,
@@ -71,7 +71,7 @@ impl Up {
     }
 }
 
-/// Half of an NTB, so that it leaves behind one that is in flight.
+/// Returns datagrams for half of an NTB, so that it leaves behind one that is in flight.
 fn half() -> Vec<Vec<u8>> {
     (100..106).map(|number| packet(number, 1400)).collect()
 }
@@ -212,7 +212,7 @@ fn a_halted_way_out_drains_and_goes_on() {
             up.queue.complete(Ok(0));
             up.round().unwrap();
         }
-        // What the device has not taken is sent again, in order and ahead of what is new.
+        // NTBs that the device has not taken are sent again, in order and ahead of others.
         let again: Vec<_> = up.sent().into_iter().skip(2).flatten().collect();
         assert_eq!(
             again,
@@ -278,7 +278,7 @@ fn a_host_end_whose_other_side_is_closed_fails_after_its_last_datagram() {
     for mode in Mode::BOTH {
         let mut up = Up::new(mode, 4);
         up.host.sends([packet(1, 60)]);
-        // A closed side is read as nothing, for ever.
+        // A closed socket returns empty reads for ever.
         up.host.script().closed = true;
         assert!(matches!(up.round(), Err(Fault::Host(_))), "{mode:?}");
         let empty = up.tally.host_reads - 1;
@@ -339,7 +339,7 @@ fn a_block_carries_one_session() {
     }
 }
 
-/// All datagrams sent, the transfers being completed as they come.
+/// Completes transfers as they come, and returns all datagrams sent.
 fn drain(up: &mut Up) -> Vec<Vec<u8>> {
     for _ in 0..1000 {
         up.round().unwrap();
@@ -362,7 +362,7 @@ fn large_packets_are_cut_into_usb_memory() {
         up.host.sends_as_they_are([bytes]);
         expected.extend(datagrams);
     }
-    // The first comes unexpected.
+    // No read expected the first packet.
     up.round().unwrap();
     let moved = up.tally.host_moved;
     assert!(up.host.script().outgoing.len() < 10);
@@ -381,7 +381,7 @@ fn large_packets_are_cut_into_usb_memory() {
     for place in &script.read {
         assert!(state.has(place), "read to memory that is no USB buffer");
     }
-    // Full NTBs, but for the last.
+    // Every NTB but the last is full.
     let ntbs = up.tally.sent_blocks;
     assert!(up.tally.closed_full >= ntbs - 1, "{:?}", up.tally);
 }

@@ -31,7 +31,7 @@ fn no_rung_of_a_modem_is_climbed() {
 #[test]
 fn losses_ask_nothing_of_it() {
     let mut bench = climbed();
-    let why = "the host's end failed".to_owned();
+    let why = "the host interface failed".to_owned();
     let from = Rung::IpConfiguration;
     bench.ladder.handle(bench.now, Input::Lost { from, why });
     while let Some(action) = bench.ladder.next_action() {

@@ -51,7 +51,7 @@ fn a_lock_is_recognised_where_the_radio_is_refused() {
                 && failure.next[0].contains("responsibility"),
             "{failure}"
         );
-        // Nothing lifts it unasked.
+        // The driver never lifts the lock unasked.
         assert_eq!(bench.count(Ask::Unlock), 0);
         assert!((bench.now - bench.start).as_secs() < 5);
     }
@@ -82,7 +82,7 @@ fn a_lock_that_only_the_table_knows_is_named_where_the_radio_stays_off() {
             && failure.why[1].contains("no public way"),
         "{failure}"
     );
-    // With the radio on, the lock is no explanation.
+    // With the radio on, the lock explains nothing.
     let connect = crate::explain::status(
         Rung::Connect,
         "CONNECT",
@@ -103,7 +103,7 @@ fn a_modem_that_may_be_locked_has_its_time_to_come_on() {
     assert!(bench.ladder.is_online());
     assert!((bench.now - bench.start).as_secs() >= 11);
 
-    // A refusal is not waited for.
+    // A lock that the modem reports fails the rung without a wait.
     let mut bench = Bench::new(Options::default())
         .answers(Ask::RadioState, vec![off(); 3])
         .answers(
@@ -222,7 +222,7 @@ fn a_lock_hides_the_sim() {
         (bench.count(Ask::Unlock), bench.count(Ask::Subscriber)),
         (1, 4)
     );
-    // Somebody else may lift it meanwhile.
+    // Another program may lift the lock meanwhile.
     let bench = Bench::new(Options::default())
         .answers(Ask::Subscriber, vec![missing(); 25])
         .answers(Ask::RadioState, [off()])
@@ -239,7 +239,7 @@ fn a_lock_hides_the_sim() {
     assert_eq!(failure.rung(), Some(Rung::Sim));
     assert!(failure.why[0].contains("FCC lock"), "{failure}");
     assert!(failure.what.contains("waited 58 s"), "{failure}");
-    // A bring-up that is ended meanwhile tells the same.
+    // A bring-up that ends meanwhile has the same failure.
     let late = || explain::failure(Rung::Sim, false, "not online in 10 s".into(), "waiting", "");
     let told = bench.ladder.explained_by_lock(late());
     assert_eq!(told.what, "not online in 10 s");
@@ -249,7 +249,7 @@ fn a_lock_hides_the_sim() {
         "{told}"
     );
     assert!(told.next.join("; ").contains("radio unlock"), "{told}");
-    // With the radio on there is no lock to tell of.
+    // With the radio on the failure names no lock.
     let bench = Bench::new(Options::default()).climb();
     assert_eq!(bench.ladder.explained_by_lock(late()), late());
 }

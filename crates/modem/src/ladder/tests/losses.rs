@@ -39,7 +39,7 @@ fn losses_lead_to_the_right_rung() {
 
 #[test]
 fn unplugged_at_any_rung() {
-    // A good run gives the number of actions; the device is then lost after each of them.
+    // A successful run gives the number of actions; the device is then lost after each of them.
     let whole = Bench::new(Options::default()).climb();
     let most = whole.log.len() * 3;
     for steps in 0..most {
@@ -118,7 +118,7 @@ fn session_0_leads_back_and_not_for_ever() {
     assert_eq!(bench.count(Ask::RegisterState), 1);
     assert!(bench.said("! CONNECT: detached; back to packet service"));
     assert_eq!(bench.failed, Some((failure, Rung::PacketService)));
-    // The ladder climbs no rung of its own when it starts from one of session 0.
+    // The ladder climbs no rung of its own when it starts from a rung of session 0.
     bench.log.clear();
     bench.session_succeeds = true;
     bench.ladder.start(bench.now, Rung::IpConfiguration);
@@ -144,8 +144,8 @@ fn changes_are_losses_only_while_session_0_is_online() {
 }
 
 proptest::proptest! {
-    /// For any inputs in any order there is no panic, and the ladder always wants something or
-    /// rests.
+    /// Any inputs in any order cause no panic, and the ladder always waits for something or is
+    /// suspended.
     #[test]
     fn anything_may_happen(inputs in proptest::collection::vec((0u8..10, 0u8..13, proptest::prelude::any::<u8>(), 0usize..80), 0..60)) {
         let mut bench = Bench::new(Options::default());

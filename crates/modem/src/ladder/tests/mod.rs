@@ -18,7 +18,7 @@ mod lock;
 mod losses;
 mod transcripts;
 
-/// No answer to OPEN of an MBIM function.
+/// Input that OPEN of an MBIM function was not answered.
 const MUTE: Input = Input::OpenMute { dialled: false };
 
 fn good(info: Vec<u8>) -> Outcome {
@@ -89,7 +89,7 @@ fn packet(state: PacketServiceState) -> Vec<u8> {
     .encode()
 }
 
-/// Modem that answers as the script says, and with success where it says nothing.
+/// Modem that answers as the script says, and with success to all other commands.
 struct Bench {
     ladder: Ladder,
     now: Instant,
@@ -110,7 +110,7 @@ struct Bench {
     lost: Option<(Rung, String)>,
     /// Memory of PINs that the next process would read.
     remembered: Option<PinMemory>,
-    /// Whether the memory of PINs cannot be kept.
+    /// Whether the memory of PINs cannot be stored.
     forgetful: bool,
 }
 
@@ -163,7 +163,7 @@ impl Bench {
             }
             .encode(),
             Ask::Subscribe => Vec::new(),
-            // Firmware that is not Quectel's.
+            // The firmware does not have Quectel's service.
             Ask::LockState | Ask::Unlock => {
                 return status(Status::NO_DEVICE_SUPPORT, Vec::new());
             }
@@ -268,7 +268,7 @@ impl Bench {
         self.asked.iter().filter(|asked| **asked == ask).count()
     }
 
-    /// Returns how often it was told that this rung waits.
+    /// Returns the number of reports that this rung waits.
     fn waited(&self, rung: Rung) -> usize {
         let label = format!("~ {rung}: ");
         self.log

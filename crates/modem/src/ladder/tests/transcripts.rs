@@ -206,11 +206,11 @@ fn a_sim_takes_its_time_or_is_missing() {
         "{}",
         bench.failure()
     );
-    // As often as ModemManager asks: 7 times, 2 s apart.
+    // The SIM is queried as often as ModemManager does: 7 times, 2 s apart.
     assert_eq!(bench.count(Ask::Subscriber), 7);
     assert_eq!((bench.now - bench.start).as_secs(), 12);
     assert_eq!(bench.waited(Rung::Sim), 6);
-    // A card that is still being read.
+    // This SIM is still being read.
     let known = Bench::new(Options::default())
         .answers(
             Ask::Subscriber,
@@ -276,7 +276,7 @@ fn pin_required_means_pin1() {
     assert!(bench.ladder.is_online());
     assert!(bench.said("* sim: locked") && bench.said("* pin: entered"));
     assert_eq!(bench.count(Ask::PinEnter), 1);
-    // So it does with content that is all zeros.
+    // Content that is all zeros leads to the same.
     let zeros = |length| status(Status::PIN_REQUIRED, vec![0; length]);
     let zeroed = SubscriberReadyStatus::default().encode().len();
     let bench = locked_sim("1234", 3)
@@ -285,7 +285,7 @@ fn pin_required_means_pin1() {
         .climb();
     assert!(bench.said("* sim: locked") && bench.said("* pin: entered"));
     assert_eq!(bench.now, bench.start + Duration::from_millis(500));
-    // Without a PIN to enter it is asked for.
+    // Without a PIN to enter, the failure asks the user for one.
     let bench = locked_sim("", 3)
         .answers(Ask::Subscriber, [required()])
         .answers(Ask::PinState, [required()])
@@ -295,7 +295,7 @@ fn pin_required_means_pin1() {
         "{}",
         bench.failure()
     );
-    // A PIN after which the SIM is still said to be locked is held to be wrong.
+    // A PIN after which the modem still reports a locked SIM counts as wrong.
     let bench = locked_sim("1234", 3)
         .answers(Ask::PinState, [required(), required()])
         .answers(Ask::PinEnter, [Outcome::NoAnswer])
@@ -376,7 +376,7 @@ fn a_wrong_pin_is_not_entered_by_a_later_run() {
     );
     let corrected = next_run(&first, "4321", 2).climb();
     assert!(corrected.ladder.is_online());
-    // With --force-pin each run enters it once and not over and over.
+    // With --force-pin each run enters the PIN once and not over and over.
     let mut forced = next_run(&first, "1234", 2).answers(Ask::PinEnter, [refused()]);
     forced.ladder.options.force_pin = true;
     let mut forced = forced.climb();
@@ -395,7 +395,7 @@ fn the_pin_is_noted_before_it_is_sent() {
     bench.ladder.start(bench.now, Rung::Found);
     loop {
         match bench.ladder.next_action().unwrap() {
-            // The process dies before it sends the PIN.
+            // The process ends before it sends the PIN.
             Action::Command {
                 ask: Ask::PinEnter, ..
             } => break,
@@ -409,7 +409,7 @@ fn the_pin_is_noted_before_it_is_sent() {
     );
     let uncounted = next_run(&bench, "1234", 3).climb();
     assert_eq!(uncounted.count(Ask::PinEnter), 1);
-    // A PIN that the SIM has taken is forgotten.
+    // A PIN that the SIM has accepted is removed from the memory.
     assert!(next_run(&uncounted, "1234", 3).climb().ladder.is_online());
 }
 
@@ -532,7 +532,7 @@ fn what_is_busy_is_waited_for_on_every_rung() {
     ] {
         assert!(bench.waited(rung) >= 10, "{rung}");
     }
-    // It is told what the rung waits for, and nothing is waited for without end.
+    // The event names what the rung waits for, and no wait is endless.
     let bench = Bench::new(Options::default())
         .answers(Ask::RadioState, vec![busy()[0].clone(); 100])
         .climb();
@@ -593,14 +593,14 @@ fn a_register_command_that_was_too_early_is_repeated() {
 
 #[test]
 fn the_zeros_of_a_refusal_say_nothing() {
-    // 8 zero bytes of RADIO_STATE would be a hardware switch that is off.
+    // A RADIO_STATE of 8 zero bytes would decode as a hardware switch that is off.
     let early = || vec![status(Status::NOT_INITIALIZED, vec![0; 8]); 3];
     let bench = Bench::new(Options::default())
         .answers(Ask::RadioState, early())
         .climb();
     assert!(bench.ladder.is_online());
     assert!(!bench.said("radio switch of the machine"));
-    // 12 zero bytes of PIN would be an unlocked SIM.
+    // A PIN state of 12 zero bytes would decode as an unlocked SIM.
     let bench = locked_sim("1234", 3)
         .answers(
             Ask::PinState,
@@ -611,7 +611,7 @@ fn the_zeros_of_a_refusal_say_nothing() {
         )
         .climb();
     assert!(bench.said("* pin: entered"));
-    // The first state of SUBSCRIBER_READY_STATUS would be a SIM that is starting.
+    // The first state of SUBSCRIBER_READY_STATUS would decode as a SIM that is starting.
     let bench = Bench::new(Options::default())
         .answers(Ask::Subscriber, [status(Status::FAILURE, vec![0; 28])])
         .climb();

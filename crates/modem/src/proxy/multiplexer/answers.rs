@@ -1,4 +1,4 @@
-//! Way of the modem's answers and indications to the clients.
+//! Delivery of the modem's answers and indications to the clients.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::permissions;
 
 /// Number of events of the control thread taken in one round.
 const MOST_NEWS: usize = 1024;
-/// Time that clients have to disconnect after the loss of the modem.
+/// Time within which clients have to disconnect after the loss of the modem.
 const LEAVE: Duration = Duration::from_secs(2);
 
 impl Multiplexer {
@@ -39,7 +39,7 @@ impl Multiplexer {
         true
     }
 
-    /// Takes the news that the control session is open and takes `outstanding` commands at a time.
+    /// Records that the control session is open and takes `outstanding` commands at a time.
     pub(in crate::proxy) fn modem_opened(&mut self, now: Instant, outstanding: usize) {
         self.modem = Some(outstanding.max(1));
         self.known = None;
@@ -53,7 +53,7 @@ impl Multiplexer {
         self.schedule(now);
     }
 
-    /// Takes the news that the control session is no longer open, for the reason `why`.
+    /// Records that the control session is no longer open, for the reason `why`.
     pub(in crate::proxy) fn modem_down(&mut self, now: Instant, why: &str) {
         self.modem = None;
         self.known = None;
@@ -81,8 +81,7 @@ impl Multiplexer {
         }
     }
 
-    /// Takes the news that the driver has sent the modem its own list, which replaced the one
-    /// before.
+    /// Records that the driver has sent the modem its own list, which replaced the one before.
     pub(in crate::proxy) fn modem_subscribed(&mut self, now: Instant) {
         self.known = Some(self.driver_list.clone());
         self.refused.clear();

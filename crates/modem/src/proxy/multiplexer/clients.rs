@@ -184,7 +184,7 @@ impl Multiplexer {
                     peer.send(now, transaction, Body::OpenDone(Status::NONE));
                 } else {
                     peer.open = false;
-                    // An OPEN sent again replaces the one before; its time goes on.
+                    // A repeated OPEN replaces the one before, and keeps its deadline.
                     let until = peer.opening.map_or(now + peer.patience, |(_, until)| until);
                     peer.opening = Some((transaction, until));
                 }
@@ -222,7 +222,7 @@ impl Multiplexer {
         }
     }
 
-    /// Forgets the commands and the list of a client, without an answer.
+    /// Drops the commands and the list of a client, without an answer.
     fn start_over(&mut self, client: ClientId) {
         let Some(peer) = self.clients.get_mut(&client) else {
             return;
@@ -237,7 +237,7 @@ impl Multiplexer {
         }
     }
 
-    /// Returns whether a PIN operation waits or is with the modem.
+    /// Returns whether a PIN operation waits or has been sent to the modem.
     fn has_pin_operation(&self) -> bool {
         let is = |id: CidId, kind: CommandKind| id == PIN && kind != CommandKind::QUERY;
         let with_modem = self.owners.values().any(|owner| match owner {
@@ -300,7 +300,7 @@ impl Multiplexer {
                 return peer.done(now, transaction, &command, status, Vec::new());
             }
         };
-        // A modem may take a type that the specification does not know for a set.
+        // A modem may take a command type that the specification does not have for a set.
         if command.id == DEVICE_SERVICE_SUBSCRIBE_LIST && command.kind != CommandKind::QUERY {
             let Some(list) = List::parse(&command.info) else {
                 let status = Status::INVALID_PARAMETERS;
@@ -349,7 +349,7 @@ impl Multiplexer {
             let Some(mut queued) = peer.queue.pop_front() else {
                 return;
             };
-            // The session it would end may have begun while it waited.
+            // The session that the command would end may have begun while it waited.
             let held = (self.held)();
             let standing = peer.standing(self.config.guard, &held);
             if let Decision::Refuse(effect) =

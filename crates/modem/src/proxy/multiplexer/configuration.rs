@@ -1,4 +1,4 @@
-//! Commands of libmbim for its proxy itself, by which a client names the modem it means.
+//! Commands of libmbim for its proxy itself, by which a client names the modem that it wants.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::share::service::ClientId;
 impl Multiplexer {
     /// Handles CONFIGURATION and the other commands for the proxy itself, and returns the status of
     /// the answer. `None` means that the client is to be disconnected, which is how mbim-proxy
-    /// refuses: libmbim does not look at the status.
+    /// refuses: libmbim does not read the status.
     pub(super) fn proxy_control(
         &mut self,
         now: Instant,
@@ -42,7 +42,7 @@ impl Multiplexer {
             peer.end = Some(now);
             return None;
         }
-        // The answer has to be there before the client gives up.
+        // The answer has to arrive before the client's timeout.
         let patience = Duration::from_secs(set.timeout.saturating_sub(2).into());
         peer.patience = patience.min(self.config.open_patience);
         peer.path = Some(set.device_path);

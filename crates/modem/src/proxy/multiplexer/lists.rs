@@ -16,11 +16,11 @@ use crate::proxy::subscriptions::List;
 const MOST_REFUSED: usize = 2;
 
 impl Multiplexer {
-    /// Sends the modem the union of all lists if it differs from what the modem knows, one command
-    /// at a time. Where the modem has refused that, the list is the driver's own, so that at least the
-    /// driver hears what it needs; where it has refused this too, nothing is sent until a client asks.
-    /// Returns `true` when clients were answered without a command, so that another call may find more
-    /// to do.
+    /// Sends the modem the union of all lists if it differs from the one that the modem has, one
+    /// command at a time. Where the modem has refused that, the list is the driver's own, so that at
+    /// least the driver gets its indications; where it has refused this too, nothing is sent until a
+    /// client asks. Returns `true` when clients were answered without a command, so that another call
+    /// may find more to do.
     pub(super) fn tell(&mut self, now: Instant) -> bool {
         let telling = |owner: &Owner| matches!(owner, Owner::List(..));
         if self.owners.values().any(telling) || !self.clients.values().any(Peer::listens) {
@@ -57,8 +57,8 @@ impl Multiplexer {
         false
     }
 
-    /// Takes the answer to a list and answers the clients that wait for it. What a refused list asked
-    /// for is not in force: each of them has its list of before.
+    /// Handles the answer to a list and answers the clients that wait for it. A refused list is not
+    /// in force: each of these clients keeps its list of before.
     pub(super) fn list_answered(
         &mut self,
         now: Instant,
@@ -70,7 +70,8 @@ impl Multiplexer {
         if !taken {
             tracing::debug!("the modem did not take a list of indications: {result:?}");
             self.known = None;
-            // With those that wait, a list changes; without, it would be sent again at once.
+            // With waiting clients the list may change; without any, the same list would be sent
+            // again at once.
             if waiting.is_empty() {
                 self.refused.truncate(MOST_REFUSED - 1);
                 self.refused.push_front(list);

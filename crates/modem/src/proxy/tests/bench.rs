@@ -19,7 +19,7 @@ use crate::permissions::Caller;
 use crate::proxy::multiplexer::{Config, Multiplexer};
 use crate::share::service::{ClientId, Entrance, Service};
 
-/// Path that means the modem.
+/// Path that names the modem.
 pub const PATH: &str = "/run/uwwan/1-4/mbim";
 
 pub struct Bench {
@@ -37,7 +37,7 @@ impl Bench {
         Self::of_modem(config, PATH)
     }
 
-    /// Returns a bench whose modem is meant by the path `ours`.
+    /// Returns a bench whose modem has the path `ours`.
     pub fn of_modem(config: Config, ours: &'static str) -> Self {
         let (outbox, inbox) = unbounded();
         let asker = Asker::attached(outbox, None);
@@ -83,7 +83,7 @@ impl Bench {
         std::iter::from_fn(|| self.mux.take_finished(self.now)).collect()
     }
 
-    /// Returns the number of clients that the status tells.
+    /// Returns the number of clients in the status.
     pub fn clients(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }

@@ -153,7 +153,7 @@ proptest! {
                 prop_assert!(bench.mux.held_bytes(client) <= BOUND);
             }
         }
-        // A client that comes then is served as soon as the modem has answered its earlier
+        // A client that connects then is served as soon as the modem has answered its earlier
         // commands.
         bench.mux.modem_down(bench.now, "again");
         bench.mux.modem_opened(bench.now, 3);

@@ -113,7 +113,7 @@ fn a_modem_that_refuses_the_list_is_quoted() {
         bench.heard(client)[0].body,
         done(ID, Status::INVALID_DEVICE_SERVICE_OPERATION, &mine)
     );
-    // What the modem has is unknown, so it gets what it had before.
+    // It is not known which list the modem has, so it gets the one that it had before.
     let (ticket, again) = bench.order();
     assert_eq!(
         told(&again, &[dss::CONNECT, bc::CONNECT, sms::READ]),
@@ -130,8 +130,8 @@ fn a_modem_that_refuses_the_list_is_quoted() {
     assert_eq!(told(&bench.order().1, &[dss::CONNECT]), [true]);
 }
 
-/// The driver needs its own indications whatever clients want; a modem that refuses every list is
-/// left alone.
+/// The driver needs its own indications whatever lists the clients send; a modem that refuses every
+/// list is asked no more.
 #[test]
 fn a_modem_that_refuses_every_list_is_asked_three_times() {
     let refusal = Status::FAILURE;
@@ -156,14 +156,14 @@ fn a_modem_that_refuses_every_list_is_asked_three_times() {
         assert_eq!(bench.heard(client).len(), 1);
         assert_eq!(bench.requests(), []);
     }
-    // A client that asks is not kept from it.
+    // A client that asks has its list sent.
     bench.say(client, 9, set(ID, &list(&[(ext::UUID, &[9])])));
     let (ticket, command) = bench.order();
     assert_eq!(told(&command, &[ext::PCO]), [true]);
     bench.answer(ticket, &command, refusal, b"");
     assert_eq!(bench.heard(client).len(), 1);
     assert_eq!(bench.requests(), []);
-    // When the driver has had success again, so may the others.
+    // Once the driver has sent its list with success, the lists of clients are sent again.
     bench.mux.modem_subscribed(bench.now);
     let (ticket, command) = bench.order();
     assert_eq!(told(&command, &[sms::READ]), [true]);
@@ -238,7 +238,7 @@ fn what_the_driver_tells_the_modem_does_not_silence_clients() {
     bench.mux.disconnect(bench.now, client);
     bench.mux.modem_subscribed(bench.now);
     assert_eq!(bench.requests(), []);
-    // When the control session was opened again, the first client makes the multiplexer send the
+    // When the control session is opened again, the first client makes the multiplexer send the
     // list.
     bench.mux.modem_down(bench.now, "reset");
     bench.mux.modem_opened(bench.now, 1);

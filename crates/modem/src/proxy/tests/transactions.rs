@@ -1,4 +1,5 @@
-//! The way of answers to their clients, turns, sizes, and what never reaches the modem.
+//! The delivery of answers to their clients, turns, sizes, and the messages that never reach the
+//! modem.
 
 use std::time::Duration;
 
@@ -145,7 +146,7 @@ fn configuration_is_answered_as_a_proxy_does() {
             (6, Status::NO_DEVICE_SUPPORT, 0)
         ]
     );
-    // A command without an OPEN, as from `mbimcli --no-open`.
+    // The client sends a command without an OPEN, as `mbimcli --no-open` does.
     bench.say(client, 77, query(bc::DEVICE_CAPS));
     let orders = bench.orders();
     assert!(
@@ -158,7 +159,7 @@ fn configuration_is_answered_as_a_proxy_does() {
 
 #[test]
 fn the_bytes_mbimcli_sends_are_understood() {
-    // CONFIGURATION of `mbimcli -p -d /dev/null` (libmbim 1.28.2).
+    // The bytes are the CONFIGURATION of `mbimcli -p -d /dev/null` (libmbim 1.28.2).
     let bytes = [
         "0300000050000000010000000100000000000000838cf7fb8d0d4d7f871ed71dbefbb39b01000000",
         "01000000200000000c000000120000001e0000002f006400650076002f006e0075006c006c000000",
@@ -262,7 +263,7 @@ fn a_cancelled_command_frees_its_place_when_the_modem_lets_go() {
     bench.say(client, 6, query(bc::DEVICE_CAPS));
     bench.say(client, 7, query(bc::PIN));
     let (scan, _) = bench.order();
-    // A command that waits for its turn is just forgotten.
+    // A command that waits for its turn is dropped without a message to the modem.
     bench.say(client, 7, cancel());
     bench.say(client, 5, cancel());
     assert_eq!(bench.requests(), [Request::Withdraw(scan)]);
@@ -378,7 +379,7 @@ fn what_the_driver_holds_is_not_for_clients_to_end() {
         );
         assert_eq!(bench.requests(), []);
     }
-    // A client that insists may, and only the program's own commands can insist.
+    // A client that asks for permission may, and only the program's own commands can ask for it.
     let (public, private) = (bench.mbimcli(), bench.private());
     bench.say(public, 5, set(INSIST, b""));
     bench.say(private, 5, set(INSIST, b""));
@@ -393,7 +394,7 @@ fn what_the_driver_holds_is_not_for_clients_to_end() {
     assert_eq!(bench.requests(), []);
     bench.say(private, 6, off.clone());
     assert_eq!(bench.order().1.id, bc::RADIO_STATE);
-    // A client of a user who is served beside the owner may not insist.
+    // A client of a user who is served beside the owner may not ask for permission.
     let guest = bench.connect_as(Entrance::Private, Caller::Guest);
     bench.say(guest, 1, open(4096));
     bench.heard(guest);
@@ -433,7 +434,7 @@ fn a_session_that_begins_while_a_command_waits_is_not_ended_by_it() {
     let client = bench.mbimcli();
     bench.say(client, 5, query(bc::PIN));
     let (ticket, command) = bench.order();
-    // It waits for its turn, and the driver does not have the session yet.
+    // The command waits for its turn, and the driver does not have the session yet.
     bench.say(client, 6, end(7));
     bench.say(client, 7, end(6));
     bench.held.lock().unwrap().push(7);
@@ -447,7 +448,8 @@ fn a_session_that_begins_while_a_command_waits_is_not_ended_by_it() {
     assert_eq!(command.info[0], 6);
     bench.answer(ticket, &command, Status::NONE, b"");
     bench.heard(client);
-    // One that has begun before is refused at once, and free again when it has ended.
+    // A command for a session that has begun is refused at once, and allowed again when the session
+    // has ended.
     bench.say(client, 8, end(7));
     assert_eq!(bench.heard(client)[0].body, refused);
     bench.held.lock().unwrap().pop();
@@ -482,7 +484,7 @@ fn the_house_has_so_many_places() {
     bench.mux.modem_opened(bench.now, 1);
     let (a, b) = (bench.mbimcli(), bench.private());
     let idle = bench.connect(Entrance::Public);
-    // A client that has not begun makes room; the others stay.
+    // A client that has sent nothing makes room; the others stay.
     let c = bench.mbimcli();
     assert_eq!(bench.finished(), [idle]);
     assert_eq!(
@@ -497,7 +499,7 @@ fn the_house_has_so_many_places() {
         bench.answer(ticket, &command, Status::NONE, b"");
         assert_eq!(bench.heard(client).len(), 1);
     }
-    // A client that never says what it wants is dropped.
+    // A client that never names the modem is dropped.
     bench.mux.disconnect(bench.now, a);
     let idle = bench.connect(Entrance::Private);
     bench.now += Duration::from_secs(31);

@@ -1,7 +1,7 @@
 //! DHCP client: the IPv4 address, its gateway, the MTU and the name servers (RFC 2131 and RFC 2132).
 //!
-//! The link is one of raw IP. A client without link-layer address asks for broadcast answers and
-//! names itself by a random one (RFC 2131, 4.1).
+//! The link carries raw IP. A client without link-layer address asks for broadcast answers and
+//! identifies itself by a random one (RFC 2131, 4.1).
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::Ipv4Addr;
@@ -19,11 +19,11 @@ use crate::packet::{self, DHCP_CLIENT, DHCP_SERVER};
 
 /// Pause after a server has refused an address.
 pub(super) const REFUSED_PAUSE: Duration = Duration::from_secs(10);
-/// Number of times an offer is asked for before another one is looked for.
+/// Number of times that an offer is requested before another one is looked for.
 pub(super) const MOST_REQUESTS: u32 = 4;
-/// Lease in seconds where the server tells none.
+/// Lease time in seconds where the server gives none.
 const USUAL_LEASE: u32 = 3600;
-/// Options asked for: mask, router, name servers, MTU (RFC 2132).
+/// Options that are requested: mask, router, name servers, MTU (RFC 2132).
 const WANTED: [u8; 4] = [1, 3, 6, 26];
 /// Option of the MTU, which smoltcp leaves to its caller.
 const OPTION_MTU: u8 = 26;
@@ -43,9 +43,9 @@ fn message(datagram: &[u8]) -> Option<&[u8]> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
-    /// An offer is looked for.
+    /// The client looks for an offer.
     Discovering,
-    /// The offer was taken, and the server's word is waited for.
+    /// The client has requested an offer, and waits for the server's answer.
     Requesting {
         offered: Ipv4Addr,
         server: Ipv4Addr,
@@ -57,7 +57,7 @@ pub(super) enum State {
         /// Time from which any server is asked to renew the lease.
         rebind: Instant,
         until: Instant,
-        /// Whether a renewal has been asked for, so that an answer is to be expected.
+        /// Whether a renewal has been requested, so that an answer may come.
         renewing: bool,
     },
 }
@@ -70,7 +70,7 @@ struct Lease {
     prefix: u32,
     gateway: Option<Ipv4Addr>,
     servers: Vec<Ipv4Addr>,
-    /// MTU in bytes, 0 when none was told.
+    /// MTU in bytes, 0 when the server gave none.
     mtu: u32,
 }
 
@@ -78,9 +78,9 @@ struct Lease {
 #[derive(Debug)]
 pub(super) struct Dhcp {
     begun: Instant,
-    /// Random Ethernet address by which the client names itself.
+    /// Random Ethernet address by which the client identifies itself.
     hardware: [u8; 6],
-    /// Secret from which the transaction ids are made, which nobody may guess.
+    /// Secret from which the transaction ids are made, so that no other station can guess them.
     secret: RandomState,
     /// Number of exchanges with servers that were begun.
     exchanges: u64,
@@ -93,7 +93,7 @@ impl Dhcp {
     /// Begins to look for an offer; `number` and `secret` are random.
     pub(super) fn new(now: Instant, number: u64, secret: RandomState) -> Self {
         let [_, _, mut hardware @ ..] = number.to_be_bytes();
-        // Locally administered, of a single station.
+        // The address is locally administered, and that of a single station.
         hardware[0] = hardware[0] & 0xfc | 0x02;
         Self {
             begun: now,
@@ -111,7 +111,7 @@ impl Dhcp {
         self.lease.is_some()
     }
 
-    /// Puts what is leased in place of what the modem has told.
+    /// Puts the leased configuration in place of the modem's.
     pub(super) fn give(&self, given: &mut Given) {
         if let Some(lease) = &self.lease {
             given.ipv4 = vec![(lease.address, lease.prefix)];
@@ -151,7 +151,7 @@ impl Dhcp {
         }
         let message = self.request(now);
         if let State::Bound { rebind, until, .. } = self.state {
-            // Half of the time that is left (RFC 2131, 4.4.5).
+            // The next request is after half of the remaining time (RFC 2131, 4.4.5).
             let end = if now < rebind { rebind } else { until };
             let half = end.saturating_duration_since(now) / 2;
             self.repeat.next = Some(end.min(now + half.max(LONGEST_PAUSE)));
@@ -169,7 +169,7 @@ impl Dhcp {
         self.repeat = Repeat::from(next);
     }
 
-    /// Takes a datagram for which [`is_answer`] holds. Returns whether the lease is lost by it.
+    /// Handles a datagram for which [`is_answer`] holds. Returns whether the lease is lost by it.
     pub(super) fn handle(&mut self, now: Instant, datagram: &[u8]) -> bool {
         self.answer(now, datagram).unwrap_or(false)
     }
@@ -189,7 +189,7 @@ impl Dhcp {
             } => (DhcpMessageType::Request, Some(offered), Some(server), None),
             State::Bound { .. } => (DhcpMessageType::Request, None, None, ours),
         };
-        // The server that leased the address renews it, and later any (RFC 2131, 4.4.5).
+        // The server that leased the address renews it, and later any server (RFC 2131, 4.4.5).
         let to = match (self.state, client) {
             (State::Bound { server, rebind, .. }, Some(_)) if now < rebind => server,
             _ => Ipv4Addr::BROADCAST,
@@ -280,8 +280,8 @@ impl Dhcp {
         Some(false)
     }
 
-    /// Returns whether an answer of this server is waited for. Any server may grant what was asked
-    /// of all.
+    /// Returns whether an answer of this server is expected. Any server may grant a request that
+    /// went to all.
     fn awaits(&self, now: Instant, from: Ipv4Addr, grants: bool) -> bool {
         match self.state {
             State::Requesting { server, .. } => from == server,

@@ -1,6 +1,6 @@
-//! Addresses over the link of a data session whose modem tells none, or none of one family:
+//! Addresses over the link of a data session whose modem reports none, or none of one family:
 //! [DHCP](dhcp) for IPv4, and [router advertisements](router) for IPv6, as ModemManager and OpenWrt do
-//! it. A session whose modem tells one family does not wait for the other.
+//! it. A session whose modem reports one family does not wait for the other.
 
 mod dhcp;
 mod repeat;
@@ -19,15 +19,15 @@ use crate::addresses::Given;
 use dhcp::Dhcp;
 use router::Router;
 
-/// Time for which a second family is waited for once the first has come.
+/// Time for which the session waits for a second family once the first has come.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// Address families whose addresses the driver gets over the link.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct LinkFamilies {
-    /// Whether DHCP answers are for the driver and not for the host.
+    /// Whether DHCP answers go to the driver instead of the host.
     pub(crate) v4: bool,
-    /// Whether router advertisements are for the driver and not for the host.
+    /// Whether router advertisements go to the driver instead of the host.
     pub(crate) v6: bool,
 }
 
@@ -60,18 +60,18 @@ pub(crate) struct Link {
     router: Option<Router>,
     /// Time at which the first address has come.
     first_given: Option<Instant>,
-    /// Whether the session has addresses of the modem, and goes on without those of the link.
+    /// Whether the session has addresses of the modem, and does not wait for those of the link.
     additional: bool,
 }
 
 /// Change that an answer has made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// Nothing.
+    /// Nothing has changed.
     Nothing,
     /// Addresses have come or changed.
     Addresses,
-    /// The address is leased no more.
+    /// The address is no longer leased.
     Lost,
 }
 
@@ -93,8 +93,8 @@ impl Link {
         }
     }
 
-    /// Leaves the other families to the modem, which has told their addresses. Returns `None` if the
-    /// link is not asked for this one.
+    /// Leaves the other families to the modem, which has reported their addresses. Returns `None` if
+    /// the link is not asked for this family.
     pub(crate) fn beside_modem(self, family: ContextIpType) -> Option<Self> {
         let wanted = LinkFamilies::of(family);
         let link = Self {
@@ -106,7 +106,8 @@ impl Link {
         (link.families() == wanted).then_some(link)
     }
 
-    /// Returns whether the session has addresses of the modem, and goes on without those of the link.
+    /// Returns whether the session has addresses of the modem, and does not wait for those of the
+    /// link.
     pub(crate) fn is_additional(&self) -> bool {
         self.additional
     }
@@ -119,7 +120,7 @@ impl Link {
         }
     }
 
-    /// Adds to what the modem has told what the link has given so far.
+    /// Adds the configuration from the link to the modem's.
     pub(crate) fn give(&self, given: &mut Given) {
         if let Some(dhcp) = &self.dhcp {
             dhcp.give(given);
@@ -129,7 +130,7 @@ impl Link {
         }
     }
 
-    /// Returns what the link has given so far.
+    /// Returns the configuration that the link has given so far.
     fn given(&self) -> Given {
         let mut given = Given::default();
         self.give(&mut given);
@@ -137,7 +138,7 @@ impl Link {
     }
 
     /// Returns whether the session need not wait: everything asked for has come, or one family has
-    /// and the other had its time.
+    /// and the time for the other is over.
     pub(crate) fn is_settled(&self, now: Instant) -> bool {
         let v4 = self.dhcp.as_ref().is_none_or(Dhcp::is_settled);
         let v6 = self.router.as_ref().is_none_or(Router::is_settled);
@@ -174,7 +175,7 @@ impl Link {
         (out, change)
     }
 
-    /// Takes a datagram that [`LinkFamilies::take`].
+    /// Handles a datagram for which [`LinkFamilies::take`] holds.
     pub(crate) fn handle(&mut self, now: Instant, datagram: &[u8]) -> Change {
         let before = self.given();
         let v4 = datagram.first().is_some_and(|byte| byte >> 4 == 4);

@@ -31,8 +31,7 @@ impl Repeat {
         self.next.is_some_and(|at| now >= at)
     }
 
-    /// Takes the news that a request was sent. While the session is `settled`, the pauses grow
-    /// further.
+    /// Records that a request was sent. While the session is `settled`, the pauses grow further.
     pub(super) fn sent(&mut self, now: Instant, settled: bool) {
         self.next = Some(now + self.pause);
         let longest = if settled {

@@ -18,16 +18,16 @@ pub(super) fn is_advertisement(datagram: &[u8]) -> bool {
     datagram.get(6) == Some(&ICMPV6) && datagram.get(40) == Some(&ROUTER_ADVERTISEMENT)
 }
 
-/// The host's end of neighbour discovery: it asks routers for advertisements until one has come, and
-/// keeps what they tell.
+/// The host's part in neighbour discovery: it solicits routers for advertisements until one has
+/// come, and keeps their content.
 #[derive(Debug)]
 pub(super) struct Router {
-    /// Random number that makes the host's interface identifier. Others on the network see it.
+    /// Random number that makes the host's interface identifier. Other hosts of the network see it.
     number: u64,
     repeat: Repeat,
-    /// Address that the host makes itself in the advertised prefix.
+    /// Address that the host makes in the advertised prefix.
     address: Option<Ipv6Addr>,
-    /// MTU in bytes, 0 when none was told.
+    /// MTU in bytes, 0 when no router gave one.
     mtu: u32,
     servers: Vec<Ipv6Addr>,
 }
@@ -48,7 +48,7 @@ impl Router {
         self.address.is_some()
     }
 
-    /// Puts what routers have told in place of what the modem has.
+    /// Puts the routers' configuration in place of the modem's.
     pub(super) fn give(&self, given: &mut Given) {
         if let Some(address) = self.address {
             given.ipv6 = vec![(address, 64)];
@@ -74,7 +74,7 @@ impl Router {
         })
     }
 
-    /// Takes a router advertisement, which ends the asking if it is a valid one.
+    /// Handles a router advertisement, which ends the solicitations if it is valid.
     pub(super) fn handle(&mut self, datagram: &[u8]) {
         if self.advertisement(datagram).is_some() {
             self.repeat.next = None;
@@ -98,18 +98,18 @@ impl Router {
         let mut octets = [0; 16];
         octets[..8].copy_from_slice(&prefix);
         octets[8..].copy_from_slice(&self.number.to_be_bytes());
-        // An identifier that is not made from a hardware address (RFC 4291, 2.5.1).
+        // The identifier is not made from a hardware address (RFC 4291, 2.5.1).
         octets[8] &= 0xfd;
         octets.into()
     }
 
-    /// Takes a router advertisement (RFC 4861, 6.1.2 and 6.3.4; RFC 4862, 5.5.3).
+    /// Handles a router advertisement (RFC 4861, 6.1.2 and 6.3.4; RFC 4862, 5.5.3).
     fn advertisement(&mut self, datagram: &[u8]) -> Option<()> {
         let length = usize::from(u16::from_be_bytes([*datagram.get(4)?, *datagram.get(5)?]));
         let message = datagram.get(40..40 + length)?;
         let (source, destination) = (&datagram[8..24], &datagram[24..40]);
         let checksum = fold(pseudo6(source, destination, length, ICMPV6) + sum(message));
-        // No router beyond the link can have sent it.
+        // No router beyond the link can have sent an advertisement with hop limit 255.
         if datagram[7] != 255
             || message.get(1) != Some(&0)
             || checksum != 0
@@ -128,7 +128,8 @@ impl Router {
                 return None;
             }
             match kind {
-                // 64 bits, for addresses of the host's own making, and valid.
+                // The prefix has 64 bits, is meant for addresses that hosts make themselves, and is
+                // valid.
                 PREFIX if option.len() == 32 && option[2] == 64 && option[3] & 0x40 != 0 => {
                     let valid = option[4..8] != [0; 4];
                     let octets = <[u8; 8]>::try_from(&option[16..24]).ok()?;
@@ -153,7 +154,7 @@ impl Router {
         }
         match prefix {
             Some(prefix) => self.address = Some(self.address_in(prefix)),
-            // One without a prefix adds to what is known (RFC 4861, 6.3.4).
+            // An advertisement without a prefix adds to the earlier ones (RFC 4861, 6.3.4).
             None if self.address.is_none() => return None,
             None => {}
         }
@@ -168,9 +169,8 @@ impl Router {
     }
 }
 
-/// Returns whether a host can make an address of more than the link in this prefix of 64 bits:
-/// those of multicast, of the link, and of the unspecified and the loopback address are not for
-/// that.
+/// Returns whether a host can make an address that reaches beyond the link in this prefix of 64
+/// bits. Prefixes of multicast, link-local, unspecified and loopback addresses are not usable.
 fn is_usable(prefix: [u8; 8]) -> bool {
     let on_link = prefix[0] == 0xfe && prefix[1] & 0xc0 == 0x80;
     !on_link && prefix[0] != 0xff && prefix != [0; 8]

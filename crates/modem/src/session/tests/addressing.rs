@@ -1,4 +1,4 @@
-//! Addresses of session 0, late, chosen or changed, and the host's end that gets them.
+//! Addresses of session 0, late, chosen or changed, and the host interface that gets them.
 
 use super::bench::{Bench, good, ip, status};
 use super::*;
@@ -12,13 +12,13 @@ fn an_address_may_come_late_or_never() {
         .climb();
     assert!(bench.online);
     assert_eq!(bench.count(SessionAsk::Addresses), 3);
-    // The modem may get them while the link is asked.
+    // The modem may get addresses while the link is asked.
     let bench = Bench::new(SessionOptions::default())
         .answers(SessionAsk::Addresses, vec![nothing(); 4])
         .climb();
     assert!(bench.online && bench.injected > 0);
     assert_eq!(bench.count(SessionAsk::Addresses), 5);
-    // An indication that tells nothing does not end the asking.
+    // An indication without addresses does not end the queries.
     let mut bench =
         Bench::new(SessionOptions::default()).answers(SessionAsk::Addresses, vec![nothing(); 20]);
     bench.start(Rung::Connect);
@@ -30,7 +30,7 @@ fn an_address_may_come_late_or_never() {
     }
     bench.indicate(bc::IP_CONFIGURATION, &ip(false, false));
     assert!(bench.session.poll_at.is_some());
-    // Then the link is asked for them, over a data path without addresses.
+    // After that the link is asked for addresses, over a data path without any.
     for silent in [nothing(), status(Status::NO_DEVICE_SUPPORT, Vec::new())] {
         let bench = Bench::new(SessionOptions::default())
             .answers(SessionAsk::Addresses, vec![silent; 20])
@@ -99,7 +99,7 @@ fn a_family_the_modem_does_not_tell_is_asked_for_over_the_link() {
         assert_eq!(bench.injected, 1);
         let (family, other) = (bench.session.link_families(), v4);
         assert_eq!((family.v4, family.v6), (!other, other));
-        // Nobody answers: the session is asked for ever more rarely, and stays.
+        // No router answers: the session solicits ever more rarely, and stays up.
         while bench.now < begun + Duration::from_secs(24 * 3600) {
             bench.pass();
             bench.work();
@@ -118,11 +118,11 @@ fn what_the_link_gives_is_added_to_what_the_modem_told() {
     let host = "host 10.169.198.77/30 2001:db8:1:2:";
     assert!(bench.said(host) && bench.said("data"), "{:#?}", bench.log);
     assert_eq!(bench.addresses.as_ref().unwrap().list().len(), 2);
-    // The modem's own change leaves it in place.
+    // A change of the modem's configuration leaves the link's address in place.
     bench.log.clear();
     bench.indicate(bc::IP_CONFIGURATION, &ip(true, false));
     assert!(bench.log.is_empty(), "{:#?}", bench.log);
-    // When the modem tells that family after all, the link is asked no more.
+    // When the modem reports that family after all, the link is asked no more.
     bench.indicate(bc::IP_CONFIGURATION, &ip(true, true));
     assert!(bench.said("host 10.169.198.77/30 2001:db8::77/64"));
     assert_eq!(bench.session.link_families(), LinkFamilies::default());
@@ -154,11 +154,13 @@ fn a_family_the_network_does_not_give_is_not_asked_for() {
 #[test]
 fn a_host_that_goes_is_made_anew() {
     let mut bench = Bench::new(SessionOptions::default()).climb();
-    bench.session.host_lost(bench.now, "the host's end failed");
+    bench
+        .session
+        .host_lost(bench.now, "the host interface failed");
     bench.work();
     let expected = Input::Lost {
         from: Rung::Host,
-        why: "the host's end failed".into(),
+        why: "the host interface failed".into(),
     };
     assert_eq!(bench.back, Some(expected));
 }
@@ -208,7 +210,7 @@ fn a_network_device_has_the_addresses_of_the_user() {
     assert_eq!(bench.asked, [], "{:#?}", bench.log);
     assert!(bench.said("host 192.0.2.7/24") && bench.online);
     assert!(bench.addresses.is_some());
-    // There is no modem whose session could have ended.
+    // A plain network device has no connection that could have ended.
     bench.session.judged(
         Instant::now(),
         Verdict::NeverAnswered { asked: 3 },

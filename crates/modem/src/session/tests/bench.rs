@@ -1,4 +1,4 @@
-//! Modem on the packet service for a session 0, whose answers the test gives.
+//! Modem with packet service for a session 0, whose answers the test gives.
 
 use std::collections::HashMap;
 
@@ -42,14 +42,14 @@ pub(super) fn ip(v4: bool, v6: bool) -> Vec<u8> {
     .encode()
 }
 
-/// Modem on the packet service that answers as the script says, and with success where it says
-/// nothing.
+/// Modem with packet service that answers as the script says, and with success to all other
+/// commands.
 pub(super) struct Bench {
     pub(super) session: DataSession,
     pub(super) now: Instant,
     pub(super) ground: Ground,
     pub(super) script: HashMap<SessionAsk, VecDeque<Outcome>>,
-    /// Failure of the next setting up of the host's end; it succeeds without one.
+    /// Failure of the next attempt to set the host interface up; without one it succeeds.
     pub(super) host: Option<Failure>,
     pub(super) log: Vec<String>,
     pub(super) asked: Vec<SessionAsk>,
@@ -58,7 +58,7 @@ pub(super) struct Bench {
     /// Number of datagrams of the driver's own.
     pub(super) injected: usize,
     pub(super) online: bool,
-    /// Input that leads the modem back.
+    /// Input that leads the modem back to a rung.
     pub(super) back: Option<Input>,
 }
 

@@ -79,7 +79,7 @@ fn both_families_fall_back_to_one() {
         assert!(bench.online);
         assert_eq!(bench.families, [ContextIpType::IPV4V6, family]);
     }
-    // When all families are refused, the failure is about what the user asked for.
+    // When all families are refused, the failure is about the family that the user asked for.
     let refusal = || {
         status(
             Status::FAILURE,
@@ -371,7 +371,7 @@ fn losses_lead_to_the_right_rung() {
         None
     );
     assert_eq!(lost(&[1, 2, 3]), None);
-    // The end of another session does not concern it.
+    // The end of another session does not concern this one.
     let other = super::connect(
         3,
         ActivationState::DEACTIVATED,
@@ -438,7 +438,7 @@ fn suspicion_looks_at_the_session() {
 }
 
 proptest::proptest! {
-    /// For any inputs in any order there is no panic.
+    /// Any inputs in any order cause no panic.
     #[test]
     fn anything_may_happen(
         leads in proptest::prelude::any::<bool>(),

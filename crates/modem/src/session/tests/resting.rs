@@ -224,7 +224,7 @@ fn failures_are_tried_again_ever_more_slowly() {
 #[test]
 fn a_session_the_network_ends_comes_back() {
     let mut bench = Bench::up();
-    // The end of another session does not concern it.
+    // The end of another session does not concern this one.
     let other = ConnectInfo {
         session_id: 0,
         activation_state: ActivationState::DEACTIVATED,

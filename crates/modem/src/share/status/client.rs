@@ -1,4 +1,4 @@
-//! A client of the control socket: what it is waited for, and what waits for it.
+//! A client of the control socket: its phase, its input and its output.
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::raw;
 use crate::share::sending::Sending;
 use crate::share::stream;
 
-/// Number of bytes of what was heard that wait for a client before the rest waits elsewhere.
+/// Number of bytes of events that wait for a client before further events stay in their channel.
 const ENOUGH: usize = 256 << 10;
 /// Pause between two statuses for a watcher when the status has changed.
 const WATCH_SOON: Duration = Duration::from_millis(100);
@@ -23,7 +23,7 @@ const WATCH_SOON: Duration = Duration::from_millis(100);
 const WATCH_LATE: Duration = Duration::from_secs(1);
 /// Time after which a client that does not read its reply is dropped.
 pub(super) const REPLY_TIME: Duration = Duration::from_secs(2);
-/// Time a client has for one request line, from its connection or its last reply.
+/// Time within which a client has to send a request line, from its connection or its last reply.
 pub(super) const REQUEST_TIME: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,11 +36,11 @@ pub(super) enum Phase {
     Capturing,
     /// The client sends the bytes that its order announced.
     Sending,
-    /// The client is told what comes of the bytes.
+    /// The client is told of the transfers that follow the bytes it has sent.
     Hearing,
     /// The client waits for the network's answer.
     Answering,
-    /// The client has a data session and is told what becomes of it.
+    /// The client has a data session and is told of its changes.
     Joined,
     /// The client waits for the end.
     Stopping,
@@ -54,9 +54,9 @@ pub(super) struct Client {
     pub(super) input: Vec<u8>,
     pub(super) input_ended: bool,
     pub(super) output: Vec<u8>,
-    /// Number of bytes of the output that are already written.
+    /// Number of bytes of the output that have been written.
     pub(super) written: usize,
-    /// Time since which the client is waited for: for its request, or for it to read its reply.
+    /// Time since which the client has been expected to send a request, or to read its reply.
     pub(super) since: Instant,
     pub(super) capture: Option<Running>,
     /// Order whose bytes are still to come.
@@ -64,7 +64,7 @@ pub(super) struct Client {
     pub(super) listener: Option<raw::Listener>,
     /// The channel on which the network's answer comes.
     pub(super) answer: Option<Receiver<Result<Answer, Failure>>>,
-    /// Descriptors that came with its request.
+    /// Descriptors that came with the client's request.
     pub(super) descriptors: Vec<OwnedFd>,
     pub(super) joined: Option<Joined>,
 }
@@ -99,7 +99,7 @@ impl Client {
         }
     }
 
-    /// Puts what was heard into the output of a client that has taken what it got before.
+    /// Puts events of sent bytes into the output of a client that has read its earlier output.
     pub(super) fn pass_on_heard(&mut self, now: Instant, reply: &Reply) {
         while self.output().len() < ENOUGH
             && let Some(listener) = &mut self.listener
@@ -121,7 +121,7 @@ impl Client {
         }
     }
 
-    /// Puts the network's answer into the output, once it is there, after which the client may ask again.
+    /// Puts the network's answer into the output, once it has come. The client may ask again after that.
     pub(super) fn pass_on_answer(&mut self, now: Instant, reply: &Reply) {
         let Some(answer) = &self.answer else {
             return;
@@ -151,8 +151,8 @@ impl Client {
         self.phase = Phase::Asking;
     }
 
-    /// Puts what becomes of its data session into the output of a client that has taken what it got
-    /// before.
+    /// Puts the changes of its data session into the output of a client that has read its earlier
+    /// output.
     pub(super) fn pass_on_joined(&mut self, now: Instant, reply: &Reply) {
         while self.output().len() < ENOUGH
             && let Some(joined) = &self.joined
@@ -177,7 +177,7 @@ impl Client {
         }
     }
 
-    /// Returns the time at which something is due for the client: its time is up, or it is sent the
+    /// Returns the time at which something is due for the client: the end of its time, or the next
     /// status.
     pub(super) fn due(&self, changes: u64) -> Option<Instant> {
         if !self.output().is_empty() && self.phase != Phase::Capturing {

@@ -24,7 +24,7 @@ pub enum Request {
     Capture(capture::Options),
     /// Ends the captures that clients have asked for.
     EndCaptures {},
-    /// Turns knobs of the emulated modem, and asks how they stand.
+    /// Turns knobs of the emulated modem, and asks for the values of all.
     Emulate {
         /// Knobs to turn, as `name=value`; all of them or none.
         #[serde(default)]
@@ -33,9 +33,9 @@ pub enum Request {
     /// Asks the network behind the modem.
     Ask(Question),
     /// Asks for a data session for the TUN interface whose descriptors come with this line, until the
-    /// client closes its sending half, and for what becomes of it.
+    /// client closes its sending half, and for reports of its changes.
     Join(JoinOptions),
-    /// Asks to send bytes as they are, which follow, and for what comes of it.
+    /// Asks to send bytes as they are, which follow, and for reports of the transfers after them.
     Send(Sending),
 }
 
@@ -54,22 +54,24 @@ pub struct Reply {
     /// Failure that a refusal carries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
-    /// Status as JSON, in answer to `status` and `watch`; what was turned, in answer to `emulate`.
+    /// Status as JSON, in answer to `status` and `watch`; the turned knobs and all values, in
+    /// answer to `emulate`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<serde_json::Value>,
-    /// Users and groups that may use the modem, in words, in answer to `status` of a user who may only look.
+    /// Users and groups that may use the modem, in words, in answer to `status` of a user who may only read
+    /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operators: Option<String>,
     /// Whether everything is down, in the second answer to `stop`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<bool>,
-    /// The outcome of bytes that were sent as they are, after the first answer to `send`.
+    /// Event after bytes were sent as they are, following the first answer to `send`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heard: Option<Heard>,
     /// The network's answer, in answer to `ask`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,
-    /// The news of a data session, after the first answer to `join`.
+    /// The news of a data session, following the first answer to `join`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub joined: Option<JoinNews>,
 }
@@ -78,7 +80,7 @@ impl Reply {
     /// Returns the status in an answer to `status` or `watch`.
     ///
     /// # Errors
-    /// [`FailureKind::Unreadable`] when there is none that this version understands.
+    /// [`FailureKind::Unreadable`] when there is no status that this version understands.
     pub fn decode(&self) -> Result<Status, Failure> {
         let unreadable = |what: &str| {
             Failure::new(FailureKind::Unreadable, what)
@@ -87,7 +89,8 @@ impl Reply {
         let Some(value) = &self.status else {
             return Err(unreadable("the running uwwan told no state"));
         };
-        // `Status` has a function of this name beside the trait's, which knows no session 0.
+        // `Status` has an inherent function of this name beside the trait's, which does not handle
+        // session 0.
         <Status as Deserialize>::deserialize(value)
             .map_err(|error| unreadable("the running uwwan's answer makes no sense").because(error))
     }

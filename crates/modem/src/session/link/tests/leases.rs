@@ -10,7 +10,7 @@ fn an_address_is_leased_and_renewed() {
     assert_eq!(discover.len(), 1);
     assert_eq!(discover[0][12..20], [0, 0, 0, 0, 255, 255, 255, 255]);
     assert_eq!(fold(sum(&discover[0][..20])), 0);
-    // Unanswered it is repeated, ever more slowly.
+    // An unanswered request is repeated, ever more slowly.
     let mut at = now;
     for pause in [1, 2, 4, 8, 8] {
         let next = link.poll_timeout(false).unwrap();
@@ -34,7 +34,7 @@ fn an_address_is_leased_and_renewed() {
     assert_eq!(request[0][12..20], [10, 0, 0, 2, 10, 0, 0, 1]);
     let ack = answer(&request[0], DhcpMessageType::Ack);
     assert_eq!(link.handle(renewal, &ack), Change::Nothing);
-    // A lease that nobody renews runs out.
+    // A lease that no server renews runs out.
     let mut now = renewal;
     let mut change = Change::Nothing;
     while change == Change::Nothing {
@@ -87,7 +87,7 @@ fn only_what_was_asked_of_the_server_is_taken() {
         bytes[kind.unwrap() + 2] = 6;
         bytes
     };
-    // The exchange is over: nothing is waited for.
+    // The exchange is over, so no answer is expected.
     assert_eq!(link.handle(now, &as_nak(&ack)), Change::Nothing);
     let mut moved = ack.clone();
     moved[47] = 9;
@@ -135,7 +135,7 @@ fn requests_end_and_renewals_reach_any_server() {
         }
         to.push(((at - now).as_secs(), sent[0][16]));
     }
-    // To the server's 10.0.0.1 up to 7/8 of the lease, then to all.
+    // The requests go to the server 10.0.0.1 up to 7/8 of the lease, then to all servers.
     assert_eq!(to[0], (50, 10));
     for (seconds, first) in to {
         assert_eq!(first, if seconds < 88 { 10 } else { 255 }, "{seconds}");

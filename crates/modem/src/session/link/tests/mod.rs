@@ -1,4 +1,4 @@
-//! Both families together, and what the tests of each have in common.
+//! Both families together, and the functions that the tests of each share.
 
 use std::hash::RandomState;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -143,7 +143,7 @@ fn beside_the_modem_the_link_is_asked_for_one_family() {
     let advertisement = advertisement(0, &prefix_option("2001:db8::"));
     assert!(only.take(&advertisement));
     assert_eq!(link.handle(now, &advertisement), Change::Addresses);
-    // What the modem has told of the other family stays, and its name servers where there are no
+    // The modem's configuration of the other family stays, and its name servers where there are no
     // others.
     let server = "2001:db8::53".parse().unwrap();
     let mut given = Given {
