@@ -23,7 +23,7 @@ pub enum Event {
         rung: Rung,
         /// Duration of the rung in seconds.
         seconds: f64,
-        /// Finding in a few words; it may be empty.
+        /// Result of the rung in a few words; it may be empty.
         detail: String,
     },
     /// A rung was not reached.
@@ -35,13 +35,13 @@ pub enum Event {
         /// Time until it is tried again, in seconds; `None` when it is not.
         retry_seconds: Option<f64>,
     },
-    /// A rung waits for something: an answer of the modem, or what may pass by itself. The event
-    /// comes when the wait begins, however short it is, and again and again while what may pass by
-    /// itself does not.
+    /// A rung waits for something: an answer of the modem, or the end of a condition that may pass
+    /// by itself. The event comes when the wait begins, however short it is, and again and again
+    /// while the condition lasts.
     Waiting {
         /// Rung that waits.
         rung: Rung,
-        /// Goal of the wait, in a few words.
+        /// Object of the wait, in a few words.
         text: String,
         /// Time since the rung was begun, in seconds.
         seconds: f64,
@@ -62,9 +62,9 @@ pub enum Event {
         /// Drivers that are bound to its interfaces.
         drivers: Vec<BoundDriver>,
     },
-    /// Something is worth knowing and changes nothing.
+    /// A remark that changes nothing.
     Notice {
-        /// Text for people.
+        /// Text of the remark.
         text: String,
     },
     /// Something is wrong, and the text tells the likely reason.
@@ -75,7 +75,7 @@ pub enum Event {
     Lost {
         /// Rung from which the bring-up starts again.
         rung: Rung,
-        /// Reason, for people.
+        /// Reason in words.
         why: String,
     },
     /// The modem has ended, after a stop or a failure.
@@ -133,7 +133,7 @@ pub enum SessionChange {
     Addresses(Addresses),
     /// Packets flow.
     Online {
-        /// Name of the host's interface, or what stands for it.
+        /// Name of the host interface, or a description where it has none.
         interface: String,
         /// Addresses in a few words.
         text: String,
@@ -143,7 +143,7 @@ pub enum SessionChange {
     /// No packets flow. This is reported for the sessions beside session 0; for session 0 it is
     /// [`Event::RungFailed`] or [`Event::Lost`].
     Offline {
-        /// Reason, for people.
+        /// Reason in words.
         why: String,
         /// Time until it is tried again, in seconds; `None` when that depends on session 0.
         retry_seconds: Option<f64>,

@@ -1,4 +1,4 @@
-//! Texts of failures: what was tried and how it ended, the likely cause, and the next step.
+//! Texts of failures: the operation and how it ended, the likely cause, and the next step.
 
 use uwwan_mbim::status::{NwError, Status};
 use uwwan_usb::error::{Error as UsbError, Holder};
@@ -138,8 +138,9 @@ pub(crate) fn radio_does_not_follow(waited: u64) -> Failure {
     )
 }
 
-/// Returns the same where no FCC lock is known: the modem says that it has none, or it is not among
-/// those that have one, or the lock was lifted before, which `tried` says.
+/// Returns the failure of a radio that stays off where no FCC lock is known: the modem reports that
+/// it has none, or it is not among those that have one, or the lock was lifted before, which
+/// `tried` says.
 pub(crate) fn radio_off(waited: u64, quirk: &Quirk, tried: bool) -> Failure {
     let failure = radio_does_not_follow(waited);
     let (cause, next) = if tried {
@@ -161,8 +162,8 @@ pub(crate) fn radio_off(waited: u64, quirk: &Quirk, tried: bool) -> Failure {
     failure.because(cause).next(next)
 }
 
-/// Returns the failure `what` of a modem that says that it has an FCC lock. `tried` says that lifting
-/// it did not help.
+/// Returns the failure `what` of a modem that reports an FCC lock. `tried` says that lifting it did
+/// not help.
 pub(crate) fn fcc_locked(rung: Rung, what: &str, quirk: &Quirk, tried: bool) -> Failure {
     let why = format!(
         "the {} has an FCC lock: it stays off until unlocked for the machine it was sold in",
@@ -172,8 +173,8 @@ pub(crate) fn fcc_locked(rung: Rung, what: &str, quirk: &Quirk, tried: bool) -> 
     with_unlocking(failure, tried)
 }
 
-/// Returns the failure of a modem that does not say whether it is locked, and is among those that
-/// may have an FCC lock. `tried` says that lifting it did not help.
+/// Returns the failure of a modem that does not report whether it is locked, and is among those
+/// that may have an FCC lock. `tried` says that lifting it did not help.
 pub(crate) fn maybe_fcc_locked(failure: Failure, quirk: &Quirk, tried: bool) -> Failure {
     let why = format!(
         "the {} may have an FCC lock: then it stays off until unlocked for the machine it was sold in",
@@ -182,7 +183,7 @@ pub(crate) fn maybe_fcc_locked(failure: Failure, quirk: &Quirk, tried: bool) -> 
     with_unlocking(failure.because(why), tried)
 }
 
-/// Adds what there is to do about an FCC lock.
+/// Adds the steps against an FCC lock.
 fn with_unlocking(failure: Failure, tried: bool) -> Failure {
     if tried {
         return failure
@@ -254,7 +255,7 @@ pub(crate) fn status(rung: Rung, what: &str, status: Status, network: Option<NwE
             "`uwwan radio on`, or the laptop's wireless switch",
             false,
         ),
-        // An FCC lock shows on no other rung.
+        // An FCC lock has an effect on no other rung.
         Status::OPERATION_NOT_ALLOWED if rung == Rung::Radio => (
             "the firmware does not allow this now; some modems stay off until unlocked for their laptop (FCC lock)",
             "look for the modem in ModemManager's list of FCC unlock procedures",
@@ -350,7 +351,7 @@ fn network_cause(cause: NwError) -> (&'static str, &'static str, bool) {
     }
 }
 
-/// Reason why a modem refuses IPv6 whose firmware decides by the operator.
+/// Reason why a modem whose firmware decides by the operator refuses IPv6.
 pub(crate) const PLMN_STORY: &str = "the firmware allows IPv6 only for operators in its PLMN profile list; a SIM of any \
      other operator gets the profile \"00000\" (generic), which is IPv4 only";
 /// Next step after [`PLMN_STORY`].
@@ -432,8 +433,8 @@ mod tests {
         for code in (0..=40).chain([100, 0x8743_0001]) {
             let failure = status(Rung::Connect, "CONNECT", Status(code), None);
             assert!(!failure.why.is_empty(), "{code}");
-            // What may pass by itself has no step for the user: whether it is tried again is for
-            // the supervisor to say.
+            // A condition that may pass by itself has no step for the user, because the supervisor
+            // decides whether the rung is tried again.
             assert!(!failure.next.is_empty() || !failure.fatal, "{code}");
             assert!(failure.what.starts_with("CONNECT: "), "{}", failure.what);
         }

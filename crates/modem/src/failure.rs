@@ -103,7 +103,8 @@ impl fmt::Display for Rung {
     }
 }
 
-/// Next step of a failure that is tried again without the user. It is told only where it is.
+/// Next step of a failure that is tried again without the user. It is given only where the rung is
+/// tried again.
 pub(crate) const TRIED_AGAIN: &str = "nothing: it is tried again";
 
 /// Kind of a failure, by which a program chooses its exit status or another way.
@@ -146,8 +147,9 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
-    /// Returns the kind of a failure on this rung unless more is known. The steps up to the data
-    /// function and the host interface are the host's business, those between are the modem's.
+    /// Returns the kind of a failure on this rung unless more is known. The rungs up to the data
+    /// function and the rung of the host interface fail because of the host, those between because
+    /// of the modem.
     #[must_use]
     pub const fn usual(rung: Rung) -> Self {
         match rung {
@@ -238,8 +240,8 @@ pub struct Failure {
     pub kind: FailureKind,
     /// Code of a refusal, for a program to act on.
     pub code: Option<Code>,
-    /// The operation that failed: "cannot read the PIN file". On a rung it is what was tried and
-    /// how it ended.
+    /// The operation that failed: "cannot read the PIN file". On a rung it is the attempt and how
+    /// it ended.
     pub what: String,
     /// Place of the failure.
     pub place: Place,
@@ -335,7 +337,7 @@ impl Failure {
         }
     }
 
-    /// Returns what failed, with the rung in front if there is one.
+    /// Returns the operation that failed, with the rung in front if there is one.
     #[must_use]
     pub fn headline(&self) -> String {
         match self.rung() {
@@ -344,8 +346,8 @@ impl Failure {
         }
     }
 
-    /// Returns what failed and the reasons on one line, for a log, a JSON field or a service
-    /// manager's status.
+    /// Returns the operation that failed and the reasons on one line, for a log, a JSON field or a
+    /// service manager's status.
     #[must_use]
     pub fn one_line(&self) -> String {
         let mut line = self.what.clone();
@@ -395,8 +397,8 @@ pub fn plain(text: &str) -> String {
         .collect()
 }
 
-/// A failure as JSON. Unknown fields are ignored, and a value that is missing or not known becomes
-/// the nearest one that is known.
+/// A failure as JSON. Unknown fields are ignored, and a missing or unknown value becomes the
+/// nearest known one.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(rename = "Failure")]

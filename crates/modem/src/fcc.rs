@@ -1,9 +1,9 @@
-//! The FCC lock: a modem sold in a laptop keeps its radio off until something of that laptop lifts
+//! The FCC lock: a modem sold in a laptop keeps its radio off until software of that laptop lifts
 //! the lock, after each start anew.
 //!
-//! The ways here are the public ones of ModemManager (`data/dispatcher-fcc-unlock`), which leaves
-//! them off as the user's responsibility. So does this driver: none is used unless the user asks
-//! for it.
+//! The procedures here are the public ones of ModemManager (`data/dispatcher-fcc-unlock`), which
+//! does not use them by itself, because that is the user's responsibility. Neither does this
+//! driver: none is used unless the user asks for it.
 
 use uwwan_mbim::qmi::{self, Message};
 use uwwan_mbim::services::qmi as qmi_service;
@@ -13,7 +13,7 @@ use uwwan_mbim::status::Status;
 
 use crate::options::FccUnlock;
 
-/// Sentence about whose responsibility it is.
+/// Sentence that states whose responsibility it is.
 pub const RESPONSIBILITY: &str = "whether that is allowed where you are, with this modem in this machine, is your responsibility";
 
 /// Returns the command that asks whether the modem is locked. Only firmware of Quectel has it.
@@ -21,8 +21,8 @@ pub(crate) fn state() -> Command {
     Command::query(quectel::RADIO_STATE)
 }
 
-/// Returns whether the modem is locked, as the content of an answer to [`state`] tells; `None` when
-/// it does not tell.
+/// Returns whether the modem is locked by the content of an answer to [`state`]; `None` when the
+/// content does not say.
 pub(crate) fn is_locked(info: &[u8]) -> Option<bool> {
     let state = RadioState::decode(info).ok()?;
     Some(state.radio_state == QuectelRadioSwitchState::FCC_LOCKED)
@@ -102,7 +102,7 @@ impl Unlocking {
         Some(Command::set(qmi_service::MSG, &info))
     }
 
-    /// Takes the answer to the command returned last; `None` when there is none.
+    /// Handles the answer to the command returned last; `None` when there is none.
     pub fn answered(&mut self, answer: Option<(Status, &[u8])>) {
         let result = match answer {
             Some((status, info)) if status.is_success() => self.understood(info),
@@ -141,10 +141,10 @@ impl Unlocking {
         }
     }
 
-    /// Returns how it ended.
+    /// Returns the outcome of the procedure.
     ///
     /// # Errors
-    /// The reason why the modem refused, for people.
+    /// The reason in words why the modem refused.
     pub fn outcome(self) -> Result<(), String> {
         self.failure.map_or(Ok(()), Err)
     }

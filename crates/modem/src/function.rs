@@ -39,39 +39,39 @@ pub(crate) struct Negotiated {
     announced: Option<NtbParameters>,
 }
 
-/// Size in bytes of the largest NTB to the device: one URB in every backend, no order of memory
-/// above 2.
+/// Size in bytes of the largest NTB to the device: one URB in every backend, and no allocation of
+/// the kernel above order 2 (16 KiB).
 const USUAL_BLOCK: u32 = 16 * 1024;
 /// Size in bytes of the largest NTB asked for from the device. Every NTB costs system calls and a
 /// wake-up, and above this size little is left of them; Linux `cdc_ncm` goes up to it (`rx_max`).
 const USUAL_INPUT: u32 = 64 * 1024;
 /// Size in bytes down to which scarce memory lessens [`USUAL_INPUT`]: what Linux `cdc_ncm` asks for.
 const SCARCE_INPUT: u32 = 16 * 1024;
-/// Size in bytes above which a device is not believed: none was seen to send larger NTBs, and this
-/// bounds what is allocated on its word.
+/// Size in bytes above which the device's value is not used: no device was seen to send larger
+/// NTBs, and the bound limits the memory that is allocated for them.
 const MOST_BLOCK: u32 = 256 * 1024;
-/// `bmNetworkCapabilities` (NCM 1.0, table 5-2): what the function can be asked.
+/// Bits of `bmNetworkCapabilities` (NCM 1.0, table 5-2), which say what the function can be asked.
 const CAPABILITY_PACKET_FILTER: u8 = 0x01;
 const CAPABILITY_MAX_DATAGRAM: u8 = 0x08;
 const CAPABILITY_CRC_MODE: u8 = 0x10;
-/// SET_NTB_INPUT_SIZE has an 8-byte form.
+/// Bit for the 8-byte form of SET_NTB_INPUT_SIZE.
 const CAPABILITY_8_BYTE_SIZE: u8 = 0x20;
-/// Frames to the host's address and to groups (CDC ECM 1.2, table 8): what an Ethernet interface
-/// takes that is not promiscuous. Which groups is left to the host.
+/// Frames to the host's address and to groups (CDC ECM 1.2, table 8), as an Ethernet interface
+/// takes them that is not promiscuous. The host chooses among the groups.
 const PACKET_FILTER: u16 = 0x0e;
-/// Length of the longest frame of an Ethernet without extensions, in bytes, checksum left out.
+/// Length in bytes of the longest frame of an Ethernet without extensions, checksum left out.
 const USUAL_FRAME: u16 = 1514;
-/// Length of a VLAN tag in bytes (IEEE 802.1Q), by which a frame may be longer than the MTU tells.
+/// Length of a VLAN tag in bytes (IEEE 802.1Q), by which a frame may be longer than the MTU gives.
 pub(crate) const VLAN_TAG: u16 = 4;
-/// Least length of the longest frame, in bytes. A device that declares less is wrong about it: no
-/// IPv4 link carries less (RFC 791).
+/// Least value of the longest frame's length, in bytes. A device that declares less is wrong about
+/// it: no IPv4 link carries less (RFC 791).
 const LEAST_FRAME: u16 = 576 + ETHERNET_HEADER;
-/// Least NTB size from the device that it may be told, in bytes (NCM 1.0, 6.2.7).
+/// Least size in bytes of NTBs from the device that the device may be given (NCM 1.0, 6.2.7).
 const LEAST_INPUT: u32 = 2048;
-/// Most datagrams per NTB from the device that room is made for.
+/// Most datagrams in an NTB from the device for which room is made.
 const MOST_DATAGRAMS: usize = 4096;
 
-/// Returns whether MBIM_OPEN goes ahead of everything of the data function.
+/// Returns whether MBIM_OPEN precedes all requests to the data function.
 pub(crate) fn opens_first(function: &Function, options: &Options) -> bool {
     options.experiment.order == Order::OpenFirst && !function.is_ethernet()
 }

@@ -1,4 +1,4 @@
-//! The function in front of a modem that says anything.
+//! The function in front of a modem that answers anything.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use super::function::{Ask, Function, KNOWN};
 use crate::at_port::Answer;
 use crate::failure::Failure;
 
-/// A modem that answers whatever it is asked with the next of these.
+/// A modem that answers every command with the next of these answers.
 struct Anything {
     answers: Vec<(Vec<String>, bool)>,
     next: usize,

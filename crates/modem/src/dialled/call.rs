@@ -4,15 +4,15 @@ use std::time::Instant;
 
 use uwwan_mbim::services::basic_connect::ContextIpType;
 
-/// The connection that is dialled.
+/// State of the connection that is dialled.
 #[derive(Debug, Default)]
 pub(super) struct Connection {
     pub(super) state: State,
-    /// Family that was asked for.
+    /// Address family that was asked for.
     pub(super) family: ContextIpType,
-    /// Families that the modem has told to be up: IPv4 and IPv6.
+    /// Whether the modem has reported each family to be up: IPv4 and IPv6.
     pub(super) up: [bool; 2],
-    /// Time at which the modem is asked.
+    /// Time at which the modem is asked for the state.
     pub(super) poll_at: Option<Instant>,
 }
 
@@ -20,7 +20,7 @@ pub(super) struct Connection {
 pub(super) enum State {
     #[default]
     Down,
-    /// The modem dials since then; the second time is when the first family came up.
+    /// The modem has been dialling since the first time; the first family came up at the second.
     Dialling(Instant, Option<Instant>),
     Up,
 }
@@ -34,14 +34,14 @@ impl Connection {
         self.poll_at
     }
 
-    /// Has the modem asked at once.
+    /// Sets the modem to be asked at once.
     pub(super) fn look(&mut self, now: Instant) {
         if self.is_active() {
             self.poll_at = Some(now);
         }
     }
 
-    /// Notes that it is down.
+    /// Records that the connection is down.
     pub(super) fn down(&mut self) {
         *self = Self {
             family: self.family,

@@ -38,7 +38,7 @@ impl Function {
                 .map_or_else(|_| String::new(), |one| one.0.reveal().to_owned()),
         };
         if firmware.is_empty() && model.is_empty() && imei.is_empty() {
-            // It answers nothing of the kind: it is still starting, or it is no modem.
+            // A device without any of these answers is still starting, or is no modem.
             self.query::<Manufacturer>()?;
         }
         Ok(DeviceCaps {
@@ -114,8 +114,8 @@ impl Function {
         })
     }
 
-    /// Enters, changes or switches the PIN, once. The answer has what the SIM says then, also where it was
-    /// refused.
+    /// Enters, changes or switches the PIN, once. The answer has the state of the SIM after that, also
+    /// where it was refused.
     pub(super) fn set_pin(&mut self, info: &[u8]) -> (Status, Vec<u8>) {
         let Ok(mut wanted) = PinSet::decode(info) else {
             return (Status::INVALID_PARAMETERS, Vec::new());
@@ -140,7 +140,7 @@ impl Function {
         });
         let status = match self.run_secret(line) {
             Ok(_) => Status::NONE,
-            // A refusal without a reason is one of the PIN.
+            // A refusal without a reason is taken for one of the PIN.
             Err(Refused(Status::NO_DEVICE_SUPPORT, _)) => Status::OPERATION_NOT_ALLOWED,
             Err(Refused(status, _)) => status,
         };
@@ -160,7 +160,8 @@ impl Function {
             true => RadioSwitchState::ON,
             false => RadioSwitchState::OFF,
         };
-        // `^RFSWITCH: software, hardware`, where the modem has the switch of a laptop.
+        // The answer is `^RFSWITCH: software, hardware`, where the modem has the switch of a
+        // laptop.
         let hardware = self.run("AT^RFSWITCH?").ok().and_then(|lines| {
             lines.iter().find_map(|line| {
                 let mut values = Values::new(after(line, "^RFSWITCH")?);

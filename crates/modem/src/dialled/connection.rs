@@ -16,14 +16,14 @@ use zeroize::{Zeroize, Zeroizing};
 use super::call::State;
 use super::function::{Function, Refused};
 
-/// Pause before a modem that dials is asked again; it tells by itself as well.
+/// Pause before a modem that dials is asked again; it also reports by itself.
 const DIAL_PAUSE: Duration = Duration::from_millis(500);
-/// Pause before a modem that is connected is asked whether it still is. It tells by itself, unless another
-/// program has silenced it.
+/// Pause before a modem that is connected is asked whether it still is. It reports by itself, unless
+/// another program has silenced it.
 const WATCH_PAUSE: Duration = Duration::from_secs(15);
-/// Time that the second address family has to come up once the first has.
+/// Time within which the second address family has to come up once the first has.
 const FAMILY_GRACE: Duration = Duration::from_secs(2);
-/// Time that dialling may take.
+/// Time within which dialling has to succeed.
 const DIAL_PATIENCE: Duration = Duration::from_secs(180);
 
 impl Function {
@@ -58,7 +58,8 @@ impl Function {
         let told = self.query::<NetworkInterface>();
         let told = told.or_else(|_| self.query::<NetworkInterface>())?;
         let v4 = told.ipv4 == Some(true);
-        // Without a word of IPv6 it may be up with IPv4; the link tells.
+        // Where the answer leaves IPv6 out, it may be up together with IPv4; the link shows whether
+        // it is.
         let v6 = told
             .ipv6
             .unwrap_or(v4 && self.connection.family != ContextIpType::IPV4);
@@ -75,7 +76,7 @@ impl Function {
             (0, ActivationCommand::DEACTIVATE) => {
                 self.hang_up().map(|()| ActivationState::DEACTIVATED)
             }
-            // There is one connection.
+            // The modem has one connection.
             (_, ActivationCommand::ACTIVATE) => Err(Status::MAX_ACTIVATED_CONTEXTS.into()),
             _ => Err(Status::CONTEXT_NOT_ACTIVATED.into()),
         };
@@ -115,7 +116,7 @@ impl Function {
             && let Err(refused) = self.run(&format!("AT+CGDCONT=1,\"{kind}\",\"{apn}\""))
             && kind != "IP"
         {
-            // The firmware has no such family, or not with this SIM.
+            // The firmware does not have the family, or not with this SIM.
             return Err(match refused {
                 Refused(Status::BUSY, _) => refused,
                 _ => Status::NO_DEVICE_SUPPORT.into(),
@@ -138,7 +139,7 @@ impl Function {
         self.connection.down();
         self.connection.family = wanted.ip_type;
         self.run_secret(line).map_err(|refused| match refused {
-            // `ERROR` alone says nothing but that it was refused.
+            // `ERROR` alone means no more than a refusal.
             Refused(Status::NO_DEVICE_SUPPORT, cause) => Refused(Status::FAILURE, cause),
             refused => refused,
         })?;
@@ -150,20 +151,20 @@ impl Function {
     pub(super) fn hang_up(&mut self) -> Result<(), Refused> {
         self.connection.down();
         match self.run("AT^NDISDUP=1,0") {
-            // A connection that is down is refused to be ended.
+            // A modem refuses to end a connection that is down.
             Ok(_) | Err(Refused(Status::NO_DEVICE_SUPPORT | Status::FAILURE, _)) => Ok(()),
             Err(refused) => Err(refused),
         }
     }
 
-    /// Takes `^NDISSTAT`: state, error, an unused value and the family.
+    /// Handles `^NDISSTAT`: state, error, an unused value and the family.
     pub(super) fn connection_told(&mut self, now: Instant, line: &str) {
         let Some(mut values) = after(line, "^NDISSTAT").map(Values::new) else {
             return;
         };
         let state = values.number::<u8>();
         let cause = values.number::<u32>().unwrap_or(0);
-        // A network without IPv6 refuses it, and gives IPv4.
+        // A network without IPv6 refuses that family, and gives IPv4.
         let beside_ipv4 = matches!(
             self.connection.family,
             ContextIpType::IPV4V6 | ContextIpType::IPV4_AND_IPV6
@@ -172,11 +173,11 @@ impl Function {
         if state == Some(0) && cause != 0 && dials && !beside_ipv4 {
             return self.ended(NwError(cause));
         }
-        // The other family may be up still: the query tells both.
+        // The other family may still be up: the query returns both.
         self.connection.look(now);
     }
 
-    /// Asks for the connection, and indicates what has become of it.
+    /// Asks for the state of the connection, and indicates changes.
     pub(super) fn follow_connection(&mut self, now: Instant) {
         self.connection.poll_at = None;
         if !self.connection.is_active() {
@@ -255,7 +256,7 @@ impl Function {
     }
 }
 
-/// Returns the name servers that are there.
+/// Returns the name servers that are known.
 fn known<A: Copy>(servers: [A; 2], missing: fn(&A) -> bool) -> Vec<A> {
     servers
         .into_iter()

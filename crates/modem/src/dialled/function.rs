@@ -18,7 +18,7 @@ use super::ussd::{Dialogue, Late};
 use crate::at_port::Answer;
 use crate::failure::{Failure, FailureKind};
 
-/// Asks a modem by AT commands.
+/// Access to a modem by AT commands.
 pub(super) trait Ask: Send {
     /// Sends a command and returns its answer.
     ///
@@ -96,7 +96,7 @@ impl Function {
             "AT+CEREG=1",
             "AT+CUSD=1",
         ] {
-            // A modem that lacks one of them is asked more often, and that is all.
+            // A modem that lacks one of them is asked more often instead.
             let _ = self.run(line);
         }
     }
@@ -120,7 +120,7 @@ impl Function {
         self.send(command)
     }
 
-    /// Sends a command whose line holds a secret, as [`Function::run`].
+    /// Sends a command whose line holds a secret, as [`Function::run`] does.
     pub(super) fn run_secret(&mut self, line: Zeroizing<String>) -> Result<Vec<String>, Refused> {
         self.run(&line)
     }
@@ -142,10 +142,10 @@ impl Function {
         }
     }
 
-    /// Asks a query whose answer has a type. An answer that cannot be read counts as none.
+    /// Sends a query whose answer has a type. An answer that cannot be read counts as none.
     ///
     /// # Errors
-    /// As [`Function::run`].
+    /// Those of [`Function::run`].
     pub(super) fn query<T: Query>(&mut self) -> Result<T, Refused> {
         let lines = self.run(T::COMMAND)?;
         T::parse(&lines).map_err(|_| Status::NO_DEVICE_SUPPORT.into())
@@ -179,7 +179,7 @@ impl Function {
             (bc::CONNECT, true) => return self.connect(now, info),
             (bc::IP_CONFIGURATION, false) => self.addresses(info),
             (bc::DEVICE_SERVICES, false) => Ok(services()),
-            // Everything that is known to change is indicated.
+            // Every known change is indicated, whatever the list says.
             (bc::DEVICE_SERVICE_SUBSCRIBE_LIST, true) => Ok(info.to_vec()),
             (sms::CONFIGURATION, _) => self.sms_configuration(),
             (sms::READ, false) => self.read_sms(info),
@@ -193,7 +193,7 @@ impl Function {
         }
     }
 
-    /// Takes an unsolicited result code.
+    /// Handles an unsolicited result code.
     pub(super) fn unsolicited(&mut self, now: Instant, line: &str) {
         match uwwan_at::values::name(line) {
             Some("^NDISSTAT") => self.connection_told(now, line),
@@ -204,7 +204,7 @@ impl Function {
         }
     }
 
-    /// Takes the news that the function has notified of its link.
+    /// Handles a notification that the link has changed.
     pub(super) fn link_changed(&mut self, now: Instant) {
         self.connection.look(now);
     }
@@ -215,7 +215,7 @@ impl Function {
         due.into_iter().flatten().min()
     }
 
-    /// Does what is due.
+    /// Takes the step that is due at the time of [`Function::poll_timeout`].
     pub(super) fn timeout(&mut self, now: Instant) {
         self.follow_connection(now);
         self.follow_ussd(now);

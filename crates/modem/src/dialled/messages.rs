@@ -59,7 +59,7 @@ impl Function {
         };
         let lines = self.run(&line)?;
         let mut messages = Vec::new();
-        // A line about each message, and behind it the PDU.
+        // The answer has a line about each message, with the PDU on the line behind it.
         for pair in lines
             .windows(2)
             .filter(|pair| after(&pair[0], name).is_some())
@@ -133,7 +133,7 @@ impl Function {
         Ok(Vec::new())
     }
 
-    /// Takes `+CMTI`: the store, and the index of a message that came.
+    /// Handles `+CMTI`: the store, and the index of a message that came.
     pub(super) fn sms_came(&mut self, line: &str) {
         let index = after(line, "+CMTI").and_then(|text| {
             let mut values = Values::new(text);

@@ -1,10 +1,10 @@
 //! The control session of a modem that is dialled by AT commands.
 //!
 //! Such a modem has no MBIM function, yet the [ladder](crate::ladder), the [data
-//! sessions](crate::session), the program's commands and other programs ask the same of it: for its SIM,
-//! its registration, a connection, addresses. So the driver has an MBIM function of its own here, which
-//! answers each command by the AT commands that say the same. Nothing above knows the difference, and
-//! there is one bring-up, whatever a modem speaks.
+//! sessions](crate::session), the program's commands and other programs need the same services of it:
+//! its SIM, its registration, a connection, addresses. So the driver has an MBIM function of its own
+//! here, which answers each command by AT commands of the same meaning. Nothing above it knows the
+//! difference, so there is one bring-up for all modems.
 //!
 //! ```text
 //! control session --MBIM message--> Dialled ==> worker: Function --AT command--> AT port
@@ -17,9 +17,9 @@
 //! a USSD text, whose command is answered when it has spoken.
 //!
 //! A command that no AT command expresses, or none that the modem knows, is answered with
-//! NO_DEVICE_SUPPORT, as an MBIM modem does that lacks it.
+//! NO_DEVICE_SUPPORT, as by an MBIM modem that lacks it.
 //!
-//! - `function`: the answers, by service and CID; `status`: what a refusal means.
+//! - `function`: the answers, by service and CID; `status`: the meaning of refusals.
 //! - `card`: identity, SIM, PIN and radio. `network`: registration, packet service, signal.
 //!   `connection`: dialling and addresses, with its state in `call`. `messages`: SMS. `ussd`: USSD.
 
@@ -53,7 +53,7 @@ use function::{Ask, Function};
 
 /// Largest control transfer of the function in bytes, which is as long as a control request can be.
 pub(crate) const MAX_CONTROL_MESSAGE: u16 = 4096;
-/// The notification that a response is there (CDC 1.2, 6.3.2).
+/// Notification that a response is available (CDC 1.2, 6.3.2).
 pub(crate) const RESPONSE_AVAILABLE: [u8; 8] = [0xa1, 0x01, 0, 0, 0, 0, 0, 0];
 /// Largest number of fragments on their way to the control session, and of those that it has not read yet.
 /// Further ones are lost.
@@ -65,16 +65,16 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(20);
 enum Order {
     /// Message of the host.
     Message(Vec<u8>),
-    /// The function has told that its link has changed.
+    /// The function's device has notified that its link has changed.
     Link,
 }
 
-/// The function's end for the control thread.
+/// The control thread's end of the function.
 pub(crate) struct Dialled {
     orders: Sender<Order>,
     /// Fragments of messages that the control session has not read yet.
     waiting: VecDeque<Vec<u8>>,
-    /// Token by which the worker knows that there is a control session.
+    /// Token whose existence tells the worker that there is a control session.
     _host: Arc<()>,
 }
 
@@ -83,7 +83,7 @@ impl Dialled {
     /// the function's thread, and must not block; `false` ends the function.
     ///
     /// # Errors
-    /// Those of the system, when there is no thread to be had.
+    /// The system's error when it refuses a thread.
     pub(crate) fn start(
         at: AtPort,
         told: impl FnMut(Vec<u8>) -> bool + Send + 'static,
@@ -111,17 +111,17 @@ impl Dialled {
         })
     }
 
-    /// Takes a message of the host.
+    /// Passes a message of the host to the function.
     pub(crate) fn send(&self, message: Vec<u8>) {
         let _ = self.orders.send(Order::Message(message));
     }
 
-    /// Takes the news that the function has notified of its link.
+    /// Passes a notification that the link has changed to the function.
     pub(crate) fn link_changed(&self) {
         let _ = self.orders.send(Order::Link);
     }
 
-    /// Keeps a fragment that the function has told, until it is read.
+    /// Keeps a fragment of the function until it is read.
     pub(crate) fn keep(&mut self, fragment: Vec<u8>) {
         if self.waiting.len() < MOST_WAITING {
             self.waiting.push_back(fragment);
@@ -134,7 +134,7 @@ impl Dialled {
     }
 }
 
-/// The AT port as the function asks it.
+/// The AT port, as the function uses it.
 struct Port(AtPort);
 
 impl Ask for Port {
@@ -196,14 +196,15 @@ impl<F: FnMut(Vec<u8>) -> bool> Worker<F> {
 
     fn message(&mut self, mut bytes: Vec<u8>) -> bool {
         let message = Message::decode(&bytes);
-        // A PIN or a password may be in it.
+        // The message may hold a PIN or a password.
         bytes.zeroize();
         let Ok(Message { transaction, body }) = message else {
             return true;
         };
         let answer = match body {
             Body::Open { .. } => {
-                // Without an answer of the port there is none here, as of a modem that is starting.
+                // Without an answer of the port there is none of the function, as with a modem that
+                // is starting.
                 if self.at.wait_open(OPEN_PATIENCE).is_err() {
                     return true;
                 }

@@ -56,16 +56,17 @@ impl Function {
         .encode())
     }
 
-    /// Asks for the network by its number, and by its name.
+    /// Queries the operator by its number, and by its name.
     fn operators(&mut self) -> [Option<Operator>; 2] {
-        // The format lasts, so it is chosen before each question.
+        // The format setting persists, so it is made before each query.
         ["AT+COPS=3,2", "AT+COPS=3,0"].map(|format| {
             let told = self.run(format).and_then(|_| self.query::<Operator>());
             told.ok()
         })
     }
 
-    /// Returns the registration in the domain that has one: packets before circuits, LTE first.
+    /// Returns the registration in the domain that has one: packet domain before circuit domain,
+    /// LTE first.
     fn registered(&mut self) -> Result<Registration, Refused> {
         let told = [
             self.query::<LteRegistration>().map(|one| one.0),
@@ -120,7 +121,8 @@ impl Function {
         Ok(VisibleProviders { providers }.encode())
     }
 
-    /// Tells the SIM's operator: its code by the IMSI, and its name where that is the network's too.
+    /// Returns the SIM's operator: its code from the IMSI, and its name where the network is the
+    /// operator's.
     pub(super) fn home(&mut self) -> Result<Vec<u8>, Refused> {
         let subscriber = self.query::<Subscriber>()?;
         let digits = match self.query::<NetworkDigits>() {

@@ -4,9 +4,9 @@ use uwwan_at::codes::{cme, cms};
 use uwwan_at::failure::{Cme, Cms, Code, Failure as Refusal};
 use uwwan_mbim::status::{NwError, Status};
 
-/// Returns the status that says what a refusal says, and the network's cause where it has one (3GPP TS
-/// 27.007, 9.2; 24.008, 10.5.6.6). A modem gives words in place of the number when another program has left
-/// it with `AT+CMEE=2`.
+/// Returns the status with the meaning of a refusal, and the network's cause where it has one (3GPP TS
+/// 27.007, 9.2; 24.008, 10.5.6.6). The modem writes words in place of the number if another program has
+/// left it with `AT+CMEE=2`.
 pub(super) fn of(refusal: &Refusal) -> (Status, NwError) {
     let of_cme = |number: Option<u16>| number.map_or((Status::FAILURE, NwError::NONE), equipment);
     let of_cms = |number: Option<u16>| number.map_or(Status::FAILURE, messages);
@@ -26,8 +26,8 @@ pub(super) fn of(refusal: &Refusal) -> (Status, NwError) {
     }
 }
 
-/// Returns the status for an error of the mobile equipment, and the network's answer to an activation, which
-/// has a number of its own there.
+/// Returns the status for an error of the mobile equipment, and the network's cause for a refused
+/// activation, which has a number of its own among these errors.
 fn equipment(number: u16) -> (Status, NwError) {
     let cause = match number {
         cme::ILLEGAL_MS => NwError::ILLEGAL_MS,
@@ -59,7 +59,7 @@ fn equipment(number: u16) -> (Status, NwError) {
         cme::SIM_NOT_INSERTED => Status::SIM_NOT_INSERTED,
         cme::SIM_FAILURE | cme::SIM_WRONG => Status::BAD_SIM,
         cme::SIM_BUSY => Status::BUSY,
-        // Not the answer to a query of the SIM, but a wrong PIN.
+        // The number does not answer a query of the SIM, but reports a wrong PIN.
         cme::INCORRECT_PASSWORD => Status::OPERATION_NOT_ALLOWED,
         cme::MEMORY_FULL => Status::MEMORY_FULL,
         cme::INVALID_INDEX => Status::INVALID_MEMORY_INDEX,

@@ -1,5 +1,5 @@
-//! The function asked as the ladder and the sessions ask it, in front of a modem that answers from a
-//! script.
+//! The function, asked as the ladder and the sessions ask it, in front of a modem that answers from
+//! a script.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -26,7 +26,7 @@ use crate::failure::Failure;
 
 pub(super) type Said = Result<&'static str, Refusal>;
 
-/// A modem that answers each command line from a script, `ERROR` to others, and keeps what it was asked.
+/// A modem that answers each command line from a script, `ERROR` to others, and keeps the command lines.
 #[derive(Clone, Default)]
 pub(super) struct Script(Arc<Mutex<Dialogue>>);
 
@@ -94,7 +94,7 @@ fn set(function: &mut Function, id: CidId, info: &[u8]) -> (Status, Vec<u8>) {
     function.answer(Instant::now(), id, CommandKind::SET, info)
 }
 
-/// The answers of an ME906s where nothing is wrong.
+/// Returns a script with the answers of an ME906s that works.
 fn me906s() -> Script {
     Script::new(&[
         (
@@ -177,7 +177,7 @@ fn a_modem_that_is_well_is_told_as_an_mbim_modem_would() {
         21
     );
 
-    // What is not known is refused as such, and every service that is named answers.
+    // An unknown command is refused as such, and every service in the list answers.
     assert_eq!(
         query(&mut function, bc::PREFERRED_PROVIDERS).0,
         Status::NO_DEVICE_SUPPORT
@@ -204,7 +204,8 @@ fn the_operator_of_the_sim_is_told_by_its_imsi() {
         let provider = bc::HomeProvider::decode(&info).unwrap_or_default().provider;
         (status, provider.provider_id, provider.provider_name)
     };
-    // The card does not tell how long the network's code is: the custom of the country does.
+    // The card does not report how long the network's code is, so the usual length in the country
+    // decides.
     assert_eq!(home(), (Status::NONE, "24201".into(), "24201".into()));
     script.says(NetworkDigits::COMMAND, Ok("+CRSM: 144,0,\"00000003\""));
     // The name of another network is not the operator's.
@@ -266,14 +267,14 @@ fn a_pin_is_entered_once_and_what_the_sim_says_is_told() {
         1
     );
 
-    // A refusal without a reason is one of the PIN, and never "not supported", which would have it sent
-    // again.
+    // A refusal without a reason is taken for one of the PIN, and never for "not supported", after
+    // which the PIN would be sent again.
     script.says("AT+CPIN=\"1111\"", Err(Refusal::Error));
     assert_eq!(
         set(&mut function, bc::PIN, &enter("1111")).0,
         Status::OPERATION_NOT_ALLOWED
     );
-    // Nothing that could be another command is sent.
+    // No text that could be another command is sent.
     script.asked();
     for bad in ["", "12\"4", "1;+CFUN", "123456789"] {
         assert_eq!(
@@ -333,7 +334,7 @@ fn a_connection_is_dialled_followed_and_ended() {
             "AT^NDISDUP=1,1,\"telenor.smart\""
         ]
     );
-    // Not there yet; then the first family, to which the second has a moment to come.
+    // No family is up at first; then the first one is, and the second has some time to come.
     assert_eq!(follow(&mut function, now), []);
     assert!(function.poll_timeout().is_some());
     script.says(
@@ -372,7 +373,7 @@ fn a_connection_is_dialled_followed_and_ended() {
         "2001:db8::2".parse::<std::net::Ipv6Addr>().unwrap()
     );
 
-    // The network ends it: the modem tells, and is asked.
+    // The network ends the connection: the modem reports it, and is asked.
     script.says(
         "AT^NDISSTATQRY?",
         Ok("^NDISSTATQRY: 0,,,\"IPV4\",0,,,\"IPV6\""),
@@ -399,7 +400,8 @@ fn a_connection_is_dialled_followed_and_ended() {
     assert_eq!(status, Status::CONTEXT_NOT_ACTIVATED);
 }
 
-/// Dials for both families, has `tell` told by the modem, and checks that IPv4 comes up alone.
+/// Dials for both families, lets the modem report what `tell` says, and checks that IPv4 comes up
+/// alone.
 #[track_caller]
 fn comes_up_with_ipv4_alone(tell: impl FnOnce(&mut Function, Instant)) {
     let script = me906s();
@@ -456,8 +458,11 @@ fn firmware_without_a_family_says_so_and_refusals_keep_their_cause() {
         &activation(ContextIpType::IPV4V6).encode(),
     );
     assert_eq!(status, Status::FAILURE);
-    assert_eq!(ConnectInfo::decode(&info).unwrap().nw_error, NwError(33));
-    // While dialling, a cause comes by itself.
+    assert_eq!(
+        ConnectInfo::decode(&info).unwrap().nw_error,
+        NwError::REQUESTED_SERVICE_OPTION_NOT_SUBSCRIBED
+    );
+    // While dialling, the modem reports a cause by itself.
     script.says("AT^NDISDUP=1,1,\"telenor.smart\"", Ok(""));
     set(
         &mut function,
@@ -469,7 +474,11 @@ fn firmware_without_a_family_says_so_and_refusals_keep_their_cause() {
     let told = ConnectInfo::decode(&info).unwrap();
     assert_eq!(
         (id, told.activation_state, told.nw_error),
-        (bc::CONNECT, ActivationState::DEACTIVATED, NwError(33))
+        (
+            bc::CONNECT,
+            ActivationState::DEACTIVATED,
+            NwError::REQUESTED_SERVICE_OPTION_NOT_SUBSCRIBED
+        )
     );
 }
 
@@ -501,7 +510,7 @@ fn user_and_password_are_dialled_with_and_nothing_breaks_out_of_its_quotes() {
         );
     }
     assert_eq!(script.asked(), [""; 0]);
-    // There is one connection.
+    // The modem has one connection.
     let second = ConnectSet {
         session_id: 1,
         ..activation(ContextIpType::IPV4)
@@ -534,7 +543,7 @@ fn a_modem_without_addresses_leaves_them_to_the_link() {
         )
     };
     assert_eq!(ask(&mut function).0, Status::NO_DEVICE_SUPPORT);
-    // Answered too early.
+    // The modem has answered before it has an address.
     script.says("AT^DHCP?", Ok("^DHCP: 0,0,0,0,0,0,0,0"));
     let (status, info) = ask(&mut function);
     assert_eq!(status, Status::NONE);
