@@ -1,4 +1,5 @@
-//! The program's allocator: the C library's, which overwrites what is freed and keeps one arena.
+//! The program's allocator: that of the C library, made to overwrite freed memory and to keep one
+//! arena.
 #![allow(unsafe_code)]
 
 #[cfg(not(fuzzing))]
@@ -15,11 +16,11 @@ static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 /// Lets all threads share one arena, for a process that runs for weeks.
 ///
-/// glibc gives each thread an arena of its own (up to eight for each processor), and an arena keeps what
-/// it has needed at most as long as a small allocation stands at its end. `up` has some ten threads, of
-/// which a part begins anew with each loss of the modem, so that its memory grew over hours with every
-/// arena that had its largest moment, though what was in use did not. The threads that move packets
-/// allocate nothing, so that they do not meet at the arena's lock.
+/// glibc gives each thread an arena of its own (up to eight for each processor), and an arena keeps its
+/// peak size as long as a small allocation stands at its end. `up` has some ten threads, some of which
+/// start again with each loss of the modem, so that its memory grew over hours to the sum of all peaks,
+/// though the memory in use did not. The threads that move packets allocate nothing, so they do not
+/// contend for the arena's lock.
 pub fn share_one_arena() {
     #[cfg(target_env = "gnu")]
     // SAFETY: mallopt(3) takes two numbers and changes a setting of the allocator under its lock; it
@@ -29,10 +30,10 @@ pub fn share_one_arena() {
     }
 }
 
-/// Gives back to the system what the allocator keeps and nothing uses.
+/// Gives memory that the allocator keeps unused back to the system.
 ///
-/// Memory that a busy hour has taken stays with the process otherwise, as long as anything small
-/// stands behind it. It takes the arena's lock for less than a millisecond for each few MiB.
+/// Memory of a busy hour otherwise stays with the process as long as any small allocation stands
+/// behind it. The call holds the arena's lock for less than a millisecond for each few MiB.
 pub fn give_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim(3) takes a number, and gives back pages that hold no allocation, under the

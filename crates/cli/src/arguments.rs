@@ -99,7 +99,7 @@ pub enum Command {
 
 impl Command {
     /// Returns whether the command runs a modem, or an emulated one, until it is stopped. Its
-    /// output must never hold the modem up.
+    /// output must never block the modem.
     pub fn keeps_running(&self) -> bool {
         match self {
             Self::Up(_) | Self::Exec(_) | Self::Ping(_) | Self::Resolve(_) => true,
@@ -180,7 +180,7 @@ mod tests {
             let listed = status_help
                 .split_whitespace()
                 .any(|word| word == status.to_string());
-            // Nobody is left to read about a closed standard output.
+            // After standard output is closed, no message about that can be read.
             assert!(
                 listed || kind == Kind::Closed,
                 "{status} is not in the help"
@@ -194,7 +194,7 @@ mod tests {
         );
     }
 
-    /// The text of a page without the escapes of its dashes, quotes and backslashes.
+    /// Returns the text of a page without the escapes of its dashes, quotes and backslashes.
     fn plain(text: &[u8]) -> String {
         let text = String::from_utf8(text.to_vec()).unwrap();
         let text = text.replace("\\-", "-").replace("\\*(Aq", "'");
@@ -212,7 +212,7 @@ mod tests {
                     assert!(page.contains(&format!("--{long}")), "{name}: {long}");
                 }
             }
-            // A command that only groups others has none.
+            // A command that only groups others has no examples.
             let examples = command.get_after_help().map(ToString::to_string);
             for line in examples
                 .unwrap_or_default()

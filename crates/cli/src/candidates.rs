@@ -51,7 +51,8 @@ pub fn all(backend: &dyn Backend) -> Result<Vec<Candidate>, Failure> {
                 None => (None, None),
             };
             let dialled = functions::dialled(&found.descriptors);
-            // Ethernet beside a serial port is on many a board; a modem's port is known as such.
+            // Many boards have Ethernet beside a serial port; a function counts as a modem's where
+            // its port is known as one.
             let is_modem = |one: &DialledFunction| {
                 let ports =
                     functions::at_candidates(&found.descriptors, one.function.configuration);
@@ -90,8 +91,8 @@ pub fn all(backend: &dyn Backend) -> Result<Vec<Candidate>, Failure> {
     Ok(candidates)
 }
 
-/// Returns the device that `selector` means, usable or not. [`Selector::Any`] means modems only, so
-/// that no network device of the machine is taken by mistake.
+/// Returns the device that `selector` selects, usable or not. [`Selector::Any`] selects modems
+/// only, so that no network device of the machine is taken by mistake.
 ///
 /// # Errors
 /// [`FailureKind::Missing`] when there is none, or [`FailureKind::Several`], which names all of
@@ -130,8 +131,8 @@ pub fn select(backend: &dyn Backend, selector: &Selector) -> Result<Candidate, F
     })
 }
 
-/// Returns the device that `selector` means, if no obstacle stops `up` in the mode that is chosen.
-/// That this user may not open the device is no obstacle if a monitor opens it.
+/// Returns the device that `selector` selects, if no obstacle stops `up` in the mode that is
+/// chosen. A missing permission to open the device is no obstacle if a monitor opens it.
 ///
 /// # Errors
 /// Those of [`select`], and the obstacle that stops `up`.
@@ -210,10 +211,10 @@ impl Candidate {
         Ok(self)
     }
 
-    /// Chooses the way in which the modem carries packets.
+    /// Chooses the mode in which the modem carries packets.
     ///
     /// # Errors
-    /// [`FailureKind::Usage`] when it has no such way.
+    /// [`FailureKind::Usage`] when the modem does not have the mode.
     pub fn choose_mode(mut self, mode: Mode) -> Result<Self, Failure> {
         self.take_mode(mode);
         if self.function.is_none() && self.dialled.is_none() {
@@ -229,7 +230,7 @@ impl Candidate {
         Ok(self)
     }
 
-    /// Takes the function by which the device carries packets in a way, or none.
+    /// Takes the function by which the device carries packets in a mode, or none.
     fn take_mode(&mut self, mode: Mode) {
         let descriptors = &self.found.descriptors;
         let mut dialled = functions::dialled(descriptors).into_iter();
@@ -249,7 +250,7 @@ impl Candidate {
     }
 
     /// Returns the `bConfigurationValue` that `up` needs and the name of the function there: MBIM,
-    /// NCM, or the kind of one that is dialled by AT commands.
+    /// NCM, or the kind of a function that is dialled by AT commands.
     pub fn wanted(&self) -> Option<(u8, &'static str)> {
         let mbim = self.function.as_ref().map(|f| (f.configuration, "MBIM"));
         let ncm = self.ethernet.as_ref().map(|f| (f.configuration, "NCM"));
@@ -283,7 +284,7 @@ impl Candidate {
         node(identity.bus, identity.address)
     }
 
-    /// Returns what stops `up` and what it will have to deal with, the worst first.
+    /// Returns the obstacles that stop `up` and those that it will have to remove, the worst first.
     /// [`Failure::fatal`] tells the two apart.
     pub fn obstacles(&self) -> Vec<Failure> {
         let mut obstacles: Vec<Failure> = self.without_function().into_iter().collect();
@@ -318,7 +319,7 @@ impl Candidate {
         obstacles
     }
 
-    /// Returns the obstacle that the device has neither an MBIM nor an NCM function, if that is so.
+    /// Returns the obstacle that the device has neither an MBIM nor an NCM function, if so.
     pub fn without_function(&self) -> Option<Failure> {
         if self.wanted().is_some() {
             return None;

@@ -2,7 +2,7 @@
 //!
 //! A process has one set of captures. [`Options::prepare`] opens the file, [`Prepared::start`] begins,
 //! [`observed`] puts the observer in front of a backend, and [`finish`] ends the capture with the
-//! process and tells what became of it.
+//! process and reports its outcome.
 
 use std::fs::File;
 use std::io;
@@ -20,7 +20,7 @@ use crate::checks::within;
 use crate::failure::{Failure, FailureKind};
 use crate::output::note;
 
-/// Time for what is queued at the end of the process.
+/// Time within which queued events are written at the end of the process.
 pub const PATIENCE: Duration = Duration::from_secs(3);
 /// Largest number of files in a ring.
 const MOST_FILES: usize = 10_000;
@@ -30,7 +30,7 @@ static CAPTURES: OnceLock<Arc<Captures>> = OnceLock::new();
 /// The capture that the command line asks for.
 static ASKED: Mutex<Option<(Capture, String)>> = Mutex::new(None);
 
-/// The choice of what to capture, and where to.
+/// The choice of the content of a capture, and of its destination.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Options {
     /// Write what passes between driver and modem into a pcapng file, which Wireshark dissects (- for
@@ -157,7 +157,7 @@ impl Prepared {
         self.destination.as_ref()?.files()
     }
 
-    /// Has further files opened by another process. Then nothing is made in their folder here.
+    /// Lets another process open further files. This process then makes none in their folder.
     pub fn opened_by(&mut self, open: impl FnMut(usize) -> io::Result<File> + Send + 'static) {
         self.folder = None;
         if let Some(destination) = &mut self.destination {
@@ -211,7 +211,7 @@ pub fn observed(backend: Arc<dyn Backend>) -> Arc<dyn Backend> {
     }
 }
 
-/// Ends the capture that the command line asked for, and tells what became of it.
+/// Ends the capture that the command line asked for, and reports its outcome.
 pub fn finish() {
     let Some((capture, name)) = asked().take() else {
         return;
@@ -219,7 +219,7 @@ pub fn finish() {
     tell(&capture.finish(PATIENCE), &name);
 }
 
-/// Tells on standard error what became of a capture.
+/// Reports the outcome of a capture on standard error.
 pub fn tell(outcome: &capture::Outcome, name: &str) {
     note(format!("captured {} events to {name}", outcome.written));
     let missing = outcome.dropped;
@@ -252,8 +252,7 @@ pub fn cannot_write(path: &Path, error: &std::io::Error, force: &str) -> Failure
     }
 }
 
-/// Returns standard output as a destination, and lets everything else that is printed go to standard
-/// error.
+/// Returns standard output as a destination, and redirects all other output to standard error.
 pub fn standard_output() -> std::io::Result<Destination> {
     let out = std::io::stdout();
     let kept = out.as_fd().try_clone_to_owned()?;

@@ -1,6 +1,6 @@
 //! Structs of options that several sources set: flags and a configuration file.
 
-/// Options of which each may be left unset.
+/// Options that may each be left unset.
 pub trait Over {
     /// Returns these options, each that is unset taken from `under`.
     #[must_use]

@@ -1,10 +1,9 @@
 //! The words that a shell offers for the word at which its user presses Tab.
 //!
 //! The shell's script (`uwwan completions`) starts the program with the words of the line and with
-//! `UWWAN_COMPLETE` in its environment; clap finds the commands, options and words that fit. Values that
-//! only the machine knows are looked up here: modems, running data sessions, configurations, knobs, services,
-//! commands.
-//! Nothing is opened but the control socket of a running `up`.
+//! `UWWAN_COMPLETE` in its environment; clap finds the commands, options and words that fit. Values that only
+//! the machine knows are looked up here: modems, running data sessions, configurations, knobs, services,
+//! commands. Nothing is opened but the control socket of a running `up`.
 
 use std::ffi::OsStr;
 
@@ -28,7 +27,7 @@ use crate::state;
 /// Variable of the environment that a shell's script sets, to the name of the shell.
 pub const VARIABLE: &str = "UWWAN_COMPLETE";
 
-/// Name of the program as a shell finds it.
+/// Name by which a shell finds the program.
 const PROGRAM: &str = "uwwan";
 
 /// Answers the shell and returns `true`, if a shell asks. `program` returns the command line.
@@ -36,16 +35,16 @@ pub fn answer(program: impl Fn() -> clap::Command) -> bool {
     CompleteEnv::with_factory(|| with_values(program()))
         .var(VARIABLE)
         .try_complete(std::env::args_os(), None)
-        // A shell shows nothing of an error; completion has none that a user could mend.
+        // A shell shows no errors, and completion has none that a user could mend.
         .unwrap_or(true)
 }
 
-/// Words for bash, put together from the pieces into which it breaks them.
+/// Words for bash, joined from the pieces into which bash breaks them.
 const BASH: &[u8] = include_bytes!("completion/wrapper.bash");
 /// The script of zsh.
 const ZSH: &[u8] = include_bytes!("completion/uwwan.zsh");
 
-/// Returns the script that makes a shell ask.
+/// Returns the script that makes a shell ask the program.
 pub fn script(shell: &str) -> Vec<u8> {
     let mut script = Vec::new();
     if shell == "zsh" {
@@ -61,9 +60,9 @@ pub fn script(shell: &str) -> Vec<u8> {
     script
 }
 
-/// Returns the command line with what each option's values may be.
+/// Returns the command line with the possible values of each option.
 pub fn with_values(command: clap::Command) -> clap::Command {
-    // Other commands have names of other things.
+    // In other commands, names have other meanings.
     let is_up = command.get_name() == "up";
     let command = command.mut_args(|argument| {
         let takes = |name: &str| {
@@ -94,9 +93,9 @@ fn candidate(value: impl Into<std::ffi::OsString>, about: &str) -> CompletionCan
     CompletionCandidate::new(value).help(about)
 }
 
-/// The modems present and those that a running `up` has.
+/// Returns the modems present and those that a running `up` has.
 fn devices() -> Vec<CompletionCandidate> {
-    // A broken quirk file is told by the command, not by the Tab key.
+    // A broken quirk file is reported by the command instead of the Tab key.
     let _ = uwwan_modem::quirks::load(&state::quirk_directories());
     let present = candidates::all(BackendKind::default().start().as_ref()).unwrap_or_default();
     let mut all: Vec<CompletionCandidate> = Vec::new();
@@ -118,7 +117,7 @@ fn devices() -> Vec<CompletionCandidate> {
     all
 }
 
-/// The data sessions of the running `up` that the line names, or of the only one.
+/// Returns the data sessions of the running `up` that the line names, or of the only one.
 fn sessions() -> Vec<CompletionCandidate> {
     let device = given(&["--device", "-d"]);
     let Ok(Some(entry)) = Running::look(None, device.as_deref(), Door::Status).only() else {
@@ -138,7 +137,7 @@ fn sessions() -> Vec<CompletionCandidate> {
         .collect()
 }
 
-/// The names of configurations, as `uwwan up NAME` takes them.
+/// Returns the names of configurations, as `uwwan up NAME` takes them.
 fn configurations() -> Vec<CompletionCandidate> {
     let files = configurations::all();
     let mut all: Vec<CompletionCandidate> = Vec::new();
@@ -146,7 +145,7 @@ fn configurations() -> Vec<CompletionCandidate> {
         let Some(name) = file.file_stem() else {
             continue;
         };
-        // The user's own comes first, and hides the machine's of the same name.
+        // The user's own configuration comes first, and hides the machine's of the same name.
         if !all.iter().any(|one| one.get_value() == name) {
             all.push(candidate(name, &file.display().to_string()));
         }
@@ -154,7 +153,7 @@ fn configurations() -> Vec<CompletionCandidate> {
     all
 }
 
-/// The names of configurations that fit, and files.
+/// Returns the names of configurations that fit, and files.
 fn files_and_names(current: &OsStr) -> Vec<CompletionCandidate> {
     let begun = current.to_string_lossy();
     let mut all = configurations();
@@ -163,7 +162,7 @@ fn files_and_names(current: &OsStr) -> Vec<CompletionCandidate> {
     all
 }
 
-/// The knobs of the emulated modem; after `=`, the words of one.
+/// Returns the knobs of the emulated modem; after `=`, the words of one.
 fn knobs(current: &OsStr) -> Vec<CompletionCandidate> {
     let current = current.to_string_lossy();
     let catalogue = Knobs::catalogue();
@@ -190,13 +189,13 @@ fn knobs(current: &OsStr) -> Vec<CompletionCandidate> {
         .collect()
 }
 
-/// The MBIM services that have names.
+/// Returns the MBIM services that have names.
 fn services() -> Vec<CompletionCandidate> {
     let all = registry::services().iter();
     all.map(|service| candidate(service.name, "")).collect()
 }
 
-/// The commands of the service that the line names.
+/// Returns the commands of the service that the line names.
 fn cids() -> Vec<CompletionCandidate> {
     let service = given(&["--service"]).and_then(|name| registry::service_named(&name));
     let all = service.into_iter().flat_map(|service| service.cids);

@@ -448,7 +448,7 @@ fn same_session(asked: &HostConfig, config: &HostConfig) -> bool {
     config == *asked
 }
 
-/// The half of a host's end that configures the host, with the hook that runs before it is dropped.
+/// The half of a host interface that configures the host, with the hook that runs before it is dropped.
 struct Hooked {
     /// It comes first, because fields are dropped in their order.
     before_down: BeforeDown,

@@ -1,8 +1,8 @@
 //! `uwwan ping` and `uwwan resolve`: questions to the network behind the modem, over the built-in network
-//! stack. No interface, no route and no capability of this machine has a part in it.
+//! stack. They need no interface, no route and no capability of this machine.
 //!
 //! A running `up --net userspace` is asked over its control socket. Where none runs, `up` runs in a process
-//! beside this one as long as there is something to ask.
+//! beside this one until the questions are answered.
 
 use std::io::{Read as _, Write as _};
 use std::net::IpAddr;
@@ -30,12 +30,12 @@ use crate::running::{Door, Entry, Running};
 use crate::settings::{Device, Settings};
 use crate::userspace::options::Net;
 
-/// Time that a name server has.
+/// Time within which a name server has to answer.
 const LOOKUP: Duration = Duration::from_secs(10);
-/// Longest time between two looks for the control socket of an `up` that is online.
+/// Longest time between two searches for the control socket of an `up` that is online.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// The modem that is asked over, and the data session.
+/// The modem and the data session over which the questions are asked.
 #[derive(Debug, clap::Args)]
 pub struct Over {
     /// Data session that is asked over, by its MBIM number
@@ -138,20 +138,20 @@ fn seconds(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "expected 0 to 60 seconds".to_owned())
 }
 
-/// An echo request or all of them, as JSON.
+/// The outcome of an echo request or of all of them, as JSON.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Pinged {
     /// One echo request.
     Echo {
-        /// Address that was asked.
+        /// Address to which the request was sent.
         to: IpAddr,
         /// Number of the request, from 1.
         number: u32,
         /// Time until its reply; null when none came.
         seconds: Option<f64>,
     },
-    /// All of them.
+    /// The outcome of all requests.
     Summary {
         /// Number of requests.
         sent: u32,
@@ -171,14 +171,14 @@ pub enum Pinged {
 pub struct Resolved {
     /// Name that was looked up.
     name: String,
-    /// Its addresses.
+    /// Addresses of the name.
     addresses: Vec<IpAddr>,
 }
 
-/// Sends echo requests and prints what comes of each.
+/// Sends echo requests and prints the outcome of each.
 ///
 /// # Errors
-/// [`FailureKind::NoTraffic`] when no reply came, otherwise those of the way to the modem.
+/// [`FailureKind::NoTraffic`] when no reply came, otherwise the failure to reach the modem.
 pub fn ping(arguments: PingArguments, told: bool) -> Result<(), Failure> {
     let PingArguments { host, over, .. } = &arguments;
     let (session, as_json) = (over.over, over.json);
@@ -256,7 +256,7 @@ pub fn ping(arguments: PingArguments, told: bool) -> Result<(), Failure> {
 /// Looks a name up and prints its addresses.
 ///
 /// # Errors
-/// [`FailureKind::Refused`] when there is no such name, otherwise those of the way to the modem.
+/// [`FailureKind::Refused`] when there is no such name, otherwise the failure to reach the modem.
 pub fn resolve(arguments: ResolveArguments, told: bool) -> Result<(), Failure> {
     let ResolveArguments { name, over } = arguments;
     let (session, as_json) = (over.over, over.json);
@@ -296,7 +296,7 @@ fn addresses(client: &mut StatusClient, session: u8, name: &str) -> Result<Vec<I
 }
 
 impl Over {
-    /// Has `ask` done over the running `up`, or over one that runs meanwhile.
+    /// Calls `ask` with the running `up`, or with one that runs meanwhile.
     fn reach(
         self,
         told: bool,
@@ -309,7 +309,7 @@ impl Over {
         let name = match &device {
             Some(Device::Emulator) => Some(EMULATOR.to_owned()),
             Some(Device::Usb(Selector::Port(port))) => Some(port.clone()),
-            // An up with this file has its name.
+            // An `up` with this configuration file has its name.
             Some(Device::Usb(selector)) if *selector != Selector::Any => {
                 stem.map(|stem| stem.to_string_lossy().into_owned())
             }
@@ -319,7 +319,7 @@ impl Over {
         let look = || Running::look(base.as_deref(), name.as_deref(), Door::Status);
         let before = look();
         let sockets = paths(&before.alive);
-        // One that is chosen by its ids may be another than the one that runs.
+        // A device that is chosen by its ids may be another than the one that runs.
         let chosen = name.is_none()
             && matches!(&device, Some(Device::Usb(selector)) if *selector != Selector::Any);
         if !chosen && let Some(entry) = before.only()? {
@@ -329,7 +329,7 @@ impl Over {
         self.run_up(told, &sockets, look, ask)
     }
 
-    /// Refuses options with which a modem is brought up, where one is up.
+    /// Refuses options for the bring-up of a modem where one is already up.
     ///
     /// # Errors
     /// [`FailureKind::Usage`].
@@ -392,7 +392,7 @@ impl Over {
             .write_all(&[GO])
             .and_then(|()| (&ours).read_exact(&mut [0]));
         if worked.is_err() {
-            // It has told why.
+            // The driver has printed the reason.
             let status = monitor::end_of(driver, WaitOptions::empty());
             let status = status.and_then(|status| status.exit_status());
             std::process::exit(status.unwrap_or(1));
@@ -416,8 +416,8 @@ impl Over {
     }
 }
 
-/// Takes out of a configuration file what is for an interface of this machine, and what other programs would
-/// reach: there is neither.
+/// Removes the options of a configuration file that concern an interface of this machine, or entrances of
+/// other programs: this `up` has neither.
 fn leave_host_aside(file: &mut Settings) {
     let further = file.session.iter_mut().flatten();
     let further = further.map(|session| &mut session.settings);
@@ -440,7 +440,7 @@ fn paths(entries: &[Entry]) -> Vec<PathBuf> {
     entries.iter().map(|entry| entry.socket.clone()).collect()
 }
 
-/// The driver's process, which puts the modem back and ends when this is dropped.
+/// The driver's process, which releases the modem and ends when this value is dropped.
 struct Driver(Option<Pid>);
 
 impl Drop for Driver {

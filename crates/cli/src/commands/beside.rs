@@ -1,4 +1,4 @@
-//! A driver in a process beside a command: `up`, which brings the modem up as long as the command needs it.
+//! A driver in a process beside a command: `up`, which keeps the modem up as long as the command needs it.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read as _};
@@ -6,8 +6,8 @@ use std::os::unix::net::UnixStream;
 
 use rustix::process::{Pid, Signal, setsid};
 
-/// Byte with which the front lets the driver begin, and with which the driver tells that the modem is
-/// online.
+/// Byte with which the front lets the driver begin, and with which the driver reports that the modem
+/// is online.
 pub(super) const GO: u8 = 1;
 
 /// Makes this process the driver's, and waits until the front lets it begin.
@@ -21,13 +21,13 @@ pub(super) fn begin(front: Pid, told: bool, way: &UnixStream) {
     let mut byte = [0];
     let mut reader = way;
     if !matches!(reader.read(&mut byte), Ok(1)) {
-        // The front has told why.
+        // The front has printed the reason.
         std::process::exit(1);
     }
 }
 
-/// Leaves standard input and output to the front. What this process prints there goes to standard
-/// error, if it is to be `told`.
+/// Leaves standard input and output to the front. Output of this process goes to standard error if
+/// `told`, and is dropped otherwise.
 pub(super) fn leave_streams(told: bool) {
     let null = OpenOptions::new().read(true).write(true).open("/dev/null");
     let Ok(null) = null else {
@@ -41,11 +41,11 @@ pub(super) fn leave_streams(told: bool) {
     };
 }
 
-/// Has this process ended when the front has ended.
+/// Lets this process end when the front has ended.
 fn end_with(front: Pid) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
     if rustix::process::getppid() != Some(front) {
-        // It may have ended before it could be told.
+        // The front may have ended before the signal was set.
         std::process::exit(1);
     }
     Ok(())

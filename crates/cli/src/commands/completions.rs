@@ -1,4 +1,4 @@
-//! `uwwan completions` prints what a shell needs to complete this program's command line.
+//! `uwwan completions` prints the script by which a shell completes this program's command line.
 
 use crate::completion;
 use crate::failure::Failure;
@@ -25,7 +25,7 @@ pub struct Arguments {
 /// Prints the script.
 ///
 /// # Errors
-/// Fails when standard output takes nothing.
+/// Fails when standard output cannot be written.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let script = completion::script(&arguments.shell);
     say(String::from_utf8_lossy(&script).trim_end())

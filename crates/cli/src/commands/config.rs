@@ -1,4 +1,4 @@
-//! `uwwan config` looks at configuration files of `up` without a modem.
+//! `uwwan config` checks configuration files of `up` without a modem.
 
 use std::path::{Path, PathBuf};
 
@@ -92,7 +92,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             wrong.push(failure);
         }
     }
-    // The last one is told by who reads the outcome.
+    // The caller prints the last failure.
     let last = wrong.pop();
     for failure in wrong {
         note(format!("error: {failure}"));
@@ -100,7 +100,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     last.map_or(Ok(()), Err)
 }
 
-/// Does with a file what `up` does before it looks for the modem.
+/// Does the checks of a file that `up` does before it looks for the modem.
 fn check(file: &Path) -> Result<(), Failure> {
     let settings = Settings::from_file(file)?;
     let placed = |failure: Failure| {

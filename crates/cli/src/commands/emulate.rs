@@ -92,7 +92,7 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Returns whether a modem is run; a subcommand lists knobs, or tells a modem that runs.
+    /// Returns whether a modem is run; a subcommand lists knobs, or turns those of a running modem.
     pub fn runs(&self) -> bool {
         self.command.is_none()
     }
@@ -106,7 +106,7 @@ enum Command {
     Knobs(knobs::Arguments),
 }
 
-/// Runs the emulated modem until a signal, lists its knobs, or tells one that runs.
+/// Runs the emulated modem until a signal, lists its knobs, or turns those of a running one.
 ///
 /// # Errors
 /// Fails when the modem cannot be attached or offered, when the report cannot be written, or, with

@@ -49,7 +49,8 @@ pub struct Arguments {
     json: bool,
 }
 
-/// The facts that the modem tells. In place of what it does not tell stands the reason in words.
+/// The facts that the modem reports. In place of a fact that it does not report stands the reason
+/// in words.
 struct Facts {
     device: String,
     caps: DeviceCaps,
@@ -69,7 +70,7 @@ struct Facts {
 /// Asks the modem and shows the page.
 ///
 /// # Errors
-/// Fails when the modem cannot be reached, or does not even tell what it is.
+/// Fails when the modem cannot be reached, or does not even report its capabilities.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut reached = arguments.reach.modem()?;
     let facts = ask(&mut reached)?;
@@ -187,7 +188,7 @@ impl Facts {
         page
     }
 
-    /// Returns the form in JSON, with what identifies a person if `show`.
+    /// Returns the form in JSON, with identities of persons if `show`.
     fn shown(&self, show: bool) -> Shown {
         let caps = &self.caps;
         let mut parts = Parts::default();
@@ -221,7 +222,7 @@ impl Facts {
     }
 }
 
-/// Facts that a modem tells, as JSON.
+/// Facts that a modem reports, as JSON.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Shown {
     /// Vendor id, product id and port of the device, and its name.
@@ -230,7 +231,7 @@ pub(super) struct Shown {
     hardware: String,
     /// Firmware version.
     firmware: String,
-    /// Number of the firmware; null when the modem does not tell it.
+    /// Number of the firmware; null when the modem does not report it.
     firmware_id: Option<String>,
     /// Number of the device, hidden unless it is asked for.
     imei: String,
@@ -260,7 +261,7 @@ pub(super) struct Shown {
     /// Copy of `framing`.
     #[schemars(extend("deprecated" = true))]
     blocks: Option<FramingStatus>,
-    /// Facts that only AT tells; null where the port is not asked.
+    /// Facts that only AT commands return; null where the port is not asked.
     at: Option<at_facts::Shown>,
     /// Names of the services; UUIDs of those without a name.
     services: Option<Vec<String>>,
@@ -268,7 +269,7 @@ pub(super) struct Shown {
     not_told: BTreeMap<&'static str, String>,
 }
 
-/// Collector of the reasons why parts are not told.
+/// Collector of the reasons why facts are not reported.
 #[derive(Default)]
 struct Parts {
     not_told: BTreeMap<&'static str, String>,

@@ -10,7 +10,7 @@ use crate::output::say_json;
 use crate::page::Page;
 use crate::reach::Reach;
 
-/// Greatest length of a filter in bytes, the most that `bMaxFilterSize` can tell.
+/// Greatest length of a filter in bytes, the largest value of `bMaxFilterSize`.
 const LONGEST: usize = 255;
 
 /// Arguments of `ip-filters`.
@@ -75,7 +75,7 @@ fn filter(text: &str) -> Result<PacketFilter, String> {
 pub(super) struct Output {
     /// MBIM session id.
     session: u32,
-    /// Filters; a packet passes that one of them fits.
+    /// Filters; a packet passes if it matches one of them.
     filters: Vec<Shown>,
 }
 

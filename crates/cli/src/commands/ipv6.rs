@@ -1,4 +1,4 @@
-//! `uwwan ipv6` tells why IPv6 is refused, and unlocks it or locks it again.
+//! `uwwan ipv6` reports why IPv6 is refused, and unlocks it or locks it again.
 
 use std::time::{Duration, Instant};
 
@@ -92,10 +92,10 @@ fn operator_code(text: &str) -> Result<String, String> {
     }
 }
 
-/// Tells whether IPv6 can work, or adds or removes the SIM's operator in the modem's list.
+/// Reports whether IPv6 can work, or adds or removes the SIM's operator in the modem's list.
 ///
 /// # Errors
-/// Fails when there is no modem, or when it does not do what it should.
+/// Fails when there is no modem, or when the change does not have its effect.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.command {
         Command::Status(arguments) => status(arguments),
@@ -128,7 +128,7 @@ impl Case {
                 let socket = entry.mbim_socket();
                 (Some(entry), Some(socket))
             }
-            // MBIM cannot be asked: the modem may be in another configuration.
+            // MBIM cannot be queried, because the modem may be in another configuration.
             Target::Device { .. } => (None, None),
         };
         let operator = move || chosen.clone().or_else(|| home_provider(socket.as_deref()?));
@@ -143,7 +143,7 @@ impl Case {
         ipv6::examine(&mut self.modem)
     }
 
-    /// Returns the state of the `up` that runs the modem, if one does and tells it.
+    /// Returns the status of the `up` that runs the modem, if one does and reports it.
     fn state(&self) -> Option<Status> {
         let mut client = StatusClient::connect(&self.entry.as_ref()?.socket).ok()?;
         client.status().ok()?.decode().ok()
@@ -161,7 +161,7 @@ fn home_provider(socket: &std::path::Path) -> Option<Operator> {
     })
 }
 
-/// Findings and changes, as JSON. A field of which a command has nothing to say is absent.
+/// Findings and changes, as JSON. A field that does not concern the command is absent.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Shown {
     /// Device with its name.
@@ -172,18 +172,18 @@ pub(super) struct Shown {
     /// Whether anything was changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     changed: Option<bool>,
-    /// Reason why there is nothing to change, for people.
+    /// Reason in words why there is nothing to change.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
     /// Change that is made, or would be.
     #[serde(skip_serializing_if = "Option::is_none")]
     change: Option<Change>,
-    /// The modem's own words.
+    /// Findings in the modem's own terms.
     findings: Findings,
-    /// Meaning of that, for people.
+    /// Meaning of the findings in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     explanation: Option<String>,
-    /// Families that the network gives, for people; null where nothing is known of it.
+    /// Families that the network gives, in words; null where they are not known.
     network: Option<String>,
 }
 
@@ -228,7 +228,7 @@ fn status(arguments: &StatusArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns what the modem says, one line each.
+/// Returns the findings in the modem's own terms, one line each.
 fn facts(findings: &Findings) -> Vec<String> {
     let mut lines = Vec::new();
     let mut field = |name: &str, text: String| lines.push(format!("{name:<14} {text}"));
@@ -319,7 +319,7 @@ fn explanation(findings: &Findings) -> String {
     }
 }
 
-/// Tells what the network said, as far as a running `up` knows.
+/// Returns the network's answer about the families, as far as a running `up` knows it.
 fn network(findings: &Findings, state: Option<&Status>) -> Option<String> {
     let state = state?;
     if let Some(failure) = &state.failure {
@@ -346,7 +346,7 @@ fn network(findings: &Findings, state: Option<&Status>) -> Option<String> {
 }
 
 fn change(arguments: &ChangeArguments, on: bool) -> Result<(), Failure> {
-    // Signals are caught first, so that a Ctrl-C in the middle can be answered with what it
+    // Signals are caught first, so that the message after a Ctrl-C in the middle says what it
     // interrupted.
     let interrupts = signals::first().map_err(|error| {
         Failure::new(FailureKind::Host, "cannot wait for signals").because(error)
@@ -443,7 +443,7 @@ fn change(arguments: &ChangeArguments, on: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Describes the change for people, in lines.
+/// Returns the description of the change, in lines.
 fn plan(name: &str, findings: &Findings, change: &Change) -> Vec<String> {
     let operator = findings
         .operator
@@ -469,7 +469,7 @@ fn plan(name: &str, findings: &Findings, change: &Change) -> Vec<String> {
     lines
 }
 
-/// Waits until the running `up` is online again, and returns its last state.
+/// Waits until the running `up` is online again, and returns its last status.
 fn back_online(case: &Case) -> Option<Status> {
     let deadline = Instant::now() + ONLINE;
     loop {

@@ -48,13 +48,13 @@ pub struct Arguments {
 /// A running `up` that drives a device.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 struct Driven {
-    /// Id of its process; null where this user may not ask it.
+    /// Id of the process; null where this user may not ask it.
     pid: Option<u32>,
     /// Whether packets flow on session 0; null where this user may not ask it.
     online: Option<bool>,
-    /// State of its modem; null where this user may not ask it.
+    /// State of the modem; null where this user may not ask it.
     state: Option<State>,
-    /// Reason for its state, for people; empty where this user may not ask it.
+    /// Reason for the state in words; empty where this user may not ask it.
     why: String,
 }
 
@@ -74,7 +74,7 @@ impl Driven {
         })
     }
 
-    /// Describes it for people.
+    /// Returns a description in words.
     fn words(&self) -> String {
         let process = self
             .pid
@@ -96,7 +96,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let backend = if arguments.emulator {
         Wanted::default().start_in_process()?.backend
     } else {
-        // Both backends list the same.
+        // Both backends list the same devices.
         BackendKind::default().start()
     };
     // Modems come before plain network devices.
@@ -137,7 +137,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns what stops or may stop `uwwan up`. The emulated modem has no device node to look at.
+/// Returns the obstacles that stop or may stop `uwwan up`. The emulated modem has no device node to
+/// examine.
 fn obstacles(modem: &Candidate, backend: &dyn Backend) -> Vec<Failure> {
     if backend.name() == "emulator" {
         modem.without_function().into_iter().collect()
@@ -146,7 +147,7 @@ fn obstacles(modem: &Candidate, backend: &dyn Backend) -> Vec<Failure> {
     }
 }
 
-/// Names the row of the quirk table that applies, and says where it stands.
+/// Returns the name of the row of the quirk table that applies, and the place of the row.
 fn row(quirk: &Quirk) -> String {
     format!("{} ({}; {})", quirk.name, quirk.origin, quirk.source)
 }
@@ -279,7 +280,8 @@ fn describe(modem: &Candidate, backend: &dyn Backend, driven: Option<&Driven>) -
     lines
 }
 
-/// Describes which kernel driver is bound to which interfaces: `cdc_ether on 0 1, option on 2 3`.
+/// Returns a description of the kernel drivers bound to interfaces: `cdc_ether on 0 1, option on 2
+/// 3`.
 fn drivers(bound: &[(u8, String)]) -> String {
     let mut text = String::new();
     let mut last: Option<&str> = None;
@@ -316,35 +318,35 @@ pub(super) struct Shown {
     port: String,
     /// Number of the bus.
     bus: u8,
-    /// Number on the bus.
+    /// Number of the device on the bus.
     address: u8,
     /// Name in the quirk table.
     model: String,
     /// Layout of NTBs that worked on an earlier run.
     learnt: Option<Entry>,
-    /// Manufacturer as the device tells it.
+    /// Manufacturer that the device reports.
     manufacturer: Option<String>,
-    /// Product as the device tells it.
+    /// Product that the device reports.
     product: Option<String>,
     /// Configurations, by `bConfigurationValue`.
     configuration: Configurations,
     /// Network functions that `up` can drive.
     functions: Vec<Function>,
-    /// Network functions that it does not drive.
+    /// Network functions that `up` does not drive.
     other_functions: Vec<OtherFunction>,
     /// Network functions that are dialled by AT commands.
     dialled: Vec<Dialled>,
-    /// Known way to a composition with MBIM, where there is none.
+    /// Known way to a composition with MBIM, where the device has none.
     way_to_mbim: Option<Way>,
     /// `modem` or `ethernet`.
     kind: &'static str,
-    /// Drivers that are bound to its interfaces.
+    /// Drivers that are bound to interfaces of the device.
     kernel_drivers: Vec<BoundDriver>,
     /// Facts of the quirk table that `up` will use.
     quirks: Quirks,
-    /// Running `up` that drives it; null for none.
+    /// Running `up` that drives the device; null for none.
     driven_by: Option<Driven>,
-    /// Whether nothing stops another `up`.
+    /// Whether no obstacle stops another `up`.
     ready: bool,
     /// Obstacles that stop or may stop `up`.
     obstacles: Vec<Failure>,
@@ -353,9 +355,9 @@ pub(super) struct Shown {
 /// Configurations of a device, by `bConfigurationValue`.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Configurations {
-    /// Active one; null when it is not known.
+    /// Active configuration; null when it is not known.
     active: Option<u8>,
-    /// That which `up` selects; null when there is none.
+    /// Configuration that `up` selects; null when there is none.
     wanted: Option<u8>,
 }
 
@@ -364,9 +366,9 @@ struct Configurations {
 struct Function {
     /// `mbim` or `ncm`.
     kind: String,
-    /// `bConfigurationValue` of its configuration.
+    /// `bConfigurationValue` of the function's configuration.
     configuration: u8,
-    /// `bInterfaceNumber` of its control interface.
+    /// `bInterfaceNumber` of the function's control interface.
     control: u8,
 }
 
@@ -375,11 +377,11 @@ struct Function {
 struct Dialled {
     /// Protocol of the function: `huawei-ncm`, `ncm` or `ecm`.
     kind: String,
-    /// `up --mode` that drives it.
+    /// Value of `up --mode` that drives the function.
     mode: String,
-    /// `bConfigurationValue` of its configuration.
+    /// `bConfigurationValue` of the function's configuration.
     configuration: u8,
-    /// `bInterfaceNumber` of its control interface.
+    /// `bInterfaceNumber` of the function's control interface.
     control: u8,
 }
 
@@ -396,13 +398,13 @@ struct Quirks {
     /// Copy of `origin`.
     #[schemars(extend("deprecated" = true))]
     from: String,
-    /// Source of what the row says.
+    /// Source of the row.
     source: &'static str,
     /// `bInterfaceNumber` of the AT port.
     at_port: Option<u8>,
-    /// Way in which the modem carries packets where none is chosen.
+    /// Mode in which the modem carries packets where none is chosen.
     mode: Option<Mode>,
-    /// Way by which the FCC lock is lifted, if the modem may have one.
+    /// Way in which the FCC lock is lifted, if the modem may have one.
     fcc_unlock: Option<FccUnlock>,
     /// Whether the configuration is entered from configuration 0.
     via_zero: bool,
@@ -442,7 +444,7 @@ impl Quirks {
 fn shown(modem: &Candidate, backend: &dyn Backend, driven_by: Option<Driven>) -> Shown {
     let found = &modem.found;
     let identity = &found.identity;
-    // What a running `up` holds is no obstacle to those who use it.
+    // A device that a running `up` holds is no obstacle for those who use that `up`.
     let obstacles = match driven_by {
         Some(_) => Vec::new(),
         None => obstacles(modem, backend),

@@ -1,5 +1,5 @@
 //! The commands of the program, one file or folder each: arguments with their help and examples,
-//! and what they do. What several of them share stands beside them.
+//! and their implementation. Code that several of them share stands beside them.
 
 pub mod ask;
 pub mod at;

@@ -1,4 +1,4 @@
-//! The commands that ask a modem over MBIM, one file or folder each.
+//! The commands that query a modem over MBIM, one file or folder each.
 
 use super::{
     contexts, info, ip_filters, operator, packet_service, phonebook, pin, radio, reset, services,
@@ -6,7 +6,7 @@ use super::{
 };
 use crate::failure::Failure;
 
-/// Command that asks the modem one question over MBIM, or changes one of its settings.
+/// Command that sends the modem a query over MBIM, or changes one of its settings.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Show everything about a modem on one page

@@ -1,5 +1,4 @@
-//! The network stack at the host's end, over which `demo` and `bench` send. The kernel's own is one
-//! of them.
+//! The network stack over which `demo` and `bench` send. The kernel's own is one of them.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
@@ -46,7 +45,7 @@ pub trait Network {
 
 /// A TCP connection.
 pub trait Stream: Read + Write {
-    /// Tells the other end that nothing more is sent.
+    /// Closes the sending half, so that the other end sees that nothing more comes.
     ///
     /// # Errors
     /// Fails when the connection is gone.
@@ -171,8 +170,8 @@ fn checksum(bytes: &[u8]) -> u16 {
     !(sum as u16)
 }
 
-/// Returns whether `packet` is the echo reply with our payload. A raw IPv4 socket delivers the IP
-/// header too, a raw IPv6 socket does not.
+/// Returns whether `packet` is the echo reply with the payload of the request. A raw IPv4 socket
+/// delivers the IP header too, a raw IPv6 socket does not.
 fn is_reply(target: IpAddr, packet: &[u8], identifier: u16, sequence: u16) -> bool {
     let (message, kind) = match target {
         IpAddr::V4(_) => {

@@ -1,4 +1,4 @@
-//! `uwwan operator` shows the networks that there are, and registers with one.
+//! `uwwan operator` shows the networks in reach, and registers with one.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use crate::spinner;
 const SCAN: Duration = Duration::from_secs(300);
 /// Longest time for the answer to a registration.
 const REGISTER: Duration = Duration::from_secs(60);
-/// Longest time for the network, after the answer.
+/// Longest time for the network to accept the registration, after the modem's answer.
 const SEARCH: Duration = Duration::from_secs(120);
 
 /// Arguments of `operator`.
@@ -243,7 +243,7 @@ pub struct Registration {
     mode: String,
     #[serde(flatten)]
     operator: forms::Operator,
-    /// Text that the operator has for a guest in its network.
+    /// Text of the operator for a guest in its network.
     roaming_text: String,
     /// Names of the data classes available.
     data_class_names: Vec<String>,
@@ -277,7 +277,7 @@ impl Registration {
     }
 }
 
-/// Describes a registration in words.
+/// Returns a description of the registration.
 pub fn registration_words(state: &RegistrationState) -> String {
     let mut words = state.register_state.to_string();
     let name = match (trimmed(&state.provider_name), trimmed(&state.provider_id)) {
@@ -337,7 +337,7 @@ pub(super) struct Shown {
     state: Vec<String>,
     /// Family of the network: `gsm` or `cdma`.
     cellular_class: String,
-    /// Received signal strength in dBm; null when the modem does not tell it.
+    /// Received signal strength in dBm; null when the modem does not report it.
     rssi_dbm: Option<i32>,
     /// Copy of `rssi_dbm`.
     #[schemars(extend("deprecated" = true))]

@@ -138,7 +138,7 @@ fn switch(mut modem: Client, action: PacketServiceAction, json: bool) -> Result<
 /// State of the packet service, as JSON.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Shown {
-    /// State.
+    /// State of the packet service.
     state: String,
     /// Names of the best data classes available.
     data_class_names: Vec<String>,
@@ -172,7 +172,7 @@ impl Shown {
     }
 }
 
-/// Describes the state of the packet service in words.
+/// Returns a description of the state of the packet service.
 pub fn words(state: &PacketServiceInfo) -> String {
     let mut words = state.packet_service_state.to_string();
     if state.highest_available_data_class != DataClass::NONE {

@@ -178,8 +178,8 @@ fn flag(one: bool) -> PhonebookFlag {
     }
 }
 
-/// Checks that the SIM takes a name and a number of that many characters. A limit of 0 counts as
-/// none. Fails with [`FailureKind::Usage`] when one is too long.
+/// Checks that the SIM takes a name and a number of that many characters. A limit of 0 means that
+/// there is none. Fails with [`FailureKind::Usage`] when one is too long.
 fn fits(modem: &mut Client, name: &str, number: &str) -> Result<(), Failure> {
     let configuration: Configuration = modem.query(CONFIGURATION)?;
     let checks = [

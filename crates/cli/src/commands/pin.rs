@@ -150,13 +150,13 @@ struct UnblockArguments {
     json: bool,
 }
 
-/// An operation whose codes are still to be read.
+/// An operation whose codes have not been read.
 struct Operation<'a> {
     operation: PinOperation,
     reach: &'a Reach,
     kind: Option<PinType>,
     code_file: Option<&'a Path>,
-    /// `Some` when the operation takes a new code, with the file that it stands in, if any.
+    /// `Some` when the operation takes another code, with the file that holds it, if any.
     new: Option<Option<&'a Path>>,
     puk: bool,
     force: bool,
@@ -230,7 +230,7 @@ fn status(arguments: &StatusArguments) -> Result<(), Failure> {
     page.print()
 }
 
-/// Asks for the state of the PIN. Some firmware answers "PIN required", with or without content.
+/// Queries the state of the PIN. Some firmware answers "PIN required", with or without content.
 fn query(modem: &mut Client) -> Result<PinInfo, Failure> {
     let answer = modem.command(MbimCommand::query(PIN), QUERY_TIMEOUT)?;
     match pin_state(answer.status, &answer.info) {
@@ -261,9 +261,9 @@ pub struct Shown {
     /// PIN or PUK that the state is about.
     #[serde(rename = "type")]
     kind: String,
-    /// Whether it is needed.
+    /// Whether the SIM asks for it.
     locked: bool,
-    /// Attempts remaining; null when the modem does not tell them.
+    /// Attempts remaining; null when the modem does not report them.
     remaining_attempts: Option<u32>,
 }
 
@@ -283,7 +283,7 @@ impl Shown {
 pub(super) struct Output {
     #[serde(flatten)]
     pin: Shown,
-    /// Locks by name. The field is absent when the modem does not tell them.
+    /// Locks by name. The field is absent when the modem does not report them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pins: Option<BTreeMap<&'static str, Lock>>,
 }
@@ -312,7 +312,7 @@ impl Lock {
     }
 }
 
-/// Describes the state of the PIN in words.
+/// Returns a description of the state of the PIN.
 pub fn words(pin: &PinInfo) -> String {
     let remaining = match attempts(pin) {
         Some(1) => "1 attempt remaining".to_owned(),
@@ -325,7 +325,7 @@ pub fn words(pin: &PinInfo) -> String {
     }
 }
 
-/// Returns the PIN or PUK attempts remaining, or `None` when the modem does not tell them.
+/// Returns the PIN or PUK attempts remaining, or `None` when the modem does not report them.
 fn attempts(pin: &PinInfo) -> Option<u32> {
     (pin.remaining_attempts != u32::MAX).then_some(pin.remaining_attempts)
 }
@@ -353,7 +353,7 @@ const fn lengths(kind: PinType) -> RangeInclusive<usize> {
     }
 }
 
-/// Returns the kind of the code that is meant, or fails when it must not be tried.
+/// Returns the kind of the code that the operation is about, or fails when it must not be tried.
 fn decide(pin: &PinInfo, wanted: &Operation<'_>) -> Result<PinType, Failure> {
     let locked = pin.pin_state == PinState::LOCKED;
     let usual = if wanted.puk {
@@ -384,7 +384,7 @@ fn decide(pin: &PinInfo, wanted: &Operation<'_>) -> Result<PinType, Failure> {
                 .next("uwwan pin unblock, with the PUK from the card's holder"),
         );
     }
-    // What is told of another lock says nothing about this one.
+    // Attempts of another lock say nothing about this one.
     let told = (pin.pin_type == kind || pin.pin_type == PinType::UNKNOWN)
         .then(|| attempts(pin))
         .flatten();
@@ -472,7 +472,7 @@ fn carry_out(wanted: &Operation<'_>) -> Result<(), Failure> {
             Status::FAILURE if used_up => Failure::new(FailureKind::Refused, what)
                 .at(modem.place())
                 .because("it is wrong"),
-            // The SIM is still locked, and something else is asked of it.
+            // The SIM is still locked, and the operation needs it unlocked.
             Status::PIN_REQUIRED if wanted.operation != PinOperation::ENTER => {
                 modem.refusal("the SIM is locked", answer.status, None)
             }
@@ -597,10 +597,10 @@ mod tests {
         assert!(decide(&last, &operation(false, None, true, &reach)).is_ok());
         let none = info(PinType::PIN1, true, 0);
         assert!(decide(&none, &operation(false, None, true, &reach)).is_err());
-        // Unlocked firmware tells PIN1's attempts without naming it.
+        // Unlocked firmware reports PIN1's attempts without naming it.
         let unnamed = info(PinType::UNKNOWN, false, 1);
         assert!(decide(&unnamed, &operation(false, None, false, &reach)).is_err());
-        // Attempts of another lock, or attempts that are not told, let it through.
+        // Attempts of another lock, or unknown attempts, do not stop the operation.
         let other = info(PinType::PIN1, true, 1);
         let network = operation(false, Some(PinType::NETWORK_PIN), false, &reach);
         assert_eq!(decide(&other, &network).unwrap(), PinType::NETWORK_PIN);

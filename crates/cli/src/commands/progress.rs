@@ -1,4 +1,4 @@
-//! Tells people what happens to a modem, one line a rung.
+//! Prints what happens to a modem, one line for each rung.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use uwwan_modem::{Event, Rung};
 use super::status::describe_addresses;
 use crate::output::{plain, seconds};
 
-/// Returns the lines for one event, none for one that would only repeat another.
+/// Returns the lines for one event, or none for an event that would only repeat another.
 pub fn lines(event: &Event) -> Vec<String> {
     let row = |name: &str, time: f64, text: &str| {
         format!("{name:<17}{:>9}  {}", seconds(time), plain(text))
@@ -38,7 +38,7 @@ pub fn lines(event: &Event) -> Vec<String> {
             }
             lines
         }
-        // The rung `configuration` tells the same.
+        // The line of the rung `configuration` holds the same.
         Event::Configuration { .. } => Vec::new(),
         Event::Session(event) => session_lines(event),
         Event::Notice { text } => vec![note("note", text)],
@@ -66,8 +66,8 @@ pub fn lines(event: &Event) -> Vec<String> {
     }
 }
 
-/// The condition that a modem waits for, so that a wait of more than a second is told, and a file
-/// does not fill with it.
+/// The condition that a modem waits for. It is kept so that a wait of more than a second is shown,
+/// and a file does not fill with it.
 #[derive(Default)]
 pub struct Waiting {
     current: Option<Wait>,
@@ -76,21 +76,21 @@ pub struct Waiting {
 struct Wait {
     rung: Rung,
     text: String,
-    /// When the rung was begun.
+    /// Time at which the rung was begun.
     begun: Instant,
-    /// When the rung gives up, in seconds since it was begun.
+    /// Time at which the rung gives up, in seconds since it was begun.
     limit: f64,
-    /// When it is to be told next.
+    /// Time at which the wait is shown next.
     due: Instant,
 }
 
 impl Waiting {
-    /// Time after which a wait is told, and after which a line that counts is told again.
+    /// Time after which a wait is shown, and after which a line that counts is shown again.
     const SECOND: Duration = Duration::from_secs(1);
-    /// Pause after which the same is told again where each line stays.
+    /// Pause after which the same line is shown again where each line stays.
     const PAUSE: Duration = Duration::from_secs(10);
 
-    /// Takes note of an event. Returns whether it is to be told at once, which a wait is not.
+    /// Records an event. Returns whether it is shown at once, which a wait is not.
     pub fn hear(&mut self, event: &Event, now: Instant) -> bool {
         match event {
             Event::Waiting {
@@ -121,8 +121,8 @@ impl Waiting {
         true
     }
 
-    /// Returns the wait that is to be told, with its time counted on; `counts` is whether the line
-    /// takes the place of the last one.
+    /// Returns the wait that is due to be shown, with the time waited so far; `counts` is whether
+    /// the line replaces the last one.
     pub fn due(&mut self, now: Instant, counts: bool) -> Option<Event> {
         let wait = self.current.as_mut().filter(|wait| wait.due <= now)?;
         wait.due = now + if counts { Self::SECOND } else { Self::PAUSE };
@@ -134,7 +134,7 @@ impl Waiting {
         })
     }
 
-    /// Returns when there is something to tell.
+    /// Returns the time at which a wait is due to be shown.
     pub fn next(&self) -> Option<Instant> {
         self.current.as_ref().map(|wait| wait.due)
     }
@@ -174,7 +174,8 @@ fn session_lines(event: &SessionEvent) -> Vec<String> {
     }
 }
 
-/// Describes what the kernel has again: `configuration 2: cdc_ether at 0 1, option at 2`.
+/// Returns a description of the drivers that have the device again: `configuration 2: cdc_ether at
+/// 0 1, option at 2`.
 fn given_back(configuration: u8, drivers: &[BoundDriver]) -> String {
     let mut names: Vec<&str> = drivers.iter().map(|bound| bound.driver.as_str()).collect();
     names.dedup();
@@ -265,7 +266,7 @@ mod tests {
                 }
             });
             assert_eq!(heard, told, "{counts}");
-            // Something else is waited for.
+            // The wait is now for another condition.
             waiting.hear(&event("a network", 11.0), at(11.0));
             assert_eq!(waiting.due(at(11.5), counts), None);
             assert_eq!(waiting.next(), Some(at(12.0)));

@@ -1,4 +1,5 @@
-//! `uwwan quirks` shows what is known of modems, and forgets what was learnt.
+//! `uwwan quirks` shows the known facts about modems, and removes layouts that earlier runs have
+//! kept.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -56,7 +57,7 @@ struct ForgetArguments {
     device: Option<Selector>,
 }
 
-/// Shows or forgets what is known.
+/// Shows the known facts, or removes layouts.
 ///
 /// # Errors
 /// Fails when the file of layouts cannot be read or written, or when the device is not there.
@@ -88,13 +89,13 @@ pub(super) fn layouts() -> Result<Option<StateFile<LayoutMemory>>, Failure> {
     }
 }
 
-/// Returns vendor and product as they are written.
+/// Returns vendor and product id in their usual notation.
 fn ids(vendor: Option<u16>, product: Option<u16>) -> String {
     let digits = |id: Option<u16>| id.map_or_else(|| "*".to_owned(), |id| format!("{id:04x}"));
     format!("{}:{}", digits(vendor), digits(product))
 }
 
-/// Describes a layout that worked, and with what.
+/// Returns a description of a layout that worked, with the device and its firmware.
 pub(super) fn learnt(entry: &Entry) -> String {
     let firmware = match entry.firmware.lines().next().unwrap_or_default() {
         "" => "no firmware version".to_owned(),
@@ -136,7 +137,7 @@ fn list(as_json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Describes what `up` does specially for this modem.
+/// Returns descriptions of what `up` does specially for this modem.
 pub(super) fn words(quirk: &Quirk) -> Vec<String> {
     let mut words = Vec::new();
     if quirk.via_zero {
@@ -187,14 +188,14 @@ pub(super) fn words(quirk: &Quirk) -> Vec<String> {
 pub(super) struct Output<'a> {
     /// Layouts of NTBs that worked.
     layouts: &'a [Entry],
-    /// Rows of the quirk table, the first that fits counts.
+    /// Rows of the quirk table. The first that matches a device applies.
     rows: Vec<Row>,
 }
 
 /// A row of the quirk table.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Row {
-    /// `idVendor`; null in the last row, which fits every device.
+    /// `idVendor`; null in the last row, which matches every device.
     vendor: Option<u16>,
     /// `idProduct`; null for all products of the vendor.
     product: Option<u16>,
@@ -206,19 +207,19 @@ struct Row {
     padding: Padding,
     /// Format of NTBs to the device; null for NTB16 where the device offers it.
     ntb: Option<Format>,
-    /// Size of the largest NTB to the device in bytes; null for what it announces.
+    /// Size of the largest NTB to the device in bytes; null for the announced size.
     block_size: Option<u32>,
-    /// Largest number of datagrams in an NTB to the device; null for what it announces.
+    /// Largest number of datagrams in an NTB to the device; null for the announced number.
     max_datagrams: Option<u16>,
-    /// Number of bytes modulo which datagrams lie at `remainder`; null for what the device announces.
+    /// Divisor of the offsets of datagrams in bytes; null for the announced one.
     divisor: Option<u16>,
-    /// Remainder of the offset of datagrams; null for what the device announces.
+    /// Remainder of the offsets of datagrams in bytes; null for the announced one.
     remainder: Option<u16>,
-    /// Way in which it carries packets where none is chosen; null where the row names none.
+    /// Mode in which the modem carries packets where none is chosen; null where the row names none.
     mode: Option<Mode>,
     /// Place of the row.
     origin: String,
-    /// Source of what the row says.
+    /// Source of the row.
     source: &'static str,
 }
 

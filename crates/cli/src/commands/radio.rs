@@ -18,7 +18,7 @@ use crate::output::{note, say, say_json};
 use crate::page::Page;
 use crate::reach::Reach;
 
-/// Time that each command of the unlocking may take.
+/// Longest time for each command that lifts the lock.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Arguments of `radio`.
@@ -85,7 +85,7 @@ pub(super) fn is_on(state: &RadioState) -> (bool, bool) {
 pub(super) struct Unlocked {
     /// Whether the lock is lifted.
     unlocked: bool,
-    /// Way by which it was lifted.
+    /// Way in which it was lifted.
     way: FccUnlock,
 }
 

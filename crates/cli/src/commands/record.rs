@@ -1,4 +1,4 @@
-//! `uwwan record` asks a modem everything that is safe to ask, and leaves one scrubbed capture of it.
+//! `uwwan record` sends a modem every query that is safe, and leaves one scrubbed capture of it.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -34,9 +34,9 @@ use crate::reach::{Reach, Target};
 
 /// Longest time for the answer to a query, and to an AT command.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Number of strings without an answer after which no more are asked.
+/// Number of strings without an answer after which no more are requested.
 const MOST_UNANSWERED: usize = 3;
-/// Services that are not asked: what they say is of programs that write firmware, or of the proxy.
+/// Services that are not queried: their answers concern programs that write firmware, or the proxy.
 const LEFT_ALONE: [Uuid; 3] = [intel_firmware_update::UUID, qdu::UUID, proxy_control::UUID];
 /// AT commands that only read.
 const AT: [&str; 30] = [
@@ -99,7 +99,7 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Numbers of questions, and of those that were answered.
+/// Numbers of queries, and of those that were answered.
 #[derive(Debug, Clone, Copy, Default)]
 struct Asked {
     strings: usize,
@@ -115,7 +115,7 @@ struct Asked {
 pub(super) struct Output {
     /// File with the scrubbed capture.
     file: PathBuf,
-    /// Number of strings that were asked.
+    /// Number of strings that were requested.
     strings: usize,
     /// Number of strings that were answered.
     strings_answered: usize,
@@ -127,11 +127,11 @@ pub(super) struct Output {
     pub(super) at_commands: usize,
     /// Number of AT commands that were answered.
     at_answers: usize,
-    /// Account of what was replaced.
+    /// Account of the replacements.
     pub(super) scrubbed: Report,
 }
 
-/// Asks, captures and scrubs.
+/// Sends the queries, captures and scrubs.
 ///
 /// # Errors
 /// Fails when the modem cannot be reached, and when the file cannot be written.
@@ -153,10 +153,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     tell(&recorded.scrubbed, &recorded.file.display().to_string())
 }
 
-/// Asks, captures, and scrubs the capture into a file, and texts beside it.
+/// Sends the queries, captures, and scrubs the capture into a file, and texts beside it.
 ///
 /// # Errors
-/// As [`run`].
+/// Those of [`run`].
 pub(super) fn record(
     reach: &Reach,
     file: &Path,
@@ -168,7 +168,7 @@ pub(super) fn record(
         return Err(capture::cannot_write(file, &exists, "--force"));
     }
     let host = |error: io::Error| Failure::new(FailureKind::Host, "cannot record").because(error);
-    // What was captured is for nobody else, and goes with the folder.
+    // The raw capture is for no other user, and is deleted with the folder.
     let folder = tempfile::tempdir().map_err(host)?;
     let whole = folder.path().join("whole.pcapng");
     let interrupts = crate::reach::interrupts()?;
@@ -225,8 +225,8 @@ pub(super) fn record(
     })
 }
 
-/// Asks the strings that the device's descriptors name. A device that answers none of several is asked no
-/// further.
+/// Requests the strings that the device's descriptors name. A device that answers none of several is
+/// asked for no more.
 fn ask_strings(
     backend: &dyn Backend,
     selector: &Selector,
@@ -283,7 +283,7 @@ fn string_indices(descriptors: &Descriptors) -> BTreeSet<u8> {
     indices
 }
 
-/// Asks each service that the modem has, and that is known, what it tells without parameters, and the state
+/// Sends each known service that the modem has its queries without parameters, and the query for the state
 /// of session 0.
 fn ask_mbim(modem: &mut Client, asked: &mut Asked) -> Result<(), Failure> {
     let services: DeviceServices = modem.query(DEVICE_SERVICES)?;
@@ -324,7 +324,7 @@ fn one(modem: &mut Client, query: MbimCommand, asked: &mut Asked) -> Result<(), 
     match modem.command(query, PATIENCE) {
         Ok(response) if response.status.is_success() => asked.mbim_answered += 1,
         Ok(_) => {}
-        // What is not answered is told by the capture, too.
+        // The capture shows commands without an answer, too.
         Err(failure) if matches!(failure.kind, FailureKind::Timeout | FailureKind::Refused) => {}
         Err(failure) => return Err(failure),
     }

@@ -1,4 +1,4 @@
-//! `uwwan report` puts all that a bug report needs into one file, without identities.
+//! `uwwan report` puts the material for a bug report into one file, without identities.
 
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -56,7 +56,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if !arguments.force && file.exists() {
         return Err(failed(io::ErrorKind::AlreadyExists.into()));
     }
-    // One that is replaced, such as a device, would be gone.
+    // A file that is replaced, such as a device node, would be lost.
     let there = file.symlink_metadata();
     if there.is_ok_and(|about| !about.is_file() && !about.is_symlink()) {
         let error = io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file");
@@ -93,7 +93,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     names.push("recording.txt");
     texts.push(told.clone());
     let beside = file.parent().filter(|parent| *parent != Path::new(""));
-    // A file of this kind is for its owner alone, and there is never half of one.
+    // The file is for its owner alone, and is never left half written.
     let out = NamedTempFile::new_in(beside.unwrap_or(Path::new("."))).map_err(failed)?;
     let mut archive = tar::Builder::new(out);
     for (name, text) in names.iter().zip(&texts) {
@@ -126,7 +126,7 @@ fn add(
     archive.append_data(&mut header, Path::new("uwwan-report").join(name), content)
 }
 
-/// Names the versions of what is in the way of packets.
+/// Returns the versions of the programs that handle packets.
 fn versions() -> String {
     let system = rustix::system::uname();
     let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
@@ -145,7 +145,7 @@ fn versions() -> String {
     )
 }
 
-/// Returns the state of the running `up` as JSON, or why there is none.
+/// Returns the state of the running `up` as JSON, or the reason why there is none.
 fn status(reach: &Reach) -> String {
     let status = reach.status().map(|reply| reply.status);
     match status {
@@ -155,7 +155,7 @@ fn status(reach: &Reach) -> String {
     }
 }
 
-/// Returns the program's last lines in the journal, or why there are none.
+/// Returns the program's last lines in the journal, or the reason why there are none.
 fn journal() -> String {
     let asked = Command::new("journalctl")
         .args(["--identifier", "uwwan", "--lines", MOST_LINES])
@@ -189,7 +189,7 @@ fn end_of(path: &Path) -> Result<String, Failure> {
         .read_to_end(&mut bytes)
         .map_err(failed)?;
     let text = String::from_utf8_lossy(&bytes);
-    // The first line is cut where the log is longer.
+    // Where the log is longer, its first line is cut.
     Ok(match text.split_once('\n') {
         Some((_, rest)) if length > MOST_LOG => rest.to_owned(),
         _ => text.into_owned(),

@@ -103,7 +103,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     page.print()
 }
 
-/// Resets the modem over MBIM. Returns `false` when it does not offer that.
+/// Resets the modem over MBIM. Returns `false` when the modem does not offer that.
 fn over_mbim(target: &Target) -> Result<bool, Failure> {
     let mut modem = target.clone().open(interrupts()?)?.client;
     let services = modem.optional::<DeviceServices>(MbimCommand::query(DEVICE_SERVICES))?;
@@ -116,7 +116,7 @@ fn over_mbim(target: &Target) -> Result<bool, Failure> {
     if offered {
         modem.insist()?;
         let _: Empty = modem.set(DEVICE_RESET, &Empty::default())?;
-        // The modem leaves the bus before a CLOSE could be answered.
+        // The modem leaves the bus before it could answer a CLOSE.
         drop(modem);
         return Ok(true);
     }
@@ -144,8 +144,8 @@ fn by_at(target: &Target) -> Result<&'static str, Failure> {
         })
 }
 
-/// Restarts the modem by the vendor's command, or by the standard's where it refuses that (3GPP TS
-/// 27.007). Returns the command that it took.
+/// Restarts the modem by the vendor's command, or by the standard's where the vendor's is refused
+/// (3GPP TS 27.007). Returns the command that the modem accepted.
 fn restart(client: &mut AtClient) -> Result<&'static str, Failure> {
     let mut last = None;
     for line in ["AT^RESET", "AT+CFUN=1,1"] {

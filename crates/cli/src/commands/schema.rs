@@ -1,4 +1,5 @@
-//! `uwwan schema` prints the JSON schemas of what commands print, made from the types that are printed.
+//! `uwwan schema` prints the JSON schemas of the output of commands, made from the types that are
+//! printed.
 
 use schemars::{JsonSchema, Schema};
 use uwwan_figures::Figures;
@@ -118,7 +119,7 @@ pub struct Arguments {
     command: Vec<String>,
 }
 
-/// Prints a schema, or what there are schemas of.
+/// Prints a schema, or a list of the commands that have one.
 ///
 /// # Errors
 /// [`FailureKind::Usage`] for a command that has none.
@@ -178,7 +179,7 @@ mod tests {
         }
     }
 
-    /// Collects what is marked as deprecated, with the field that it is of.
+    /// Collects the descriptions of deprecated fields, each with the field that it stands for.
     fn deprecated(value: &serde_json::Value, found: &mut Vec<String>) {
         for (name, field) in value["properties"].as_object().into_iter().flatten() {
             if field["deprecated"] == true {

@@ -46,9 +46,9 @@ struct Service {
     uuid: String,
     /// Commands of the service.
     cids: Vec<Named>,
-    /// Directions in which it takes streams, a bit each (MBIM 1.0, table 10-11).
+    /// Directions in which the service takes streams, a bit each (MBIM 1.0, table 10-11).
     stream_payload: u32,
-    /// Largest number of its streams at a time.
+    /// Largest number of the service's streams at a time.
     stream_instances: u32,
 }
 
@@ -73,7 +73,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     page.print()
 }
 
-/// Returns the name of a service, or its UUID when it is not a known one.
+/// Returns the name of a service, or its UUID when the service is not a known one.
 pub fn name(service: &DeviceServiceElement) -> String {
     match registry::service(service.device_service_id) {
         Some(known) => known.name.to_owned(),

@@ -39,8 +39,8 @@ const DEACTIVATE: Duration = Duration::from_secs(120);
 const SETTLE: Duration = Duration::from_secs(60);
 /// Longest time for the addresses of a data session.
 const ADDRESSES: Duration = Duration::from_secs(60);
-/// Number of data sessions to which a datagram can belong (MBIM 1.0 section 7). A modem's word on
-/// more is not taken.
+/// Number of data sessions to which a datagram can belong (MBIM 1.0 section 7). A larger number
+/// from a modem is not used.
 const MOST_SESSIONS: u32 = 256;
 
 /// Arguments of `connect`.
@@ -301,7 +301,7 @@ fn deactivate(modem: &mut Client, session: u32, patience: Duration) -> Result<bo
     }
 }
 
-/// Ends a data session, and says whether it was active.
+/// Ends a data session, and reports whether it was active.
 ///
 /// # Errors
 /// Fails when the modem, or a running `uwwan up` that holds the session, refuses.
@@ -478,10 +478,10 @@ struct Lists {
     /// Name servers of `ip`.
     #[schemars(extend("deprecated" = true))]
     name_servers: Vec<String>,
-    /// MTU for IPv4 in bytes, 0 when the network did not tell it.
+    /// MTU for IPv4 in bytes, 0 when the network did not give it.
     #[schemars(extend("deprecated" = true))]
     mtu_ipv4: u32,
-    /// MTU for IPv6 in bytes, 0 when the network did not tell it.
+    /// MTU for IPv6 in bytes, 0 when the network did not give it.
     #[schemars(extend("deprecated" = true))]
     mtu_ipv6: u32,
 }
@@ -521,7 +521,7 @@ impl Lists {
     }
 }
 
-/// Returns what the network gave in the form in which `status` has it.
+/// Returns the network's configuration in the form that `status` has.
 fn addresses(given: &IpConfiguration) -> Addresses {
     let prefix = |length: u32| u8::try_from(length).unwrap_or(u8::MAX);
     let mtus = [given.ipv4_mtu, given.ipv6_mtu];

@@ -141,7 +141,7 @@ fn show(state: &SignalState, json: bool, short: bool) -> Result<(), Failure> {
 /// Quality of the signal, as JSON.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Shown {
-    /// Received signal strength in dBm; null when the modem does not tell it.
+    /// Received signal strength in dBm; null when the modem does not report it.
     rssi_dbm: Option<i32>,
     /// Copy of `rssi_dbm`.
     #[schemars(extend("deprecated" = true))]
@@ -150,7 +150,7 @@ pub struct Shown {
     bars: Option<u8>,
     /// Strength as the modem codes it (MBIM 1.0, 10.5.14).
     rssi: u32,
-    /// Bit error rate class, 0 (best) to 7; null when the modem does not tell it.
+    /// Bit error rate class, 0 (best) to 7; null when the modem does not report it.
     error_rate: Option<u32>,
     /// Longest pause between two reports in seconds; 0 for the modem's own choice.
     interval_seconds: u32,

@@ -40,9 +40,9 @@ pub(super) struct Output {
     sim: Shown,
     /// Own telephone numbers, hidden unless they are asked for.
     numbers: Vec<String>,
-    /// Operator of the card; null when the modem does not tell it.
+    /// Operator of the card; null when the modem does not report it.
     operator: Option<Operator>,
-    /// State of the PIN; null when the modem does not tell it.
+    /// State of the PIN; null when the modem does not report it.
     pin: Option<pin::Shown>,
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Output {
 pub(super) struct Shown {
     /// State of the card.
     state: String,
-    /// Whether data sessions are possible with it.
+    /// Whether the card permits data sessions.
     ready: bool,
     /// Number of the card, hidden unless it is asked for.
     iccid: String,
@@ -60,7 +60,7 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    /// Returns the form of a state, with what identifies a person if `show`.
+    /// Returns the form of a state, with identities of persons if `show`.
     pub(super) fn of(sim: &SubscriberReadyStatus, show: bool) -> Self {
         Self {
             state: sim.ready_state.to_string(),
@@ -114,12 +114,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     page.print()
 }
 
-/// Returns whether data sessions are possible with the SIM.
+/// Returns whether the SIM permits data sessions.
 pub fn is_ready(sim: &SubscriberReadyStatus) -> bool {
     sim.ready_state == SubscriberReadyState::INITIALIZED
 }
 
-/// Describes the state of the SIM in words.
+/// Returns a description of the state of the SIM.
 pub fn state_words(state: SubscriberReadyState) -> String {
     match state {
         SubscriberReadyState::NOT_INITIALIZED => "being read; ask again in a few seconds".into(),

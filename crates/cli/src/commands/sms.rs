@@ -1,5 +1,5 @@
 //! `uwwan sms` lists, shows, sends and deletes short messages. Texts and numbers are shown because
-//! they are asked for; none is ever logged.
+//! the user asks for them; none is ever logged.
 
 pub(super) mod store;
 
@@ -276,7 +276,7 @@ fn text(arguments: &SendArguments) -> Result<String, Failure> {
         )));
     }
     let mut text = String::from_utf8(bytes).map_err(|_| wrong(&"it is not text (UTF-8)"))?;
-    // An editor's last line end is no part of the message.
+    // The line end that an editor adds is no part of the message.
     if text.ends_with('\n') {
         text.pop();
     }
@@ -375,12 +375,12 @@ fn partly(failure: Failure, sent: usize, total: usize) -> Failure {
     ))
 }
 
-/// Returns a reference that ties the parts of one message together, another one each time.
+/// Returns a reference that ties the parts of one message together, a different one each time.
 fn reference() -> u8 {
     let time = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
-    // Seconds and their fraction are mixed, so that neither a script nor a slow hand repeats it.
+    // Seconds and their fraction are mixed, so that neither a script nor a user repeats it.
     (time.as_secs() as u8).wrapping_mul(31) ^ (time.subsec_millis() as u8)
 }
 

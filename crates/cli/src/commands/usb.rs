@@ -96,7 +96,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 #[derive(Debug, serde::Serialize, schemars::JsonSchema)]
 #[serde(untagged)]
 pub(super) enum Configured {
-    /// Without a value.
+    /// Output without a value.
     Is {
         /// Vendor id, product id and port of the device.
         device: String,
@@ -104,10 +104,10 @@ pub(super) enum Configured {
         active: u8,
         /// Configurations that the device has.
         present: Vec<u8>,
-        /// The first with an MBIM function; null when there is none.
+        /// The first configuration with an MBIM function; null when there is none.
         mbim: Option<u8>,
     },
-    /// With a value.
+    /// Output with a value.
     Switched {
         /// Vendor id, product id and port of the device.
         device: String,
@@ -202,7 +202,7 @@ fn config(arguments: &ConfigArguments) -> Result<(), Failure> {
         } else {
             ViaZero::Always
         },
-        // Kernel drivers are to have the device afterwards.
+        // The device is left to the kernel's drivers.
         guard: false,
         ..SwitchPlan::new(target, [])
     };

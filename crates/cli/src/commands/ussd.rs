@@ -20,7 +20,7 @@ use crate::spinner;
 
 /// Longest time for the network's answer.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Greatest number of turns of a dialogue. A network that asks for ever is left then.
+/// Greatest number of turns of a dialogue. A network that asks on and on is left then.
 const MOST_TURNS: usize = 50;
 
 /// Arguments of `ussd`.

@@ -309,7 +309,7 @@ impl Drop for Guard {
 
 /// An interface that the monitor has opened, and what to move packets through it with.
 pub struct HandedOver {
-    /// The half of a host's end that configures it.
+    /// The half of a host interface that configures it.
     pub control: Box<dyn HostControl>,
     /// Kind of the interface, which says what crosses it in one call.
     pub kind: InterfaceKind,

@@ -1,4 +1,4 @@
-//! A host's end in this process: no interface, no route and no capability is needed, and the machine's
+//! A host interface in this process: no interface, no route and no capability is needed, and the machine's
 //! own network is left alone.
 //!
 //! The data session ends in the built-in network stack ([`Userspace`]). Other programs reach what is beyond

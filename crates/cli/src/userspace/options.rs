@@ -1,4 +1,4 @@
-//! The values of the options for a host's end in this process: where something listens, what is
+//! The values of the options for a host interface in this process: where something listens, what is
 //! forwarded.
 
 use std::fmt;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::target::Target;
 
-/// The host's end of the data session.
+/// The host interface of the data session.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Net {

@@ -199,7 +199,7 @@ fn history_file() -> Option<PathBuf> {
         .map(|base| base.join("uwwan").join("at-history"))
 }
 
-/// Completes the AT commands that are known of the device.
+/// Completer of the AT commands that the device is known to have.
 struct Commands;
 
 impl Completer for Commands {

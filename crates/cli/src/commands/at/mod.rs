@@ -168,11 +168,11 @@ pub(super) struct Shown {
     command: String,
     /// Lines of the answer, without the final result.
     lines: Vec<String>,
-    /// Whether the answer was longer than what is kept.
+    /// Whether the answer was longer than the part that is kept.
     truncated: bool,
     /// Whether the final result is `OK`.
     ok: bool,
-    /// Final result if it is another, in words.
+    /// Final result if it is not `OK`, in words.
     error: Option<String>,
 }
 

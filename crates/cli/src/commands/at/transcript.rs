@@ -1,4 +1,4 @@
-//! The transcript that `uwwan at --log` writes, and what must not stand in it.
+//! The transcript that `uwwan at --log` writes, and the texts that it must not contain.
 //!
 //! PINs and passwords, the numbers of SIM, modem and people, and messages stay out unless asked
 //! for: arguments of commands that take them, whole answers of commands that give them, and any
@@ -18,7 +18,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::output::plain;
 
 const HIDDEN: &str = "<hidden>";
-/// Number of digits in a row from which on they are taken for somebody's number.
+/// Number of digits in a row from which on they are taken for a person's number.
 const NUMBER: usize = 8;
 /// Commands whose arguments are personal.
 const PERSONAL_ARGUMENTS: [&str; 6] = ["+CMGS", "+CMGW", "+CPBW", "+CUSD", "D", "+CSCA"];
@@ -96,7 +96,7 @@ impl Transcript {
     pub fn line(&mut self, line: &Line) {
         match line {
             Line::Unsolicited(text) => self.heard('!', text),
-            // A position tells where somebody is.
+            // A position shows where a person is.
             Line::Nmea(_) if !self.personal => {}
             Line::Nmea(text) => self.heard('!', text),
         }
@@ -120,7 +120,7 @@ impl Transcript {
     }
 }
 
-/// Returns a command as it may be shown, with what is secret or personal in it replaced.
+/// Returns a command as it may be shown, with secret and personal parts replaced.
 pub fn shown(command: &str) -> String {
     let parts = command.get(2..).and_then(split).unwrap_or_default();
     let secret = parts
@@ -144,7 +144,7 @@ pub fn is_secret(command: &str) -> bool {
         && !command.trim_end().ends_with("=?")
 }
 
-/// Returns whether a command may stand in the history, because nothing of it is secret or personal.
+/// Returns whether a command may stand in the history, because no part of it is secret or personal.
 pub fn may_be_kept(command: &str) -> bool {
     shown(command) == command
 }

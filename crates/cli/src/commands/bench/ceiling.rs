@@ -34,7 +34,7 @@ impl Cable {
     pub fn lay() -> Result<Cable, Failure> {
         let here = namespace::current().map_err(|error| refused(&error))?;
         let (far, ()) = Far::start(move || {
-            // The cable is laid from the far namespace, so that it goes with that one at the
+            // The cable is laid from the far namespace, so that it disappears with that one at the
             // latest.
             let cable = Veth::lay(FAR, &here, NEAR)?;
             let addresses = Configuration::apply(plan(false), &cable)?;
@@ -74,7 +74,7 @@ impl Link for Cable {
 
 /// Two buffers, larger than the caches of a processor, between which one thread copies bytes.
 pub struct Copying {
-    /// Whether the figures stand beside those of NTBs alone, not beside those of a link.
+    /// Whether the figures stand beside those of NTBs alone, instead of beside those of a link.
     ntbs: bool,
     from: Vec<u8>,
     to: Vec<u8>,

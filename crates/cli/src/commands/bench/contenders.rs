@@ -8,7 +8,7 @@ use crate::settings::Settings;
 /// One combination of options of `uwwan up`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contender {
-    /// Name in the figures, made of what tells the contender from the others.
+    /// Name in the figures, made of the options in which the contender differs from the others.
     pub name: String,
     /// Options, without dashes, with their values.
     choices: Vec<(&'static str, String)>,
@@ -33,11 +33,11 @@ impl Contender {
     }
 
     /// Refuses a TUN interface of another mode than the one chosen, as a kernel without offload
-    /// gives: its figures would stand under a name that is not theirs. `mode` has the form of
+    /// gives: its figures would stand under the wrong name. `mode` has the form of
     /// [`Interface::mode`](uwwan_modem::status::Interface::mode).
     ///
     /// # Errors
-    /// Fails with [`FailureKind::Other`], which names the mode that there is instead.
+    /// Fails with [`FailureKind::Other`], which names the actual mode.
     pub fn check_mode(&self, mode: &str) -> Result<(), Failure> {
         let mut choices = self.choices.iter();
         let Some((_, chosen)) = choices.find(|(option, _)| *option == "tun-mode") else {
@@ -155,7 +155,7 @@ mod tests {
             contender.check_mode("").expect_err(&contender.name);
         }
         all[1].check_mode("plain").unwrap();
-        // Where no mode is chosen, any will do.
+        // Where no mode is chosen, every mode is accepted.
         let all = combine(&[]);
         for mode in [offload, plain, ""] {
             all[0].check_mode(mode).unwrap();

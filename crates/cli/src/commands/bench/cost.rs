@@ -8,7 +8,7 @@ use rustix::time::{ClockId, clock_gettime};
 /// Processor time that was used. `None` stands for a time that is not known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Time {
-    /// Time of the driver's threads, that of a capture included.
+    /// Time of the driver's threads, including that of a capture.
     pub driver: Option<Duration>,
     /// Time of the thread that writes a capture, where there is one.
     pub capture: Option<Duration>,
@@ -65,7 +65,7 @@ fn running(task: &Path) -> Option<Duration> {
 }
 
 /// Returns the resident memory of a process in bytes. `field` names a line of `/proc/PID/status`:
-/// `VmRSS` is the memory of the moment, `VmHWM` the most there was.
+/// `VmRSS` is the present memory, `VmHWM` the largest so far.
 pub fn memory(pid: u32, field: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     kibibytes(&status, field).map(|count| count * 1024)

@@ -26,8 +26,8 @@ use crate::failure::{Failure, FailureKind};
 const ONLINE_TIME: Duration = Duration::from_secs(60);
 /// Longest time for a stop.
 const STOP_TIME: Duration = Duration::from_secs(30);
-/// Pause in configuration 0, long enough for the emulated firmware: the switch is not what is
-/// measured.
+/// Pause in configuration 0, long enough for the emulated firmware. The switch is no part of the
+/// measurement.
 const SETTLE: Duration = Duration::from_millis(200);
 /// MTU of the link, in bytes.
 pub const MTU: u32 = 1500;
@@ -35,7 +35,7 @@ pub const MTU: u32 = 1500;
 /// Moves this process into a private network namespace.
 ///
 /// # Errors
-/// Fails with [`FailureKind::Permission`] where a namespace or a TUN interface cannot be had.
+/// Fails with [`FailureKind::Permission`] where no namespace or TUN interface can be made.
 pub fn enter() -> Result<(), Failure> {
     let refuse = |error: uwwan_tun::Error| {
         Failure::new(FailureKind::Permission, format!("cannot {}", error.what))
@@ -74,8 +74,7 @@ pub struct Emulated {
     /// Capture of this visit alone.
     capture: Option<Capture>,
     emulator: Emulator,
-    /// The far machine is the last field, so that it is dropped last: the modem's network is behind
-    /// it.
+    /// The far machine is the last field, so that it is dropped last: it holds the modem's network.
     far: Far,
 }
 
@@ -94,7 +93,7 @@ impl Emulated {
     ) -> Result<Emulated, Failure> {
         let mut options = contender.options()?;
         options.settle = Some(SETTLE);
-        // Nothing is to be sent but what is measured.
+        // Only the traffic of the measurement is to be sent.
         options.probe = false;
         options.at_port = false;
         let (far, network) = Far::start(|| {
@@ -201,7 +200,7 @@ impl Link for Emulated {
     fn small(&mut self, way: Way, time: Duration) -> Result<Option<Amount>, Failure> {
         match self.near {
             Near::Kernel => near::small(far_address(), way, time).map(Some),
-            // Nothing sends small packets through the proxies at such rates.
+            // The proxies are not meant for small packets at such rates.
             Near::Userspace(_) => Ok(None),
         }
     }

@@ -1,6 +1,6 @@
-//! The far machine is a network namespace of its own, in which a thread serves what [`super::near`]
-//! asks for. Whether its interface leads to an emulated modem or to a cable makes no difference
-//! here.
+//! The far machine is a network namespace of its own, in which a thread serves the wishes of
+//! [`super::near`]. Its interface may lead to an emulated modem or to a cable; this file does not
+//! depend on which.
 //!
 //! A connection starts with one byte, which names a [`Wish`]. Each connection is served by a thread
 //! of its own, so that round trips can be measured beside a stream.
@@ -70,7 +70,8 @@ impl Far {
     /// Starts the far machine. `furnish` is called in its namespace, to make interfaces there.
     ///
     /// # Errors
-    /// Fails when a namespace, a thread or a socket cannot be had, and with the error of `furnish`.
+    /// Fails when a namespace, a thread or a socket cannot be made, and with the error of
+    /// `furnish`.
     pub fn start<T: Send + 'static>(
         furnish: impl FnOnce() -> Result<Inside<T>, uwwan_tun::Error> + Send + 'static,
     ) -> Result<(Far, T), Failure> {
@@ -165,7 +166,7 @@ impl Sockets {
                     Ok((stream, peer)) => {
                         shared.keep(&stream);
                         scope.spawn(move || {
-                            // The other end of the connection sees that it has ended early.
+                            // The other end of the connection notices that it has ended early.
                             let _ = grant(stream, peer, &self.source, shared);
                         });
                     }

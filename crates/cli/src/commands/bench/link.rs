@@ -7,7 +7,7 @@ use uwwan_figures::Kind;
 use super::cost::{self, Time};
 use crate::failure::Failure;
 
-/// The direction of traffic.
+/// Direction of traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// Traffic comes from the network.
@@ -23,11 +23,11 @@ pub enum Test {
     Down,
     /// A TCP stream to the network.
     Up,
-    /// Small UDP packets from the network, as many as there can be.
+    /// Small UDP packets from the network, as many as the link carries.
     SmallDown,
-    /// Small UDP packets to the network, as many as there can be.
+    /// Small UDP packets to the network, as many as the link carries.
     SmallUp,
-    /// Round trips while nothing else happens.
+    /// Round trips without other traffic.
     Ping,
     /// Round trips while a stream comes down.
     PingDown,
@@ -88,7 +88,7 @@ impl Amount {
 
 /// A link that carries the traffic of measurements.
 pub trait Link {
-    /// Returns what a test with a stream or small packets is called on this link.
+    /// Returns the name of a test with a stream or small packets on this link.
     fn label(&self, test: Test) -> &'static str {
         match test {
             Test::Down => "TCP down",
@@ -137,7 +137,7 @@ pub trait Link {
     /// Takes the link down, and returns the figures that are known only then.
     ///
     /// # Errors
-    /// Fails when the link does not go down cleanly, or has done something wrong.
+    /// Fails when the link does not go down cleanly, or has broken a rule.
     fn end(self: Box<Self>) -> Result<Vec<(Kind, f64)>, Failure> {
         Ok(Vec::new())
     }

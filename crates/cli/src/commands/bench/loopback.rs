@@ -2,8 +2,8 @@
 //!
 //! Every payload byte is copied into an NTB and out of it again, as the read and the write of a TUN
 //! interface do, and no byte in between. NTBs go back and forth between the threads as USB
-//! transfers do, as many as are kept in flight. There is no TUN interface, no TCP and no USB in it:
-//! what is left is framing.
+//! transfers do, as many as are kept in flight. Without TUN interface, TCP and USB, the figures are
+//! those of framing alone.
 
 use std::time::{Duration, Instant};
 
@@ -128,7 +128,7 @@ impl Loopback {
             });
             let mut builder = Builder::new(framing);
             let mut sent = 0;
-            // A machine that stands still for the whole time carries one NTB all the same.
+            // Even when the machine stands still for the whole time, one NTB is carried.
             while let Ok(mut ntb) = empty.recv() {
                 while let Ok(slot) = builder.place(Stream::Ips(0), packet) {
                     let at = slot.offset;
@@ -173,7 +173,7 @@ fn lasting(time: Duration) -> impl FnMut() -> bool {
     move || begun.elapsed() < time
 }
 
-/// Returns what a test is called on a loopback, which has neither TCP nor directions.
+/// Returns the name of a test on a loopback, which has neither TCP nor directions.
 pub fn label(test: Test) -> &'static str {
     if test.is_small() {
         "packets of 92 bytes"
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn what_goes_in_comes_out() {
-        // In front, the NDP takes room for as many datagrams as there could be.
+        // An NDP in front takes room for as many datagrams as there may be.
         for (ntb, ndp, fit) in [
             (Format::Ntb16, Placement::End, 4),
             (Format::Ntb32, Placement::Front, 3),

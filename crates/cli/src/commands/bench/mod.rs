@@ -1,6 +1,6 @@
-//! `uwwan bench` measures how fast, how prompt and how costly several settings are, side by side.
+//! `uwwan bench` measures throughput, latency and cost of several settings, side by side.
 //!
-//! Every contender is visited in every round (A B A B), so that what else the machine does meets
+//! Every contender is visited in every round (A B A B), so that other load of the machine affects
 //! all of them. A visit brings a link up, measures, and takes it down. There are three kinds of
 //! links:
 //!
@@ -258,7 +258,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &subject {
         Subject::Device(Device::Emulator) => {
             let knobs = &knobs;
-            // The file is there from the beginning; each visit writes it anew.
+            // The file exists from the beginning; each visit writes it anew.
             let again = capture::Options {
                 capture_force: true,
                 ..arguments.capture.clone()
@@ -456,7 +456,7 @@ impl Arguments {
         Ok(())
     }
 
-    /// Returns for each contender its names without and with a capture, where these are compared.
+    /// Returns the names of each contender without and with a capture, where these are compared.
     fn captured(&self, contenders: &[Contender]) -> Vec<[String; 2]> {
         let compared = contenders.iter().filter(|_| self.capture_compare);
         compared
@@ -469,7 +469,7 @@ impl Arguments {
         match subject {
             _ if !self.tests.is_empty() => self.tests.clone(),
             Subject::Device(Device::Emulator) => all.collect(),
-            // Both directions are one in a loopback.
+            // A loopback has one direction.
             Subject::Loopback => vec![Test::Up, Test::SmallUp],
             Subject::Device(Device::Usb(_)) => all.filter(|test| !test.is_small()).collect(),
         }
@@ -592,8 +592,8 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Visits every contender once in every round, until the user interrupts. One that has failed is not
-    /// visited again, the others are.
+    /// Visits every contender once in every round, until the user interrupts. A contender that has
+    /// failed is not visited again.
     fn rounds(&mut self, visits: &mut [Visit<'_>]) -> Result<(), Failure> {
         for round in 1..=self.arguments.rounds {
             for visit in visits.iter_mut().filter(|visit| !visit.failed) {
@@ -609,7 +609,7 @@ impl<'a> Bench<'a> {
                     if matches!(failure.kind, FailureKind::Closed | FailureKind::Usage) {
                         return Err(failure);
                     }
-                    // The programs that measure are interrupted by the same key.
+                    // The measuring programs are interrupted by the same key.
                     if !self.interrupts.is_empty() {
                         self.ended_in = Some(round);
                         return Ok(());

@@ -19,21 +19,21 @@ use super::outcome;
 use crate::failure::{Exit, Failure, FailureKind};
 use crate::running;
 
-/// Longest time until a started `up` is online: slow firmware takes a minute before it speaks.
+/// Longest time until a started `up` is online: slow firmware takes a minute before it answers.
 const ONLINE_TIME: Duration = Duration::from_secs(180);
 /// Longest time until a started `up` has stopped.
 const STOP_TIME: Duration = Duration::from_secs(60);
 /// Interval at which a started `up` is asked for its state.
 const PULSE: Duration = Duration::from_millis(100);
 
-/// The way in which the modem is reached, with the programs that measure it.
+/// The `up` that runs the modem, with the programs that measure.
 pub struct Place {
     tools: Tools,
     way: Through,
 }
 
 enum Through {
-    /// An `up` that was there before and stays.
+    /// An `up` that ran before and keeps running.
     Running {
         base: Option<PathBuf>,
         device: Option<String>,
@@ -43,8 +43,8 @@ enum Through {
 }
 
 impl Place {
-    /// Looks for a running `up`, and decides whether to measure through it. Whatever can be found
-    /// wrong before the first visit is reported here.
+    /// Looks for a running `up`, and decides whether to measure through it. Errors that can be
+    /// found before the first visit are reported here.
     ///
     /// # Errors
     /// Fails when the server is not known or does not serve, or when a running `up` would have to
@@ -147,7 +147,7 @@ impl Place {
     }
 }
 
-/// The state of a running `up`, as it tells it.
+/// The state that a running `up` reports.
 struct State {
     pid: u32,
     status: Status,
@@ -174,8 +174,8 @@ fn state(mut client: StatusClient) -> Result<State, Failure> {
     })
 }
 
-/// An `up` that was started here. Its error output is that of this program: what it says while it
-/// comes online is what one wants to see.
+/// An `up` that this process has started. It shares the error output of this process, so that the
+/// user sees its messages while it comes online.
 struct Started {
     child: Child,
     base: PathBuf,
@@ -193,7 +193,7 @@ impl Started {
             .arg("--runtime-dir")
             .arg(&base)
             // This `up` opens neither the proxy's public socket nor the AT port, so that two at
-            // once are not in each other's way.
+            // once do not collide.
             .args(["--proxy", "private", "--at-port", "false"])
             .args(contender.arguments())
             .args(arguments)

@@ -16,7 +16,7 @@ use crate::failure::{Failure, FailureKind};
 const PING_TIME: Duration = Duration::from_secs(1);
 /// Number of requests without any reply after which the test ends.
 const PINGS_LOST: usize = 3;
-/// Pause between a reply and the next request: a lone packet is to find every thread asleep.
+/// Pause between a reply and the next request, so that a lone packet finds every thread asleep.
 const PAUSE: Duration = Duration::from_millis(2);
 /// Time after which a stream has taken up speed.
 const RAMP: Duration = Duration::from_millis(100);
@@ -24,9 +24,9 @@ const RAMP: Duration = Duration::from_millis(100);
 /// The network stack at the near end.
 #[derive(Debug, Clone)]
 pub enum Near {
-    /// The kernel's, in the namespace of this process.
+    /// The kernel's stack, in the namespace of this process.
     Kernel,
-    /// The built-in one.
+    /// The built-in stack.
     Userspace(Userspace),
 }
 
@@ -88,8 +88,8 @@ fn download(
     })
 }
 
-/// Sends a stream for `time` or until `go` returns `false`. The bytes that arrived are counted, and
-/// the time until the far machine has told their number.
+/// Sends a stream for `time` or until `go` returns `false`. Counts the bytes that arrived, and the
+/// time until the far machine has reported their number.
 fn upload(
     near: &Near,
     far: IpAddr,
@@ -113,7 +113,7 @@ fn upload(
 /// Measures small UDP packets of the kernel's stack for `time`, and returns the number of those that arrived.
 ///
 /// # Errors
-/// Fails with [`FailureKind::NoTraffic`] when the far machine cannot be asked.
+/// Fails with [`FailureKind::NoTraffic`] when the far machine cannot be asked for its count.
 pub fn small(far: IpAddr, way: Way, time: Duration) -> Result<Amount, Failure> {
     match way {
         Way::Down => packets_down(far, time),
@@ -152,7 +152,7 @@ fn packets_up(far: IpAddr, time: Duration) -> io::Result<Amount> {
             let _ = socket.send(&[0x55; SMALL]);
         }
     }
-    // The question queues behind the packets.
+    // The request for the count queues behind the packets.
     let count = arrived()?.saturating_sub(before);
     Ok(Amount {
         count,

@@ -37,7 +37,7 @@ const NOTES: [(&str, &str); 6] = [
     (NTBS, "over a whole visit"),
 ];
 
-/// Adds what a reader must know to each group of figures that there is.
+/// Adds notes for the reader to each group of figures that there is.
 pub fn notes(figures: &mut Figures) {
     for (group, sentence) in NOTES {
         if figures.of_group(group).next().is_some() {
@@ -155,14 +155,15 @@ fn ping(
     Ok(())
 }
 
-/// Returns the figure for resident memory in MiB, or `None` when it is not known. `whose` says what
-/// the memory belongs to.
+/// Returns the figure for resident memory in MiB, or `None` when it is not known. `whose` names the
+/// process that the memory belongs to.
 pub fn memory(whose: &str, bytes: Option<u64>) -> Option<(Kind, f64)> {
     let kind = Kind::new(MEMORY, whose, "MiB", Better::Lower);
     Some((kind, bytes? as f64 / 1024.0 / 1024.0))
 }
 
-/// Returns the figure for datagrams in an NTB on average, or `None` when there were no NTBs.
+/// Returns the figure for the mean number of datagrams in an NTB, or `None` when there were no
+/// NTBs.
 pub fn filling(way: &str, datagrams: u64, ntbs: u64) -> Option<(Kind, f64)> {
     let name = format!("datagrams in a block {way}");
     let name = name.trim_end();

@@ -5,9 +5,9 @@ use uwwan_emulator::Knobs;
 /// A link to measure on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
-    /// Neither bus nor radio bound the rate: what the driver costs.
+    /// Neither bus nor radio bounds the rate, so the driver's cost does.
     Wire,
-    /// A high-speed bus, and nothing else.
+    /// A high-speed bus alone bounds the rate.
     Bus,
     /// LTE of category 4 behind a high-speed bus.
     Lte,
@@ -16,7 +16,7 @@ pub enum Profile {
 }
 
 impl Profile {
-    /// The profiles by their words.
+    /// All profiles, each with its word on the command line.
     pub const VALUES: &[(&'static str, Self)] = &[
         ("wire", Self::Wire),
         ("bus", Self::Bus),
@@ -24,7 +24,7 @@ impl Profile {
         ("lte-a", Self::LteA),
     ];
 
-    /// Returns the word.
+    /// Returns the word on the command line.
     pub fn word(self) -> &'static str {
         let mut values = Self::VALUES.iter();
         values
@@ -39,7 +39,8 @@ impl Profile {
             bus_mbit: 426,
             ..Knobs::default()
         };
-        // 3GPP TS 36.306, 4.1: 150 and 50, 300 and 50 Mbit/s. Delays are those of a good cell.
+        // 3GPP TS 36.306, 4.1 gives 150 and 50, 300 and 50 Mbit/s. The delays are those of a good
+        // cell.
         let lte = Knobs {
             air_down_mbit: 150,
             air_up_mbit: 50,

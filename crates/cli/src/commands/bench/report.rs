@@ -8,7 +8,7 @@ use uwwan_figures::{Figures, csv, page};
 
 use crate::failure::{Failure, FailureKind};
 
-/// The files that figures are written to, as they are asked for.
+/// The files to which figures are written.
 #[derive(Debug, clap::Args)]
 pub struct FileOptions {
     /// Write a page with charts
@@ -32,7 +32,7 @@ impl Files {
     /// Opens the files that are asked for.
     ///
     /// # Errors
-    /// As [`Report::open`].
+    /// Those of [`Report::open`].
     pub fn open(options: &FileOptions) -> Result<Files, Failure> {
         let wanted: [(&str, &Option<PathBuf>, Render); 3] = [
             ("report", &options.report, page::of),
@@ -51,7 +51,7 @@ impl Files {
     /// Writes all files.
     ///
     /// # Errors
-    /// As [`Report::write`].
+    /// Those of [`Report::write`].
     pub fn write(self, figures: &Figures) -> Result<(), Failure> {
         for (report, render) in self.0 {
             report.write(&render(figures))?;
@@ -63,11 +63,11 @@ impl Files {
 /// A file to which figures will be written. It is opened before the work, so that a wrong path is
 /// reported at once, and left as it was when the work fails.
 struct Report {
-    /// The option that names it.
+    /// The option that names the file.
     option: &'static str,
     path: PathBuf,
     file: File,
-    /// Whether the file was not there before.
+    /// Whether the file did not exist before.
     fresh: bool,
     written: bool,
 }
@@ -99,7 +99,7 @@ impl Report {
     /// # Errors
     /// Fails with [`FailureKind::Usage`] when the file cannot be written.
     fn write(mut self, text: &str) -> Result<(), Failure> {
-        // What is no regular file (a pipe) has no length to set.
+        // Anything but a regular file, such as a pipe, has no length to set.
         let _ = self.file.set_len(0);
         self.file
             .write_all(text.as_bytes())

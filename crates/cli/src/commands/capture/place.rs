@@ -1,4 +1,4 @@
-//! The running `up` whose modem is captured.
+//! The selection of the running `up` whose modem is captured.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use uwwan_modem::client::StatusClient;
 use crate::failure::Failure;
 use crate::running;
 
-/// Which running `up`.
+/// Selection of a running `up`.
 #[derive(Debug, clap::Args)]
 pub struct Place {
     /// Which, when several run: its port as `uwwan list` shows it, or `emulator`
@@ -19,10 +19,11 @@ pub struct Place {
 }
 
 impl Place {
-    /// Connects to it.
+    /// Connects to the selected `up`.
     ///
     /// # Errors
-    /// When none runs, or several do.
+    /// [`FailureKind`](crate::failure::FailureKind) `NotRunning` when none runs, `Several` when
+    /// several do.
     pub fn connect(&self) -> Result<StatusClient, Failure> {
         running::status(self.runtime_dir.as_deref(), self.device.as_deref())
     }

@@ -89,7 +89,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// Scrubs the capture at `input` into a file at `output`, for its owner alone, and texts beside it.
 ///
 /// # Errors
-/// As [`run`]. A capture that breaks in the middle is no error: the report tells of it.
+/// Those of [`run`]. A capture that breaks in the middle is no error: the report says where it
+/// breaks.
 pub fn scrub_file(
     input: &Path,
     output: &Path,
@@ -126,7 +127,7 @@ pub fn scrub_file(
         Ok(again)
     };
     scrub_beside(open, out, options, texts).map_err(|error| {
-        // What is no file, such as a device, stays.
+        // Anything but a regular file, such as a device, is left in place.
         if std::fs::symlink_metadata(output).is_ok_and(|written| written.is_file()) {
             let _ = std::fs::remove_file(output);
         }
@@ -137,7 +138,8 @@ pub fn scrub_file(
     })
 }
 
-/// Returns standard input as a file that can be read twice: one without a name, for this process alone.
+/// Returns standard input as a file that can be read twice: a file without a name, for this process
+/// alone.
 fn spooled() -> io::Result<File> {
     let mut file = tempfile::tempfile()?;
     let copied = io::copy(&mut io::stdin().lock().take(MOST_INPUT + 1), &mut file)?;
@@ -148,7 +150,7 @@ fn spooled() -> io::Result<File> {
     Ok(file)
 }
 
-/// Prints what was replaced in a file that `name` names.
+/// Prints the replacements that were made in a file that `name` names.
 ///
 /// # Errors
 /// Those of standard output.

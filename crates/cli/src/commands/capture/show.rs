@@ -1,4 +1,4 @@
-//! `uwwan capture show` tells what a capture holds.
+//! `uwwan capture show` prints the content of a capture.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use crate::story::filter::MessageFilter;
 use crate::story::tell::Teller;
 use crate::story::{Entry, Story, What};
 
-/// Number of entries shown on each side where two captures part.
+/// Number of entries shown on each side where two captures differ.
 const AFTER: usize = 3;
 
 /// Arguments of `capture show`.
@@ -56,7 +56,7 @@ pub struct Arguments {
     personal: bool,
 }
 
-/// Prints what a capture holds, or where two part.
+/// Prints the content of a capture, or the place where two differ.
 ///
 /// # Errors
 /// Fails when a capture cannot be read, and when two of them differ.
@@ -88,10 +88,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A capture of which some entries are wanted.
+/// A capture, of which some entries are shown.
 struct Side<'a> {
     story: Story<'static>,
-    /// Time of the first entry.
+    /// Time of the capture's first entry.
     start: Option<u64>,
     arguments: &'a Arguments,
 }
@@ -135,11 +135,12 @@ impl<'a> Side<'a> {
     }
 }
 
-/// Returns whether an entry is part of what is said, whoever enumerates and carries packets.
+/// Returns whether an entry is part of the dialogue with the modem, apart from enumeration and
+/// packets.
 fn is_said(entry: &Entry) -> bool {
     match &entry.what {
         What::Ntb { .. } | What::Notification { .. } => false,
-        // Requests of a class to an interface; hubs have theirs elsewhere.
+        // The mask selects class requests to an interface; those of hubs have other recipients.
         What::Control { setup, .. } => setup[0] & 0x7f == 0x21,
         What::Message { .. } | What::Serial { .. } => true,
     }

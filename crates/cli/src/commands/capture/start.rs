@@ -1,4 +1,4 @@
-//! `uwwan capture start` writes what the running `up` sends.
+//! `uwwan capture start` writes the capture that the running `up` sends.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -82,7 +82,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         };
         match file.write_all(&piece[..length]).and_then(|()| file.flush()) {
             Ok(()) => written += length as u64,
-            // Whoever reads from the pipe has enough.
+            // The reader of the pipe has closed it.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => break,
             Err(error) => return Err(failed(error)),
         }

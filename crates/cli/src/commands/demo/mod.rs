@@ -39,15 +39,15 @@ use crate::userspace::options::Net;
 
 /// Longest time for a bring-up.
 const ONLINE_TIME: Duration = Duration::from_secs(90);
-/// Time after which a modem that does not answer OPEN counts as mute.
+/// Time after which a modem that does not answer OPEN gets a hint.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Symptom of a modem that is mute.
+/// Symptom of a modem that does not answer OPEN.
 const MUTE: &str = "no answer to MBIM_OPEN, as after too short a pause in configuration 0";
-/// Remedy for a modem that is mute.
+/// Remedy for a modem that does not answer OPEN.
 const LONGER: &str = "--settle SECONDS makes it longer (emulate knobs settle_ms)";
 /// Number of echo requests.
 const PINGS: u16 = 10;
-/// Longest time for an echo reply.
+/// Longest time to wait for an echo reply.
 const PING_TIME: Duration = Duration::from_secs(1);
 /// Number of requests without any reply after which no more are sent.
 const PINGS_LOST: u32 = 3;
@@ -257,9 +257,9 @@ struct Demo {
     diagnosis: Option<String>,
     /// The failure of the last bring-up, while it is tried again.
     failed: Option<Failure>,
-    /// Rung that is tried, and since when.
+    /// Rung that is tried, and the time since which it is.
     trying: Option<(Rung, Instant)>,
-    /// Whether it was told what helps a modem that is mute.
+    /// Whether the remedy for a modem that does not answer OPEN was printed.
     hinted: bool,
     addresses: Addresses,
     interface: String,
@@ -366,7 +366,7 @@ impl Demo {
                                 "{} have passed",
                                 seconds(ONLINE_TIME.as_secs_f64())
                             ));
-                    // What has failed knows more of what would help.
+                    // The last failure has better advice.
                     if let Some(last) = self.failed.take() {
                         failure = failure.because(last.headline());
                         failure.next.extend(last.next);
@@ -386,7 +386,7 @@ impl Demo {
         }
     }
 
-    /// Says what helps, once the modem has been mute for some time.
+    /// Prints the remedy, once the modem has not answered OPEN for some time.
     fn hint(&mut self) -> Result<(), Failure> {
         let mute =
             |(rung, since): &(Rung, Instant)| *rung == Rung::Open && since.elapsed() > PATIENCE;
@@ -439,7 +439,7 @@ impl Demo {
             .try_for_each(|line| self.tell(line))
     }
 
-    /// Tells what the modem has waited for longer than a second.
+    /// Reports what the modem waits for when the wait lasts longer than a second.
     fn wait(&mut self) -> Result<(), Failure> {
         let counts = !self.json && std::io::stdout().is_terminal();
         let Some(event) = self.waiting.due(Instant::now(), counts) else {
@@ -549,8 +549,8 @@ impl Demo {
         Ok(())
     }
 
-    /// Gives the driver time to say why nothing comes back, and returns that as a failure. Fails
-    /// itself when it is interrupted.
+    /// Gives the driver time to find out why nothing comes back, and returns that as a failure. It
+    /// fails itself when it is interrupted.
     fn dead(&mut self, events: &Receiver<Event>) -> Result<Failure, Failure> {
         let deadline = Instant::now() + DIAGNOSIS_TIME;
         while self.diagnosis.is_none() && Instant::now() < deadline {
@@ -574,7 +574,7 @@ impl Demo {
         events: &Receiver<Event>,
         transfer: impl FnOnce(traffic::Progress<'_>) -> Result<Duration, TransferError>,
     ) -> Result<Duration, Failure> {
-        // The bar hides by itself when standard error is no terminal.
+        // The bar hides itself when standard error is no terminal.
         let bar = ProgressBar::new(size);
         if let Ok(style) = ProgressStyle::with_template(
             "{msg:<17}{elapsed:>9}  {bar:30} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}",

@@ -7,8 +7,8 @@ use uwwan_modem::status::{Addresses, HostCalls};
 
 use crate::output::{bytes, mbit_s, rounded, seconds};
 
-/// The outcome, which is printed as a line of JSON. Everything is there when the demo worked; on a
-/// failure the parts that were not reached are null and `error` says why.
+/// The outcome, which is printed as a line of JSON. All parts are there when the demo worked; on a
+/// failure the parts that were not reached are null and `error` gives the reason.
 #[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct Outcome {
     /// The USB configuration before and after the switch.
@@ -32,9 +32,9 @@ pub struct Outcome {
     pub seconds: f64,
     /// Mode in which packets crossed the host's interface, empty for the built-in stack.
     pub tun_mode: String,
-    /// Calls to the host's end, and payload bytes that were copied on the way.
+    /// Calls to the host interface, and payload bytes that were copied on the way.
     pub host_calls: HostCalls,
-    /// Description of what went wrong. The field is absent when nothing did.
+    /// Description of the failure. The field is absent without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }

@@ -1,5 +1,5 @@
-//! The transfers of the demo: a verified download and a verified upload over HTTP, with whatever
-//! network stack stands at the host's end.
+//! The transfers of the demo: a verified download and a verified upload over HTTP, over the
+//! kernel's network stack or the built-in one.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -26,7 +26,7 @@ pub enum TransferError {
         /// Error of the network stack.
         source: io::Error,
     },
-    /// The answer is not what the far side sends.
+    /// The answer is not one that the far side sends.
     #[error("the far side answered {0:?}")]
     Answer(String),
     /// Data was lost, doubled or changed on the way.

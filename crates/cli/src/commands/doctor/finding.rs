@@ -1,4 +1,4 @@
-//! The findings of a look at the machine.
+//! The findings of a check of the machine.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -7,11 +7,11 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// As it should be.
+    /// The thing is as it should be.
     Good,
-    /// To be known; `up` works all the same, at least with some options.
+    /// The thing is worth knowing; `up` works all the same, at least with some options.
     Note,
-    /// It stands in the way.
+    /// The thing keeps `up` from working.
     Bad,
 }
 
@@ -27,7 +27,7 @@ pub enum Kind {
     ModemUnsupported,
     /// This user may not open the device.
     ModemForbidden,
-    /// A device or its node cannot be looked at.
+    /// A device or its node cannot be examined.
     ModemUnreachable,
     /// Another program has the device open.
     ModemBusy,
@@ -75,7 +75,7 @@ pub enum Kind {
     RadioOff,
     /// Idle USB devices may be suspended.
     AutosuspendOn,
-    /// The kernel drops packets by their way back.
+    /// The kernel drops packets whose way back leads through another interface.
     ReversePathStrict,
     /// The kernel has IPv6 switched off.
     Ipv6Off,
@@ -85,18 +85,18 @@ pub enum Kind {
     MarksUnknown,
 }
 
-/// The finding of a look at one thing.
+/// The finding of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Finding {
-    /// The thing that was looked at, in a word or two.
+    /// The thing that was checked, in a word or two.
     pub(super) check: &'static str,
     /// The kind of the finding.
     pub(super) kind: Kind,
     /// The weight of the finding.
     pub(super) verdict: Verdict,
-    /// State in which the thing was found.
+    /// The state in which the thing was found.
     pub(super) found: String,
-    /// The steps to take about it.
+    /// Steps that the user can take.
     pub(super) next: Vec<String>,
 }
 

@@ -19,9 +19,9 @@ const RULES: [&str; 5] = [
     "lib/udev/rules.d",
 ];
 /// Memory for USB transfers below which the default queues do not fit, in MiB: 24 transfers of 16 KiB, and
-/// what other programs have.
+/// those of other programs.
 const LEAST_MEMORY: u64 = 4;
-/// Programs that may use a modem as well, as `/proc/PID/comm` names them, and what is to be known.
+/// Programs that may use a modem as well, as `/proc/PID/comm` names them, each with a remark.
 const OTHERS: [(&str, &str); 4] = [
     (
         "ModemManager",
@@ -41,19 +41,19 @@ const OTHERS: [(&str, &str); 4] = [
 /// Group to which the udev rule gives modems.
 const OWNERS: &str = "plugdev";
 
-/// The machine, or a folder that looks like one.
+/// The machine, or a folder that stands for one in tests.
 pub(super) struct Machine {
     pub(super) root: PathBuf,
-    /// Whether its user is root.
+    /// Whether the user of this process is root.
     pub(super) is_root: bool,
-    /// Numbers of the groups of its user.
+    /// Group ids of the user.
     pub(super) groups: Vec<u32>,
-    /// Rules of routing that look at firewall marks, or why they cannot be read.
+    /// Routing rules that match firewall marks, or the reason why they cannot be read.
     pub(super) marks: Result<Vec<MarkRule>, String>,
 }
 
 impl Machine {
-    /// Returns the machine on which this runs.
+    /// Returns the machine on which this process runs.
     pub(super) fn here() -> Self {
         Self {
             root: PathBuf::from("/"),
@@ -79,7 +79,7 @@ impl Machine {
         }
     }
 
-    /// Returns what there is to be said. `may_configure` is whether this user may configure interfaces.
+    /// Returns all findings. `may_configure` is whether this user may configure interfaces.
     pub(super) fn findings(&self, may_configure: bool) -> Vec<Finding> {
         let mut findings = vec![
             self.rule(),
@@ -102,7 +102,7 @@ impl Machine {
         self.root.join(path.trim_start_matches('/'))
     }
 
-    /// Content of a file without the white space at its ends, if it can be read.
+    /// Returns the content of a file without the white space at its ends, if it can be read.
     pub(super) fn read(&self, path: &str) -> Option<String> {
         let text = fs::read(self.path(path)).ok()?;
         Some(String::from_utf8_lossy(&text).trim().to_owned())
@@ -148,7 +148,8 @@ impl Machine {
         }
     }
 
-    /// The groups of this user: the one that has modems by the udev rule, and the one of operators.
+    /// Checks the groups of this user: the one that has modems by the udev rule, and the one of
+    /// operators.
     fn groups(&self) -> Finding {
         let check = "groups";
         if self.is_root {
@@ -373,7 +374,7 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    /// Writes a file of a machine that a test makes up, with its folders.
+    /// Writes a file of a test's machine, with its folders.
     fn put(root: &Path, path: &str, text: &str) {
         let file = root.join(path);
         fs::create_dir_all(file.parent().unwrap()).unwrap();

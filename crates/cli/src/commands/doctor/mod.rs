@@ -1,4 +1,4 @@
-//! `uwwan doctor` looks at what stands between this user and a modem that is online.
+//! `uwwan doctor` checks what may keep this user from bringing a modem online.
 
 mod finding;
 mod machine;
@@ -32,10 +32,10 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Looks, and tells what it has found.
+/// Makes all checks, and prints the findings.
 ///
 /// # Errors
-/// [`FailureKind::Other`] when something stands in the way.
+/// [`FailureKind::Other`] when a finding is bad.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let findings = findings();
     if arguments.json {
@@ -57,7 +57,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-/// Looks at everything, and returns what it has found.
+/// Makes all checks, and returns the findings.
 pub(super) fn findings() -> Vec<Finding> {
     let mut findings = modems();
     let machine = Machine::here();
@@ -65,7 +65,7 @@ pub(super) fn findings() -> Vec<Finding> {
     findings
 }
 
-/// Describes a finding for people.
+/// Returns the lines in which a finding is printed.
 pub(super) fn lines(finding: &Finding) -> Vec<String> {
     let verdict = match finding.verdict {
         Verdict::Good => "good",
@@ -83,7 +83,7 @@ pub(super) fn lines(finding: &Finding) -> Vec<String> {
     lines
 }
 
-/// The modems present, and what `uwwan list` tells of each.
+/// Checks the modems present, with the obstacles that `uwwan list` shows.
 fn modems() -> Vec<Finding> {
     let all = match candidates::all(BackendKind::default().start().as_ref()) {
         Ok(all) => all,

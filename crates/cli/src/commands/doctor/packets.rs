@@ -1,17 +1,17 @@
-//! The settings of the kernel that decide about packets: filters, and rules of routing.
+//! The settings of the kernel that decide about packets: filters, and routing rules.
 
 use super::finding::{Finding, Kind, Verdict};
 use super::machine::Machine;
 
-/// Most rules of routing that are told.
+/// Most routing rules that are named.
 const MOST_RULES: usize = 4;
 
 impl Machine {
-    /// Settings of the kernel that drop or forbid packets.
+    /// Checks the settings of the kernel that drop or forbid packets.
     pub(super) fn filters(&self) -> Vec<Finding> {
         let set = |path: &str, value: &str| self.read(path).as_deref() == Some(value);
         let mut findings = Vec::new();
-        // An interface begins with what stands in 'default', and the higher of the two counts
+        // An interface begins with the value of 'default', and the higher of the two counts
         // (ip-sysctl.rst of the kernel): 2 is loose.
         let value = |of: &str| {
             let text = self.read(&format!("proc/sys/net/ipv4/conf/{of}/rp_filter"))?;
@@ -35,7 +35,7 @@ impl Machine {
         findings
     }
 
-    /// Rules that choose routes by the firewall mark of a packet.
+    /// Checks the rules that choose routes by the firewall mark of a packet.
     pub(super) fn marks(&self) -> Option<Finding> {
         let check = "firewall marks";
         let rules = match &self.marks {

@@ -1,4 +1,4 @@
-//! The socket by which a running `uwwan emulate` is told something.
+//! The control socket of a running `uwwan emulate`.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ impl Control {
     /// Opens the socket, of mode 0600, for this user alone.
     ///
     /// # Errors
-    /// The error says why there is none, as [`RuntimeDir::create`] tells.
+    /// [`Failure`] with the reason why there is no socket, as [`RuntimeDir::create`] gives it.
     pub fn open(
         base: Option<&Path>,
         controls: Controls,

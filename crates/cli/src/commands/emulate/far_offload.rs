@@ -1,8 +1,8 @@
 //! A far machine whose interface does segmentation and receive offload, as a server's does.
 //!
-//! It is what the network behind a real modem looks like from the host: the far TCP sends up to 64
-//! KiB in a packet, and takes what comes merged. A plain TUN is one packet a call both ways, which
-//! costs the emulated network more than everything else together.
+//! The network behind a real modem looks the same from the host: the far TCP sends up to 64 KiB in
+//! a packet, and takes received segments merged. A plain TUN interface carries one packet a call
+//! both ways, which costs the emulated network more than everything else together.
 
 use std::collections::VecDeque;
 use std::io::{IoSlice, IoSliceMut};
@@ -15,9 +15,9 @@ use uwwan_tun::headers::{VNET_HEADER, VnetHeader};
 use uwwan_tun::segment::Plan;
 use uwwan_tun::{Offload, Offloads};
 
-/// Number of bytes of a packet with room to spare.
+/// Size of a packet in bytes, with room to spare.
 const LONGEST: usize = (64 << 10) + 256;
-/// Number of bytes from the modem that wait to be merged at most.
+/// Most bytes from the modem that wait to be merged.
 const BATCH: usize = 64 << 10;
 
 /// A TUN interface that takes and gives large packets.
@@ -32,8 +32,8 @@ pub(super) struct OffloadNetwork {
     lengths: VecDeque<usize>,
     /// The packet that was read last.
     packet: Box<[u8]>,
-    /// The plan by which it is cut, and the index of the next datagram; `None` when all have been
-    /// given.
+    /// The plan by which the packet is cut, and the index of the next datagram; `None` when all
+    /// have been given.
     cut: Option<(Plan, usize)>,
 }
 
@@ -51,14 +51,15 @@ impl OffloadNetwork {
         }
     }
 
-    /// The offloads a server's interface has. UDP goes alone: kernels up to 6.8.4 lose some of it.
+    /// The offloads that a server's interface has. UDP is left out, because kernels up to 6.8.4
+    /// lose some merged datagrams.
     pub(super) const WANTED: Offloads = Offloads::TCP;
 
-    /// Writes what the modem has given, merged.
+    /// Writes the datagrams of the modem, merged.
     fn flush(&mut self) {
         let interface = &self.interface;
         let mut rest = self.batch.as_slice();
-        // A TUN that is down or refuses a packet loses it, as any network may.
+        // A TUN interface that is down or refuses a packet loses it, as any network may.
         let send = |slices: &[IoSlice<'_>]| {
             let _ = interface.send(slices);
         };

@@ -1,4 +1,4 @@
-//! The network behind the emulated modem, as it is chosen on the command line.
+//! The network behind the emulated modem, as the command line chooses it.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::AsFd;
@@ -12,7 +12,8 @@ use uwwan_tun::{
 use super::far_offload::OffloadNetwork;
 use crate::failure::{Failure, FailureKind};
 
-/// The far side's own IPv6 address: the modem hands out no gateway, so any link-local one serves.
+/// The far side's own IPv6 address. The modem hands out no gateway, so any link-local address
+/// serves.
 const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 /// MTU of the network, in bytes.
 const MTU: u32 = 1500;
@@ -41,8 +42,8 @@ impl FromStr for FarSideChoice {
     }
 }
 
-/// The far side's interface. Dropping it takes the addresses away again, and the interface unless
-/// it was there before.
+/// The far side's interface. Dropping it removes the addresses, and the interface unless it was
+/// there before.
 pub struct Interface {
     // Fields are dropped in this order: the addresses go while the interface is still there.
     configuration: Configuration,
@@ -57,11 +58,11 @@ impl Interface {
 }
 
 impl FarSideChoice {
-    /// Opens the far side. A TUN interface gets the addresses of the gateway that the modem tells
-    /// its host.
+    /// Opens the far side. A TUN interface gets the addresses of the gateway that the modem gives
+    /// to its host.
     ///
     /// # Errors
-    /// Fails when the interface cannot be had or configured.
+    /// Fails when the interface cannot be made or configured.
     pub fn open(&self) -> Result<(FarSide, Option<Interface>), Failure> {
         let refuse = |error: uwwan_tun::Error| {
             let exit = match error.kind {

@@ -1,4 +1,4 @@
-//! `uwwan emulate knobs` lists what the emulated modem can be told to do.
+//! `uwwan emulate knobs` lists the knobs of the emulated modem.
 
 use uwwan_emulator::knobs::Kind;
 use uwwan_emulator::{Effect, KnobInfo, Knobs};

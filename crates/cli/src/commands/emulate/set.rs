@@ -1,4 +1,4 @@
-//! `uwwan emulate set` tells an emulated modem something while it runs.
+//! `uwwan emulate set` turns knobs of an emulated modem while it runs.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::output::{plain, say, say_value};
 use crate::reach::EMULATOR;
 use crate::running;
 
-/// Time for the answer.
+/// Time within which the answer has to come.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Arguments of `emulate set`.
@@ -40,7 +40,7 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Turns the knobs, and prints how they stand.
+/// Turns the knobs, and prints the values of all.
 ///
 /// # Errors
 /// Fails when no emulated modem runs, and when a knob makes no sense or is for the start alone.

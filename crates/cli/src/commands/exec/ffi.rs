@@ -1,5 +1,5 @@
-//! Signals as values that are read: they are blocked, and the kernel hands them over by a descriptor
-//! (signalfd(2)). No thread and no handler is needed, and it is told who has sent one.
+//! Signals as values that are read: they are blocked, and the kernel delivers them through a
+//! descriptor (signalfd(2)). No thread and no handler is needed, and the sender of each is known.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -14,7 +14,7 @@ use libc::{c_int, c_void, signalfd_siginfo, sigset_t};
 #[derive(Clone, Copy)]
 pub(super) struct Mask(sigset_t);
 
-/// Has the program start with this mask instead of that of the thread that starts it.
+/// Lets the program start with this mask instead of that of the thread that starts it.
 pub(super) fn start_with(command: &mut Command, mask: Mask) {
     // SAFETY: between fork and exec the closure makes one call that is safe there
     // (signal-safety(7)), on a valid set that it owns.
@@ -24,7 +24,7 @@ pub(super) fn start_with(command: &mut Command, mask: Mask) {
 }
 
 fn set_mask(set: &sigset_t) -> io::Result<()> {
-    // SAFETY: the set is valid, and the old mask is not asked for.
+    // SAFETY: the set is valid, and the old mask is not requested.
     match unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, set, std::ptr::null_mut()) } {
         0 => Ok(()),
         error => Err(io::Error::from_raw_os_error(error)),
@@ -64,7 +64,7 @@ pub(super) fn signals(numbers: &[c_int]) -> io::Result<(OwnedFd, Mask)> {
     if descriptor < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the kernel has just made it, and nobody else knows it.
+    // SAFETY: the kernel has just made it, and no other value owns it.
     Ok((unsafe { OwnedFd::from_raw_fd(descriptor) }, before))
 }
 
@@ -76,7 +76,7 @@ pub(super) fn signals(numbers: &[c_int]) -> io::Result<(OwnedFd, Mask)> {
 pub(super) fn next(signals: BorrowedFd<'_>) -> io::Result<Option<(c_int, c_int)>> {
     let mut signal = MaybeUninit::<signalfd_siginfo>::uninit();
     let size = size_of::<signalfd_siginfo>();
-    // SAFETY: the kernel writes at most `size` bytes to where there is room for them.
+    // SAFETY: the kernel writes at most `size` bytes to a place with room for them.
     let read = unsafe {
         libc::read(
             signals.as_raw_fd(),
@@ -94,7 +94,7 @@ pub(super) fn next(signals: BorrowedFd<'_>) -> io::Result<Option<(c_int, c_int)>
     if usize::try_from(read) != Ok(size) {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    // SAFETY: the kernel has written all of it, and it is plain numbers.
+    // SAFETY: the kernel has written all of it, and any bits are valid for its integers.
     let signal = unsafe { signal.assume_init() };
     Ok(Some((signal.ssi_signo.cast_signed(), signal.ssi_code)))
 }

@@ -1,24 +1,24 @@
 //! `uwwan exec` runs a program in a network namespace whose only network is the modem.
 //!
-//! Four processes, so that each stands where its work is:
+//! Four processes take part, so that each runs where its work is:
 //!
 //! * The **front** is the process that was started. It moves into the private namespaces, starts the
 //!   program there, passes signals on to it, stops when it stops, and ends as it ends ([`program`]).
 //!   The program is in the front's process group: the terminal's signals reach it by themselves.
-//! * The **driver** is `up` with another maker of hosts' ends, for which there may be a monitor. It
-//!   stays in the machine's namespaces as the caller's user, because there the device is, its uevents,
-//!   ModemManager and the runtime directory.
-//! * The **interfaces'** process has the capabilities in the namespaces that TUN interfaces, addresses
-//!   and routes take, and writes the name servers there. The driver asks it as it would ask a monitor,
-//!   and gets the interfaces' descriptors ([`monitor::interfaces`]).
-//! * The **program**.
+//! * The **driver** is `up` with another maker of host interfaces, beside which there may be a monitor.
+//!   It stays in the machine's namespaces as the caller's user, because the device, its uevents,
+//!   ModemManager and the runtime directory are there.
+//! * The **interfaces'** process has the capabilities in the private namespaces that TUN interfaces,
+//!   addresses and routes need, and writes the name servers there. The driver sends it requests as it
+//!   would send them to a monitor, and gets the interfaces' descriptors ([`monitor::interfaces`]).
+//! * The **program** is the one that the user wants to run.
 //!
-//! Where an `up` runs the modem, the driver is a client of it instead: it hands the interface's descriptors
-//! over, for a data session of that `up`, and passes on the addresses ([`through`]).
+//! Where an `up` runs the modem, the driver is a client of that `up` instead: it hands over the interface's
+//! descriptors for a data session, and passes on the addresses ([`through`]).
 //!
 //! Driver and interfaces' process are in terminal sessions of their own, so that neither Ctrl-C nor
-//! Ctrl-Z reaches them. The driver ends when the front does, however that ends, and the interfaces'
-//! process when the driver does.
+//! Ctrl-Z reaches them. The driver ends when the front ends for any reason, and the interfaces'
+//! process ends when the driver does.
 
 mod ffi;
 mod program;
@@ -92,15 +92,15 @@ pub struct Arguments {
 }
 
 /// Brings the modem up, runs the program and takes the modem down again. `told` is whether the user
-/// asked for what happens meanwhile.
+/// asked for a report of what happens meanwhile.
 ///
 /// # Errors
-/// Fails when the program could not be started, for a reason of the modem's or of this machine's.
+/// Fails when the program could not be started, because of the modem or of this machine.
 pub fn run(arguments: Arguments, told: bool) -> Result<(), Failure> {
     let Arguments { mut up, command } = arguments;
     let told = told || up.json;
     let mut file = up.file()?;
-    // They are for changes of this machine's network, of which there are none.
+    // Hooks are for changes of this machine's network, and there are none.
     if file.hooks.take().is_some_and(|hooks| !hooks.is_empty()) {
         note("note: [hooks] are not run: exec changes nothing of this machine's network");
     }
@@ -154,7 +154,8 @@ pub fn run(arguments: Arguments, told: bool) -> Result<(), Failure> {
     .run()
 }
 
-/// Adds what `exec` chooses to the options of `up`, and returns them merged with those of the file.
+/// Adds the choices of `exec` to the options of `up`, and returns them merged with those of the
+/// file.
 fn prepare(up: &mut up::Arguments, file: &Settings) -> Result<Settings, Failure> {
     let chosen = up.settings.clone().over(file.clone());
     if chosen.session_0.dns.is_some_and(|dns| dns != Dns::None) {
@@ -171,7 +172,7 @@ fn prepare(up: &mut up::Arguments, file: &Settings) -> Result<Settings, Failure>
     Ok(up.settings.clone().over(file.clone()))
 }
 
-/// Returns what the interfaces of the data sessions are to be. No secret is read.
+/// Returns the configurations of the interfaces of the data sessions. No secret is read.
 fn sessions(mut settings: Settings) -> Result<Vec<HostConfig>, Failure> {
     settings.pin_file = None;
     settings.session_0.password_file = None;
@@ -192,7 +193,7 @@ fn running(up: &up::Arguments, device: Option<&Device>) -> Result<Option<Entry>,
         Some(Device::Emulator) => Some(EMULATOR),
         Some(Device::Usb(Selector::Port(port))) => Some(port.as_str()),
         None | Some(Device::Usb(Selector::Any)) => None,
-        // Which one that is, the driver finds out.
+        // The driver finds out which `up` that is.
         Some(Device::Usb(_)) => return Ok(None),
     };
     Running::look(up.runtime_dir.as_deref(), name, Door::Status).only()
@@ -209,7 +210,7 @@ fn serve(interfaces: Interfaces, resolver: &PrivateResolver) -> ! {
     let _ = setsid();
     let _ = rustix::thread::set_name(c"uwwan-exec-net");
     leave_streams(false);
-    // Neither a program nor a mount is needed any more.
+    // Starting programs and mounting are no longer needed.
     let _ = sandbox::enter_as_monitor(false);
     let served = interfaces.serve(&mut |servers| {
         if let Err(error) = resolver.set(servers) {

@@ -1,4 +1,5 @@
-//! The program: started when the modem is online, waited for, and followed in how it stops and ends.
+//! The program: it is started when the modem is online, waited for, and imitated when it stops and
+//! ends.
 
 use std::ffi::OsString;
 use std::io::{self, Read as _, Write as _};
@@ -14,32 +15,33 @@ use super::waiting::{Came, Event, Signals};
 use crate::failure::{self, Failure, FailureKind};
 use crate::monitor;
 
-/// Exit status for a program that is there and cannot be run (POSIX, env).
+/// Exit status for a program that exists and cannot be run (POSIX, env).
 const CANNOT_RUN: i32 = 126;
-/// Exit status for a program that is not there.
+/// Exit status for a program that does not exist.
 const NOT_FOUND: i32 = 127;
-/// Exit status of a process that a signal has ended, less the signal's number, as shells tell it.
+/// Number that is added to that of the signal that ended a process, as shells report it.
 const SIGNALLED: i32 = 128;
 
 /// A program that is to run, and the processes around it.
 pub(super) struct Program {
-    /// Its name or path, and its arguments.
+    /// Name or path of the program, and its arguments.
     pub(super) command: Vec<OsString>,
     pub(super) signals: Signals,
     /// The process that drives the modem.
     pub(super) driver: Pid,
     /// The process that has the interfaces.
     pub(super) interfaces: Pid,
-    /// The way to the driver, by which it is let begin and tells that the modem is online.
+    /// Socket to the driver, by which the front lets it begin and it reports that the modem is
+    /// online.
     pub(super) way: UnixStream,
 }
 
-/// The end of the front's process.
+/// The way in which the front's process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// With an exit status.
+    /// It ends with an exit status.
     Status(i32),
-    /// By a signal.
+    /// It ends by a signal.
     Signal(i32),
 }
 
@@ -53,12 +55,12 @@ impl From<WaitStatus> for End {
 }
 
 impl Program {
-    /// Has the modem brought up, runs the program, has the modem put back, and ends this process as the
-    /// program ended.
+    /// Lets the driver bring the modem up, runs the program, lets the driver release the modem, and
+    /// ends this process as the program ended.
     ///
     /// # Errors
-    /// [`FailureKind::Host`] when this process cannot go on. What becomes of the modem and of the
-    /// program is no error of this function, which does not return then.
+    /// [`FailureKind::Host`] when this process cannot continue. Failures of the modem and of the
+    /// program are no error of this function, which does not return then.
     pub(super) fn run(self) -> Result<(), Failure> {
         let broken = |error: io::Error| {
             Failure::new(FailureKind::Host, "the program cannot be looked after").because(error)
@@ -72,7 +74,8 @@ impl Program {
         end_as(end)
     }
 
-    /// Waits until the modem is online. Returns how this process is to end if that does not happen.
+    /// Waits until the modem is online. Returns how this process has to end if the modem does not
+    /// come online.
     fn online(&self) -> io::Result<Option<End>> {
         let mut asked = None;
         loop {
@@ -82,7 +85,7 @@ impl Program {
                     if (&self.way).read(&mut byte)? == 1 && asked.is_none() {
                         return Ok(None);
                     }
-                    // It has told why, or was asked to end.
+                    // The driver has printed the reason, or was asked to end.
                     let status = monitor::end_of(self.driver, WaitOptions::empty());
                     let status = status.map_or(End::Status(1), End::from);
                     return Ok(Some(asked.map_or(status, End::Signal)));
@@ -135,7 +138,7 @@ impl Program {
                 && came.number != SIGCONT
                 && let Some(signal) = Signal::from_named_raw(came.number)
             {
-                // It may have ended.
+                // The program may have ended.
                 let _ = rustix::process::kill_process(child, signal);
             } else if came.number == SIGCONT {
                 let _ = rustix::process::kill_process(child, Signal::CONT);
@@ -143,7 +146,8 @@ impl Program {
         }
     }
 
-    /// Has the modem put back, and waits for that. A signal that comes meanwhile is the driver's.
+    /// Lets the driver release the modem, and waits for that. A signal that comes meanwhile goes to
+    /// the driver.
     fn put_back(&self) -> io::Result<()> {
         let _ = rustix::process::kill_process(self.driver, Signal::TERM);
         // The second of two requests ends a driver at once.
@@ -155,7 +159,7 @@ impl Program {
                 let _ = rustix::process::kill_process(self.driver, signal);
             }
         }
-        // It ends with the driver.
+        // The interfaces' process ends with the driver.
         let _ = monitor::end_of(self.interfaces, WaitOptions::empty());
         Ok(())
     }
@@ -169,9 +173,9 @@ fn ended(child: Pid) -> bool {
     )
 }
 
-/// Stops this process with the program, so that the shell which waits for this one takes the terminal
-/// back, and lets the program go on when this process does. Returns how the program has ended, if it
-/// has.
+/// Stops this process when the program stops, so that the shell which waits for this process takes
+/// the terminal back, and continues the program when this process is continued. Returns how the
+/// program has ended, if it has.
 fn follow(child: Pid) -> io::Result<Option<End>> {
     let options = WaitOptions::NOHANG | WaitOptions::UNTRACED;
     while let Some((_, status)) = rustix::process::waitpid(Some(child), options)? {
@@ -195,7 +199,7 @@ fn end_as(end: End) -> ! {
         End::Status(status) => std::process::exit(status),
         End::Signal(signal) => signal,
     };
-    // The core of interest is the program's.
+    // Only the core file of the program is of interest.
     let none = Rlimit {
         current: Some(0),
         maximum: Some(0),

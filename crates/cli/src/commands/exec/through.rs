@@ -1,7 +1,7 @@
-//! The driver's part where a running `up` has the modem: a data session of it is had for the interface, and
-//! the interface is given the addresses that `up` tells.
+//! The driver's part where a running `up` has the modem: it gets a data session of that `up` for the
+//! interface, and configures the interface with the addresses that `up` reports.
 //!
-//! The process that does this may end in any way: with its connection the data session ends.
+//! The process may end in any way: the data session ends with its connection.
 
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
@@ -25,11 +25,11 @@ use crate::settings::Settings;
 
 /// MTU in bytes of an interface that has no address yet.
 const MTU: u16 = 1500;
-/// A time that is never over.
+/// Time that never ends in practice.
 const EVER: Duration = Duration::from_secs(86_400 * 365);
 
-/// Refuses options that are of the modem, which the running `up` has chosen. `given` is what the command
-/// line has.
+/// Refuses options that concern the modem, which the running `up` has chosen. `given` is the options of
+/// the command line.
 ///
 /// # Errors
 /// [`FailureKind::Usage`].
@@ -64,11 +64,11 @@ pub(super) fn refuse_options(
         .next("leave out all but --device, --apn, --ip-type, --mtu, --route, --route-metric, --tun-name, --tun-mode and --timeout"))
 }
 
-/// Has a data session of the `up` whose control socket this is, and looks after its interface until
-/// either ends. A byte on `way` tells that packets flow.
+/// Gets a data session of the `up` whose control socket this is, and maintains its interface until
+/// either ends. A byte on `way` reports that packets flow.
 ///
 /// # Errors
-/// The error says why there is no data session, or why it has ended.
+/// [`Failure`] with the reason why there is no data session, or why it has ended.
 pub(super) fn drive(
     socket: &Path,
     settings: &Settings,
@@ -135,7 +135,7 @@ pub(super) fn drive(
     }
 }
 
-/// Waits for what happens next, until that time if there is one.
+/// Waits for the next event, until that time if there is one.
 fn next(joined: &mut JoinedThrough, until: Option<Instant>) -> Result<Option<JoinNews>, Failure> {
     let Some(until) = until else {
         return joined.next(EVER);

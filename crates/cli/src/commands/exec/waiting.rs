@@ -1,4 +1,4 @@
-//! The signals of the front's process, and waiting for them.
+//! The signals of the front's process, and the wait for them.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,7 +21,7 @@ const PASSED_ON: [i32; 9] = [
 /// A signal that has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Came {
-    /// Its number.
+    /// Number of the signal.
     pub(super) number: i32,
     /// Whether the kernel has sent it, as it does for a key of the terminal: then the program, which is
     /// in the same process group, has got it as well.
@@ -45,8 +45,8 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Has the signals kept for [`Signals::wait`] from here on. One that the process was started to
-    /// ignore, as nohup(1) does with SIGHUP, stays ignored.
+    /// Keeps the signals for [`Signals::wait`] from here on. A signal that the process was started
+    /// to ignore, as nohup(1) does with SIGHUP, stays ignored.
     ///
     /// # Errors
     /// Those of signalfd(2).
@@ -59,7 +59,7 @@ impl Signals {
         Ok(Self { descriptor, before })
     }
 
-    /// Has the program start with the signals blocked that were so before, and no other.
+    /// Lets the program start with the signals blocked that were blocked before, and no others.
     pub(super) fn leave(&self, command: &mut Command) {
         ffi::start_with(command, self.before);
     }

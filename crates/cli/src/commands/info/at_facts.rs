@@ -1,6 +1,6 @@
-//! The facts that a modem tells over AT beyond MBIM, while a running `up` has the AT port. A port
-//! that would have to be found first is not asked: where none answers, that takes most of half a
-//! minute.
+//! The facts that a modem reports over AT beyond MBIM, while a running `up` has the AT port. A port
+//! that would have to be found first is not asked, because that takes most of half a minute where
+//! none answers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -84,8 +84,8 @@ impl AtFacts {
     }
 }
 
-/// Asks one question. Returns `None` when nobody answers, and `Some(None)` when the answer has no
-/// value.
+/// Sends one query. Returns `None` when the port does not answer, and `Some(None)` when the answer
+/// has no value.
 fn one<T: Query>(client: &mut AtClient) -> Option<Option<T>> {
     let answer = client.ask(T::COMMAND, None, Some(PATIENCE)).ok()?;
     Some(match answer.result {
@@ -129,7 +129,7 @@ fn quantities(signal: &Signal) -> (&'static str, Vec<(&'static str, f32, &'stati
     }
 }
 
-/// Rounds to tenths: the modem counts in them at most, and more digits are noise of the conversion.
+/// Rounds to tenths: the modem gives no finer values, and more digits are noise of the conversion.
 fn tenths(quantity: f32) -> f64 {
     (f64::from(quantity) * 10.0).round() / 10.0
 }
@@ -154,7 +154,7 @@ fn signal_shown(signal: &Signal) -> SignalShown {
     }
 }
 
-/// Facts that a modem tells over AT, as JSON.
+/// Facts that a modem reports over AT, as JSON.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Shown {
     /// Port that answers.
@@ -169,12 +169,12 @@ pub struct Shown {
     ipv6_capability: Option<u8>,
 }
 
-/// Quality of the signal as AT tells it.
+/// Quality of the signal as AT reports it.
 #[derive(Debug, PartialEq, Serialize, JsonSchema)]
 struct SignalShown {
     /// Technology: `GSM`, `WCDMA`, `LTE` or `no service`.
     technology: &'static str,
-    /// Those of `rssi`, `rsrp` and `rscp` in dBm, `sinr`, `rsrq` and `ecio` in dB that are known.
+    /// The known ones of `rssi`, `rsrp` and `rscp` in dBm, `sinr`, `rsrq` and `ecio` in dB.
     #[serde(flatten)]
     quantities: BTreeMap<&'static str, f64>,
 }

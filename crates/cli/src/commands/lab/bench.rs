@@ -1,4 +1,5 @@
-//! The bench of the laboratory: it holds the modem online between trials as far as their settings allow.
+//! The bench of the laboratory: it keeps the modem online between trials as far as their settings
+//! permit.
 
 use std::time::Instant;
 
@@ -18,14 +19,14 @@ pub struct Bench {
     prober: Prober,
     /// Options beside those of the cells.
     base: Options,
-    /// The directory into which what failed is captured.
+    /// The directory for the captures of trials that failed.
     failures: Option<Failures>,
     link: Option<Held>,
 }
 
 struct Held {
     link: Link,
-    /// Part of the cell that the session was begun with.
+    /// Part of the cell with which the session was begun.
     session: Vec<(Dimension, String)>,
 }
 
@@ -49,12 +50,12 @@ impl Bench {
     /// Returns the settings of a cell.
     ///
     /// # Errors
-    /// As for a value that makes no sense.
+    /// [`FailureKind::Usage`] for a value that makes no sense.
     pub fn setting(&self, cell: &Cell) -> Result<Setting, Failure> {
         Setting::of(cell, &self.base)
     }
 
-    /// Makes one trial of a cell. The session is begun anew where the cell takes another one, or where
+    /// Makes one trial of a cell. A new session is begun where the cell needs another one, or where
     /// there is none.
     ///
     /// # Errors
@@ -63,11 +64,11 @@ impl Bench {
         self.make(cell, Shape::Whole)
     }
 
-    /// Makes one trial of a cell that sends a part of what [`Bench::trial`] does, and keeps its capture if it
-    /// is not delivered.
+    /// Makes one trial of a cell that sends a part of the datagrams of [`Bench::trial`], and keeps its
+    /// capture if it is not delivered.
     ///
     /// # Errors
-    /// As [`Bench::trial`].
+    /// Those of [`Bench::trial`].
     pub fn make(&mut self, cell: &Cell, shape: Shape) -> Result<Trial, Failure> {
         let recording = match &self.failures {
             Some(failures) => failures.begin()?,
@@ -135,7 +136,7 @@ impl Bench {
         Some(self.link.as_ref()?.link.firmware())
     }
 
-    /// Stops the modem, which is left as it was found.
+    /// Stops the modem, which is left in the state in which it was found.
     pub fn stop(&mut self) {
         if let Some(held) = self.link.take() {
             held.link.stop();

@@ -1,4 +1,4 @@
-//! The boundary of a setting: the least that works, or the largest.
+//! The boundary of a setting: the least value that works, or the largest.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -61,9 +61,9 @@ pub struct Bisected {
     unit: &'static str,
     /// Last value that works; null when there is none.
     boundary: Option<u32>,
-    /// Whether it is the least that works, or the largest.
+    /// Whether the boundary is the least value that works, instead of the largest.
     least: bool,
-    /// Values that were tried, in order.
+    /// Values that were tried, in their order.
     tried: Vec<Tried>,
 }
 
@@ -149,7 +149,7 @@ impl Boundary {
         ("max-datagrams", Self::MaxDatagrams),
     ];
 
-    /// Returns the dimension, and the value in the form that it takes.
+    /// Returns the dimension, and the value in the form that the dimension takes.
     fn value(self, number: u32) -> (Dimension, String) {
         match self {
             Self::Settle => (Dimension::Settle, format!("{}", f64::from(number) / 1000.0)),
@@ -164,7 +164,7 @@ impl Boundary {
         self == Self::Settle
     }
 
-    /// Returns the bounds and the step unless others are chosen.
+    /// Returns the bounds and the step that apply unless others are chosen.
     pub fn usual(self) -> (u32, u32, u32) {
         match self {
             Self::Settle => (0, 2_000, 10),
@@ -184,7 +184,7 @@ impl Boundary {
         }
     }
 
-    /// Returns the unit of its numbers.
+    /// Returns the unit of the values.
     pub fn unit(self) -> &'static str {
         match self {
             Self::Settle => "ms",
@@ -194,7 +194,7 @@ impl Boundary {
     }
 }
 
-/// Value that was tried.
+/// A value that was tried.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Tried {
     /// Value.
@@ -207,7 +207,7 @@ pub struct Tried {
 
 /// Looks for a boundary between two values, both of which may be it.
 pub struct Search<'a> {
-    /// Setting.
+    /// Setting whose boundary is looked for.
     pub boundary: Boundary,
     /// Least value.
     pub from: u32,
@@ -217,7 +217,7 @@ pub struct Search<'a> {
     pub step: u32,
     /// Number of trials that all have to be delivered.
     pub tries: u32,
-    /// Settings of the cell beside the one that is looked for.
+    /// Settings of the cell beside the one whose boundary is looked for.
     pub beside: &'a [(Dimension, &'a str)],
 }
 
@@ -226,7 +226,7 @@ impl Search<'_> {
     /// good end does not work. `told` is called after each value.
     ///
     /// # Errors
-    /// As [`Bench::trial`].
+    /// Those of [`Bench::trial`].
     pub fn run(
         &self,
         bench: &mut Bench,
@@ -241,7 +241,7 @@ impl Search<'_> {
         let steps = (self.to - self.from) / self.step;
         let least = self.boundary.is_least();
         let value = |steps: u32| match least {
-            // Away from the end that is taken for good.
+            // The steps lead away from the end that is taken for good.
             true => self.to - steps * self.step,
             false => self.from + steps * self.step,
         };
@@ -262,7 +262,7 @@ impl Search<'_> {
         let mut last = None;
         for _ in 0..self.tries.max(1) {
             if dimension == Dimension::Settle {
-                // Each trial is a bring-up.
+                // Each trial has a bring-up of its own.
                 bench.stop();
             }
             let mut result = bench.trial(&cell)?;
@@ -272,7 +272,7 @@ impl Search<'_> {
                 && used != number
                 && result.outcome == Outcome::Delivered
             {
-                // The device's limit stays in force.
+                // The device's own limit has applied instead.
                 result.outcome = Outcome::Lost;
                 result.detail = format!("the device allows {used} {}", self.boundary.unit());
             }
@@ -291,8 +291,8 @@ impl Search<'_> {
     }
 }
 
-/// Returns the last of 0 to `most` that works, where each works that comes before one that does. `None`
-/// when 0 does not.
+/// Returns the last number from 0 to `most` that works, if every number before one that works does,
+/// too. Returns `None` when 0 does not work.
 fn boundary(
     most: u32,
     mut works: impl FnMut(u32) -> Result<bool, Failure>,

@@ -13,7 +13,8 @@ use crate::failure::Failure;
 const MOST_CELLS: usize = 10_000;
 /// Longest pause between two batches, in milliseconds.
 const LONGEST_PAUSE: f64 = 60_000.0;
-/// Largest number of NTBs without datagrams in front of each NTB: more leave no buffer for others.
+/// Largest number of NTBs without datagrams in front of each NTB: more would leave no buffer for
+/// others.
 const MOST_EMPTY: u32 = 7;
 /// Longest pause in configuration 0, in seconds.
 const LONGEST_SETTLE: f64 = 600.0;
@@ -25,9 +26,9 @@ pub enum Dimension {
     Settle,
     /// Format of NTBs.
     Ntb,
-    /// Length of the longest NTB to the device.
+    /// Length of the longest NTB to the device, in bytes.
     BlockSize,
-    /// Length of the longest NTB from the device.
+    /// Length of the longest NTB from the device, in bytes.
     InputSize,
     /// Number of transfers in flight.
     InFlight,
@@ -39,15 +40,15 @@ pub enum Dimension {
     Pad,
     /// Number of datagrams in an NTB.
     MaxDatagrams,
-    /// Number of bytes modulo which offsets of datagrams are the remainder.
+    /// Divisor of the offsets of datagrams, in bytes.
     Divisor,
-    /// Remainder of the offsets of datagrams.
+    /// Remainder of the offsets of datagrams, in bytes.
     Remainder,
-    /// Alignment of NDPs.
+    /// Alignment of NDPs, in bytes.
     NdpAlignment,
     /// Pause between two batches.
     Pause,
-    /// Course of `wSequence`.
+    /// Sequence of `wSequence` over the NTBs.
     Sequence,
     /// Number of NTBs without datagrams in front of each NTB.
     Empty,
@@ -76,7 +77,7 @@ impl Dimension {
         Self::Order,
     ];
 
-    /// Returns its name, which is that of the option.
+    /// Returns the name of the dimension, which is that of the option.
     pub fn name(self) -> &'static str {
         match self {
             Self::Settle => "settle",
@@ -98,7 +99,7 @@ impl Dimension {
         }
     }
 
-    /// Returns whether another value takes a new session.
+    /// Returns whether another value needs a new session.
     fn takes_a_session(self) -> bool {
         matches!(
             self,
@@ -176,7 +177,7 @@ impl Setting {
     /// Returns the settings of a cell: `base` with the cell's values.
     ///
     /// # Errors
-    /// As for a value that makes no sense.
+    /// That of [`Dimension::apply`].
     pub fn of(cell: &Cell, base: &Options) -> Result<Self, Failure> {
         let mut setting = Self {
             options: base.clone(),
@@ -213,7 +214,8 @@ impl Cell {
         Some(value)
     }
 
-    /// Returns what of the cell takes a session of its own: cells with the same share one.
+    /// Returns the part of the cell that needs a session of its own: cells with the same part share
+    /// one.
     pub fn session(&self) -> Vec<&(Dimension, String)> {
         let values = self.values.iter();
         values
@@ -240,7 +242,8 @@ impl fmt::Display for Cell {
 pub struct Matrix(Vec<(Dimension, Vec<String>)>);
 
 impl Matrix {
-    /// Makes a matrix. A dimension without values is left to the modem, and a value counts once.
+    /// Returns a matrix. A dimension without values is left to the modem, and repeated values count
+    /// once.
     pub fn new(dimensions: Vec<(Dimension, Vec<String>)>) -> Self {
         let mut kept = Vec::new();
         for (dimension, values) in dimensions {
@@ -258,7 +261,7 @@ impl Matrix {
         Self(kept)
     }
 
-    /// Returns the matrix as it is written into a file.
+    /// Returns the matrix in the form in which it is written into a file.
     pub fn written(&self) -> Vec<(String, Vec<String>)> {
         let dimensions = self.0.iter();
         dimensions
@@ -294,7 +297,7 @@ impl Matrix {
         &self.0
     }
 
-    /// Returns every combination, the last dimension changing fastest.
+    /// Returns every combination of the values. The last dimension changes fastest.
     ///
     /// # Errors
     /// [`FailureKind::Usage`](crate::failure::FailureKind::Usage) when there are too many.

@@ -1,4 +1,5 @@
-//! Discovery: what a modem that nobody knows needs, by few trials, each of which depends on the last.
+//! Discovery: finds the settings that an unknown modem needs, by few trials, each of which depends on
+//! the last.
 //!
 //! ```text
 //! format and NDP place   each place in the format that is usual, then in the other
@@ -76,7 +77,7 @@ pub fn run(arguments: &DiscoverArguments) -> Result<(), Failure> {
 
 /// Largest NTB that the driver makes room for, in bytes.
 const LARGEST: u32 = 256 * 1024;
-/// Largest NTB that NTB16 can describe in whole packets of 512 bytes, in bytes.
+/// Largest NTB in bytes that NTB16 can describe in whole packets of 512 bytes.
 const LARGEST_16: u32 = 65_024;
 /// Largest NTB to the device that the driver builds, in bytes.
 const LARGEST_OUT: u32 = 65_536;
@@ -84,29 +85,29 @@ const LARGEST_OUT: u32 = 65_536;
 const MOST_DATAGRAMS: u32 = 1_000;
 /// Sizes of NTBs from the device that are tried where the announced one does not work, in bytes.
 const SMALLER: [u32; 4] = [65_536, 32_768, 16_384, 8_192];
-/// Divisors of the offsets of datagrams that are tried where the announced one does not work, in bytes, all
-/// of which divide the last.
+/// Divisors of the offsets of datagrams that are tried where the announced one does not work, in bytes. All
+/// of them divide the last.
 const DIVISORS: [&str; 5] = ["4", "8", "16", "32", "64"];
 /// Distance of settle pauses that are told apart, in milliseconds.
 const SETTLE_STEP: u32 = 25;
 
-/// A modem that is being found out about.
+/// Discovery of one modem.
 pub struct Discoverer<'a, T> {
-    /// Bench on which it lies.
+    /// Bench that runs the modem.
     pub bench: &'a mut Bench,
     /// Number of trials that all have to be delivered.
     pub tries: u32,
     /// Largest settle pause that is tried, in milliseconds.
     pub settle: u32,
-    /// Called with each line of what goes on.
+    /// Callback that is called with each line of the report.
     pub tell: T,
 }
 
 impl<T: FnMut(String) -> Result<(), Failure>> Discoverer<'_, T> {
-    /// Finds out what the modem with these ids needs.
+    /// Finds out the settings that the modem with these ids needs.
     ///
     /// # Errors
-    /// As [`Bench::trial`], and [`FailureKind::NoTraffic`] when no layout carries a datagram.
+    /// Those of [`Bench::trial`], and [`FailureKind::NoTraffic`] when no layout carries a datagram.
     pub fn run(mut self, vendor: u16, product: u16, name: &str) -> Result<Discovery, Failure> {
         let mut found = Discovery::default();
         let mut chosen = Chosen::default();
@@ -126,7 +127,7 @@ impl<T: FnMut(String) -> Result<(), Failure>> Discoverer<'_, T> {
         (self.tell)(text.into())
     }
 
-    /// Tries a cell and tells what became of it. The worst of the trials counts.
+    /// Tries a cell and reports the outcome. The worst of the trials counts.
     fn attempt(
         &mut self,
         values: &[(Dimension, &str)],
@@ -153,7 +154,8 @@ impl<T: FnMut(String) -> Result<(), Failure>> Discoverer<'_, T> {
         Ok(result)
     }
 
-    /// Finds format and place of the NDP. Returns the layout with what the device announced.
+    /// Finds format and place of the NDP. Returns the layout with the values that the device
+    /// announced.
     fn place(
         &mut self,
         found: &mut Discovery,
@@ -164,7 +166,7 @@ impl<T: FnMut(String) -> Result<(), Failure>> Discoverer<'_, T> {
         let mut announced: Option<FramingStatus> = None;
         let mut works: Vec<(&'static str, &'static str)> = Vec::new();
         let mut last = String::new();
-        // Where no layout works, what the device announces of alignment may be wrong.
+        // Where no layout works, the announced alignment may be wrong.
         let aligned = DIVISORS.last().copied();
         let layouts = [None, aligned].into_iter();
         for (divisor, ntb) in layouts.flat_map(|divisor| ["16", "32"].map(|ntb| (divisor, ntb))) {
@@ -174,7 +176,7 @@ impl<T: FnMut(String) -> Result<(), Failure>> Discoverer<'_, T> {
                     None => format!("NTB{ntb}, NDP {ndp}"),
                     Some(divisor) => format!("NTB{ntb}, NDP {ndp}, multiples of {divisor} bytes"),
                 };
-                // Of the padding nothing is known yet.
+                // The right padding is not known yet.
                 let mut values = chosen.values();
                 values.extend([(Dimension::Ntb, ntb), (Dimension::Ndp, ndp)]);
                 let result = self.attempt(&values, &name, Shape::Lone)?;
@@ -224,7 +226,7 @@ impl<T: FnMut(String) -> Result<(), Failure>> Discoverer<'_, T> {
         Ok(announced.unwrap_or_default())
     }
 
-    /// Finds where datagrams may lie in an NTB.
+    /// Finds the offsets at which datagrams may lie in an NTB.
     fn alignment(
         &mut self,
         found: &mut Discovery,
@@ -409,7 +411,7 @@ impl<T: FnMut(String) -> Result<(), Failure>> Discoverer<'_, T> {
         )
     }
 
-    /// Finds a boundary and tells it.
+    /// Finds a boundary and reports it.
     fn search(
         &mut self,
         boundary: Boundary,
@@ -436,7 +438,8 @@ impl<T: FnMut(String) -> Result<(), Failure>> Discoverer<'_, T> {
             evidence.push(Evidence::new(value, &tried.last));
             tell(format!("  {} {unit}: {}", tried.value, told(&tried.last)))
         };
-        // The largest is the likely one, and is tried first where the least is not looked for.
+        // The largest value is the likely boundary, and is tried first unless the least is looked
+        // for.
         let value = if boundary.is_least() {
             search.run(self.bench, note)?
         } else {
@@ -484,7 +487,7 @@ impl<T: FnMut(String) -> Result<(), Failure>> Discoverer<'_, T> {
     }
 }
 
-/// Returns what became of a trial, for people.
+/// Returns the outcome of a trial in words.
 fn told(result: &Trial) -> String {
     let word = result.outcome.word();
     let mut text = match result.outcome {

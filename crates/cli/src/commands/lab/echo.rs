@@ -1,26 +1,26 @@
-//! Marked datagrams: echo requests (RFC 792, RFC 4443) whose answers tell which trial and which datagram
-//! they belong to, and whether a byte has changed on the way.
+//! Marked datagrams: echo requests (RFC 792, RFC 4443) whose answers show to which trial and which
+//! datagram they belong, and whether a byte has changed on the way.
 
 use std::net::IpAddr;
 
 use uwwan_netstack::echo;
 
-/// Length of the mark at the begin of the data, in bytes: number of the trial, number of the datagram,
-/// both of 32 bits.
+/// Length in bytes of the mark at the begin of the data: number of the trial and number of the
+/// datagram, both of 32 bits.
 const MARK: usize = 8;
 /// Length of the header of an echo request in bytes.
 const ICMP_HEADER: usize = 8;
 
-/// Place that answers echo requests, with the host's own address of the same family.
+/// Address that answers echo requests, with the host's own address of the same family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Path {
     /// Address of the host.
     pub from: IpAddr,
-    /// Address that is to answer.
+    /// Address that answers echo requests.
     pub to: IpAddr,
 }
 
-/// Number of a datagram.
+/// Mark of a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Mark {
     /// Number of the trial.
@@ -32,16 +32,16 @@ pub struct Mark {
 /// The meaning of a datagram from the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
-    /// The answer to this one, as it was sent.
+    /// The datagram is the answer to the datagram with this mark, as it was sent.
     Answer(Mark),
-    /// The answer to this one, with other bytes.
+    /// The datagram is the answer to the datagram with this mark, with other bytes.
     Corrupted(Mark),
-    /// Something else.
+    /// The datagram is something else.
     Other,
 }
 
 impl Path {
-    /// Returns the length of the shortest datagram that has a mark, in bytes.
+    /// Returns the length in bytes of the shortest datagram that has a mark.
     pub fn shortest(&self) -> usize {
         self.header() + MARK
     }
@@ -54,15 +54,15 @@ impl Path {
             }
     }
 
-    /// Returns an echo request of `length` bytes, or of the shortest length if that is longer. There is
-    /// none between addresses of two families.
+    /// Returns an echo request of `length` bytes, or of the shortest length if that is longer. Returns
+    /// `None` for addresses of two families.
     pub fn request(&self, identity: u16, mark: Mark, length: usize) -> Option<Vec<u8>> {
         let data = data(mark, length.max(self.shortest()) - self.header());
         echo::request(self.from, self.to, identity, mark.number as u16, &data)
     }
 }
 
-/// Returns data that the mark decides: each byte depends on its place and on the mark.
+/// Returns data that depend on the mark: each byte depends on its place and on the mark.
 fn data(mark: Mark, length: usize) -> Vec<u8> {
     let mut data = Vec::with_capacity(length);
     data.extend_from_slice(&mark.trial.to_be_bytes());
@@ -72,7 +72,7 @@ fn data(mark: Mark, length: usize) -> Vec<u8> {
     data
 }
 
-/// Reads a datagram from the device; `identity` is that of our echo requests.
+/// Reads a datagram from the device; `identity` is that of the driver's echo requests.
 pub fn read(datagram: &[u8], identity: u16) -> Reading {
     let reply = echo::reply(datagram).filter(|reply| reply.ident == identity);
     let Some((reply, head)) = reply.and_then(|reply| Some((reply, reply.data.get(..MARK)?))) else {
@@ -99,7 +99,7 @@ mod tests {
         number: 300,
     };
 
-    /// Returns the reply to a request, whose checksum is not set right.
+    /// Returns the reply to a request. Its checksum is left wrong.
     fn reply(mut request: Vec<u8>) -> Vec<u8> {
         let (at, kind) = match request[0] >> 4 {
             4 => (20, 0),

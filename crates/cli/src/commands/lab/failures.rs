@@ -1,8 +1,8 @@
 //! Captures of the trials that fail, each in a file of its own.
 //!
-//! A trial is captured into memory, from the state that the device is in. Only what failed becomes a
-//! file: a pcapng file of whole blocks, of [`LONGEST`] bytes at most, with the first bytes of each
-//! datagram. After [`MOST`] files none are written any more.
+//! A trial is captured into memory, from the state that the device is in. Only the capture of a
+//! trial that failed becomes a file: a pcapng file of whole blocks, of [`LONGEST`] bytes at most,
+//! with the first bytes of each datagram. After [`MOST`] files no more are written.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
@@ -18,7 +18,7 @@ use crate::capture;
 use crate::failure::{Failure, FailureKind};
 use crate::output::note;
 
-/// Size of the longest file, in bytes. Of a trial that brings more the rest is left out.
+/// Size in bytes of the longest file. The rest of a longer capture is left out.
 const LONGEST: usize = 4 << 20;
 /// Largest number of files of one run.
 const MOST: usize = 100;
@@ -26,7 +26,7 @@ const MOST: usize = 100;
 const LONGEST_NAME: usize = 100;
 /// Number of bytes that are kept of each datagram.
 const SNAP: usize = 128;
-/// Time for what is queued at the end of a trial.
+/// Time within which queued events are written at the end of a trial.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The directory of the captures.
@@ -62,7 +62,7 @@ impl Write for Memory {
 }
 
 impl Failures {
-    /// Makes the directory, for its owner alone, unless it is there. From here on the backends of this
+    /// Makes the directory, for its owner alone, unless it exists. From here on the backends of this
     /// process can be observed.
     ///
     /// # Errors
@@ -71,7 +71,7 @@ impl Failures {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.map_err(|error| cannot_write(folder, &error))?;
         let _ = capture::captures();
-        // Those of an earlier run stay, and the numbers go on behind them.
+        // The files of an earlier run stay, and the numbers continue behind them.
         let there = std::fs::read_dir(folder).map_err(|error| cannot_write(folder, &error))?;
         let numbers = there.flatten().filter_map(|entry| {
             let name = entry.file_name();
@@ -85,7 +85,7 @@ impl Failures {
         })
     }
 
-    /// Begins the capture of a trial; `None` when there are enough.
+    /// Begins the capture of a trial; returns `None` when there are enough files.
     ///
     /// # Errors
     /// Those of [`uwwan_modem::capture::Captures::start`].
@@ -104,11 +104,11 @@ impl Failures {
         Ok(Some(Recording { capture, bytes }))
     }
 
-    /// Writes the capture of a trial of this cell, which has failed, and returns its path. No file is
-    /// replaced.
+    /// Writes the capture of a trial of this cell, which has failed, and returns its path. No
+    /// existing file is replaced.
     ///
     /// # Errors
-    /// [`FailureKind::Host`] when it cannot be written.
+    /// [`FailureKind::Host`] when the file cannot be written.
     pub fn keep(&mut self, recording: Recording, cell: &Cell) -> Result<PathBuf, Failure> {
         let _ = recording.capture.finish(PATIENCE);
         let bytes = recording.bytes.lock();
@@ -149,7 +149,7 @@ fn cannot_write(path: &Path, error: &io::Error) -> Failure {
         .next("name another directory with --failures, or leave the option out")
 }
 
-/// Returns a cell in the form of a part of a file's name.
+/// Returns a cell as a part of a file's name.
 fn name(cell: &Cell) -> String {
     let mut name = String::new();
     for letter in cell.to_string().chars().take(LONGEST_NAME) {
@@ -162,8 +162,8 @@ fn name(cell: &Cell) -> String {
     name
 }
 
-/// Returns the whole blocks at the beginning of a pcapng file (draft-ietf-opsawg-pcapng, 3.1): the rest
-/// of one that was cut is left out.
+/// Returns the whole blocks at the beginning of a pcapng file (draft-ietf-opsawg-pcapng, 3.1): a last
+/// block that was cut is left out.
 fn whole_blocks(bytes: &[u8]) -> &[u8] {
     let mut end = 0;
     while let Some(rest) = bytes.get(end..)

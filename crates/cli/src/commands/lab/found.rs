@@ -8,27 +8,27 @@ use serde::Serialize;
 use super::cell::Dimension;
 use super::outcome::{Outcome, Result as Trial};
 
-/// One thing that was found out.
+/// One finding of a discovery.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Finding {
-    /// Setting.
+    /// Setting that the finding is about.
     pub what: &'static str,
     /// Value that was chosen; `None` when none works.
     pub chosen: Option<String>,
-    /// Reason for the choice, for people.
+    /// Reason for the choice, in words.
     pub why: String,
-    /// Evidence: each value that was tried, with what became of it.
+    /// Evidence: each value that was tried, with its outcome.
     pub evidence: Vec<Evidence>,
 }
 
 /// A value that was tried.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Evidence {
-    /// Value, for people.
+    /// Value, in words.
     pub tried: String,
     /// The outcome of the worst trial.
     pub outcome: Outcome,
-    /// A remark for people; empty for none.
+    /// A remark in words; empty for none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub detail: String,
     /// Path of the capture of the worst trial, if it failed; empty for none.
@@ -47,18 +47,18 @@ impl Evidence {
     }
 }
 
-/// The facts that were found out of a modem.
+/// The findings about a modem.
 #[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct Discovery {
     /// Findings in the order in which they were made.
     pub findings: Vec<Finding>,
-    /// Version of the firmware that it was found with.
+    /// Version of the firmware with which the row was found.
     pub firmware: String,
     /// Row of the quirk table, as TOML.
     pub row: String,
 }
 
-/// Values that are settled on as the discovery goes on.
+/// Values that the discovery has settled on so far.
 #[derive(Debug, Clone, Default)]
 pub struct Chosen {
     pub ntb: Option<&'static str>,
@@ -67,7 +67,7 @@ pub struct Chosen {
     pub block_size: Option<String>,
     pub max_datagrams: Option<String>,
     pub input_size: Option<String>,
-    /// Divisor of the offsets of datagrams, whose remainder is 0 then.
+    /// Divisor of the offsets of datagrams in bytes, whose remainder is then 0.
     pub divisor: Option<&'static str>,
 }
 
@@ -129,7 +129,7 @@ pub fn row(
         }
     }
     if let Some(settle) = settle {
-        // Twice the least leaves room for a slower start.
+        // Twice the least pause leaves room for a slower start.
         let pause = (f64::from(settle) * 2.0 / 100.0).ceil() / 10.0;
         let _ = writeln!(
             text,

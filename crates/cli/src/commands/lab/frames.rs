@@ -1,9 +1,9 @@
-//! The Ethernet beneath the trials of a plain network device: datagrams go out in frames, and what comes in
-//! frames is taken out of them.
+//! The Ethernet beneath the trials of a plain network device: datagrams go out in frames, and datagrams
+//! from the device are taken out of their frames.
 //!
-//! The device at the other end of the cable that USB is here is the only other station, so its address is
-//! the one that every frame from it has. It is asked for by ARP (RFC 826) until then, and asks for the host's
-//! in its turn.
+//! USB is the cable, and the device at its other end is the only other station, so every frame of the device
+//! carries its address. Until one has come the device is asked by ARP (RFC 826), and it asks for the host's
+//! address in its turn.
 
 use std::net::Ipv4Addr;
 
@@ -26,7 +26,7 @@ pub struct Station {
     own: [u8; 6],
     /// IPv4 address of the host.
     address: Ipv4Addr,
-    /// Router behind which everything else is, if there is one.
+    /// Router behind which all other hosts are, if there is one.
     gateway: Option<Ipv4Addr>,
     /// Ethernet address of the device, once a frame of it has come.
     peer: Option<[u8; 6]>,
@@ -37,9 +37,9 @@ pub struct Station {
 pub enum Content<'a> {
     /// An IP datagram.
     Datagram(&'a [u8]),
-    /// A question, which this frame answers.
+    /// An ARP request, which this frame answers.
     Question(Vec<u8>),
-    /// Nothing for a trial.
+    /// A frame that concerns no trial.
     Other,
 }
 
@@ -55,7 +55,7 @@ impl Station {
     }
 
     /// Returns the frames of a batch of datagrams. While the device's address is not known, they go to every
-    /// station, behind a question for it.
+    /// station, behind an ARP request for it.
     pub fn frames(&self, batch: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
         let mut frames = Vec::with_capacity(batch.len() + 1);
         if self.peer.is_none() {
@@ -67,7 +67,7 @@ impl Station {
         frames
     }
 
-    /// Takes a frame from the device.
+    /// Reads a frame from the device, and learns its address.
     pub fn take<'a>(&mut self, frame: &'a [u8]) -> Content<'a> {
         let Some((header, packet)) = frame.split_first_chunk::<HEADER>() else {
             return Content::Other;
@@ -95,7 +95,7 @@ impl Station {
         self.frame(LinkHeader::BROADCAST, &question)
     }
 
-    /// Returns the answer to a question for the host's address.
+    /// Returns the answer to an ARP request for the host's address.
     fn answer(&self, packet: &[u8]) -> Option<Vec<u8>> {
         let packet: &[u8; ARP] = packet.first_chunk()?;
         if !packet.starts_with(&ARP_BEGIN)
@@ -170,7 +170,7 @@ mod tests {
         let frames = station.frames(vec![datagram()]);
         assert_eq!(frames.len(), 1);
         assert_eq!(frames[0][..12], [DEVICE, OWN].concat());
-        // Behind a router it is the router that is asked for.
+        // Behind a router the request is for the router's address.
         let behind = Station::new(OWN, ADDRESS, Some(Ipv4Addr::new(192, 0, 2, 99)));
         assert_eq!(behind.frames(vec![datagram()])[0][41], 99);
     }

@@ -1,7 +1,7 @@
-//! The host's end of a trial: it gives the driver the datagrams of one batch, and keeps what comes back.
+//! The host interface of a trial: it gives the driver the datagrams of one batch, and keeps what comes back.
 //!
-//! A batch is there as a whole or not at all, so that its datagrams share NTBs as far as the layout lets
-//! them.
+//! A batch is handed over as a whole or not at all, so that its datagrams share NTBs as far as the
+//! layout permits.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,16 +17,16 @@ use uwwan_modem::{Failure, FailureKind};
 
 use super::frames::{Content, Station};
 
-/// Number of datagrams from the device that may wait to be looked at; more are dropped.
+/// Number of datagrams from the device that may wait to be read; more are dropped.
 const MOST_WAITING: usize = 16_384;
 
 /// Ethernet address of the host where the device gives it none.
 const OWN_STATION: [u8; 6] = [0x02, 0, 0, 0, 0, 1];
 
-/// Datagram that came from the device, with the time at which it did.
+/// Datagram from the device, with the time of its arrival.
 pub type Arrival = (Instant, Vec<u8>);
 
-/// The host's end, which clones share.
+/// The host interface, which clones share.
 #[derive(Clone)]
 pub struct LabHost {
     inner: Arc<Inner>,
@@ -35,11 +35,11 @@ pub struct LabHost {
 }
 
 struct Inner {
-    /// Readable while datagrams of a batch are left.
+    /// Descriptor that is readable while datagrams of a batch are left.
     ready: OwnedFd,
     state: Mutex<State>,
     arrived: Sender<Arrival>,
-    /// Has room for one: that the device has a link.
+    /// Channel with room for one message: that the device has a link.
     connected: Sender<()>,
 }
 
@@ -52,14 +52,18 @@ struct State {
 }
 
 impl LabHost {
-    /// Makes a host's end that has nothing to send.
+    /// Makes a host interface that has nothing to send.
     ///
     /// # Errors
     /// [`FailureKind::Host`] when a file descriptor cannot be had.
     pub fn new() -> Result<Self, Failure> {
         let flags = EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC;
         let ready = eventfd(0, flags).map_err(|error| {
-            Failure::new(FailureKind::Host, "cannot make the host's end of a trial").because(error)
+            Failure::new(
+                FailureKind::Host,
+                "cannot make the host interface of a trial",
+            )
+            .because(error)
         })?;
         let (arrived, arrivals) = bounded(MOST_WAITING);
         let (connected, carriers) = bounded(1);
@@ -77,7 +81,7 @@ impl LabHost {
         })
     }
 
-    /// Gives the driver these datagrams to send, together.
+    /// Gives the driver these datagrams to send together.
     pub fn send(&self, batch: Vec<Vec<u8>>) {
         if batch.is_empty() {
             return;
@@ -100,12 +104,13 @@ impl LabHost {
         left
     }
 
-    /// Returns the channel of what comes from the device.
+    /// Returns the channel of the datagrams from the device.
     pub fn arrivals(&self) -> &Receiver<Arrival> {
         &self.arrivals
     }
 
-    /// Returns the channel that tells once that the device has a link. A modem has one when it is online.
+    /// Returns the channel that reports once that the device has a link. A modem has one when it is
+    /// online.
     pub fn carriers(&self) -> &Receiver<()> {
         &self.carriers
     }
@@ -206,7 +211,7 @@ impl Single for Data {
             None => Content::Datagram(packet),
         };
         match content {
-            // More than anybody asked for is dropped, as a full queue does.
+            // Datagrams beyond the bound are dropped, as in a full queue.
             Content::Datagram(datagram) => {
                 let _ = self.0.arrived.try_send((Instant::now(), datagram.to_vec()));
             }

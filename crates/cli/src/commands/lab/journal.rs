@@ -1,4 +1,5 @@
-//! The file of results, one JSON object in each line: first what is swept, then a line for each trial.
+//! The file of results, one JSON object in each line: first the plan of the sweep, then a line for
+//! each trial.
 //!
 //! Each line is written as soon as its trial is over, so that an interruption loses at most the trial
 //! under way. A last line that is cut is left out when the file is read.
@@ -18,7 +19,7 @@ const VERSION: u32 = 1;
 /// Size of the longest file that is read, in bytes.
 const LONGEST_FILE: u64 = 256 << 20;
 
-/// First line: what is swept.
+/// First line of the file: the plan of the sweep.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// Version of the form of the file.
@@ -33,7 +34,7 @@ pub struct Plan {
     pub beyond: bool,
 }
 
-/// A further line: one trial.
+/// Further line of the file: one trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// Number of the cell, from 0.
@@ -53,7 +54,7 @@ pub struct Journal {
 }
 
 impl Plan {
-    /// Makes a plan of the present version.
+    /// Returns a plan of the present version.
     pub fn new(
         dimensions: Vec<(String, Vec<String>)>,
         tries: u32,
@@ -77,10 +78,10 @@ impl Plan {
 }
 
 impl Journal {
-    /// Makes a file with this plan. A file that is there is refused unless `force`.
+    /// Makes a file with this plan. A file that exists is refused unless `force`.
     ///
     /// # Errors
-    /// [`FailureKind::Host`] when it cannot be written.
+    /// [`FailureKind::Host`] when the file cannot be written.
     pub fn create(path: &Path, plan: &Plan, force: bool) -> Result<Self, Failure> {
         let wrong = |error: std::io::Error| {
             let failure = Failure::new(FailureKind::Host, "cannot write the results")
@@ -108,10 +109,10 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Opens a file to go on with it, and returns its plan and the trials that are over.
+    /// Opens a file to continue it, and returns its plan and the trials that are done.
     ///
     /// # Errors
-    /// [`FailureKind::Usage`] when it is no file of results, with the line where it is wrong.
+    /// [`FailureKind::Usage`] when the file has another form, with the line where it is wrong.
     pub fn resume(path: &Path) -> Result<(Self, Plan, Vec<Entry>), Failure> {
         let (plan, entries, whole) = read(path)?;
         let wrong = |error: std::io::Error| {
@@ -128,7 +129,7 @@ impl Journal {
     /// Adds a trial.
     ///
     /// # Errors
-    /// [`FailureKind::Host`] when it cannot be written.
+    /// [`FailureKind::Host`] when the file cannot be written.
     pub fn add(&mut self, entry: &Entry) -> Result<(), Failure> {
         self.write(entry)
     }
@@ -151,7 +152,7 @@ impl Journal {
 /// Reads a file of results: its plan, its trials, and the number of bytes that are whole lines.
 ///
 /// # Errors
-/// [`FailureKind::Usage`] when it is no file of results, with the line where it is wrong.
+/// [`FailureKind::Usage`] when the file has another form, with the line where it is wrong.
 pub fn read(path: &Path) -> Result<(Plan, Vec<Entry>, u64), Failure> {
     let wrong = |why: &dyn std::fmt::Display| {
         Failure::new(FailureKind::Usage, "cannot read the results")
@@ -175,7 +176,7 @@ pub fn read(path: &Path) -> Result<(Plan, Vec<Entry>, u64), Failure> {
 /// Parses a file of results. Returns its plan, its trials, and the number of bytes that are whole lines.
 ///
 /// # Errors
-/// The error says what is wrong, with the number of the line.
+/// A text that says what is wrong, with the number of the line.
 pub fn parse(mut lines: impl BufRead) -> Result<(Plan, Vec<Entry>, u64), String> {
     let mut plan: Option<Plan> = None;
     let mut entries: Vec<Entry> = Vec::new();

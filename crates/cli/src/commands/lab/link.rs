@@ -17,18 +17,19 @@ const STOP_TIME: Duration = Duration::from_secs(30);
 /// Longest time until the data thread has taken another layout.
 const LAYOUT_TIME: Duration = Duration::from_secs(5);
 
-/// Number of times that a modem is brought online so that the settle pause is about what was asked for.
+/// Number of times that a modem is brought online to get a settle pause close to the one asked for.
 const PAUSES: u32 = 3;
-/// Time by which the pause may be longer beside a twentieth of it. Pauses 25 ms apart are told apart.
+/// Time by which the pause may exceed the one asked for, beside a twentieth of it. Pauses 25 ms apart
+/// can be told apart.
 const LATE: Duration = Duration::from_millis(15);
 
 /// Modem of the laboratory.
 pub struct Subject {
-    /// Backend through which it is reached.
+    /// Backend through which the modem is reached.
     pub backend: Arc<dyn Backend>,
-    /// Selector that finds it there.
+    /// Selector that finds the modem there.
     pub selector: Selector,
-    /// Longest time until it is online.
+    /// Longest time until the modem is online.
     pub online_time: Duration,
     /// Longest time for which MBIM_OPEN may stay unanswered.
     pub open_time: Duration,
@@ -43,11 +44,11 @@ pub enum NotUp {
     Interrupted,
     /// A rung was not reached at the first attempt.
     Rung(Rung, String),
-    /// Nothing can be tried, since the options or the host make no sense.
+    /// Nothing can be tried, because the options make no sense or the host has failed.
     Failed(Failure),
 }
 
-/// Returns the failure of somebody who pressed Ctrl-C.
+/// Returns the failure after Ctrl-C.
 pub fn interrupted() -> Failure {
     Failure::new(FailureKind::Cancelled, "interrupted")
 }
@@ -61,11 +62,11 @@ pub struct Link {
 
 impl Subject {
     /// Brings the modem online with these options. The first rung that is not reached at its first
-    /// attempt ends it, so that what the driver would do next hides nothing.
+    /// attempt ends the bring-up, so that retries of the driver hide nothing.
     ///
     /// On a busy machine the settle pause may be much longer than asked for, and a modem that works
-    /// after it tells nothing of the one asked for. Then it is tried again, a few times: a modem may
-    /// itself take long to change its configuration.
+    /// after it proves nothing about the pause asked for. Then the bring-up is repeated, a few times
+    /// only, because a modem may itself take long to change its configuration.
     ///
     /// # Errors
     /// [`NotUp`]; the modem is stopped then.
@@ -87,7 +88,7 @@ impl Subject {
     fn try_start(&self, options: &Options) -> Result<(Link, Duration), NotUp> {
         let host = LabHost::new().map_err(NotUp::Failed)?;
         let mut options = options.clone();
-        // Nothing is to be sent or changed but what is tried.
+        // Nothing but the trial may be sent or changed.
         options.heal = uwwan_modem::options::Heal::Off;
         options.probe = false;
         options.at_port = false;
@@ -95,7 +96,7 @@ impl Subject {
         // A modem that a trial has brought down comes back.
         options.wait_for_device = true;
         options.timeout = Some(self.online_time);
-        // A first attempt has two thirds of it.
+        // A first attempt has two thirds of the budget.
         options.open_budget = Some(self.open_time * 3 / 2);
         let (sender, events) = unbounded();
         let handle = Modem::start(
@@ -185,10 +186,10 @@ impl Link {
         }
     }
 
-    /// Lays NTBs out as the options choose.
+    /// Changes the layout of NTBs to the one that the options choose.
     ///
     /// # Errors
-    /// Fails when that takes a new session, or when no data path runs.
+    /// Fails when the layout needs a new session, or when no data path runs.
     pub fn choose(&self, options: &Options) -> Result<(), Failure> {
         match self.handle.choose_layout(options).recv_timeout(LAYOUT_TIME) {
             Ok(result) => result,
@@ -199,15 +200,15 @@ impl Link {
         }
     }
 
-    /// Sends NTBs as they are, and returns what tells what comes of it for as long as `wait`.
+    /// Sends NTBs as they are, and returns a listener for the transfers that follow within `wait`.
     ///
     /// # Errors
-    /// [`FailureKind::Usage`] when they are none or too many.
+    /// [`FailureKind::Usage`] when there are none or too many.
     pub fn send_raw(&self, ntbs: Vec<Vec<u8>>, wait: Duration) -> Result<Listener, Failure> {
         self.handle.send_raw(To::Data, ntbs, wait, None)
     }
 
-    /// Returns the host's end.
+    /// Returns the host interface.
     pub fn host(&self) -> &LabHost {
         &self.host
     }
@@ -233,7 +234,7 @@ impl Link {
         &self.events
     }
 
-    /// Returns why the modem is lost with this event, if it is.
+    /// Returns the reason why the modem is lost with this event, if it is.
     pub fn lost(event: &Event) -> Option<String> {
         match event {
             Event::Lost { why, .. } => Some(why.clone()),
@@ -246,7 +247,7 @@ impl Link {
         }
     }
 
-    /// Stops the modem, which is left as it was found.
+    /// Stops the modem, which is left in the state in which it was found.
     pub fn stop(self) {
         self.handle.stop();
         if self.handle.wait_timeout(STOP_TIME).is_none() {

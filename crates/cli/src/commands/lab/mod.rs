@@ -1,11 +1,11 @@
-//! `uwwan lab`: what a modem's firmware does with settings that are varied.
+//! `uwwan lab`: experiments with a modem's firmware, in which settings are varied.
 //!
 //! * [`sweep`]: every combination of values, several times in random order.
 //! * [`bisect`]: the boundary of one value.
-//! * [`discover`]: what a modem that nobody knows needs, as a row of the quirk table.
+//! * [`discover`]: the settings that an unknown modem needs, as a row of the quirk table.
 //!
 //! A [`cell`] is one combination of values. The [bench](mod@bench) brings the modem online with it ([`link`]),
-//! whose host's end ([`host`]) sends [marked datagrams](echo) for each [`trial`]. Results go into a
+//! whose host interface ([`host`]) sends [marked datagrams](echo) for each [`trial`]. Results go into a
 //! [`journal`] and a [`report`].
 
 mod bench;

@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// Every datagram was answered, unchanged.
+    /// Every datagram was answered unchanged.
     Delivered,
     /// Every datagram was answered, and an endpoint was halted meanwhile.
     Halted,
-    /// Datagrams were not answered.
+    /// Some datagrams were not answered.
     Lost,
-    /// Answers had other bytes than were sent.
+    /// Some answers had other bytes than were sent.
     Corrupted,
     /// The device or its session was lost.
     Gone,
@@ -34,7 +34,7 @@ impl Outcome {
         (Self::NotOnline, "not online"),
     ];
 
-    /// Returns its word.
+    /// Returns the word of the outcome.
     pub fn word(self) -> &'static str {
         let found = Self::ALL.iter().find(|(outcome, _)| *outcome == self);
         found.map_or("", |(_, word)| word)
@@ -54,13 +54,13 @@ pub struct Result {
     pub corrupted: u32,
     /// Number of endpoint halts.
     pub halts: u64,
-    /// Round trip of the datagram that was alone, in milliseconds.
+    /// Round trip of the datagram that was sent alone, in milliseconds.
     pub rtt_ms: Option<f64>,
-    /// Rate of the long datagrams, there and back, in Mbit/s.
+    /// Rate of the long datagrams, to the far side and back, in Mbit/s.
     pub rate_mbit_s: Option<f64>,
     /// Duration in seconds.
     pub seconds: f64,
-    /// A remark for people; empty for none.
+    /// A remark in words; empty for none.
     pub detail: String,
     /// Path of the capture of a trial that failed; empty for none.
     #[serde(default, skip_serializing_if = "String::is_empty")]

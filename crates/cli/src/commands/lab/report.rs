@@ -1,7 +1,8 @@
 //! Results of a sweep as a table, CSV, JSON, and a page with a heat map.
 //!
-//! The page needs nothing but a browser. What a cell says stands in it in words; shades of grey and
-//! hatching only repeat it, so that the page can be read in print and by people who see no colours.
+//! The page needs nothing but a browser. Each cell of the map states its result in words; shades of
+//! grey and hatching only repeat it, so that the page can be read in print and by people who see no
+//! colours.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -50,7 +51,7 @@ pub struct Row {
 /// Results of a sweep, as JSON.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Swept<'a> {
-    /// Facts that a reader must know, by name.
+    /// Facts for the reader, by name.
     facts: BTreeMap<&'a str, &'a str>,
     /// Figures of the cells.
     cells: &'a [Row],
@@ -60,7 +61,7 @@ pub struct Swept<'a> {
 pub struct Report<'a> {
     matrix: &'a Matrix,
     rows: Vec<Row>,
-    /// Facts that a reader must know, each as name and value.
+    /// Facts for the reader, each as name and value.
     facts: Vec<(String, String)>,
 }
 
@@ -185,7 +186,8 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Returns the results as a page with a heat map: the last dimension across, the others down.
+    /// Returns the results as a page with a heat map. The last dimension runs across, the others
+    /// down.
     pub fn page(&self) -> String {
         let mut text = format!(
             "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -257,7 +259,7 @@ impl<'a> Report<'a> {
         text
     }
 
-    /// Returns the captures of what failed, each with its cell.
+    /// Returns the captures of the trials that failed, each with its cell.
     fn captures(&self) -> impl Iterator<Item = (String, &str)> {
         self.rows.iter().flat_map(|row| {
             let captures = row.captures.iter();
@@ -360,7 +362,7 @@ fn class(outcome: Option<Outcome>) -> &'static str {
     }
 }
 
-/// Escapes what has a meaning in HTML.
+/// Escapes the characters that have a meaning in HTML.
 fn html(text: &str) -> String {
     plain(text)
         .replace('&', "&amp;")

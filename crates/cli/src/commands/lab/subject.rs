@@ -1,4 +1,4 @@
-//! The modem that a command of the laboratory tries, and how it is reached.
+//! The modem with which a command of the laboratory experiments, and how it is reached.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -55,7 +55,7 @@ pub struct Common {
     up: Vec<String>,
 }
 
-/// Device on the bench, for people and for the quirk table.
+/// The device on the bench: its names for the report and for the quirk table.
 pub struct About {
     pub vendor: u16,
     pub product: u16,
@@ -63,7 +63,7 @@ pub struct About {
 }
 
 impl Common {
-    /// Returns the bench with the modem on it, which is not online yet.
+    /// Returns the bench with the modem, which is not online yet.
     pub fn bench(&self, beyond: bool) -> Result<(Bench, About), Failure> {
         within("wait", self.wait, 0.05, 600.0)?;
         within("open-wait", self.open_wait, 0.1, 600.0)?;
@@ -94,11 +94,11 @@ impl Common {
             }
         };
         let candidate = match self.device {
-            // Nothing but this process has it.
+            // No other process has the emulated modem.
             Some(Device::Emulator) => candidates::select(backend.as_ref(), &selector)?,
             _ => candidates::usable(backend.as_ref(), &selector, false, base.mode)?,
         };
-        // One that is dialled by AT commands gets its addresses from the network.
+        // A modem that is dialled by AT commands gets its addresses from the network.
         if candidate.is_ethernet() && base.mode.is_none() && !has_ipv4(&base) {
             return Err(Failure::new(
                 FailureKind::Usage,

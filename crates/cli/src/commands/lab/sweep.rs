@@ -1,8 +1,8 @@
 //! The sweep: every cell several times, in random order.
 //!
 //! Each round visits every cell once. Cells that need no session of their own share one; the sessions and
-//! the cells within each are visited in an order of chance, another in each round, so that what else
-//! changes meanwhile meets all of them.
+//! the cells within each are visited in random order, another in each round, so that other changes over
+//! time affect all of them.
 
 use std::collections::HashSet;
 use std::fs::OpenOptions;
@@ -274,7 +274,7 @@ pub fn run(arguments: &SweepArguments) -> Result<(), Failure> {
     };
     let result = sweep.run(&mut bench);
     bench.stop();
-    // What is over is told also when the rest is not to be.
+    // Results so far are shown even when the rest will not be made.
     let facts = vec![
         ("modem".to_owned(), about.to_string()),
         (
@@ -319,32 +319,32 @@ pub fn run(arguments: &SweepArguments) -> Result<(), Failure> {
 /// Time between two lines of progress where there is no terminal.
 const LINE: Duration = Duration::from_secs(15);
 
-/// A sweep with what is over of it.
+/// A sweep with its results so far.
 pub struct Sweep<'a> {
-    /// Cells.
+    /// Cells of the sweep.
     pub cells: &'a [Cell],
     /// Number of trials of each cell.
     pub tries: u32,
     /// Seed of the order.
     pub seed: u64,
-    /// Trials that are over.
+    /// Trials that are done.
     pub entries: Vec<Entry>,
     /// File to which each trial is added.
     pub journal: Option<Journal>,
 }
 
 impl Sweep<'_> {
-    /// Makes every trial that is not over.
+    /// Makes every trial that is not done.
     ///
     /// # Errors
-    /// [`FailureKind::Cancelled`](crate::failure::FailureKind::Cancelled) after a signal; what is over
-    /// stays in [`Sweep::entries`].
+    /// [`FailureKind::Cancelled`](crate::failure::FailureKind::Cancelled) after a signal; the trials
+    /// that are done stay in [`Sweep::entries`].
     pub fn run(&mut self, bench: &mut Bench) -> Result<(), Failure> {
-        // A value that makes no sense is told before the first trial.
+        // A value that makes no sense is reported before the first trial.
         for cell in self.cells {
             bench.setting(cell)?;
         }
-        // Nothing that is over runs twice.
+        // Trials that are done are not repeated.
         let over: HashSet<(usize, u32)> = self
             .entries
             .iter()
@@ -373,7 +373,7 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    /// Returns the cells by the session that they share, everything in an order of chance.
+    /// Returns the cells grouped by the session that they share, all in random order.
     fn groups(&self, chance: &mut fastrand::Rng) -> Vec<Vec<usize>> {
         let mut groups: Vec<Vec<usize>> = Vec::new();
         for (number, cell) in self.cells.iter().enumerate() {
@@ -392,13 +392,13 @@ impl Sweep<'_> {
         groups
     }
 
-    /// Returns the number of trials that are not over.
+    /// Returns the number of trials that are not done.
     pub fn left(&self) -> usize {
         (self.cells.len() * self.tries as usize).saturating_sub(self.entries.len())
     }
 }
 
-/// The progress that is told on standard error while a sweep runs.
+/// The progress that is shown on standard error while a sweep runs.
 struct Progress {
     bar: ProgressBar,
     terminal: bool,
@@ -481,7 +481,7 @@ fn write(path: &Path, text: &str, force: bool) -> Result<(), Failure> {
     open.write(true).mode(0o644);
     match force {
         true => open.create(true).truncate(true),
-        // Nor is a link followed that leads nowhere.
+        // A symbolic link whose target does not exist is not followed either.
         false => open.create_new(true),
     };
     open.open(path)

@@ -1,4 +1,4 @@
-//! One trial: marked datagrams go out in one layout, and what comes back is counted.
+//! One trial: marked datagrams go out in one layout, and their answers are counted.
 //!
 //! A trial sends four batches, each of which is awaited before the next:
 //!
@@ -7,8 +7,8 @@
 //! 3. one datagram that makes its NTB fill the last packet, before padding;
 //! 4. as many long datagrams as an NTB holds.
 //!
-//! Before it the third and the fourth are sent once without being counted: firmware that did not see the end
-//! of another trial's NTB takes nothing until one ends as it expects.
+//! Before the first batch, the third and the fourth are sent once without being counted: firmware that did
+//! not see the end of another trial's NTB takes nothing until an NTB ends as it expects.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -30,19 +30,19 @@ const SHORT: usize = 64;
 const ODD: [[usize; 3]; 2] = [[65, 71, 66], [70, 67, 69]];
 /// Length of a long datagram where the MTU allows it, in bytes.
 const LONG: usize = 1400;
-/// Number of bytes of an NTB that are not for datagrams, at least.
+/// Least number of bytes of an NTB that are not for datagrams.
 const FRAME: usize = 64;
-/// Number of bytes that an entry and the alignment take beside a datagram, at most, without an odd divisor.
+/// Most bytes that an entry and the alignment take beside a datagram, without an odd divisor.
 const BESIDE: usize = 12;
 /// Length of an Ethernet header in bytes.
 const ETHERNET_HEADER: usize = 14;
-/// Lengths among which the one is looked for that fills the last packet.
+/// Lengths in bytes among which the one that fills the last packet is found.
 const LENGTHS: std::ops::Range<usize> = 200..1240;
 
-/// The NTBs that a trial sends.
+/// The batches that a trial sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
-    /// One short datagram alone, whose NTB has the same end with every padding.
+    /// One short datagram alone, whose NTB ends in the same way with every padding.
     Lone,
     /// Short datagrams of several lengths, so that they lie at every offset that the alignment allows, in
     /// NTBs whose end does not depend on the padding.
@@ -51,15 +51,15 @@ pub enum Shape {
     Whole,
 }
 
-/// Sender of trials: it knows who answers.
+/// Sender of trials, which knows the address that answers.
 pub struct Prober {
     identity: u16,
     trial: u32,
-    /// Address that is to answer, if the user chose one.
+    /// Address that has to answer, if the user chose one.
     chosen: Option<IpAddr>,
-    /// Address that has answered.
+    /// Path to the address that has answered.
     path: Option<Path>,
-    /// Time for which answers are waited for.
+    /// Time to wait for answers.
     wait: Duration,
     interrupted: Receiver<i32>,
 }
@@ -80,7 +80,8 @@ struct Round<'a> {
 }
 
 impl Prober {
-    /// Makes a sender that waits for answers as long as `wait`, from `chosen` or from whoever answers.
+    /// Returns a sender that waits for answers as long as `wait`, from `chosen` or from the first
+    /// address that answers.
     pub fn new(chosen: Option<IpAddr>, wait: Duration, interrupted: Receiver<i32>) -> Self {
         Self {
             identity: fastrand::u16(1..),
@@ -93,9 +94,9 @@ impl Prober {
     }
 
     /// Makes one trial in the layout that the link has.
-    ///
     /// # Errors
-    /// [`FailureKind::Cancelled`] after a signal, and [`FailureKind::Usage`] when there is nobody to ask.
+    /// [`FailureKind::Cancelled`] after a signal, and [`FailureKind::Usage`] when there is no address to
+    /// ask.
     pub fn run(
         &mut self,
         link: &Link,
@@ -104,7 +105,7 @@ impl Prober {
     ) -> std::result::Result<Result, Failure> {
         let begun = Instant::now();
         self.trial = self.trial.wrapping_add(1);
-        // What is left of the last trial is not this one's.
+        // Datagrams left of the last trial are no part of this one.
         link.host().withdraw();
         while link.host().arrivals().try_recv().is_ok() {}
         while let Ok(event) = link.events().try_recv() {
@@ -148,7 +149,7 @@ impl Prober {
             Shape::Lengths => ODD.map(|lengths| lengths.to_vec()).to_vec(),
             Shape::Whole => vec![short(&framing, path), filling, long],
         };
-        // Where the first was not answered, the others hardly are.
+        // Where the first datagram was not answered, the others are unlikely to be.
         let wait = match rtt {
             Some(_) => self.wait,
             None => self.wait / 4,
@@ -195,8 +196,8 @@ impl Prober {
         })
     }
 
-    /// Returns who may be asked: the one that has answered before, or that the user chose, or the
-    /// gateways and the name servers.
+    /// Returns the paths to ask: the one that has answered before, or that the user chose, or those
+    /// to the gateways and the name servers.
     fn paths(&self, addresses: &Addresses) -> std::result::Result<Vec<Path>, Failure> {
         let four = addresses.ipv4.map(|own| IpAddr::V4(own.address));
         let six = addresses.ipv6.map(|own| IpAddr::V6(own.address));
@@ -228,8 +229,8 @@ impl Prober {
         Ok(paths)
     }
 
-    /// Sends the first batch and returns the round trip. While nobody has answered yet, everybody is
-    /// asked, and the first answer tells whom to ask further.
+    /// Sends the first batch and returns the round trip. While no address has answered yet, all are
+    /// asked, and the first answer decides which one is asked from then on.
     fn first(
         &mut self,
         round: &mut Round<'_>,
@@ -253,7 +254,7 @@ impl Prober {
         let mut asked = (begin..).zip(paths);
         let answered = asked.find(|(number, _)| !round.open.contains(number));
         self.path = answered.map(|(_, path)| *path);
-        // What the others answer, or do not, counts for nothing.
+        // Answers of the other addresses are not counted.
         round.open.clear();
         Ok(Some(round.last.saturating_duration_since(start)))
     }
@@ -270,7 +271,7 @@ impl Prober {
                 deadline = round.last + wait;
             }
         }
-        // Late answers count for nothing.
+        // Late answers are not counted.
         round.open.clear();
         Ok(())
     }
@@ -281,7 +282,7 @@ impl Prober {
         Ok(())
     }
 
-    /// Takes one datagram or event. Returns `false` when the deadline has passed.
+    /// Handles one datagram or event. Returns `false` when the deadline has passed.
     fn next(&self, round: &mut Round<'_>, deadline: Instant) -> std::result::Result<bool, Failure> {
         let left = deadline.saturating_duration_since(Instant::now());
         select! {
@@ -343,7 +344,7 @@ fn halts(traffic: &Traffic) -> u64 {
         .sum()
 }
 
-/// Returns the number of bytes that a datagram takes beside its own, at most.
+/// Returns the most bytes that a datagram takes in an NTB beside its own.
 fn beside(framing: &FramingStatus) -> usize {
     match framing.frames {
         true => ETHERNET_HEADER + BESIDE,
@@ -409,7 +410,7 @@ fn filling_length(status: &FramingStatus, setting: &Setting, mtu: usize) -> usiz
         },
     );
     let framing = Framing {
-        // Which addresses its header has does not matter for the length.
+        // The addresses in the header do not matter for the length.
         link: status.frames.then_some(LinkHeader {
             to: LinkHeader::BROADCAST,
             from: LinkHeader::BROADCAST,

@@ -1,5 +1,5 @@
-//! The manual page of the configuration file, `uwwan.toml(5)`: its keys are the options of `up`, and so
-//! is what stands here of each.
+//! The manual page of the configuration file, `uwwan.toml(5)`. Its keys are the options of `up`, and so
+//! is the text about each.
 
 use clap::Args as _;
 use roff::{Roff, bold, italic, roman};
@@ -7,7 +7,7 @@ use roff::{Roff, bold, italic, roman};
 use super::page::{see_also, title};
 use crate::settings::Settings;
 
-/// An example of a configuration file. The test of this file reads it.
+/// An example of a configuration file. A test of this source file parses it.
 const EXAMPLE: &str = r#"apn = "internet"
 ip-type = "ipv4v6"
 pin-file = "pin"
@@ -142,7 +142,7 @@ mod tests {
             "{told:?}"
         );
         let path = Path::new("/etc/uwwan/modem.toml");
-        // No key takes this value; only a key that is unknown is told to be.
+        // No key takes this value; only an unknown key is reported as unknown.
         let known = |key: &str| {
             let text = format!("{key} = 1979-05-27");
             let failure = Settings::parse(path, &text).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! `uwwan manual` writes the manual pages, for packages. Pages of commands come from the same source as
+//! `uwwan manual` writes the manual pages, for packages. Pages of commands are made from the source of
 //! `--help`, that of configuration files from the options of `up`.
 
 mod configuration;

@@ -10,7 +10,7 @@ pub fn title(name: &str, section: u8) -> String {
 }
 
 /// Adds the page of a command and those of its subcommands. `above` is the name of the page of the
-/// command above.
+/// parent command.
 pub fn collect(command: &clap::Command, above: Option<&str>, pages: &mut Vec<(String, Vec<u8>)>) {
     let name = match above {
         Some(above) => format!("{above}-{}", command.get_name()),
@@ -43,13 +43,13 @@ fn page(command: &clap::Command, name: &str, above: Option<&str>) -> Vec<u8> {
     page
 }
 
-/// Adds what stands behind the options in `--help`, line by line as it stands there. Each paragraph with
-/// a title (`Examples:`) becomes a section.
+/// Adds the text behind the options in `--help`, line by line as it stands there. Each paragraph with a
+/// title (`Examples:`) becomes a section.
 fn examples(text: &str, page: &mut Roff) {
     page.control("SH", ["EXAMPLES AND NOTES"]);
     let mut verbatim = false;
     for line in text.lines() {
-        // Lines that are set in by two are commands and tables.
+        // Lines that are indented by two are commands and tables.
         let wanted = line.starts_with("  ");
         if wanted != verbatim {
             page.control(if wanted { "EX" } else { "EE" }, []);
@@ -66,7 +66,7 @@ fn examples(text: &str, page: &mut Roff) {
     }
 }
 
-/// Adds the pages that a reader may want next.
+/// Adds references to related pages.
 pub fn see_also(above: Option<&str>, page: &mut Roff) {
     page.control("SH", ["SEE ALSO"]);
     let first = above.unwrap_or("uwwan-up");

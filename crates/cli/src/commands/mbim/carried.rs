@@ -26,8 +26,8 @@ pub fn credential(field: &str, content: &[u8]) -> bool {
     }
 }
 
-/// Class, instruction, two parameters, length, data. Without data the card is asked how many attempts
-/// are left.
+/// Returns whether an APDU holds a PIN. It consists of class, instruction, two parameters, length and
+/// data. Without data it asks the card for the number of attempts remaining.
 fn in_apdu(apdu: &[u8]) -> bool {
     let asks = apdu
         .get(1)
@@ -46,14 +46,15 @@ fn in_qmi(bytes: &[u8]) -> bool {
         (qmi::DMS, 0x27..=0x2a | 0x33 | 0x35 | 0x36 | 0x3a | 0x3b | 0x41 | 0x42 | 0x52) => true,
         // Set PIN Protection, Verify, Unblock and Change PIN, Depersonalization.
         (UIM, 0x25..=0x29) => true,
-        // Send APDU: its length in two bytes, and the APDU.
+        // Send APDU holds the length in two bytes, and the APDU.
         (UIM, 0x3b) => {
             let apdu = message.field(0x02).and_then(|value| value.get(2..));
             in_apdu(apdu.unwrap_or_default())
         }
-        // Start Network: Password.
+        // Start Network holds a password.
         (WDS, 0x20) => message.field(0x18).is_some(),
-        // Create Profile, Modify Profile: Password, and Authentication password of a 3GPP2 profile.
+        // Create Profile and Modify Profile hold a password, and the authentication password of a
+        // 3GPP2 profile.
         (WDS, 0x27 | 0x28) => message
             .field(0x1c)
             .or_else(|| message.field(0x9c))
@@ -106,12 +107,12 @@ mod tests {
         let apdu = [&[select.len() as u8, 0], &select[..]].concat();
         for (field, content) in [
             ("command", &select[..]),
-            // How many attempts are left.
+            // The command asks for the number of attempts remaining.
             ("command", b"\x00\x20\x00\x01\x00"),
             ("command", b""),
             ("command_req", b"AT+CPIN?\r"),
             ("command_req", b"\xff\xfe"),
-            // Get IDs; Start Network without a password; cut off.
+            // The messages are Get IDs, Start Network without a password, and one that is cut off.
             ("qmi_msg", &message(2, 0x25, 1, b"")),
             ("qmi_msg", &message(0x0b, 0x3b, 2, &apdu)),
             ("qmi_msg", &message(1, 0x20, 0x14, b"internet")),

@@ -23,7 +23,7 @@ use crate::reach::{Target, interrupts};
 /// Longest time until Ctrl-C is noticed.
 const TURN: Duration = Duration::from_millis(100);
 
-/// Outcome of bytes that were sent as they are, as JSON.
+/// Event after bytes were sent as they are, as JSON.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Told {
@@ -40,7 +40,7 @@ pub enum Told {
         /// `after_seconds` in milliseconds.
         #[schemars(extend("deprecated" = true))]
         after_ms: f64,
-        /// Whether it has a transaction id of those that were sent.
+        /// Whether the message has a transaction id of those that were sent.
         answers: bool,
         /// The message, decoded.
         #[schemars(with = "Message")]
@@ -53,10 +53,11 @@ pub enum Told {
     },
 }
 
-/// Sends the bytes and shows what comes.
+/// Sends the bytes and shows the messages that follow.
 ///
 /// # Errors
-/// Fails when they cannot be sent, when the modem takes none of them, and when it says nothing.
+/// Fails when the bytes cannot be sent, when the modem takes none of them, and when it sends no
+/// message.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     within("wait", arguments.wait, 0.0, 600.0)?;
     let wait = Duration::from_secs_f64(arguments.wait);
@@ -110,7 +111,7 @@ fn read(content: &str, version: Version) -> Result<Vec<u8>, Failure> {
     }
 }
 
-/// Shows what is heard, until the time is over or there were enough answers.
+/// Shows the events until the time is over or there were enough answers.
 fn show(
     arguments: &Arguments,
     heard: impl Iterator<Item = Result<Heard, Failure>>,

@@ -169,7 +169,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     modem.close()
 }
 
-/// Returns the id of the command that is meant, with what the registry knows of it.
+/// Returns the id of the command that the arguments name, with its entry in the registry.
 fn address(service: &str, cid: &str) -> Result<(CidId, Option<&'static Cid>), Failure> {
     let known = registry::service_named(service);
     let uuid: Uuid = match known {
@@ -244,7 +244,7 @@ fn content(
         };
     };
     let mut record = Record::empty(schema);
-    // The value may be a PIN or a password; the error repeats it only where it is wrong.
+    // The value may be a PIN or a password, so the error repeats only the names.
     let wrong = |option: &str, path: &str| {
         Failure::new(FailureKind::Usage, "a field makes no sense").at(format!("--{option} {path}"))
     };
@@ -261,7 +261,7 @@ fn content(
     for field in &arguments.field_files {
         let (path, file) = assignment(field)?;
         let text = secrets::field(Path::new(file), path)?;
-        // What is in the file is not repeated, whatever it is.
+        // The content of the file is not repeated in the error, whatever it is.
         let set = record.set(path, &text);
         set.map_err(|error| match error {
             SetError::UnknownField { .. } => wrong("field-file", path).because(error),
@@ -271,7 +271,7 @@ fn content(
     Ok(write(&record))
 }
 
-/// Takes a field's name and value apart. What is no such pair is not repeated.
+/// Splits a field's name and value. Text without both is not repeated in the error.
 fn assignment(text: &str) -> Result<(&str, &str), Failure> {
     let parts = text
         .split_once('=')

@@ -1,5 +1,5 @@
-//! Makes an NTB of its description: the builder of the driver makes a correct one, in which wrong
-//! values are written over the right ones then.
+//! Assembles an NTB from its description: the builder of the driver makes a correct one, and wrong
+//! values are written over the right ones after that.
 
 use std::ops::Range;
 
@@ -16,7 +16,7 @@ use super::description::{
 use crate::failure::{Failure, FailureKind};
 use crate::hex::from_hex;
 
-/// Number of bytes behind the header of an echo request, as ping sends them.
+/// Number of bytes behind the header of an echo request, as many as ping sends.
 const ECHO_BYTES: u16 = 56;
 
 /// NTB that was built.
@@ -89,8 +89,8 @@ pub fn assemble(description: &Description) -> Result<Built, Failure> {
     })
 }
 
-/// Returns the contents of the datagrams of each NDP. One without datagrams has a zero byte, of which
-/// its entry does not tell.
+/// Returns the contents of the datagrams of each NDP. An NDP without datagrams gets a zero byte,
+/// which no entry describes.
 fn contents(description: &Description) -> Result<Vec<Vec<Vec<u8>>>, Failure> {
     let ndps = &description.ndp;
     if ndps.is_empty() {
@@ -237,7 +237,7 @@ fn too_much(place: &str, full: Full, builder: &Builder) -> Failure {
     wrong(place, why).next("give fewer datagrams, or ntb = 32")
 }
 
-/// NTB whose values are spoilt.
+/// NTB in which values are overwritten.
 struct Block {
     bytes: Vec<u8>,
     format: Format,
@@ -246,7 +246,7 @@ struct Block {
 }
 
 impl Block {
-    /// Writes what is to be wrong over what is right.
+    /// Writes wrong values over the right ones.
     fn spoil(
         &mut self,
         description: &Description,
@@ -307,7 +307,7 @@ impl Block {
         Ok(())
     }
 
-    /// Spoils the entries of an NDP, of which the first `used` are those of datagrams.
+    /// Overwrites the entries of an NDP, of which the first `used` are those of datagrams.
     fn spoil_entries(
         &mut self,
         number: usize,

@@ -150,7 +150,7 @@ pub struct Output {
     format: u8,
     /// Bytes of the transfer.
     length: usize,
-    /// Whether a zero-length packet is to follow.
+    /// Whether a zero-length packet has to follow.
     zero_packet: bool,
     /// Offsets of the NDPs in bytes.
     ndps: Vec<usize>,

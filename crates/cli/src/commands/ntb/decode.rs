@@ -51,7 +51,7 @@ impl Direction {
     }
 }
 
-/// Decodes the NTB and shows what it holds.
+/// Decodes the NTB and shows its content.
 ///
 /// # Errors
 /// Fails when the input cannot be read, is no NTB, or has a datagram that is dropped.
@@ -62,7 +62,7 @@ pub fn run(decode: &Arguments) -> Result<(), Failure> {
     }
 }
 
-/// Shows each NTB of a capture that went the chosen way.
+/// Shows each NTB of a capture that went in the chosen direction.
 fn of_capture(mut story: Story<'static>, decode: &Arguments) -> Result<(), Failure> {
     let (mut told, mut faulty) = (0, 0);
     while let Some(entry) = story.next_entry()? {
@@ -141,7 +141,7 @@ fn show(
 pub struct Shown {
     /// Format: 16 or 32.
     format: u8,
-    /// Way the NTB went: `out` to the device, `in` from it; null when that is not known.
+    /// Direction of the NTB: `out` to the device, `in` from it; null when that is not known.
     direction: Option<&'static str>,
     /// Sequence number.
     sequence: u16,
@@ -165,7 +165,7 @@ pub struct Shown {
     datagrams: Vec<Datagram>,
     /// Dropped datagrams, counted by reason.
     dropped: Vec<Dropped>,
-    /// Oddities, for people.
+    /// Oddities, in words.
     notes: Vec<String>,
     /// Objection of the strictest firmware to the NTB; null for none.
     strict: Option<String>,
@@ -177,7 +177,7 @@ pub struct Shown {
 /// A datagram of an NTB.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Datagram {
-    /// Stream that it belongs to: `IP 0` and so on.
+    /// Stream of the datagram: `IP 0` and so on.
     stream: String,
     /// Bytes from the start of the NTB.
     offset: usize,
@@ -206,7 +206,7 @@ pub struct Seen<'a> {
     placement: &'static str,
     notes: Vec<String>,
     dropped: Vec<(&'static str, u64)>,
-    /// The objection of the strictest firmware to it.
+    /// The objection of the strictest firmware to the NTB.
     strict: Option<String>,
 }
 
@@ -214,7 +214,7 @@ impl<'a> Seen<'a> {
     /// Reads a transfer.
     ///
     /// # Errors
-    /// When it is no NTB.
+    /// Fails when the transfer is no NTB.
     pub fn of(bytes: &'a [u8], direction: Option<Direction>) -> Result<Self, Failure> {
         let limits = Limits {
             max_ntb: bytes.len(),
@@ -266,7 +266,7 @@ impl<'a> Seen<'a> {
         self.datagrams.iter().map(|(_, range)| range.len()).sum()
     }
 
-    /// Returns the form of what is in the NTB in JSON.
+    /// Returns the content of the NTB as JSON.
     pub fn shown(&self) -> Shown {
         let datagrams = self.datagrams.iter();
         let dropped = self.dropped.iter();
@@ -328,7 +328,7 @@ impl<'a> Seen<'a> {
         datagrams.chain(dropped.map(|(reason, count)| format!("dropped: {reason} {count}")))
     }
 
-    /// Returns all that there is to say about the NTB.
+    /// Returns all lines about the NTB.
     fn text(&self) -> Vec<String> {
         let mut lines = self.short();
         let payload = self.payload();
@@ -358,7 +358,7 @@ impl<'a> Seen<'a> {
         lines
     }
 
-    /// Returns whether every datagram can be read.
+    /// Checks that every datagram can be read.
     ///
     /// # Errors
     /// A failure that lists the datagrams that were dropped, by reason.
@@ -374,8 +374,8 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// Returns what the strictest firmware would have against an NTB, or `None` when it would take it.
-/// The parameters of a particular device are left aside.
+/// Returns the objection of the strictest firmware to an NTB, or `None` when it would take it. The
+/// parameters of a particular device are not considered.
 fn verdict(ntb: &[u8], ndps: &[Ndp]) -> Option<String> {
     let ethernet = ndps.iter().find_map(|ndp| match ndp.stream {
         Stream::Ethernet { crc } => Some(crc),
@@ -403,7 +403,7 @@ fn verdict(ntb: &[u8], ndps: &[Ndp]) -> Option<String> {
     .map(|violation| violation.to_string())
 }
 
-/// Returns what is odd about an NDP that is read all the same.
+/// Returns the oddities of an NDP that can be read all the same.
 fn oddities(ndp: &Ndp) -> Vec<String> {
     let at = ndp.range.start;
     let mut found = Vec::new();

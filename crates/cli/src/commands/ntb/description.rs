@@ -1,4 +1,5 @@
-//! Descriptions of NTBs: what `uwwan ntb build` reads from a TOML file, and its options complete.
+//! Descriptions of NTBs, which `uwwan ntb build` reads from a TOML file, and which its options
+//! complete.
 //!
 //! ```toml
 //! ntb = 16                      # or 32
@@ -32,7 +33,8 @@
 //! ```
 //!
 //! Without `wrong` and `patch` the NTB is a correct one. A wrong value is a number, `"+4"` or `"-4"`
-//! from the right value, or the offset of `"ndp 1"` or `"datagram 3"`, counted from 0 over the NTB.
+//! relative to the right value, or the offset of `"ndp 1"` or `"datagram 3"`, counted from 0 over
+//! the NTB.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -45,7 +47,8 @@ use crate::failure::{Failure, FailureKind};
 
 /// Size of the longest description in bytes.
 pub const LONGEST: u64 = 1 << 20;
-/// Length of the longest NTB that is built, in bytes: NTB32 could have more, and no device takes it.
+/// Length in bytes of the longest NTB that is built. NTB32 could be longer, but no device takes
+/// that.
 pub const LONGEST_NTB: usize = 1 << 20;
 
 /// Description of an NTB.
@@ -60,9 +63,10 @@ pub struct Description {
     pub sequence: u16,
     /// Divisor of the offsets of datagrams.
     pub divisor: Option<u16>,
-    /// Remainder of the offsets of datagrams, for Ethernet of what follows the header of 14 bytes.
+    /// Remainder of the offsets of datagrams. For Ethernet it is that of the payload behind the
+    /// header of 14 bytes.
     pub remainder: u16,
-    /// Number of bytes of which the offset of an NDP is a multiple.
+    /// Alignment of the offset of an NDP, in bytes.
     pub ndp_alignment: Option<u16>,
     /// End of the NTB.
     pub padding: Padding,
@@ -108,9 +112,9 @@ pub enum Padding {
     /// One zero byte where the length would be a multiple of the packet size.
     #[default]
     Short,
-    /// Nothing.
+    /// Nothing is added.
     None,
-    /// Zeros up to this length.
+    /// Zeros are added up to this length in bytes.
     To(usize),
 }
 
@@ -131,13 +135,13 @@ impl FromStr for Padding {
     }
 }
 
-/// Part of a chain.
+/// One NDP of the chain.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Ndp {
     /// Kind of the datagrams.
     pub stream: Kind,
-    /// Number of the session, for `ips` and `dss`.
+    /// MBIM session id, for `ips` and `dss`.
     pub session: u8,
     /// The datagrams.
     pub datagram: Vec<Datagram>,
@@ -172,7 +176,7 @@ pub struct Datagram {
     pub zeros: Option<u16>,
     /// Echo request that is the content.
     pub ping: Option<Ping>,
-    /// Content, where it is there already.
+    /// Content, once it is known.
     #[serde(skip)]
     pub bytes: Option<Vec<u8>>,
     /// Faults of the entry.
@@ -183,9 +187,9 @@ pub struct Datagram {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Ping {
-    /// Address it comes from.
+    /// Address of the sender.
     pub from: IpAddr,
-    /// Address that is to answer.
+    /// Address that is asked.
     pub to: IpAddr,
     /// Number of bytes behind the header.
     #[serde(default)]
@@ -228,7 +232,8 @@ pub struct WrongNdp {
     pub next: Option<Value>,
     /// Entries behind those of the datagrams, each with an index and a length.
     pub entries: Vec<[Value; 2]>,
-    /// `false` when `wLength` does not count the terminator, or what stands in its place.
+    /// Terminator of the NDP: `false` when `wLength` does not count it, or the entry that stands in
+    /// its place.
     pub terminator: Option<Terminator>,
 }
 
@@ -236,9 +241,9 @@ pub struct WrongNdp {
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(untagged, expecting = "expected true, false or [index, length]")]
 pub enum Terminator {
-    /// Whether `wLength` counts it.
+    /// Whether `wLength` counts the terminator.
     Counted(bool),
-    /// Index and length that stand there.
+    /// Index and length of the entry that stands in its place.
     Entry([Value; 2]),
 }
 
@@ -268,11 +273,11 @@ pub struct Patch {
 pub enum Value {
     /// This number.
     Exact(u32),
-    /// The right value and this much more.
+    /// The right value plus this difference.
     By(i64),
-    /// The offset of an NDP.
+    /// The offset of the NDP with this index.
     Ndp(usize),
-    /// The offset of a datagram.
+    /// The offset of the datagram with this index.
     Datagram(usize),
 }
 
@@ -337,7 +342,7 @@ impl TryFrom<Form> for Padding {
 }
 
 impl Description {
-    /// Reads a description, which stands in the file `name`. Files that it names are sought beside it.
+    /// Parses a description from the file `name`. Files that it names are looked for beside that file.
     ///
     /// # Errors
     /// [`FailureKind::Usage`] with the place and the reason.

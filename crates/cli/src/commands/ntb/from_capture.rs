@@ -1,4 +1,4 @@
-//! The datagrams of a capture, for an NTB of one's own.
+//! The datagrams of a capture, for an NTB that is built.
 
 use std::fs::File;
 use std::path::Path;
@@ -12,7 +12,7 @@ use super::description::{Datagram, Kind, Ndp};
 use crate::failure::{Failure, FailureKind};
 use crate::story::{Story, What};
 
-/// Which datagrams of a capture.
+/// Selection of the datagrams of a capture.
 #[derive(Debug, clap::Args)]
 pub struct Choice {
     /// Take the datagrams of a capture: those of its NTBs, or its IP packets where it has no NTB
@@ -45,7 +45,7 @@ impl Choice {
     /// Returns an NDP for each stream, in the order of the datagrams, if a capture is chosen.
     ///
     /// # Errors
-    /// When the capture cannot be read, or holds no such datagram.
+    /// Fails when the capture cannot be read, or holds no such datagram.
     pub fn ndps(&self) -> Result<Option<Vec<Ndp>>, Failure> {
         let Some(path) = &self.from else {
             return Ok(None);
@@ -93,7 +93,7 @@ impl Choice {
         Ok(Some(taken.ndps))
     }
 
-    /// Takes the IP packets of a capture that has no NTB, whichever way they went.
+    /// Takes the IP packets of a capture that has no NTB, in either direction.
     fn packets(&self, path: &Path, taken: &mut Taken) -> Result<(), Failure> {
         let unreadable = |error: &dyn std::fmt::Display| {
             Failure::new(FailureKind::Usage, "the capture cannot be read")
@@ -104,7 +104,7 @@ impl Choice {
         while taken.left > 0
             && let Some(packet) = reader.next_packet().map_err(|error| unreadable(&error))?
         {
-            // One that was cut short is no packet any more.
+            // A packet that the capture has cut short is left out.
             let whole = packet.data.len() as u64 == u64::from(packet.original);
             if packet.link == LinkType::RAW_IP && whole {
                 taken.push(Stream::Ips(0), &packet.data, path)?;
@@ -118,7 +118,7 @@ struct Taken {
     skip: usize,
     left: usize,
     ndps: Vec<Ndp>,
-    /// Number of datagrams that went the right way.
+    /// Number of datagrams that went in the chosen direction.
     seen: usize,
 }
 

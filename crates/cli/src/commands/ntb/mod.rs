@@ -44,7 +44,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// Returns the NTB that a description makes. `name` is that of its file.
 ///
 /// # Errors
-/// The error says what is wrong with the description.
+/// A text that says what is wrong with the description.
 #[cfg(fuzzing)]
 pub fn built(name: &std::path::Path, text: &str) -> Result<Vec<u8>, Failure> {
     let description = description::Description::parse(name, text)?;

@@ -22,7 +22,7 @@ use crate::spinner::Spinner;
 
 /// Longest time for which MBIM_OPEN may stay unanswered at the first attempt.
 const OPEN_TIME: Duration = Duration::from_secs(20);
-/// Time within which Ctrl-C is heeded.
+/// Longest time until Ctrl-C is noticed.
 const HEED: Duration = Duration::from_millis(100);
 
 /// Arguments of `ntb send`.
@@ -71,7 +71,7 @@ pub struct Arguments {
     up: Vec<String>,
 }
 
-/// Outcome of NTBs that were sent as they are, as JSON.
+/// Event after NTBs were sent as they are, as JSON.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Told {
@@ -89,7 +89,7 @@ pub enum Told {
         ntb: usize,
         /// Bytes that were sent.
         length: usize,
-        /// The failure; null when nothing went wrong.
+        /// The failure; null for none.
         error: Option<String>,
     },
     /// An NTB came.
@@ -103,9 +103,9 @@ pub enum Told {
         after_ms: f64,
         /// The transfer in hexadecimal, if it was asked for.
         hex: Option<String>,
-        /// Content of the NTB; null when it is none.
+        /// Content of the NTB; null when the transfer is no NTB.
         ntb: Option<Box<Shown>>,
-        /// Reason why it is none, for people.
+        /// Reason in words why it is no NTB.
         error: Option<String>,
     },
     /// NTBs came for which there was no room.
@@ -118,7 +118,7 @@ pub enum Told {
     },
 }
 
-/// Has the NTBs sent and shows what comes.
+/// Sends the NTBs and shows the transfers that follow.
 ///
 /// # Errors
 /// Fails when this user may not order the running `up`, when none runs and the modem cannot be brought
@@ -156,9 +156,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-/// The way of the NTBs to the modem.
+/// Connection to the modem that takes the NTBs.
 enum Way {
-    /// Through the running `up`.
+    /// A running `up` takes them.
     Through(StatusClient),
     /// This process has brought the modem online. The channel receives Ctrl-C.
     Online(Link, Receiver<i32>),
@@ -209,7 +209,7 @@ impl Arguments {
             } => (backend, selector, settle),
         };
         options.settle = options.settle.or(settle);
-        // From here on Ctrl-C gives the modem back first.
+        // From here on Ctrl-C first releases the modem.
         let interrupts = interrupts()?;
         let subject = Subject {
             backend,
@@ -236,7 +236,7 @@ impl Arguments {
     }
 }
 
-/// Tells the addresses that the network gave, from which datagrams have to come that it takes.
+/// Shows the addresses that the network gave, because it takes datagrams from these alone.
 fn tell_online(arguments: &Arguments, addresses: &Addresses) -> Result<(), Failure> {
     if arguments.json {
         return say_json(&Told::Online {
@@ -264,7 +264,7 @@ fn tell_online(arguments: &Arguments, addresses: &Addresses) -> Result<(), Failu
     Ok(())
 }
 
-/// Shows what comes of so many NTBs.
+/// Shows the events after so many NTBs.
 fn show(
     arguments: &Arguments,
     count: usize,
@@ -308,8 +308,8 @@ fn show(
             }
             Heard::Failed { failure } => return Err(failure),
         }
-        // An answer may come before the end of the transfer that it answers is told, and what is not sent
-        // when nobody listens any more is not sent at all.
+        // An answer may be reported before the end of its own transfer, and transfers that are still to
+        // come are not sent once the listener is gone.
         let all_sent = sent == count || refused.is_some();
         if all_sent && arguments.count.is_some_and(|enough| came >= enough) {
             break;
@@ -330,7 +330,7 @@ fn show(
     Ok(())
 }
 
-/// Shows an NTB that came.
+/// Shows an NTB from the device.
 fn tell(arguments: &Arguments, bytes: &[u8], after: u64) -> Result<(), Failure> {
     let seen = Seen::of(bytes, Some(Direction::In));
     let after = after as f64 / 1e6;

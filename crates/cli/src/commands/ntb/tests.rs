@@ -1,5 +1,4 @@
-//! Checks that what is built is what the description says: byte by byte, and as `ntb decode` sees
-//! it.
+//! Checks that a built NTB is the one described: byte by byte, and as `ntb decode` sees it.
 
 use std::path::Path;
 
@@ -24,7 +23,7 @@ fn decode(built: &Built) -> Value {
 const PACKET: &str = "4500001400000000400100000a000001c6336401";
 const LONGER: &str = "4500001500000000400100000a000001c6336401ff";
 
-/// NCM 1.0, tables 3-1 and 3-3; MBIM 1.0, table 7-1.
+/// The layout is that of NCM 1.0, tables 3-1 and 3-3, and MBIM 1.0, table 7-1.
 #[test]
 fn bytes_of_ntb16() {
     let built = build(&format!(
@@ -43,7 +42,7 @@ fn bytes_of_ntb16() {
     );
 }
 
-/// NCM 1.0, tables 3-2 and 3-4, with the NDPs in front and chained.
+/// The layout is that of NCM 1.0, tables 3-2 and 3-4, with the NDPs in front and chained.
 #[test]
 fn bytes_of_ntb32() {
     let built = build(&format!(
@@ -82,7 +81,7 @@ fn json_told(seen: &Seen) -> Value {
     serde_json::to_value(seen.shown()).unwrap()
 }
 
-/// A single fault each, over an NTB of two NDPs, and what comes of it.
+/// Each case has a single fault, in an NTB with two NDPs, and the bytes that it changes.
 #[test]
 fn each_fault_is_what_it_says() {
     let good = "[[ndp]]\ndatagram = [{ hex = \"P\" }, { hex = \"P\" }]\n[[ndp]]\nsession = 1\ndatagram = [{ hex = \"P\" }]\n";
@@ -90,7 +89,7 @@ fn each_fault_is_what_it_says() {
     let right = build(&good).unwrap();
     assert_eq!(right.bytes.len(), 108);
     assert_eq!(right.ndps, [72, 92]);
-    // (fault, offset of the bytes that differ, the bytes)
+    // The fields are the fault, the offset of the bytes that differ, and these bytes.
     for (fault, at, bytes) in [
         ("[wrong]\nsignature = \"41424344\"", 0, "41424344"),
         ("[wrong]\nheader-length = 16", 4, "1000"),
@@ -122,7 +121,7 @@ fn each_fault_is_what_it_says() {
         expected[at..at + 2].copy_from_slice(&bytes);
         assert_eq!(build(&text).unwrap().bytes, expected, "{wrong}");
     }
-    // What follows the NTB, and what is missing of it.
+    // Bytes that follow the NTB, and bytes that are cut off.
     let longer = build(&format!("{good}[wrong]\nappend = \"00 01\"")).unwrap();
     assert_eq!(longer.bytes, [&right.bytes[..], &[0, 1]].concat());
     let shorter = build(&format!("{good}[wrong]\ncut = 50")).unwrap();
@@ -228,7 +227,7 @@ fn what_does_not_fit_is_refused() {
     }
 }
 
-/// A description as text, and what `ntb decode` is to say of its NTB.
+/// Generates a description as text, and the output of `ntb decode` for its NTB.
 fn descriptions() -> impl Strategy<Value = (String, Value)> {
     let datagram = (20..400_usize, any::<u8>());
     let ndp = (0..4_u8, any::<u8>(), prop::collection::vec(datagram, 0..6));

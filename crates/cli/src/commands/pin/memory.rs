@@ -1,4 +1,4 @@
-//! The PINs that this SIM has refused, which `uwwan pin` and `uwwan up` remember together.
+//! The PINs that this SIM has refused; `uwwan pin` and `uwwan up` share the memory.
 
 use uwwan_mbim::services::basic_connect::{SUBSCRIBER_READY_STATUS, SubscriberReadyStatus};
 use uwwan_mbim::session::Command;
@@ -10,7 +10,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::output::note;
 use crate::state;
 
-/// The memory for the SIM at hand.
+/// The memory, with the SIM that is inserted.
 pub(super) struct Memory {
     store: StateFile<PinMemory>,
     sim: String,
@@ -18,7 +18,7 @@ pub(super) struct Memory {
 
 impl Memory {
     /// Loads the memory. Returns `None` when there is no place for it, or when the SIM does not
-    /// tell its ICCID.
+    /// report its ICCID.
     ///
     /// # Errors
     /// Fails when the modem is lost.
@@ -80,7 +80,7 @@ impl Memory {
         self.save_or_tell();
     }
 
-    /// Forgets the PIN, because the SIM has taken it or no attempt was used up.
+    /// Removes the PIN, because the SIM has accepted it or no attempt was used up.
     pub(super) fn forget(&mut self, pin: &str) {
         self.store
             .content

@@ -1,4 +1,4 @@
-//! The content of the message store, as people see it.
+//! The content of the message store, in the form in which people read it.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -133,7 +133,7 @@ impl Stored {
         }
     }
 
-    /// Returns the first index of the message, and how many further parts it has, as in `4+2`.
+    /// Returns the first index of the message, and the number of its further parts, as in `4+2`.
     pub fn number(&self) -> String {
         let indexes = self.indexes();
         match &indexes[..] {
@@ -143,7 +143,7 @@ impl Stored {
         }
     }
 
-    /// Returns the text of the message, or in words what it is instead.
+    /// Returns the text of the message, or a description of its content.
     fn gist(&self) -> String {
         if let Self::Broken { why, .. } = self {
             return format!("(cannot be read: {why})");
@@ -172,7 +172,7 @@ impl Stored {
         )
     }
 
-    /// Returns the page that stands above the text of the message.
+    /// Returns the header lines that stand above the text of the message.
     pub fn page(&self) -> Page {
         let mut page = Page::default();
         let indexes: Vec<String> = self.indexes().iter().map(ToString::to_string).collect();
@@ -251,9 +251,9 @@ impl Stored {
 /// A stored message, as JSON.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Shown {
-    /// Places of its parts.
+    /// Indexes of the message's parts in the store.
     pub indexes: Vec<u32>,
-    /// Number of parts that it has in all.
+    /// Number of parts that the message has in all.
     pub parts: usize,
     /// Whether it was read, sent and so on.
     pub status: String,
@@ -261,9 +261,9 @@ pub struct Shown {
     pub kind: &'static str,
     /// Number of the sender or the recipient.
     pub peer: String,
-    /// Time that the message tells.
+    /// Time that the message gives.
     pub time: Option<String>,
-    /// Text; null when it has none.
+    /// Text; null when the message has none.
     pub text: Option<String>,
     /// Content that is no text, in hexadecimal.
     pub data: Option<String>,

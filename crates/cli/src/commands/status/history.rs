@@ -1,4 +1,4 @@
-//! Strength and rates of the last minutes, from the states that a running `up` tells.
+//! Strength and rates of the last minutes, from the states that a running `up` reports.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use uwwan_modem::Status;
 use uwwan_modem::status::{Direction, Traffic};
 
-/// Time that is kept.
+/// Length of the time that is kept.
 pub const KEPT: Duration = Duration::from_secs(180);
 /// Least time between two samples: states that come closer together count as one.
 const PAUSE: Duration = Duration::from_millis(900);
@@ -77,14 +77,14 @@ impl History {
         self.samples.back()
     }
 
-    /// Returns the largest value in each of `cells` equal parts of the time that is kept, the latest last;
-    /// `None` for a part without one.
+    /// Returns the largest value in each of `cells` equal parts of the kept time, the latest last; `None`
+    /// for a part without a value.
     pub fn curve(&self, cells: usize, value: impl Fn(&Sample) -> Option<f64>) -> Vec<Option<f64>> {
         let mut curve = vec![None; cells];
         let Some(last) = self.samples.back() else {
             return curve;
         };
-        // A part is no shorter than the pause between two states, so that no part between two is empty.
+        // A part is no shorter than the pause between two states, so that no part in between is empty.
         let part = (KEPT.as_secs_f64() / cells.max(1) as f64).max(1.5);
         for sample in &self.samples {
             let age = last.at.saturating_sub(sample.at).as_secs_f64();
@@ -118,7 +118,7 @@ mod tests {
         let last = *history.last().unwrap();
         assert!((last.downlink - 4_000_000.0).abs() < 1e-6, "{last:?}");
         assert_eq!((last.filled, last.rssi_dbm), (None, None));
-        // Counters that begin anew with another process are no traffic.
+        // Counters that begin anew with another process are not counted as traffic.
         history.add(Duration::from_secs(4), &status(0));
         assert_eq!(history.last().unwrap().downlink, 0.0);
         let curve = history.curve(60, |sample| Some(sample.downlink));

@@ -1,4 +1,4 @@
-//! The state of a running `up` for people, in lines.
+//! The state of a running `up` as lines of text.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use crate::modem_manager::Standing;
 use crate::output::{bytes, mbit_s, plain, seconds};
 use crate::{sandbox, sharing};
 
-/// Describes the state for people, in lines. `before` has the counters of an earlier state and the
-/// time since then, from which rates are computed.
+/// Returns the state as lines of text. `before` has the counters of an earlier state and the time
+/// since then, from which rates are computed.
 pub fn describe(
     status: &Status,
     reply: &Reply,
@@ -24,7 +24,7 @@ pub fn describe(
     std::iter::once(head(status, reply)).chain(lines).collect()
 }
 
-/// Names the device and the process.
+/// Returns the line with the device and the process.
 pub fn head(status: &Status, reply: &Reply) -> String {
     let device = if status.device.is_empty() {
         reply.device.as_str()
@@ -39,7 +39,7 @@ pub fn head(status: &Status, reply: &Reply) -> String {
     format!("{}{model} (process {})", plain(device), reply.pid)
 }
 
-/// Describes the state for people, as label and text; a text may hold what steers a terminal.
+/// Returns the state as pairs of label and text; a text may hold control characters.
 pub fn fields(
     status: &Status,
     reply: &Reply,
@@ -214,7 +214,7 @@ pub fn fields(
     lines
 }
 
-/// Describes the link of a network device: `up, 426 Mbit/s down and 426 up, address
+/// Returns a description of the link of a network device: `up, 426 Mbit/s down and 426 up, address
 /// 02:42:ac:11:00:0f, frames of up to 1514 bytes`.
 fn describe_link(ethernet: &EthernetStatus) -> String {
     let mut text = match ethernet.link {
@@ -239,7 +239,8 @@ fn describe_link(ethernet: &EthernetStatus) -> String {
     text
 }
 
-/// Describes the addresses with gateways and name servers, one line an address family.
+/// Returns descriptions of the addresses with gateways and name servers, one line for each address
+/// family.
 pub fn describe_addresses(addresses: &Addresses) -> Vec<String> {
     let mut lines = Vec::new();
     let mut family = |address: String, gateway: Option<String>, servers: Vec<String>| {

@@ -1,4 +1,4 @@
-//! The loop of `status --watch` on a terminal: states, keys and signals, whichever comes first.
+//! The loop of `status --watch` on a terminal, which handles states, keys and signals as they come.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -21,15 +21,15 @@ use crate::reach::interrupts;
 /// Longest pause between two states of a running `up`.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Action that a key or the terminal asks for.
+/// Action that a key or a change of the terminal asks for.
 enum Input {
-    /// Draw again: the size has changed.
+    /// The picture is drawn again, because the size has changed.
     Draw,
-    /// End.
+    /// The loop ends.
     End,
 }
 
-/// Terminal that is put back when this is dropped.
+/// Terminal that is restored when this value is dropped.
 struct Screen(DefaultTerminal);
 
 impl Drop for Screen {
@@ -38,10 +38,10 @@ impl Drop for Screen {
     }
 }
 
-/// Shows every state that the client tells until `q`, Ctrl-C or the end of the `up`.
+/// Shows every state of the client until `q`, Ctrl-C or the end of the `up`.
 ///
 /// # Errors
-/// [`FailureKind::Host`] when the terminal does not do as it is told, and those of the client.
+/// [`FailureKind::Host`] when the terminal fails, and those of the client.
 pub fn run(client: StatusClient) -> Result<(), Failure> {
     let interrupted = interrupts()?;
     let failed = |error: io::Error| {
@@ -95,7 +95,7 @@ fn watch(
             },
             recv(typed) -> input => match input {
                 Ok(Input::Draw) => {}
-                // Without keys there is Ctrl-C by a signal still.
+                // Without keys there is still Ctrl-C, by its signal.
                 Ok(Input::End) | Err(_) => return Ok(End::Asked),
             },
             recv(interrupted) -> _ => return Ok(End::Asked),
@@ -121,7 +121,7 @@ fn watch(
     }
 }
 
-/// Passes what the client tells on until the other end is gone.
+/// Passes the states of the client on until the other end is gone.
 fn pass_states(mut client: StatusClient, states: &Sender<Result<Reply, Failure>>) {
     while let Some(reply) = client.reply(PATIENCE).transpose() {
         let failed = reply.is_err();
@@ -131,7 +131,7 @@ fn pass_states(mut client: StatusClient, states: &Sender<Result<Reply, Failure>>
     }
 }
 
-/// Passes on what the terminal tells. A read that fails ends it.
+/// Passes the events of the terminal on. A read that fails ends it.
 fn pass_keys(inputs: &Sender<Input>) {
     loop {
         let input = match event::poll(Duration::from_secs(3600)).and_then(|come| match come {

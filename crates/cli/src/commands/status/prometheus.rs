@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use uwwan_modem::Status;
 use uwwan_modem::status::{Counter, Direction};
 
-/// Content of an exposition in the making.
+/// An exposition that is being written.
 struct Page<'a> {
     text: String,
     /// Value of the label `device`, which every sample has.
@@ -168,7 +168,8 @@ impl Page<'_> {
         self.family(name, help, "counter", samples);
     }
 
-    /// Adds a family: a label, which may be none, its value, and the sample's.
+    /// Adds a family of samples. Each sample has a label, which may be empty, with its value, and
+    /// the sample's value.
     fn family<'b>(
         &mut self,
         name: &str,
@@ -198,7 +199,7 @@ impl Page<'_> {
     }
 }
 
-/// Returns the value of a label as it stands between quotes.
+/// Returns the value of a label in the form in which it stands between quotes.
 fn escaped(value: &str) -> String {
     value
         .replace('\\', "\\\\")
@@ -280,7 +281,7 @@ mod tests {
         }
     }
 
-    /// Prometheus's own linter.
+    /// `promtool` is Prometheus's own linter.
     #[test]
     fn promtool_has_nothing_against_it() {
         let mut child = Command::new("promtool")

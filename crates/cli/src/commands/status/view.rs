@@ -1,7 +1,7 @@
-//! The picture of `status --watch` on a terminal: what counts first, in twelve lines, then curves that grow
-//! with the terminal and whatever else there is room for.
+//! The picture of `status --watch` on a terminal: the most important facts in twelve lines, then curves
+//! that grow with the terminal and as many further lines as have room.
 //!
-//! Text from the device and the network is escaped before it gets here, as in all that people read.
+//! Text from the device and the network is escaped before it gets here, as in all output.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -19,7 +19,7 @@ const LABEL: u16 = 11;
 const FIGURE: u16 = 15;
 /// Rows of a curve on a high terminal.
 const HIGH: u16 = 4;
-/// Rows that the picture needs with curves of one row, sessions and further lines left aside.
+/// Rows that the picture needs with curves of one row, without sessions and further lines.
 const LEAST: u16 = 11;
 /// Strengths in dBm that the curve spans.
 const STRENGTHS: (f64, f64) = (-113.0, -51.0);
@@ -99,7 +99,7 @@ impl View<'_> {
             Style::new().add_modifier(Modifier::BOLD),
         )];
         for label in ["state", "failed", "next", "address", "interface", "network"] {
-            // A second address and further reasons are for higher terminals.
+            // A second address and further reasons are shown on higher terminals.
             if let Some((_, text)) = self.fields.iter().find(|(name, _)| name == label) {
                 let style = match label {
                     "state" if self.status.online => self.coloured(Color::Green),
@@ -145,7 +145,7 @@ impl View<'_> {
             seen.push(name);
             let first = FIRST.contains(&name.as_str())
                 && !matches!(name.as_str(), "up" | "down" | "dropped");
-            // The first of its label stands above already.
+            // The first line with its label stands above already.
             if is_session(name) || (first && !(again && name == "address")) {
                 continue;
             }
@@ -154,7 +154,7 @@ impl View<'_> {
         lines
     }
 
-    /// Draws as many of the lines as there is room for, and says how many more there are.
+    /// Draws as many of the lines as have room, and the number of those left out.
     fn lines(&self, frame: &mut Frame<'_>, area: Rect, mut lines: Vec<Line<'static>>) {
         let room = usize::from(area.height);
         if lines.len() > room && room > 0 {
@@ -329,7 +329,7 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }
-        // Nothing of any size makes it fail.
+        // The picture can be drawn at any size.
         for (columns, height) in [(1, 1), (3, 2), (10, 5), (60, 3), (500, 200)] {
             drawn(columns, height, true);
         }

@@ -1,5 +1,5 @@
-//! `up` attends to the modem while it runs: it tells the user, the service manager and other
-//! programs what happens, and heeds signals.
+//! `up` attends to the modem while it runs: it reports to the user, the service manager and other
+//! programs what happens, and handles signals.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::resident;
 use crate::runtime::RuntimeDir;
 use crate::watchdog::Watchdog;
 
-/// Tells the user and other programs what happens until the modem has stopped.
+/// Reports to the user and other programs what happens until the modem has stopped.
 pub(super) struct Attendant {
     pub(super) handle: Handle,
     pub(super) directory: RuntimeDir,
@@ -35,19 +35,19 @@ pub(super) struct Attendant {
     pub(super) watchdog: Option<Watchdog>,
     pub(super) changes: Changes,
     pub(super) manager: Manager,
-    /// The standing of ModemManager that was told last.
+    /// The state of ModemManager that was reported last.
     pub(super) told_of_manager: Standing,
     pub(super) telling: Telling,
     pub(super) metering: Metering,
     /// The hook that runs when session 0 has come online.
     pub(super) after_up: Option<AfterUp>,
-    /// The first failure to tell something.
+    /// The first failure to print a report.
     pub(super) outcome: Result<(), Failure>,
 }
 
 impl Attendant {
-    /// Tells what has happened since the last call, and returns when it is to be called again at the
-    /// latest. Breaks once the modem has stopped.
+    /// Reports what has happened since the last call, and returns the time at which it has to be called
+    /// again at the latest. Breaks once the modem has stopped.
     pub(super) fn attend(&mut self) -> ControlFlow<(), Option<Instant>> {
         if let Ok(signal) = self.signals.try_recv() {
             self.asked_to_stop(signal);
@@ -92,7 +92,7 @@ impl Attendant {
                         }
                         Event::Diagnosis(diagnosis) => self.notifier.status(&diagnosis.text),
                         Event::Heal(event) => self.notifier.status(&event.text),
-                        // No packet waits for the allocator until the modem is back.
+                        // Until the modem is back, no packet has to wait for the allocator.
                         Event::Lost { .. } => allocator::give_back(),
                         Event::Stopped { .. } => return ControlFlow::Break(()),
                         _ => {}
@@ -111,7 +111,7 @@ impl Attendant {
         let now = Instant::now();
         if self.metering.is_due(now) {
             self.measure(now);
-            // What came back since is for the most part what is needed once.
+            // Pages that were loaded since then are mostly those of code that runs once.
             resident::let_go_of_the_program();
         }
         let watchdog = self.watchdog.as_ref().map(|watchdog| watchdog.next(now));
@@ -119,7 +119,7 @@ impl Attendant {
         ControlFlow::Continue(due.into_iter().flatten().min())
     }
 
-    /// Keeps how much data was used.
+    /// Stores the amount of data that was used.
     pub(super) fn measure(&mut self, now: Instant) {
         let traffic = self.handle.status().traffic;
         if let Some(event) = self.metering.measure(now, &traffic) {
@@ -129,7 +129,7 @@ impl Attendant {
         }
     }
 
-    /// Tells what ModemManager does with the modem, if that is worth a line and has changed.
+    /// Reports what ModemManager does with the modem, if that is worth a line and has changed.
     fn tell_of_manager(&mut self) -> Result<(), Failure> {
         let standing = (self.manager)();
         if standing == self.told_of_manager {

@@ -1,4 +1,4 @@
-//! The hook that runs when the modem has come online, and how it is told that it failed.
+//! The hook that runs when the modem has come online, and the report of its failure.
 
 use std::io::{self, PipeReader, Read as _};
 use std::sync::Arc;
@@ -8,7 +8,8 @@ use uwwan_modem::{Diagnosis, DiagnosisKind, Event, Status};
 use crate::failure::{Failure, FailureKind};
 use crate::hooks::Facts;
 
-/// Function that starts the hook; the pipe tells how it ended, as [`crate::hooks::Hooks::start`] does.
+/// Function that starts the hook; the pipe reports how it ended, as with
+/// [`crate::hooks::Hooks::start`].
 pub(super) type Start = Box<dyn Fn(Facts) -> io::Result<PipeReader>>;
 
 /// Length of the longest failure that is read, in bytes.
@@ -22,7 +23,8 @@ pub(super) struct AfterUp {
 }
 
 impl AfterUp {
-    /// Returns the hook of a device. `tell` takes the event that tells of a failure, from any thread.
+    /// Returns the hook of a device. `tell` is called with the event that reports a failure, from any
+    /// thread.
     pub(super) fn new(
         device: String,
         start: Start,

@@ -1,4 +1,5 @@
-//! The amount of data that the modem has used: kept over runs, and held against the user's quota.
+//! The amount of data that the modem has used: it is kept over runs, and compared with the user's
+//! quota.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,15 +13,16 @@ use uwwan_modem::{Diagnosis, DiagnosisKind, Event};
 use crate::output::{bytes, plain};
 use crate::usage::{Entry, Size};
 
-/// Pause between two additions to what is kept.
+/// Pause between two additions to the kept amount.
 const PAUSE: Duration = Duration::from_secs(60);
-/// Per cent of the quota at which a warning comes early.
+/// Percentage of the quota at which an early warning is given.
 const EARLY: u64 = 80;
 
-/// Function that adds bytes to and from the network to what is kept, and returns the month's use.
+/// Function that adds bytes to and from the network to the kept amount, and returns the month's
+/// use.
 pub(super) type Keep = Box<dyn FnMut((u64, u64)) -> Result<Entry, String>>;
 
-/// The use of a month, as `status` tells it.
+/// The use of a month, as `status` prints it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Month {
     /// Use of this device, in this run and in earlier ones.
@@ -28,7 +30,7 @@ pub struct Month {
     entry: Entry,
     /// The user's quota in bytes, if there is one.
     quota_bytes: Option<u64>,
-    /// Whether the month's use has come to the quota.
+    /// Whether the month's use has reached the quota.
     over_quota: bool,
 }
 
@@ -51,13 +53,13 @@ pub(super) type Metered = Arc<Mutex<Option<Month>>>;
 pub(super) struct Metering {
     keep: Option<Keep>,
     quota: Option<u64>,
-    /// Bytes that are kept already.
+    /// Bytes to and from the network that have been added to the kept amount.
     kept: (u64, u64),
     due: Instant,
     month: Metered,
-    /// The month that was told of, and the per cent of the quota.
+    /// The month for which a warning was given, and the percentage of the quota.
     told: Option<(String, u64)>,
-    /// Whether it was told that nothing is kept.
+    /// Whether it was reported that the use is not kept.
     told_failure: bool,
 }
 
@@ -75,12 +77,12 @@ impl Metering {
         }
     }
 
-    /// Returns where the month's use stands.
+    /// Returns the shared value of the month's use.
     pub(super) fn month(&self) -> Metered {
         Arc::clone(&self.month)
     }
 
-    /// Returns when there is something to keep.
+    /// Returns the time at which there is something to add.
     pub(super) fn next(&self) -> Option<Instant> {
         self.keep.as_ref().map(|_| self.due)
     }
@@ -90,7 +92,7 @@ impl Metering {
         self.keep.is_some() && now >= self.due
     }
 
-    /// Keeps what has come since the last call, and returns what is to be told.
+    /// Adds the traffic since the last call, and returns the event to report.
     pub(super) fn measure(&mut self, now: Instant, traffic: &Traffic) -> Option<Event> {
         self.due = now + PAUSE;
         let used = (traffic.uplink.bytes, traffic.downlink.bytes);
@@ -98,7 +100,7 @@ impl Metering {
             used.0.saturating_sub(self.kept.0),
             used.1.saturating_sub(self.kept.1),
         );
-        // The first time it is the use of earlier runs that is wanted.
+        // At the first call the use of earlier runs is wanted.
         let known = self.told.is_some() || self.quota.is_none();
         if more == (0, 0) && known {
             return None;

@@ -1,7 +1,7 @@
 //! `up --metrics`: counters and gauges for Prometheus over HTTP, on a TCP port or a Unix socket.
 //!
-//! A few clients are served at a time, and when one more comes the one that has taken longest gives way:
-//! whoever may connect cannot keep others out by saying nothing.
+//! A few clients are served at a time, and when one more comes the oldest connection is closed: a client
+//! cannot keep others out by sending nothing.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -19,16 +19,16 @@ use crate::runtime;
 
 /// Longest head of a request that is read, in bytes.
 const LONGEST_HEAD: usize = 8 * 1024;
-/// Largest number of header fields in it.
+/// Largest number of header fields in a request.
 const MOST_FIELDS: usize = 64;
-/// Time that a client has for its request, and again for taking the answer.
+/// Time within which a client has to send its request, and again to take the answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Largest number of clients that are served at a time.
 const MOST_CLIENTS: usize = 16;
-/// Pause when a connection cannot be taken, as when descriptors are scarce.
+/// Pause when a connection cannot be accepted, as when descriptors are scarce.
 const SHORTAGE: Duration = Duration::from_millis(100);
 
-/// A place where metrics are served.
+/// An address at which metrics are served.
 #[derive(Debug)]
 pub(super) enum Metrics {
     Tcp(TcpListener),
@@ -37,7 +37,7 @@ pub(super) enum Metrics {
 
 impl Metrics {
     /// Opens the port or the socket. A socket is this user's alone unless it is for `everyone`; one that
-    /// a run before has left is replaced.
+    /// an earlier run has left is replaced.
     ///
     /// # Errors
     /// Those of [`listening::open`].
@@ -57,7 +57,7 @@ impl Metrics {
     /// Starts the thread that serves what `exposition` returns, until the process ends.
     ///
     /// # Errors
-    /// That of the system when there is no thread.
+    /// The system's error when it refuses a thread.
     pub(super) fn serve(
         self,
         exposition: impl Fn() -> String + Send + Sync + 'static,
@@ -66,11 +66,11 @@ impl Metrics {
         thread(move || {
             let mut serving = VecDeque::new();
             loop {
-                // What becomes of one client is its own affair.
+                // A failure concerns one client alone.
                 let served = self.accept().and_then(|connection| {
                     let exposition = Arc::clone(&exposition);
                     make_room(&mut serving, &connection);
-                    // Those that have given way end as soon as their threads notice.
+                    // Connections that were closed end as soon as their threads notice.
                     while Arc::strong_count(&exposition) > 2 * MOST_CLIENTS {
                         std::thread::sleep(SHORTAGE / 10);
                     }
@@ -85,7 +85,7 @@ impl Metrics {
         })
     }
 
-    /// Takes the next client.
+    /// Accepts the next client.
     fn accept(&self) -> io::Result<Arc<Connection>> {
         let connection = match self {
             Self::Tcp(listener) => Connection::Tcp(listener.accept()?.0),
@@ -100,7 +100,7 @@ fn thread(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     named.stack_size(256 * 1024).spawn(work).map(drop)
 }
 
-/// Adds a client to those that are served. The oldest is ended when there are too many.
+/// Adds a client to those that are served. The oldest is closed when there are too many.
 fn make_room(serving: &mut VecDeque<Weak<Connection>>, connection: &Arc<Connection>) {
     serving.retain(|one| one.strong_count() > 0);
     if serving.len() >= MOST_CLIENTS
@@ -120,7 +120,7 @@ enum Connection {
 }
 
 impl Connection {
-    /// Ends the connection, whoever reads or writes it.
+    /// Closes the connection, whichever thread reads or writes it.
     fn end(&self) {
         let _ = match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Both),
@@ -205,8 +205,8 @@ where
     client.answer([head.as_bytes(), body.as_bytes()].concat().as_slice())
 }
 
-/// Reads the head of a request. Returns `None` while it is not whole, otherwise its method and path, or
-/// `None` for what is no request.
+/// Reads the head of a request. Returns `None` while it is incomplete, otherwise its method and path,
+/// or `None` in their place for anything but a request.
 fn request(head: &[u8]) -> Option<Option<(String, String)>> {
     let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
@@ -260,7 +260,8 @@ mod tests {
         let path = folder.path().join("metrics");
         let target: MetricsAt = path.to_str().unwrap().parse().unwrap();
         drop(Metrics::open(&target, true).unwrap());
-        // What a run before has left is replaced, and what another run serves is not.
+        // A socket that an earlier run has left is replaced, and one that another run serves is
+        // not.
         let metrics = Metrics::open(&target, false).unwrap();
         let mode = path.metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -286,7 +287,7 @@ mod tests {
             panic!("{metrics:?}");
         };
         let address = listener.local_addr().unwrap();
-        // One after the other they would take PATIENCE each.
+        // One after the other the clients would take PATIENCE each.
         metrics.serve(|| "x 1\n".into()).unwrap();
         let idle: Vec<_> = (0..3 * MOST_CLIENTS)
             .map(|_| TcpStream::connect(address).unwrap())
@@ -298,7 +299,7 @@ mod tests {
         );
         assert!(said.ends_with("x 1\n"), "{said}");
         assert!(start.elapsed() < PATIENCE * 3 * MOST_CLIENTS as u32 / 2);
-        // The oldest have given way.
+        // The oldest connections have been closed.
         let mut oldest = idle.first().unwrap();
         assert!(matches!(oldest.read(&mut [0]), Ok(0) | Err(_)));
     }

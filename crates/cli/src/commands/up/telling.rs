@@ -1,4 +1,4 @@
-//! `up` tells events on standard output or in the journal.
+//! `up` reports events on standard output or in the journal.
 
 use std::io::IsTerminal;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use crate::journal::About;
 use crate::output::{count, say_about, say_json_about};
 use crate::output_queue;
 
-/// Teller of events.
+/// Reporter of events.
 pub(super) struct Telling {
     /// Whether each event is one line of JSON.
     pub(super) json: bool,
@@ -21,7 +21,7 @@ pub(super) struct Telling {
 }
 
 impl Telling {
-    /// Returns a teller.
+    /// Returns a reporter.
     pub(super) fn new(json: bool) -> Self {
         Self {
             json,
@@ -30,12 +30,12 @@ impl Telling {
         }
     }
 
-    /// Returns when [`Telling::wait`] has something to tell.
+    /// Returns the time at which [`Telling::wait`] has something to report.
     pub(super) fn next(&self) -> Option<Instant> {
         self.waiting.next()
     }
 
-    /// Tells an event, unless it is one that [`Telling::wait`] tells.
+    /// Reports an event, unless it is one that [`Telling::wait`] reports.
     ///
     /// # Errors
     /// Those of [`say_about`].
@@ -51,7 +51,7 @@ impl Telling {
         }
     }
 
-    /// Tells what the modem has waited for longer than a second, and returns it.
+    /// Reports what the modem has waited for longer than a second, and returns it.
     ///
     /// # Errors
     /// Those of [`say_about`].
@@ -69,7 +69,7 @@ impl Telling {
         }))
     }
 
-    /// Tells an event.
+    /// Reports an event.
     ///
     /// # Errors
     /// Those of [`say_about`].

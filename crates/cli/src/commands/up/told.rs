@@ -1,4 +1,4 @@
-//! The facts that a running `up` tells of itself.
+//! The facts that a running `up` reports about itself.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use super::metering::Month;
 use crate::modem_manager::Standing;
 use crate::sandbox;
 
-/// Facts that a running `up` tells of itself, as `status --json` prints it.
+/// Facts that a running `up` reports about itself, as `status --json` prints them.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Told {
     #[serde(flatten)]
@@ -33,7 +33,7 @@ pub struct Told {
 /// AT port of a running `up`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct AtPort {
-    /// Path of the terminal that leads to it.
+    /// Path of the terminal that leads to the port.
     pub(super) terminal: PathBuf,
     /// `bInterfaceNumber` of the interface that answers; null until one does.
     pub(super) interface: Option<u8>,

@@ -1,4 +1,4 @@
-//! An interface claimed for the moment of a command, and the endpoints that a device has.
+//! An interface that a command claims for a moment, and the endpoints that a device has.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use uwwan_usb::error::Holder;
 use super::{names, target};
 use crate::failure::{Failure, FailureKind};
 
-/// Claim of an interface, which ends with the value. A kernel driver that was detached comes back.
+/// Claim of an interface, which ends when the value is dropped. A kernel driver that was detached
+/// is attached again.
 pub struct Claim {
     device: Arc<dyn Device>,
     interface: u8,
@@ -19,10 +20,10 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Claims an interface; with `detach`, from the kernel driver that has it.
+    /// Claims an interface; with `detach`, it is taken from the kernel driver that has it.
     ///
     /// # Errors
-    /// [`FailureKind::Busy`] with the name of whoever has it.
+    /// [`FailureKind::Busy`] with the name of the holder.
     pub fn take(device: &Arc<dyn Device>, interface: u8, detach: bool) -> Result<Self, Failure> {
         let failed = |error| target::usb_failure("cannot claim the interface", &error);
         let mut detached = false;
@@ -53,7 +54,7 @@ impl Claim {
             alternate: false,
             detached,
         };
-        // The claim gives the driver back, if this fails.
+        // If this fails, dropping the claim attaches the driver again.
         device.claim(interface).map_err(failed)?;
         Ok(claim)
     }
@@ -61,7 +62,7 @@ impl Claim {
     /// Selects an alternate setting, until the claim ends.
     ///
     /// # Errors
-    /// The error is the device's.
+    /// The device's error.
     pub fn select(&mut self, alternate: u8) -> Result<(), Failure> {
         self.alternate = true;
         self.device
@@ -96,7 +97,7 @@ pub struct Place {
 /// Returns the interfaces of the active configuration.
 ///
 /// # Errors
-/// When the device is unconfigured.
+/// Fails when the device is unconfigured.
 pub fn interfaces(device: &dyn Device) -> Result<&[Interface], Failure> {
     let active = device
         .active_configuration()
@@ -111,10 +112,10 @@ pub fn interfaces(device: &dyn Device) -> Result<&[Interface], Failure> {
     Ok(&configuration.interfaces)
 }
 
-/// Returns where an endpoint is, which has the kind if one is given.
+/// Returns the place of an endpoint, which must have the kind if one is given.
 ///
 /// # Errors
-/// When there is no such endpoint; the failure names those that there are.
+/// Fails when there is no such endpoint; the failure names those that exist.
 pub fn endpoint(
     device: &dyn Device,
     address: u8,

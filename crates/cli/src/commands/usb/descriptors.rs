@@ -1,4 +1,4 @@
-//! `uwwan usb descriptors` shows the descriptors of a device, and what is found in them.
+//! `uwwan usb descriptors` shows the descriptors of a device, and the functions found in them.
 
 pub mod form;
 
@@ -107,7 +107,7 @@ fn hex(bytes: &[u8]) -> String {
         .join("\n")
 }
 
-/// Describes the configurations with their interfaces.
+/// Returns descriptions of the configurations with their interfaces.
 fn tree(descriptors: &Descriptors) -> Vec<String> {
     let mut lines = Vec::new();
     for configuration in &descriptors.configurations {
@@ -136,7 +136,7 @@ fn tree(descriptors: &Descriptors) -> Vec<String> {
     lines
 }
 
-/// Describes an alternate setting with its endpoints.
+/// Returns a description of an alternate setting with its endpoints.
 fn setting(number: u8, alternate: &AlternateSetting) -> String {
     let endpoints: Vec<String> = alternate.endpoints.iter().map(names::endpoint).collect();
     let endpoints = match endpoints.is_empty() {
@@ -158,7 +158,7 @@ fn named(class: ClassTriple) -> String {
     }
 }
 
-/// Describes a network function in one line.
+/// Returns a description of a network function in one line.
 fn describe(function: &NetworkFunction) -> String {
     match function {
         NetworkFunction::Mbim(mbim) => format!(
@@ -183,12 +183,12 @@ fn describe(function: &NetworkFunction) -> String {
     }
 }
 
-/// Says which function `up` takes, and why, of all that there are.
+/// Returns which function `up` takes, and why, of all that there are.
 fn why(descriptors: &Descriptors) -> String {
     taken(descriptors, &functions::network(descriptors))
 }
 
-/// Says which function `up` takes, and why.
+/// Returns which function `up` takes, and why.
 fn taken(descriptors: &Descriptors, all: &[NetworkFunction]) -> String {
     if let Some(usual) = usual_mode(descriptors) {
         return format!(
@@ -237,7 +237,7 @@ fn taken(descriptors: &Descriptors, all: &[NetworkFunction]) -> String {
     }
 }
 
-/// Says why there is no function.
+/// Returns the reason why there is no function.
 fn missing(descriptors: &Descriptors) -> String {
     let all = descriptors.configurations.iter();
     let control = all
@@ -266,7 +266,7 @@ pub fn is_among(other: &OtherNetwork, dialled: &[DialledFunction]) -> bool {
     })
 }
 
-/// Describes what is found: functions, what `up` takes, ports and faults.
+/// Returns descriptions of the findings: functions, the one that `up` takes, ports and faults.
 fn found(descriptors: &Descriptors) -> Vec<String> {
     let all = functions::network(descriptors);
     let mut lines: Vec<String> = all.iter().map(describe).collect();
@@ -302,7 +302,8 @@ fn found(descriptors: &Descriptors) -> Vec<String> {
     lines
 }
 
-/// Describes the ports of a configuration, those that may answer to AT commands first.
+/// Returns descriptions of the ports of a configuration, those that may answer to AT commands
+/// first.
 fn ports(descriptors: &Descriptors, configuration: &Configuration) -> Vec<String> {
     let value = configuration.value;
     let others = functions::serial(descriptors)
@@ -391,8 +392,8 @@ mod tests {
         );
     }
 
-    /// A Quectel EC25 as it is sold: diagnostics, position data, two AT ports, QMI (Linux `option.c` and
-    /// `qmi_wwan.c`).
+    /// The descriptors are those of a Quectel EC25 as it is sold: diagnostics, position data, two AT
+    /// ports, QMI (Linux `option.c` and `qmi_wwan.c`).
     #[test]
     fn what_up_does_not_drive_is_named_with_the_way_to_mbim() {
         let port = |number: u8, class: [u8; 3], interrupt: bool| {
@@ -433,7 +434,7 @@ mod tests {
         let qmi = json!([{"kind": "QMI", "configuration": 1, "interface": 4}]);
         assert_eq!(json["other_functions"], qmi);
         assert!(json["way_to_mbim"]["source"].is_string(), "{json}");
-        // What has MBIM needs no way to it.
+        // A device with MBIM needs no way to it.
         let json = as_json(&of("hp_lt4132_03f0_a31d.bin"));
         assert_eq!(json["other_functions"][1]["kind"], "ECM");
         assert_eq!(json["way_to_mbim"], Value::Null);

@@ -36,7 +36,8 @@ pub fn class(class: ClassTriple) -> Option<&'static str> {
     })
 }
 
-/// Describes an endpoint: address, direction, transfer type and packet size in bytes.
+/// Returns a description of an endpoint: address, direction, transfer type and packet size in
+/// bytes.
 pub fn endpoint(endpoint: &Endpoint) -> String {
     format!(
         "{:02x} {} {} {}",
@@ -57,7 +58,7 @@ pub fn transfers(kind: TransferKind) -> &'static str {
     }
 }
 
-/// Describes a class-specific interface descriptor.
+/// Returns a description of a class-specific interface descriptor.
 pub fn functional(functional: &Functional) -> String {
     match functional {
         Functional::Header(version) => format!("CDC header: CDC {}", decimal(*version)),
@@ -140,7 +141,7 @@ pub fn role(role: SerialRole) -> &'static str {
     }
 }
 
-/// Returns the word in JSON for how likely a port answers to AT commands.
+/// Returns the word in JSON for the likelihood that a port answers to AT commands.
 pub fn likelihood(at: AtLikelihood) -> &'static str {
     match at {
         AtLikelihood::Known => "known",
@@ -150,7 +151,7 @@ pub fn likelihood(at: AtLikelihood) -> &'static str {
     }
 }
 
-/// Says how sure it is that a port answers to AT commands, and why.
+/// Returns the likelihood that a port answers to AT commands in words, with the reason.
 pub fn certainty(at: AtLikelihood) -> &'static str {
     match at {
         AtLikelihood::Known => "known from devices that people own",

@@ -67,7 +67,7 @@ pub struct Arguments {
     json: bool,
 }
 
-/// A control request with what came of it, as JSON.
+/// A control request with its outcome, as JSON.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Output {
     /// Vendor id, product id and port of the device.
@@ -90,11 +90,11 @@ pub struct Output {
     hex: String,
 }
 
-/// Makes the request and prints what came.
+/// Makes the request and prints the data that came.
 ///
 /// # Errors
-/// Fails when the request makes no sense, when the interface is somebody else's, and when the device
-/// refuses.
+/// Fails when the request makes no sense, when another program holds the interface, and when the
+/// device refuses.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Arguments {
         request_type,
@@ -195,7 +195,7 @@ fn interface_of(
     let number = index.to_le_bytes()[0];
     let vendor = request_type & 0x60 == 0x40;
     match request_type & 0x1f {
-        // The kernel lets requests of vendors pass whoever has the interface.
+        // The kernel permits vendor requests whoever holds the interface.
         _ if vendor => Ok(None),
         1 => {
             let known = claim::interfaces(device)?;

@@ -1,4 +1,4 @@
-//! The device that a subcommand of `usb` is about: finds it, opens it, and says what is wrong with it.
+//! The device that a subcommand of `usb` is about: it is found and opened, and failures are explained.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::emulated::Wanted;
 use crate::failure::{Failure, FailureKind};
 use crate::settings::Device;
 
-/// Returns the backend of the device, and the selector that finds it there.
+/// Returns the backend of the device, and the selector that finds the device there.
 ///
 /// # Errors
 /// Fails when the emulated modem cannot be started.
@@ -53,7 +53,7 @@ impl Target {
     /// Opens the device.
     ///
     /// # Errors
-    /// When there is none, or several, or it cannot be opened.
+    /// Fails when there is no such device, or several, or it cannot be opened.
     pub fn open(&self) -> Result<Opened, Failure> {
         let (backend, selector) = find(self.device.as_ref(), self.usb.unwrap_or_default())?;
         let backend = self.capture.around(backend)?;

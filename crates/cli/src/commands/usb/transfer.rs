@@ -1,4 +1,4 @@
-//! `uwwan usb bulk` and `uwwan usb interrupt` make transfers on any endpoint that nobody holds.
+//! `uwwan usb bulk` and `uwwan usb interrupt` make transfers on any endpoint that no program holds.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use crate::hex;
 use crate::input;
 use crate::output::{rounded, say, say_json, seconds};
 
-/// Time an OUT transfer has.
+/// Longest time for an OUT transfer.
 const SEND_TIME: Duration = Duration::from_secs(5);
 /// Longest transfer in bytes that is read.
 const LONGEST_READ: u32 = 1 << 20;
@@ -68,11 +68,11 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Makes the transfers and prints what came.
+/// Makes the transfers and prints the data that came.
 ///
 /// # Errors
-/// Fails when there is no such endpoint, when somebody else has it, when a transfer fails, and when
-/// nothing comes in time.
+/// Fails when there is no such endpoint, when another program holds it, when a transfer fails, and
+/// when nothing comes in time.
 pub fn run(arguments: &Arguments, kind: TransferKind) -> Result<(), Failure> {
     crate::checks::within("wait", arguments.wait, 0.0, 3600.0)?;
     let address = arguments.endpoint;
@@ -122,7 +122,7 @@ pub fn run(arguments: &Arguments, kind: TransferKind) -> Result<(), Failure> {
         json: arguments.json,
         start: Instant::now(),
     };
-    // What answers a transfer may come before the transfer is over.
+    // The answer to a transfer may come before the transfer has ended.
     let reader = match reads {
         Some(read) => Some(Reader::start(device.as_ref(), read, arguments)?),
         None => None,
@@ -181,7 +181,8 @@ impl<'a> Reader<'a> {
     ) -> Result<Self, Failure> {
         let failed = |error| target::usb_failure("cannot read", &error);
         let mut queue = device.queue(address).map_err(failed)?;
-        // A transfer that asks for no whole number of packets would fail where the device sends one.
+        // A transfer whose length is no whole number of packets would fail where the device sends
+        // one more.
         let packet = u32::from(queue.max_packet_size());
         let size = arguments.size.next_multiple_of(packet) as usize;
         for _ in 0..arguments.count.min(4) {
@@ -193,7 +194,7 @@ impl<'a> Reader<'a> {
         Ok(Self { device, queue })
     }
 
-    /// Shows what comes, as many transfers and as long as is wanted.
+    /// Shows transfers of the device, up to the wanted number and time.
     fn read(mut self, arguments: &Arguments, shown: &Shown) -> Result<(), Failure> {
         let address = self.queue.endpoint();
         let wait = Duration::from_secs_f64(arguments.wait);
@@ -249,13 +250,13 @@ fn ended(device: &dyn UsbDevice, address: u8, error: TransferError) -> Failure {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Told {
-    /// To the device.
+    /// A transfer to the device.
     Out {
         /// Address of the endpoint.
         endpoint: u8,
-        /// Bytes that were sent; null when that failed.
+        /// Bytes that were sent; null when the transfer failed.
         sent: Option<usize>,
-        /// The failure; null when nothing went wrong.
+        /// The failure; null for none.
         error: Option<String>,
         /// Seconds since the start.
         after_seconds: f64,
@@ -263,7 +264,7 @@ pub enum Told {
         #[schemars(extend("deprecated" = true))]
         after_ms: f64,
     },
-    /// From the device.
+    /// A transfer from the device.
     In {
         /// Address of the endpoint.
         endpoint: u8,
@@ -271,7 +272,7 @@ pub enum Told {
         length: usize,
         /// Bytes that came, in hexadecimal.
         hex: String,
-        /// The failure; null when nothing went wrong.
+        /// The failure; null for none.
         error: Option<String>,
         /// Seconds since the start.
         after_seconds: f64,

@@ -1,4 +1,4 @@
-//! Descriptors, and what is found in them, as JSON.
+//! Descriptors, and the functions found in them, as JSON.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -32,21 +32,21 @@ pub struct Shown {
     configurations: Vec<Configured>,
     /// Network functions.
     functions: Vec<Function>,
-    /// Network functions that carry packets in another way.
+    /// Network functions that carry packets by another protocol than MBIM and NCM.
     other_functions: Vec<OtherFunction>,
     /// Network functions that are dialled by AT commands.
     dialled: Vec<Dialled>,
-    /// Known way to MBIM, where a function in another way is there.
+    /// Known way to MBIM, for a device with such a function and without MBIM.
     way_to_mbim: Option<Way>,
     /// MBIM or NCM function that `up` takes; null where it takes none, or one that is dialled.
     taken: Option<Function>,
-    /// Reason for that, for people.
+    /// Reason for that, in words.
     why: String,
     /// Ports that may answer to AT commands, the likely ones first.
     at_ports: Vec<Port>,
     /// Other serial ports.
     other_ports: Vec<Port>,
-    /// Faults of the descriptors, for people.
+    /// Faults of the descriptors, in words.
     faults: Vec<String>,
 }
 
@@ -76,7 +76,7 @@ struct Setting {
     name: Option<&'static str>,
     /// Endpoints.
     endpoints: Vec<Endpoint>,
-    /// Functional descriptors, for people.
+    /// Functional descriptors, in words.
     descriptors: Vec<String>,
 }
 
@@ -100,15 +100,15 @@ struct Endpoint {
 struct Function {
     /// `mbim` or `ncm`.
     kind: &'static str,
-    /// `bConfigurationValue` of its configuration.
+    /// `bConfigurationValue` of the function's configuration.
     configuration: u8,
-    /// `bInterfaceNumber` of its control interface.
+    /// `bInterfaceNumber` of the function's control interface.
     control: u8,
-    /// `bAlternateSetting` of its control interface.
+    /// `bAlternateSetting` of the function's control interface.
     control_alternate: u8,
-    /// `bInterfaceNumber` of its data interface.
+    /// `bInterfaceNumber` of the function's data interface.
     data: u8,
-    /// `bAlternateSetting` of its data interface.
+    /// `bAlternateSetting` of the function's data interface.
     data_alternate: u8,
     /// Bytes in the longest control message, of an MBIM function.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -122,9 +122,9 @@ struct Function {
 pub struct OtherFunction {
     /// Protocol of the function.
     kind: &'static str,
-    /// `bConfigurationValue` of its configuration.
+    /// `bConfigurationValue` of the function's configuration.
     configuration: u8,
-    /// `bInterfaceNumber` of its first interface.
+    /// `bInterfaceNumber` of the function's first interface.
     interface: u8,
 }
 
@@ -142,9 +142,9 @@ impl OtherFunction {
 /// A known way to a composition with MBIM.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Way {
-    /// Steps to take, for people.
+    /// Steps to take, in words.
     text: String,
-    /// Source of that knowledge.
+    /// Source of the steps.
     source: &'static str,
 }
 
@@ -158,8 +158,8 @@ impl Way {
     }
 }
 
-/// Returns the functions that carry packets in another way than MBIM and NCM of the class, and, where
-/// there are such and no MBIM function, the known way to one.
+/// Returns the functions that carry packets by another protocol than MBIM and NCM of the class, and,
+/// where there are such and no MBIM function, the known way to one.
 pub fn other_ways(descriptors: &Descriptors) -> (Vec<OtherNetwork>, Option<composition::Way>) {
     let others = functions::other_networks(descriptors);
     let wanted = !others.is_empty() && functions::mbim(descriptors).is_empty();
@@ -174,15 +174,15 @@ pub fn other_ways(descriptors: &Descriptors) -> (Vec<OtherNetwork>, Option<compo
 struct Dialled {
     /// `huawei-ncm`, `ncm` or `ecm`.
     kind: &'static str,
-    /// `up --mode` that drives it.
+    /// Value of `up --mode` that drives the function.
     mode: String,
-    /// `bConfigurationValue` of its configuration.
+    /// `bConfigurationValue` of the function's configuration.
     configuration: u8,
-    /// `bInterfaceNumber` of its control interface.
+    /// `bInterfaceNumber` of the function's control interface.
     control: u8,
-    /// `bInterfaceNumber` of its data interface.
+    /// `bInterfaceNumber` of the function's data interface.
     data: u8,
-    /// `bAlternateSetting` of its data interface.
+    /// `bAlternateSetting` of the function's data interface.
     data_alternate: u8,
 }
 
@@ -202,22 +202,22 @@ impl Dialled {
 /// A serial port.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Port {
-    /// `bConfigurationValue` of its configuration.
+    /// `bConfigurationValue` of the port's configuration.
     configuration: u8,
     /// `bInterfaceNumber`.
     interface: u8,
-    /// `bInterfaceNumber` of its data interface.
+    /// `bInterfaceNumber` of the port's data interface.
     data: u8,
     /// Class, subclass and protocol in hexadecimal.
     class: String,
-    /// Purpose.
+    /// Purpose of the port.
     role: &'static str,
-    /// Likelihood that it answers to AT commands.
+    /// Likelihood that the port answers to AT commands.
     likelihood: &'static str,
 }
 
 impl Shown {
-    /// Returns the form of descriptors, of which `up` takes what `why` tells.
+    /// Returns the form of descriptors. `why` says which function `up` takes.
     pub fn of(descriptors: &Descriptors, why: String) -> Self {
         let all = functions::network(descriptors);
         let (vendor, product) = (descriptors.vendor(), descriptors.product());
