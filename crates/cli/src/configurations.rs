@@ -69,7 +69,7 @@ fn named(name: &str, directories: &[PathBuf]) -> Result<PathBuf, Failure> {
         .iter()
         .map(|directory| directory.join(format!("{name}.toml")))
         .collect();
-    // One that is there and cannot be read is told by whoever reads it.
+    // A file that exists and cannot be read is reported by its reader.
     if let Some(file) = files.iter().find(|file| file.symlink_metadata().is_ok()) {
         return Ok(file.clone());
     }

@@ -1,5 +1,5 @@
-//! Reads the descriptors of a device from a file: what Linux keeps in sysfs, hexadecimal text, or
-//! the output of `lsusb -v`.
+//! Reads the descriptors of a device from a file: the binary form of Linux's sysfs, hexadecimal
+//! text, or the output of `lsusb -v`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -49,7 +49,7 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Descriptors>, String> {
 }
 
 /// Parses bytes in hexadecimal, as `uwwan usb descriptors --raw`, `xxd` and `hexdump -C` print
-/// them: headings and, where they can be told, offsets and characters are left out.
+/// them: headings and, where they can be recognised, offsets and characters are left out.
 fn hexadecimal(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
@@ -236,8 +236,8 @@ const LAYOUTS: &[Layout] = &[
     },
 ];
 
-/// Parses the output of `lsusb -v`, for one device or many. The descriptors are built anew from the
-/// fields that are printed; those that `lsusb` does not print are missing.
+/// Parses the output of `lsusb -v`, for one device or many. The descriptors are rebuilt from the
+/// fields that are printed; fields that `lsusb` does not print are missing.
 fn lsusb(text: &str) -> Vec<Descriptors> {
     let mut devices: Vec<Device> = Vec::new();
     let mut block: Option<(&Layout, BTreeMap<&str, Vec<u64>>)> = None;
@@ -269,7 +269,7 @@ fn lsusb(text: &str) -> Vec<Descriptors> {
     devices.into_iter().map(Device::parse).collect()
 }
 
-/// A device whose descriptors are built anew.
+/// A device whose descriptors are rebuilt.
 struct Device {
     descriptor: Vec<u8>,
     configurations: Vec<Vec<u8>>,
@@ -288,7 +288,7 @@ impl Device {
         }
     }
 
-    /// Parses the descriptors, with `wTotalLength` as long as they are.
+    /// Parses the rebuilt descriptors, after `wTotalLength` was set to their length.
     fn parse(mut self) -> Descriptors {
         for configuration in &mut self.configurations {
             let total = u16::try_from(configuration.len()).unwrap_or(u16::MAX);
@@ -369,7 +369,7 @@ mod tests {
         0x0b, 0x24, 0x7f, 1, 2, 3, 4, 5, 6, 7, 8,
     ];
 
-    /// The same as `lsusb -v` prints it.
+    /// The descriptors of [`BYTES`] as `lsusb -v` prints them.
     const LSUSB: &str = "\
 Bus 001 Device 004: ID 12d1:1c1f Huawei Technologies Co., Ltd.
 Device Descriptor:

@@ -1,4 +1,4 @@
-//! The emulated modem of this process: which one is wanted, and how to start it.
+//! The emulated modem of this process: its options, and how it is started.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -50,9 +50,9 @@ pub struct Wanted {
 
 /// An emulated modem that runs in this process.
 pub struct Started {
-    /// The backend on which it is found. It keeps the modem running.
+    /// The backend on which the modem is found. It keeps the modem running.
     pub backend: Arc<dyn Backend>,
-    /// Orders to it while it runs.
+    /// Orders to the modem while it runs.
     pub controls: Controls,
 }
 
@@ -68,7 +68,7 @@ impl EmulatedModem {
         knobs.is_empty() && descriptors.is_none() && like.is_none() && rules.is_none()
     }
 
-    /// Refuses the options where a real modem is meant.
+    /// Refuses the options where a real modem is chosen.
     ///
     /// # Errors
     /// [`FailureKind::Usage`], which names the option.
@@ -127,12 +127,12 @@ impl EmulatedModem {
         if let Some(file) = &self.rules {
             let read = rule_file(file)?;
             for assignment in &read.knobs {
-                // They were checked where they stand.
+                // The assignments were checked where the file was read.
                 let _ = knobs.assign(assignment);
             }
             rules = read.rules;
         }
-        // Rules on the command line come before what was captured.
+        // Rules of the rule file come before those of the capture.
         rules.extend(like.rules);
         if rules.len() > MOST_RULES {
             note(format!(
@@ -194,7 +194,7 @@ impl Wanted {
     /// Starts the emulated modem with that network behind it.
     ///
     /// # Errors
-    /// [`FailureKind::Host`] when a thread or a file descriptor cannot be had.
+    /// [`FailureKind::Host`] when a thread or a file descriptor cannot be made.
     pub fn start(&self, far_side: FarSide) -> Result<Emulator, Failure> {
         Emulator::start(self.setup.clone(), far_side).map_err(|error| {
             Failure::new(FailureKind::Host, "cannot switch the emulated modem on").because(error)
@@ -204,7 +204,7 @@ impl Wanted {
     /// Starts the emulated modem in this process with the built-in network behind it.
     ///
     /// # Errors
-    /// As [`Wanted::start`].
+    /// Those of [`Wanted::start`].
     pub fn start_in_process(&self) -> Result<Started, Failure> {
         let emulator = self.start(FarSide::BuiltIn)?;
         Ok(Started {
@@ -216,7 +216,7 @@ impl Wanted {
         })
     }
 
-    /// Returns what it is the emulation of.
+    /// Returns the name of the modem that is emulated.
     pub fn name(&self) -> String {
         match &self.setup.descriptors {
             None => "HP lt4132".to_owned(),
@@ -228,7 +228,7 @@ impl Wanted {
         }
     }
 
-    /// Returns whether it is a plain network device where no mode is chosen.
+    /// Returns whether the modem is a plain network device where no mode is chosen.
     pub fn is_ethernet(&self) -> bool {
         self.setup.descriptors.as_ref().is_some_and(|descriptors| {
             functions::mbim(descriptors).is_empty()
@@ -237,8 +237,8 @@ impl Wanted {
         })
     }
 
-    /// Returns the selector that finds it on its backend. A plain network device is taken only
-    /// where it is named.
+    /// Returns the selector that finds the modem on its backend. A plain network device is taken
+    /// only where it is named.
     pub fn selector(&self) -> Selector {
         match &self.setup.descriptors {
             Some(own) if self.is_ethernet() => Selector::Id(own.vendor(), own.product()),
@@ -247,12 +247,12 @@ impl Wanted {
     }
 }
 
-/// Knobs that were turned, and how all stand, as JSON.
+/// Turned knobs, and the values of all, as JSON.
 #[derive(Debug, serde::Serialize, schemars::JsonSchema)]
 pub struct Turned {
     /// Knobs that were turned.
     set: Vec<Turn>,
-    /// Values of the knobs that are not as by default, by name.
+    /// Values of the knobs that differ from their defaults, by name.
     knobs: BTreeMap<&'static str, String>,
 }
 
@@ -263,13 +263,13 @@ struct Turn {
     name: String,
     /// Value of the knob.
     value: Option<String>,
-    /// When it has its effect.
+    /// Time at which the change has its effect.
     effect: uwwan_emulator::Effect,
-    /// `effect` for people.
+    /// `effect` in words.
     from: &'static str,
 }
 
-/// Turns knobs of a modem that runs, and returns what was turned and how all stand, as JSON.
+/// Turns knobs of a modem that runs, and returns the turned knobs and the values of all as JSON.
 ///
 /// # Errors
 /// [`FailureKind::Usage`], which names the knob and what it accepts.

@@ -1,4 +1,4 @@
-//! The options that say who may use the control session while `up` runs.
+//! The options that decide who may use the control session while `up` runs.
 
 use serde::Deserialize;
 
@@ -24,7 +24,7 @@ impl Entrances {
     ];
 }
 
-/// Protection of what `up` holds, such as the data sessions, from its clients.
+/// Protection of the data sessions and settings that `up` holds from its clients.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Guard {

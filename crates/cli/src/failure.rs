@@ -1,4 +1,4 @@
-//! The form in which the program reports a failure, and the exit status it ends with.
+//! The form in which the program reports a failure, and the exit status with which it ends.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -59,8 +59,8 @@ impl From<FailureKind> for Exit {
     }
 }
 
-/// Returns the first paragraph of what the parser of the command line says of options that come
-/// from somewhere else, on one line.
+/// Returns the first paragraph of an error of the command line's parser on one line, for options
+/// that come from another source.
 pub fn of_options(error: &clap::Error) -> String {
     let told = error.to_string();
     let lines = told.strip_prefix("error: ").unwrap_or(&told).lines();
@@ -68,7 +68,7 @@ pub fn of_options(error: &clap::Error) -> String {
     first.collect::<Vec<_>>().join(" ")
 }
 
-/// Returns what the parser of the command line says.
+/// Returns the failure for an error of the command line's parser.
 pub fn of_command_line(error: &clap::Error) -> Failure {
     Failure::new(FailureKind::Usage, "the command line makes no sense")
         .because(of_options(error))
@@ -78,7 +78,7 @@ pub fn of_command_line(error: &clap::Error) -> Failure {
 /// Whether failures are written as JSON.
 static AS_JSON: AtomicBool = AtomicBool::new(false);
 
-/// Has failures written as JSON from here on, one line each.
+/// Makes failures be written as JSON from here on, one line each.
 pub fn report_as_json() {
     AS_JSON.store(true, Ordering::Relaxed);
 }
@@ -106,19 +106,19 @@ impl ErrorReport {
     }
 }
 
-/// Writes the failure to standard error and returns the exit status for it: for people, or on one line
-/// of JSON ([`report_as_json`]). A failure of the kind `Closed` is not written.
+/// Writes the failure to standard error and returns the exit status for it: as text, or on one line of
+/// JSON ([`report_as_json`]). A failure of the kind `Closed` is not written.
 pub fn report(failure: &Failure) -> ExitCode {
     let exit = Exit::from(failure.kind);
-    // Whoever read standard output is gone, and there is nobody to tell.
+    // The reader of standard output is gone, so no message is expected.
     if exit != Exit::Closed {
-        // Standard error may be closed too; the exit status still tells.
+        // Standard error may be closed too; the exit status still reports the failure.
         let _ = Errors(Level::Error).write_all(told(failure).as_bytes());
     }
     ExitCode::from(exit as u8)
 }
 
-/// Returns what is written of a failure.
+/// Returns the text in which a failure is written.
 fn told(failure: &Failure) -> String {
     let as_json = AS_JSON.load(Ordering::Relaxed);
     let json = serde_json::to_string(&ErrorReport::of(failure)).ok();

@@ -21,7 +21,7 @@ const ATTRIBUTE: &str = "security.capability";
 /// # Errors
 /// [`FailureKind::Permission`], with the commands that close the file to others.
 pub fn refuse_for_everybody() -> Result<(), Failure> {
-    // Root needs no capabilities of the file, and a process without any can misuse none.
+    // Root needs no capabilities of the file, and a process without any cannot misuse one.
     let held = rustix::thread::capabilities(None);
     if rustix::process::getuid().is_root() || held.is_ok_and(|held| held.permitted.is_empty()) {
         return Ok(());

@@ -1,8 +1,8 @@
 //! Forms in which several commands print JSON.
 //!
 //! A thing has one name and one form in all commands: a network is a `plmn` with a `name`, addresses are an
-//! `ip`, a strength is `rssi_dbm`, a duration ends with its unit, a network's refusal is a `network_cause`. The
-//! names of version 0.1 stand beside them, marked as deprecated in the schemas.
+//! `ip`, a strength is `rssi_dbm`, the name of a duration ends with its unit, a network's refusal is a
+//! `network_cause`. The names of version 0.1 stand beside them, marked as deprecated in the schemas.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -39,21 +39,21 @@ pub struct Named {
     pub name: Option<&'static str>,
 }
 
-/// The outcome of a change that has nothing more to tell.
+/// The outcome of a change that has no other result.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Done {
     /// Whether it is done.
     pub done: bool,
 }
 
-/// Transfer that was sent as it is.
+/// Transfer of bytes that were sent as they are.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Sent {
     /// Number of the transfer, from 0.
     pub transfer: usize,
     /// Bytes that were sent.
     pub length: usize,
-    /// The failure; null when nothing went wrong.
+    /// The failure; null for none.
     pub error: Option<String>,
 }
 
@@ -66,7 +66,7 @@ pub struct Message {
     kind: Option<NameOrNumber>,
     /// Id of the transaction.
     transaction_id: Option<u32>,
-    /// Total number of fragments and number of this one, for types that have them.
+    /// Total number of fragments and number of this one, for types that have fragments.
     #[schemars(skip_serializing_if = "Option::is_none")]
     fragment: Option<Fragment>,
     /// Name of the service, or its UUID.

@@ -1,5 +1,5 @@
-//! The functions that fuzz targets (`fuzz/fuzz_targets`) reach of this crate. It is built for them
-//! alone.
+//! The functions that fuzz targets (`fuzz/fuzz_targets`) reach of this crate. They are built for
+//! the fuzz targets alone.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::commands::{lab, ntb};
 use crate::settings::Settings;
 use crate::{descriptor_file, like, userspace};
 
-/// Reads a configuration file, with its sessions and routes. The files that it names are not read.
+/// Parses a configuration file, with its sessions and routes. The files that it names are not read.
 pub fn configuration(text: &str) {
     let Ok(mut settings) = Settings::parse(Path::new("modem.toml"), text) else {
         return;
@@ -29,7 +29,7 @@ pub fn configuration(text: &str) {
     let _ = settings.check_kind(true);
 }
 
-/// Reads a file of descriptors, and looks for functions in what it has.
+/// Parses a file of descriptors, and looks for functions in the descriptors.
 pub fn descriptors(bytes: &[u8]) {
     for descriptors in descriptor_file::parse(bytes).into_iter().flatten() {
         let _ = functions::mbim(&descriptors);
@@ -38,10 +38,10 @@ pub fn descriptors(bytes: &[u8]) {
     }
 }
 
-/// Makes a modem of a capture, and switches it on.
+/// Makes an emulated modem from a capture, and switches it on.
 ///
 /// # Panics
-/// When the modem holds more than was captured.
+/// When the modem holds more than the capture.
 pub fn captured_modem(bytes: &[u8]) {
     let Ok(like) = like::from(bytes, "fuzz") else {
         return;
@@ -76,7 +76,7 @@ pub fn captured_modem(bytes: &[u8]) {
     }
 }
 
-/// Makes an NTB of a description, and reads it.
+/// Builds an NTB from a description, and parses the NTB.
 pub fn ntb_description(text: &str) {
     let Ok(bytes) = ntb::built(Path::new("ntb.toml"), text) else {
         return;
@@ -86,10 +86,10 @@ pub fn ntb_description(text: &str) {
     }
 }
 
-/// Reads a file of the laboratory's results.
+/// Parses a file of the laboratory's results.
 ///
 /// # Panics
-/// When its whole lines are read as something else.
+/// When its whole lines are parsed with another result.
 pub fn results(bytes: &[u8]) {
     let Ok((plan, entries, whole)) = lab::results(bytes) else {
         return;
@@ -100,7 +100,7 @@ pub fn results(bytes: &[u8]) {
     assert_eq!(again.ok(), Some((plan, entries.len(), whole as u64)));
 }
 
-/// Reads what clients of the proxies of `up --net userspace` send.
+/// Parses the bytes that clients of the proxies of `up --net userspace` send.
 pub fn proxy_clients(bytes: &[u8]) {
     userspace::read_client(bytes);
 }

@@ -1,5 +1,5 @@
 //! The first bytes of a client, before it is served: they are read within a time that is bounded as a whole,
-//! and no further than they go.
+//! and not beyond their end.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -16,7 +16,7 @@ pub trait Timed {
     /// Limits the time of each write.
     ///
     /// # Errors
-    /// As [`Timed::limit_reads`].
+    /// Those of [`Timed::limit_reads`].
     fn limit_writes(&self, time: Duration) -> io::Result<()>;
 }
 
@@ -38,7 +38,7 @@ impl Timed for UnixStream {
     }
 }
 
-/// A client that has not said everything yet.
+/// A client whose head has not been read to its end.
 pub struct Client<'s, S> {
     stream: &'s S,
     time: Duration,
@@ -49,7 +49,7 @@ impl<'s, S: Timed> Client<'s, S>
 where
     &'s S: Read + Write,
 {
-    /// Gives a client `time` for all that it says, and as long again for each answer that it takes.
+    /// Gives a client `time` for the whole head, and as long again for each answer.
     pub fn new(stream: &'s S, time: Duration) -> Self {
         Self {
             stream,
@@ -58,7 +58,7 @@ where
         }
     }
 
-    /// Reads what there is.
+    /// Reads the bytes that have come.
     ///
     /// # Errors
     /// [`io::ErrorKind::UnexpectedEof`] when the client has closed,
@@ -98,8 +98,9 @@ where
         Ok(())
     }
 
-    /// Reads a head of unknown length, until `read` makes something of the bytes so far. Returns that with
-    /// all bytes that have come, or `None` when these are more than `longest` and a piece.
+    /// Reads a head of unknown length, until `read` returns a result for the bytes so far. Returns that
+    /// result with all bytes that have come, or `None` when these are more than `longest` and `read` has
+    /// no result.
     ///
     /// # Errors
     /// Those of [`Client::some`].
@@ -125,7 +126,7 @@ where
     /// # Errors
     /// Those of the stream.
     pub fn answer(&mut self, bytes: &[u8]) -> io::Result<()> {
-        // What was asked for may have taken longer than the client's time.
+        // Carrying out the request may have taken longer than the client's time.
         self.stream.limit_writes(self.time)?;
         let mut stream = self.stream;
         stream.write_all(bytes)

@@ -1,10 +1,10 @@
-//! Programs of the user's that run before and after the modem is up and down (`[hooks]` in the
+//! Programs of the user that run before and after the modem is up and down (`[hooks]` in the
 //! configuration file).
 //!
-//! Each is a fixed list of arguments without a shell. It gets a clean environment with facts that the
-//! kernel and the command line tell, and addresses that were checked. It runs as the user who has
-//! started `up` (of two processes it is the monitor that starts it), for a limited time, and only if
-//! nobody else may change it, or a directory on its way (see [`own_file`](crate::own_file)).
+//! Each is a fixed list of arguments without a shell. It gets a clean environment with facts from the
+//! kernel and the command line, and addresses that were checked. It runs as the user who has started
+//! `up` (of two processes the monitor starts it), for a limited time, and only if no other user may
+//! change it, or a directory on its path (see [`own_file`](crate::own_file)).
 
 use std::fmt;
 use std::io::{self, PipeReader, Write as _};
@@ -24,18 +24,18 @@ use uwwan_modem::status::{self, Addresses};
 use crate::failure::{Failure, FailureKind};
 use crate::own_file;
 
-/// Time that a hook gets unless the file says otherwise.
+/// Time limit of a hook unless the file gives another.
 const USUAL_LIMIT: Duration = Duration::from_secs(10);
-/// Longest time that a hook may be given, in seconds.
+/// Longest time limit that a hook may have, in seconds.
 const LONGEST_LIMIT: u64 = 60;
 /// Largest number of arguments of a hook, its program included.
 const MOST_ARGUMENTS: usize = 64;
-/// Pause between two looks whether a hook has ended.
+/// Pause between two checks whether a hook has ended.
 const LOOK: Duration = Duration::from_millis(20);
-/// The path on which a hook finds programs.
+/// Search path with which a hook finds programs.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Whether a hook runs that nobody waits for. There is one at a time.
+/// Whether a hook runs for which no thread waits. There is one such hook at a time.
 static STARTED: AtomicBool = AtomicBool::new(false);
 
 /// Guard of [`STARTED`].
@@ -49,15 +49,15 @@ impl Drop for Started {
 
 /// The process group of that hook.
 static GROUP: Mutex<Option<Pid>> = Mutex::new(None);
-/// Whether `up` ends, and such a hook with it.
+/// Whether `up` is ending, which ends such a hook.
 static ENDING: AtomicBool = AtomicBool::new(false);
 
 fn group() -> MutexGuard<'static, Option<Pid>> {
     GROUP.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ends the hook that nobody waits for, with what it has started in its process group. None of that kind
-/// goes on afterwards.
+/// Ends the hook for which no thread waits, with the processes of its process group. No such hook is
+/// started afterwards.
 fn end_started() {
     ENDING.store(true, Ordering::SeqCst);
     if let Some(group) = *group() {
@@ -79,7 +79,7 @@ pub enum Hook {
 }
 
 impl Hook {
-    /// Returns the name, which is the key in the configuration file.
+    /// Returns the name of the hook, which is its key in the configuration file.
     pub const fn name(self) -> &'static str {
         match self {
             Self::BeforeUp => "before-up",
@@ -104,17 +104,17 @@ pub struct Hooks {
     after_up: Vec<String>,
     before_down: Vec<String>,
     after_down: Vec<String>,
-    /// Time that each gets, in seconds.
+    /// Time limit of each hook, in seconds.
     timeout: Option<u64>,
-    /// The file that they are from.
+    /// The file from which the hooks were read.
     #[serde(skip)]
     file: PathBuf,
 }
 
-/// The facts that a hook is told by its environment.
+/// The facts that a hook gets in its environment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// Port of the device, or what was chosen in its place (`UWWAN_DEVICE`).
+    /// Port of the device, or the selector that was given in its place (`UWWAN_DEVICE`).
     pub device: String,
     /// Name of the interface of session 0 (`UWWAN_INTERFACE`).
     pub interface: Option<String>,
@@ -157,7 +157,8 @@ impl Facts {
 }
 
 impl Hooks {
-    /// Takes note of the file that the hooks are from. Programs with a relative path stand beside it.
+    /// Records the file from which the hooks were read. Programs with a relative path stand beside
+    /// it.
     pub fn in_file(&mut self, file: &Path) {
         let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
         let folder = file.parent().unwrap_or(Path::new("/"));
@@ -187,8 +188,8 @@ impl Hooks {
         self.timeout.map_or(USUAL_LIMIT, Duration::from_secs)
     }
 
-    /// Checks that the hooks can run, and that the configuration file and the programs are changed by
-    /// nobody but this user and root.
+    /// Checks that the hooks can run, and that no user but this one and root can change the
+    /// configuration file and the programs.
     ///
     /// # Errors
     /// [`FailureKind::Usage`], which names the hook.
@@ -249,12 +250,13 @@ impl Hooks {
     /// Runs a hook, if there is one, and waits for its end.
     ///
     /// # Errors
-    /// [`FailureKind::Host`] when it is changed by others, cannot be started, takes too long or fails.
+    /// [`FailureKind::Host`] when another user can change it, when it cannot be started, takes too
+    /// long or fails.
     pub fn run(&self, hook: Hook, facts: &Facts) -> Result<(), Failure> {
         self.run_to_its_end(hook, facts, false)
     }
 
-    /// Runs a hook, `started` for one that nobody waits for.
+    /// Runs a hook. `started` is set for a hook for which no thread waits.
     fn run_to_its_end(&self, hook: Hook, facts: &Facts, started: bool) -> Result<(), Failure> {
         let words = self.words(hook);
         let Some((program, arguments)) = words.split_first() else {
@@ -265,7 +267,7 @@ impl Hooks {
                 .at(program.clone())
                 .because(why)
         };
-        // It may have changed hands since the start.
+        // The program may have got another owner since the start.
         own_file::check(Path::new(program)).map_err(failed)?;
         let mut child = Command::new(program)
             .args(arguments)
@@ -276,7 +278,7 @@ impl Hooks {
             .envs(facts.variables())
             .current_dir("/")
             .stdin(Stdio::null())
-            // Its lines stand among those of the log.
+            // The hook's output stands among the lines of the log.
             .stdout(io::stderr())
             .process_group(0)
             .spawn()
@@ -290,7 +292,7 @@ impl Hooks {
         }
         let begun = Instant::now();
         loop {
-            // Once it was waited for, its number may be another's.
+            // After the wait, its process group's number may be that of another.
             let mut group = started.then(group);
             let ended = child.try_wait();
             if let (Some(group), false) = (&mut group, matches!(ended, Ok(None))) {
@@ -305,7 +307,7 @@ impl Hooks {
                 Err(error) => return Err(failed(format!("it cannot be waited for: {error}"))),
             }
         }
-        // What it has started goes with it.
+        // Processes that the hook has started end with it.
         let mut group = started.then(group);
         if let Some(leader) = leader {
             let _ = rustix::process::kill_process_group(leader, Signal::KILL);
@@ -322,11 +324,11 @@ impl Hooks {
         )
     }
 
-    /// Starts a hook without waiting for it; it ends with `up` at the latest. The failure can be read from the pipe as JSON; one that
-    /// ends well leaves it empty.
+    /// Starts a hook without waiting for it; it ends with `up` at the latest. The failure can be read from the pipe as
+    /// JSON; a hook that succeeds leaves the pipe empty.
     ///
     /// # Errors
-    /// Those of a pipe or a thread, and one when a hook that was started so still runs.
+    /// Those of a pipe or a thread, and one when another hook that was started so still runs.
     pub fn start(self: &Arc<Self>, hook: Hook, facts: Facts) -> io::Result<PipeReader> {
         let (reader, mut writer) = io::pipe()?;
         let hooks = Arc::clone(self);
@@ -340,7 +342,7 @@ impl Hooks {
                 if let Err(failure) = hooks.run_to_its_end(hook, &facts, true)
                     && let Ok(text) = serde_json::to_vec(&failure)
                 {
-                    // Whoever has asked may be gone.
+                    // The reader may have closed the pipe.
                     let _ = writer.write_all(&text);
                 }
             })?;
@@ -366,7 +368,7 @@ impl Hooks {
 /// Runs the hook `before-down` when it is dropped.
 pub struct BeforeDown {
     hooks: Arc<Hooks>,
-    /// The facts that the hook is told.
+    /// The facts that the hook gets.
     pub facts: Facts,
 }
 
@@ -392,7 +394,7 @@ impl Drop for BeforeDown {
 pub struct AfterDown {
     /// The hooks.
     pub hooks: Arc<Hooks>,
-    /// The facts that the hook is told.
+    /// The facts that the hook gets.
     pub facts: Facts,
 }
 
@@ -411,7 +413,7 @@ pub struct Provider {
     pub inner: Box<dyn HostProvider>,
     /// The hooks.
     pub hooks: Arc<Hooks>,
-    /// The host configuration asked for session 0.
+    /// The configuration of the host interface of session 0.
     pub first: HostConfig,
     /// The name of the device in facts.
     pub device: String,
@@ -438,7 +440,7 @@ impl HostProvider for Provider {
     }
 }
 
-/// Returns whether a configuration is that of the session that was asked for.
+/// Returns whether a configuration is that of the session that `asked` is for.
 fn same_session(asked: &HostConfig, config: &HostConfig) -> bool {
     let config = HostConfig {
         addresses: asked.addresses.clone(),
@@ -450,7 +452,7 @@ fn same_session(asked: &HostConfig, config: &HostConfig) -> bool {
 
 /// The half of a host interface that configures the host, with the hook that runs before it is dropped.
 struct Hooked {
-    /// It comes first, because fields are dropped in their order.
+    /// The guard comes first, because fields are dropped in their order.
     before_down: BeforeDown,
     inner: Box<dyn HostControl>,
 }
@@ -525,7 +527,7 @@ mod tests {
         hooks.run(Hook::AfterUp, &facts()).unwrap();
         hooks.run(Hook::BeforeDown, &facts()).unwrap();
         let said = fs::read_to_string(folder.path().join("said")).unwrap();
-        // What the shell itself adds is left out.
+        // Variables that the shell itself adds are left out.
         let said: Vec<&str> = said
             .lines()
             .filter(|line| {
@@ -565,7 +567,7 @@ mod tests {
         let failure: Failure = serde_json::from_str(&text).unwrap();
         assert!(failure.to_string().contains("before-up"), "{failure}");
 
-        // It ends with all that it has started, although those hold its output.
+        // The hook ends with all processes that it has started, although those hold its output.
         let (_folder, slow) = hooks(
             "before-down = ['hook']\ntimeout = 1",
             "#!/bin/sh\nsleep 600 &\nsleep 600\n",

@@ -20,8 +20,8 @@ pub enum Input {
     Bytes(Vec<u8>),
 }
 
-/// Returns what `argument` names: a capture where the file, or standard input, begins as one, and bytes
-/// otherwise, as [`read`] does.
+/// Returns the input that `argument` names: a capture where the file, or standard input, begins as one,
+/// and bytes otherwise, as [`read`] does.
 ///
 /// # Errors
 /// Those of [`read`], and of a capture that cannot be read.
@@ -96,7 +96,7 @@ fn read_from(input: impl Read, argument: &str) -> Result<Vec<u8>, Failure> {
 /// Reads an input to its end.
 ///
 /// # Errors
-/// Those of reading, and that it is longer than 16 MiB.
+/// Those of reading, and one for input longer than 16 MiB.
 pub fn whole(input: impl Read) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     input.take(LONGEST + 1).read_to_end(&mut content)?;
@@ -109,7 +109,8 @@ pub fn whole(input: impl Read) -> io::Result<Vec<u8>> {
 
 fn wrong(argument: &str, why: &dyn std::fmt::Display) -> Failure {
     Failure::new(FailureKind::Usage, "cannot read the input")
-        // Digits may be a message with a PIN in it, which stands further behind.
+        // Digits may be a message with a PIN further behind, so only the first of them are
+        // repeated.
         .at(argument.chars().take(80).collect::<String>())
         .because(why)
         .next("give a file, - for standard input, or hexadecimal digits")

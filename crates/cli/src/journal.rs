@@ -1,8 +1,8 @@
-//! Lines for the journal (systemd-journald), with a priority and with fields that can be asked for:
-//! `journalctl UWWAN_RUNG=sim`.
+//! Entries of the journal (systemd-journald), with a priority and with fields by which they can be
+//! selected: `journalctl UWWAN_RUNG=sim`.
 //!
-//! They go by the journal's own socket (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>) where the
-//! process's standard error leads to the journal, as `JOURNAL_STREAM` tells.
+//! They are sent to the journal's own socket (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>) where
+//! the process's standard error leads to the journal, as `JOURNAL_STREAM` shows.
 
 use std::io;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -18,15 +18,16 @@ const IDENTIFIER: &str = "uwwan";
 /// Device that the process drives, once it is known.
 static DEVICE: Mutex<String> = Mutex::new(String::new());
 
-/// Tells which device the process drives, for the field `UWWAN_DEVICE` of all entries from then on.
+/// Sets the device that the process drives, for the field `UWWAN_DEVICE` of all entries from then
+/// on.
 pub fn name_device(port: &str) {
     port.clone_into(&mut DEVICE.lock().unwrap_or_else(PoisonError::into_inner));
 }
 
-/// A line with what is told of it.
+/// A line with its weight and its subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// The line, or several.
+    /// The line, or several lines.
     pub text: String,
     /// Weight and subject.
     pub about: About,
@@ -45,7 +46,7 @@ pub struct About {
 }
 
 impl About {
-    /// Returns what is about nothing but the program.
+    /// Returns the weight with no subject but the program.
     pub const fn program(level: Level) -> Self {
         Self {
             level,
@@ -97,8 +98,8 @@ pub fn is_reached() -> bool {
     *REACHED.get_or_init(connected_to_journal)
 }
 
-/// Returns lines that begin with their weight, as the journal reads it from standard error where
-/// nothing else tells it (`<4>`, sd-daemon(3)).
+/// Returns lines that begin with their weight, in the form in which the journal reads it from
+/// standard error (`<4>`, sd-daemon(3)).
 pub fn marked(text: &str, level: Level) -> String {
     let mark = match level {
         Level::Error => "<3>",
@@ -114,8 +115,8 @@ pub fn marked(text: &str, level: Level) -> String {
 pub struct Journal(JournalLog);
 
 impl Journal {
-    /// Returns the connection, if standard error leads to the journal and the journal listens. Its
-    /// socket is the only one that is opened for it.
+    /// Returns the connection, if standard error leads to the journal and the journal listens. It
+    /// opens one socket.
     pub fn from_environment() -> Option<Self> {
         if !is_reached() {
             return None;

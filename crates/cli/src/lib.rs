@@ -1,9 +1,9 @@
 //! `uwwan`: runs an LTE modem from user space.
 //!
 //! The program is a thin shell around `uwwan-modem` (the driver) and `uwwan-emulator` (the modem in
-//! software): `arguments` is the command line, `commands` has one file for each command, `reach` is the
-//! way to a modem, directly or through a running `up`, `failure` the form of errors. It is a library so
-//! that fuzz targets reach its parsers; what programs need is in `uwwan-modem`.
+//! software): `arguments` is the command line, `commands` has one file for each command, `reach` finds
+//! a modem, directly or through a running `up`, `failure` reports errors. It is a library so that fuzz
+//! targets reach its parsers; the interface for other programs is `uwwan-modem`.
 
 #![deny(unsafe_code)]
 
@@ -67,13 +67,13 @@ use clap::{CommandFactory, Parser};
 
 use arguments::{Arguments, Command};
 
-/// Does what the command line of this process asks for, and returns its exit status.
+/// Carries out the command line of this process, and returns its exit status.
 #[must_use]
 pub fn main() -> ExitCode {
     if completion::answer(Arguments::command) {
         return ExitCode::SUCCESS;
     }
-    // What is wrong with the command line is told in this form, too.
+    // Errors of the command line are reported in this form, too.
     let mut words = std::env::args_os().take_while(|word| word != "--");
     let as_json = words.any(|word| word == "--json");
     if as_json {
@@ -92,7 +92,7 @@ pub fn main() -> ExitCode {
         .keeps_running()
         .then(|| output_queue::Queues);
     if arguments.command.keeps_running() {
-        // Before there is a second thread.
+        // The setting comes before a second thread is started.
         allocator::share_one_arena();
     }
     if let Err(failure) = uwwan_modem::quirks::load(&state::quirk_directories()) {
@@ -103,12 +103,14 @@ pub fn main() -> ExitCode {
     {
         return failure::report(&failure);
     }
-    // `up` starts them itself, once it has given up what its threads must not have.
+    // `up` starts the queues itself, once it has given up the rights that its threads must not
+    // have.
     if matches!(arguments.command, Command::Emulate(_)) && arguments.command.keeps_running() {
         output_queue::start();
     }
     let result = match arguments.command {
-        // These enter a network namespace or start a driver's process, which must happen before any thread starts.
+        // These commands enter a network namespace or start a driver's process, which must happen before any
+        // thread starts.
         Command::Demo(arguments) => commands::demo::run(&arguments),
         Command::Bench(arguments) => commands::bench::run(&arguments),
         Command::Exec(given) => commands::exec::run(*given, arguments.verbose > 0),

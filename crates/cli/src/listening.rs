@@ -1,4 +1,4 @@
-//! Places where this process listens for other programs over TCP, UDP or a Unix socket.
+//! The addresses at which this process listens for other programs over TCP, UDP or a Unix socket.
 
 use std::fmt::Display;
 use std::io;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::failure::{Failure, FailureKind};
 
-/// Place where metrics are served.
+/// Address at which metrics are served.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum MetricsAt {
@@ -51,11 +51,11 @@ impl TryFrom<String> for MetricsAt {
     }
 }
 
-/// Opens a socket at the place that an option names.
+/// Opens a socket at the address that an option names.
 ///
 /// # Errors
-/// [`FailureKind::Busy`] for a place that is taken, [`FailureKind::Permission`] for one that is not this
-/// user's, otherwise [`FailureKind::Host`].
+/// [`FailureKind::Busy`] for an address that is in use, [`FailureKind::Permission`] for one that this
+/// user may not have, otherwise [`FailureKind::Host`].
 pub fn open<A: Display, S>(
     option: &str,
     at: A,

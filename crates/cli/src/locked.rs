@@ -1,4 +1,4 @@
-//! Memory for a secret that has to stay: overwritten at the end, and never written to swap.
+//! Memory for a secret that has to stay: it is overwritten at the end, and never written to swap.
 #![allow(unsafe_code)]
 
 use zeroize::Zeroizing;

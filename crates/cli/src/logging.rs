@@ -14,7 +14,7 @@ use crate::output_queue::Errors;
 /// The environment variable `UWWAN_LOG` (`uwwan_modem=debug,uwwan_usb=trace`) wins over these.
 pub fn start(verbose: u8) {
     let level = match verbose {
-        // The driver's warnings are events as well, and events are printed.
+        // The driver's warnings are also events, and events are printed.
         0 => "warn,uwwan_modem=error",
         1 => "info",
         2 => "debug",
@@ -34,7 +34,7 @@ pub fn start(verbose: u8) {
     };
 }
 
-/// Maker of writers that know the weight of what they write.
+/// Maker of writers that know the level of their messages.
 struct Weighed;
 
 impl MakeWriter<'_> for Weighed {

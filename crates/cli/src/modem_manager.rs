@@ -1,16 +1,16 @@
-//! ModemManager is kept away from the modem while `up` has it, by ModemManager's own means.
+//! ModemManager is kept away from the modem while `up` has it, by ModemManager's own interface.
 //!
 //! `InhibitDevice` (`org.freedesktop.ModemManager1`, D-Bus interface of ModemManager 1.10 and later)
-//! makes it close the modem and pass over its ports until the one that asked says otherwise or leaves
-//! the bus (ModemManager, `src/mm-base-manager.c`). The connection to the bus is therefore held by the
-//! process that outlives the driver, and the modem is ModemManager's again when that ends.
+//! makes it close the modem and ignore its ports until the caller takes that back or leaves the bus
+//! (ModemManager, `src/mm-base-manager.c`). The connection to the bus is therefore held by the process
+//! that outlives the driver, and the modem is ModemManager's again when that process ends.
 //!
-//! ModemManager only knows modems with a port of a kernel driver, and refuses to inhibit one it does not
-//! know. A modem whose drivers are all detached is such, and needs nothing; should ModemManager find
-//! one of its ports after all, or be started anew, it is asked again.
+//! ModemManager only knows modems with a port of a kernel driver, and refuses to inhibit one that it
+//! does not know. A modem whose drivers are all detached is of that kind, and needs no inhibition; when
+//! ModemManager finds one of its ports after all, or is restarted, it is asked again.
 //!
 //! A bus or a ModemManager that does not answer delays the modem by [`CONNECTING`] and [`ANSWER`] at
-//! most, once each. An answer that comes within [`LATE`] is still taken.
+//! most, once each. An answer within [`LATE`] is still taken.
 
 use std::fs::File;
 use std::io;
@@ -27,51 +27,51 @@ use zbus::blocking::{Connection, MessageIterator};
 
 /// Longest wait for the connection to the system's bus.
 const CONNECTING: Duration = Duration::from_millis(500);
-/// Longest time that a device waits for an answer. ModemManager disconnects and disables the modem before
-/// it answers.
+/// Longest time for which a device waits for an answer. ModemManager disconnects and disables the modem
+/// before it answers.
 const ANSWER: Duration = Duration::from_secs(5);
-/// Time after which no answer is expected any more, for which nothing waits.
+/// Time after which no answer is expected any more. Only the asking thread waits so long.
 const LATE: Duration = Duration::from_secs(60);
 
 const BUS: &str = "org.freedesktop.DBus";
 const BUS_PATH: &str = "/org/freedesktop/DBus";
 const MANAGER: &str = "org.freedesktop.ModemManager1";
 const MANAGER_PATH: &str = "/org/freedesktop/ModemManager1";
-/// The errors that say that ModemManager does not run.
+/// The D-Bus errors which mean that ModemManager does not run.
 const NOBODY: [&str; 2] = [
     "org.freedesktop.DBus.Error.ServiceUnknown",
     "org.freedesktop.DBus.Error.NameHasNoOwner",
 ];
-/// The error that says that it does not know the modem.
+/// The D-Bus error which means that ModemManager does not know the modem.
 const UNKNOWN: &str = "org.freedesktop.ModemManager1.Error.Core.NotFound";
 
-/// ModemManager's dealings with the modem.
+/// What ModemManager does with the modem.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum Standing {
-    /// It was not asked yet.
+    /// ModemManager has not been asked.
     #[default]
     Unasked,
-    /// There is no system bus that could be asked.
+    /// There is no system bus.
     NoBus {
-        /// The reason why not.
+        /// The reason in words.
         why: String,
     },
-    /// It does not run.
+    /// ModemManager does not run.
     NotRunning,
-    /// It runs, and does not know the modem.
+    /// ModemManager runs, and does not know the modem.
     Unaware,
-    /// It keeps away.
+    /// ModemManager keeps away.
     Inhibited,
-    /// It was asked and did not say that it keeps away.
+    /// ModemManager was asked and has not confirmed that it keeps away.
     Refused {
-        /// The reason why not.
+        /// The reason in words.
         why: String,
     },
 }
 
 impl Standing {
-    /// Describes the state for people; `None` for one in which ModemManager does nothing.
+    /// Returns the state in words; `None` for one in which ModemManager does nothing.
     pub fn line(&self) -> Option<String> {
         match self {
             Self::Unasked | Self::NoBus { .. } | Self::NotRunning | Self::Unaware => None,
@@ -81,10 +81,10 @@ impl Standing {
     }
 }
 
-/// The way to learn what ModemManager does with the modem, whichever process keeps it away.
+/// Function that returns what ModemManager does with the modem, whichever process keeps it away.
 pub type Manager = Arc<dyn Fn() -> Standing + Send + Sync>;
 
-/// Keeps ModemManager away. It does so until this process ends.
+/// Keeps ModemManager away until this process ends.
 #[derive(Debug, Clone)]
 pub struct Inhibitor(Arc<Shared>);
 
@@ -95,12 +95,12 @@ struct Shared {
     patience: Patience,
 }
 
-/// The times for which an answer of ModemManager's is waited for.
+/// The times for which an answer of ModemManager is waited for.
 #[derive(Debug)]
 struct Patience {
-    /// By a device that is to be opened.
+    /// Time for which a device that is being opened waits.
     device: Duration,
-    /// By nothing but the thread that asks.
+    /// Time for which the asking thread waits.
     at_all: Duration,
 }
 
@@ -116,25 +116,25 @@ impl Default for Patience {
 #[derive(Debug, Default)]
 struct State {
     connection: Option<Connection>,
-    /// Whether connecting has ended, in whichever way.
+    /// Whether connecting has ended, with success or not.
     tried: bool,
     /// ModemManager's name of the modem: the path of the device in sysfs.
     uid: Option<String>,
     standing: Standing,
-    /// Whether the question about a device is not answered yet.
+    /// Whether a request about a device is unanswered.
     asking: bool,
-    /// Whether an answer did not come in time, which no device waits for again.
+    /// Whether an answer did not come in time. No device waits for another one then.
     silent: bool,
 }
 
 impl Inhibitor {
-    /// Connects to the system's bus, on a thread of its own. Waits a moment for that, because a process
+    /// Connects to the system bus, on a thread of its own. Waits a moment for that, because a process
     /// may not be able to open sockets later.
     pub fn start() -> Self {
         Self::start_at(None, Patience::default())
     }
 
-    /// Connects to the bus at an address, or to the system's.
+    /// Connects to the bus at an address, or to the system bus.
     fn start_at(address: Option<String>, patience: Patience) -> Self {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
@@ -155,22 +155,22 @@ impl Inhibitor {
         Self(shared)
     }
 
-    /// Has ModemManager keep away from the device at a port, and waits a moment for its answer. One that
-    /// comes later counts as well.
+    /// Asks ModemManager to keep away from the device at a port, and waits a moment for its answer. A
+    /// later answer counts as well.
     pub fn keep_away(&self, port: &str) {
-        // ModemManager's name is the path of the device itself, not of a link to it.
+        // ModemManager's name is the path of the device itself, instead of a symbolic link to it.
         let Ok(path) = Path::new("/sys/bus/usb/devices").join(port).canonicalize() else {
             return;
         };
         self.keep_away_from(path.to_string_lossy().into_owned());
     }
 
-    /// Has it keep away from the device that it knows by this name.
+    /// Asks ModemManager to keep away from the device that it knows by this name.
     fn keep_away_from(&self, uid: String) {
         let mut state = self.0.lock();
         let uid = Some(uid);
         if state.uid != uid && state.standing == Standing::Inhibited {
-            // That was another device.
+            // The state is that of another device.
             state.standing = Standing::Unasked;
         }
         state.uid = uid;
@@ -213,7 +213,7 @@ impl Inhibitor {
     }
 }
 
-/// Starts a thread of this module's.
+/// Starts a thread of this module.
 fn thread(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let named = std::thread::Builder::new().name("uwwan-manager".into());
     named.stack_size(256 * 1024).spawn(work).map(drop)
@@ -232,7 +232,7 @@ impl Standing {
         }
     }
 
-    /// Returns what an answer with this error says.
+    /// Returns the state that an answer with this error means.
     fn of_error(name: &str, why: Option<String>) -> Self {
         match name {
             UNKNOWN => Self::Unaware,
@@ -275,7 +275,7 @@ impl Shared {
                     let Ok((_, _, new)) = body.deserialize::<(&str, &str, &str)>() else {
                         continue;
                     };
-                    // What one process of it was told the next does not know.
+                    // A restarted ModemManager does not know the request to the one before.
                     self.lock().standing = match new.is_empty() {
                         true => Standing::NotRunning,
                         false => Standing::Unasked,
@@ -293,7 +293,7 @@ impl Shared {
         self.lock().standing = Standing::no_bus(&"it has ended");
     }
 
-    /// Asks ModemManager to keep away, unless it does, and returns its name of the modem.
+    /// Asks ModemManager to keep away, unless it already does, and returns its name of the modem.
     fn ask(&self) -> Option<String> {
         let state = self.lock();
         let name = state.uid.clone();
@@ -314,10 +314,10 @@ impl Shared {
         let mut state = self.lock();
         state.silent = !answered;
         if state.uid != name {
-            // It says nothing of the device that is asked for by now.
+            // The answer does not concern the device that is asked about by now.
             return name;
         }
-        // Both threads may ask; one is then told that it was asked already.
+        // Both threads may ask; the second is answered that the device is inhibited already.
         if state.standing != Standing::Inhibited {
             state.standing = standing;
         }
@@ -326,7 +326,8 @@ impl Shared {
     }
 }
 
-/// Connects to the bus, whose answers are waited for this long, and has it tell of ModemManager.
+/// Connects to the bus, with this timeout for answers, and subscribes to signals about
+/// ModemManager.
 fn connect(
     address: Option<&str>,
     patience: Duration,
@@ -346,7 +347,7 @@ fn connect(
     Ok((connection, messages))
 }
 
-/// Asks ModemManager to keep away from a modem. The bus does not start it for that.
+/// Asks ModemManager to keep away from a modem. The bus does not start ModemManager for that.
 fn inhibit(connection: &Connection, uid: &str) -> zbus::Result<()> {
     connection.call_method(Some(BUS), BUS_PATH, Some(BUS), "GetNameOwner", &MANAGER)?;
     let asked = (uid, true);
@@ -355,7 +356,7 @@ fn inhibit(connection: &Connection, uid: &str) -> zbus::Result<()> {
     Ok(())
 }
 
-/// Access to devices from which ModemManager is kept away before they are opened.
+/// Access to devices that keeps ModemManager away before a device is opened.
 #[derive(Debug)]
 pub struct Kept {
     inner: Local,
@@ -402,7 +403,7 @@ mod tests {
         assert_eq!(Standing::NotRunning.line(), None);
     }
 
-    /// Shows what a bus that never answers costs: a listener that takes the connection, and says
+    /// A bus that never answers costs one wait: here a listener accepts the connection and sends
     /// nothing.
     #[test]
     fn a_bus_that_says_nothing_is_waited_for_in_vain_once() {
@@ -425,14 +426,14 @@ mod tests {
         assert!(matches!(inhibitor.standing(), Standing::NoBus { .. }));
     }
 
-    /// Builds the answer to the method call with this serial number, with one text or nothing in it, as the
-    /// D-Bus specification has it ("Message Protocol").
+    /// Builds the answer to the method call with this serial number, whose body is one text or empty, as
+    /// the D-Bus specification has it ("Message Protocol").
     fn answer_to(serial: u32, text: Option<&str>) -> Vec<u8> {
         let body = text.map_or(Vec::new(), |text| {
             let length = u32::try_from(text.len()).unwrap().to_le_bytes();
             [&length[..], text.as_bytes(), b"\0"].concat()
         });
-        // REPLY_SERIAL, and SIGNATURE where there is a body.
+        // The fields are REPLY_SERIAL, and SIGNATURE where there is a body.
         let mut fields = [&b"\x05\x01u\0"[..], &serial.to_le_bytes()].concat();
         if text.is_some() {
             fields.extend(b"\x08\x01g\0\x01s\0");
@@ -447,12 +448,12 @@ mod tests {
         message
     }
 
-    /// Reads a little-endian number of 32 bits.
+    /// Reads a little-endian 32-bit number.
     fn number(bytes: &[u8], at: usize) -> usize {
         u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize
     }
 
-    /// Lets a client in.
+    /// Performs the server's side of the authentication.
     fn authenticate(stream: &mut UnixStream) -> io::Result<()> {
         let mut line = Vec::new();
         loop {
@@ -470,7 +471,8 @@ mod tests {
         }
     }
 
-    /// Answers for the bus at once, and for ModemManager when that is told to, until the client has gone.
+    /// Answers for the bus at once, and for ModemManager when a message on the channel permits it, until
+    /// the client has gone.
     fn serve(
         mut stream: UnixStream,
         asked: &Sender<String>,
@@ -504,8 +506,8 @@ mod tests {
         }
     }
 
-    /// Starts a bus with a ModemManager that takes its time, for one connection. Returns its address, where
-    /// to have it answer, and the modems that it is asked to keep away from.
+    /// Starts a bus with a slow ModemManager, for one connection. Returns its address, the channel that
+    /// lets it answer, and the modems that it is asked to keep away from.
     fn slow(folder: &Path) -> (String, Sender<()>, Receiver<String>) {
         let path = folder.join("bus");
         let listener = UnixListener::bind(&path).unwrap();
@@ -513,13 +515,13 @@ mod tests {
         let (sender, asked) = unbounded();
         std::thread::spawn(move || {
             let (stream, _) = listener.accept().unwrap();
-            // It ends with the client's connection.
+            // The thread ends with the client's connection.
             let _ = serve(stream, &sender, &told);
         });
         (format!("unix:path={}", path.display()), answer, asked)
     }
 
-    /// Starts one, and waits until it has connected or failed to, however long that takes.
+    /// Starts an inhibitor, and waits until it has connected or failed to, however long that takes.
     fn started(address: String, patience: Patience) -> Inhibitor {
         let inhibitor = Inhibitor::start_at(Some(address), patience);
         let connecting = |state: &mut State| !state.tried;
@@ -528,7 +530,7 @@ mod tests {
         inhibitor
     }
 
-    /// Waits until ModemManager stands so.
+    /// Waits until the state is the wanted one.
     #[track_caller]
     fn comes_to(inhibitor: &Inhibitor, wanted: impl Fn(&Standing) -> bool) {
         let end = Instant::now() + Duration::from_secs(60);
@@ -543,13 +545,14 @@ mod tests {
     }
 
     const LONG: Duration = Duration::from_secs(600);
-    /// A device that is to be opened waits next to nothing, and the thread that asks any time.
+    /// Times with which a device that is being opened hardly waits, and the asking thread waits for
+    /// any time.
     const IMPATIENT: Patience = Patience {
         device: Duration::from_millis(20),
         at_all: LONG,
     };
 
-    /// More answers than questions: of the threads that ask, each may come first.
+    /// There are more answers than requests, because either of the asking threads may be first.
     fn answer_all(answer: &Sender<()>) {
         (0..10).for_each(|_| answer.send(()).unwrap());
     }
@@ -562,7 +565,7 @@ mod tests {
         inhibitor.keep_away_from("/sys/one".into());
         assert!(says(&inhibitor.standing(), "not answered yet"));
         assert_eq!(asked.recv().unwrap(), "/sys/one");
-        // The next opening of the device waits for nothing.
+        // The next opening of the device does not wait.
         inhibitor.keep_away_from("/sys/one".into());
         answer_all(&answer);
         comes_to(&inhibitor, |standing| *standing == Standing::Inhibited);
@@ -588,7 +591,7 @@ mod tests {
             device: LONG,
             at_all: Duration::from_secs(1),
         };
-        // The bus itself has as long to answer, which a busy machine's may pass.
+        // The bus itself has as long to answer, which may be too short on a busy machine.
         let (inhibitor, answer) = loop {
             let _ = std::fs::remove_file(folder.path().join("bus"));
             let (address, answer, _) = slow(folder.path());
@@ -603,7 +606,7 @@ mod tests {
             matches!(standing, Standing::Refused { .. }) && !says(&standing, "yet"),
             "{standing:?}"
         );
-        // The next opening waits for nothing, and its answer is taken.
+        // The next opening does not wait, and its answer is taken.
         inhibitor.keep_away_from("/sys/one".into());
         answer_all(&answer);
         comes_to(&inhibitor, |standing| *standing == Standing::Inhibited);

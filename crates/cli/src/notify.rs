@@ -9,11 +9,11 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 /// Connection to the service manager, if there is one.
 pub struct Notifier(Option<Way>);
 
-/// The way by which notifications get to the service manager.
+/// The channel by which notifications reach the service manager.
 enum Way {
-    /// From this process.
+    /// This process sends them itself.
     Direct(UnixDatagram, SocketAddr),
-    /// From another process, which the manager listens to.
+    /// Another process, to which the service manager listens, passes them on.
     Through(Box<dyn Fn(&str) + Send + Sync>),
 }
 
@@ -38,12 +38,12 @@ impl Notifier {
         }))
     }
 
-    /// Returns a connection by way of another process, which `pass` hands each notification to.
+    /// Returns a connection through another process; `pass` is called with each notification.
     pub fn through(pass: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self(Some(Way::Through(Box::new(pass))))
     }
 
-    /// Returns a connection to nobody.
+    /// Returns a connection to no service manager.
     pub fn none() -> Self {
         Self(None)
     }

@@ -1,4 +1,4 @@
-//! Lines on standard output and standard error, and figures with the units people read.
+//! Lines on standard output and standard error, and figures with units that people read.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,10 +30,10 @@ pub fn say(line: impl AsRef<str>) -> Result<(), Failure> {
     say_about(line, About::program(Level::Info))
 }
 
-/// Does as [`say`]; where lines go to the journal, this one tells there what it is about.
+/// Does as [`say`]; where lines go to the journal, the entry has this weight and subject.
 ///
 /// # Errors
-/// As [`say`].
+/// Those of [`say`].
 pub fn say_about(line: impl AsRef<str>, about: About) -> Result<(), Failure> {
     let clear = if COUNTING.swap(false, Ordering::Relaxed) {
         CLEAR
@@ -56,8 +56,8 @@ fn write(text: &str, about: About) -> Result<(), Failure> {
 /// Whether lines on standard output begin with the time.
 static STAMPED: AtomicBool = AtomicBool::new(false);
 
-/// Has every line on standard output begin with the time from here on, and every JSON object carry it
-/// as `time` (RFC 3339, UTC, microseconds).
+/// Makes every line on standard output begin with the time from here on, and every JSON object carry
+/// it as `time` (RFC 3339, UTC, microseconds).
 pub fn stamp_lines() {
     STAMPED.store(true, Ordering::Relaxed);
 }
@@ -71,7 +71,7 @@ fn stamp() -> String {
     }
 }
 
-/// Returns the time as RFC 3339 has it, in UTC, with microseconds.
+/// Returns the time in the form of RFC 3339, in UTC, with microseconds.
 pub fn now() -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
@@ -79,13 +79,13 @@ pub fn now() -> String {
     text
 }
 
-/// Whether standard output ends with a line that the next one takes the place of.
+/// Whether standard output ends with a line that the next one replaces.
 static COUNTING: AtomicBool = AtomicBool::new(false);
 
-/// Writes a line to a terminal on standard output that the next line takes the place of.
+/// Writes a line to a terminal on standard output that the next line replaces.
 ///
 /// # Errors
-/// As [`say`].
+/// Those of [`say`].
 pub fn count(line: impl AsRef<str>) -> Result<(), Failure> {
     COUNTING.store(false, Ordering::Relaxed);
     let text = format!("{CLEAR}{}{}", stamp(), line.as_ref());
@@ -94,10 +94,10 @@ pub fn count(line: impl AsRef<str>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Sequence that goes to the begin of a terminal's line and clears it (ECMA-48 CR and EL).
+/// Sequence that moves to the begin of a terminal's line and clears the line (ECMA-48 CR and EL).
 const CLEAR: &str = "\r\x1b[K";
 
-/// Writes one line to standard error. It is no error when nobody reads it.
+/// Writes one line to standard error. A closed standard error is no failure.
 pub fn note(line: impl AsRef<str>) {
     let _ = Errors(Level::Info).write_all(format!("{}\n", line.as_ref()).as_bytes());
 }
@@ -105,15 +105,15 @@ pub fn note(line: impl AsRef<str>) {
 /// Writes a value to standard output as one line of JSON, with the version of the forms.
 ///
 /// # Errors
-/// As [`say`].
+/// Those of [`say`].
 pub fn say_json<T: Serialize + JsonSchema + ?Sized>(value: &T) -> Result<(), Failure> {
     say_json_about(value, About::program(Level::Info))
 }
 
-/// Does as [`say_json`]; where lines go to the journal, this one tells there what it is about.
+/// Does as [`say_json`]; where lines go to the journal, the entry has this weight and subject.
 ///
 /// # Errors
-/// As [`say`].
+/// Those of [`say`].
 pub fn say_json_about<T: Serialize + JsonSchema + ?Sized>(
     value: &T,
     about: About,
@@ -124,11 +124,11 @@ pub fn say_json_about<T: Serialize + JsonSchema + ?Sized>(
     write_value(value, about)
 }
 
-/// Does as [`say_json`] with a value whose form the caller answers for: that of another process, or of a
+/// Does as [`say_json`] with a value whose form the caller knows: that of another process, or of a
 /// library.
 ///
 /// # Errors
-/// As [`say`].
+/// Those of [`say`].
 pub fn say_value(value: Value) -> Result<(), Failure> {
     write_value(value, About::program(Level::Info))
 }
@@ -143,8 +143,8 @@ fn write_value(mut value: Value, about: About) -> Result<(), Failure> {
     write(&format!("{}\n", json_line(&value)), about)
 }
 
-/// Returns JSON with the control characters escaped that RFC 8259 lets a string hold as they are: DEL
-/// and those of ECMA-48's C1 set, by which text from outside would steer a terminal.
+/// Returns JSON in which those control characters are escaped that RFC 8259 permits in a string: DEL
+/// and those of ECMA-48's C1 set, by which text from outside could steer a terminal.
 pub fn harmless(json: String) -> String {
     if !json.contains(char::is_control) {
         return json;

@@ -1,9 +1,9 @@
 //! Standard output, standard error and the journal behind bounded queues, each written by a thread of its own.
 //!
 //! A command that runs a modem must not wait for the reader of its lines: a terminal stopped by
-//! Ctrl-S, a pipe that is not read and a full disk would hold up the data sessions otherwise. Lines
-//! beyond what a queue takes, and lines that the system refuses (`EPIPE`, `ENOSPC`), are dropped
-//! and counted.
+//! Ctrl-S, a pipe that is not read and a full disk would otherwise block the data sessions. Lines
+//! beyond the capacity of a queue, and lines that the system refuses (`EPIPE`, `ENOSPC`), are
+//! dropped and counted.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -19,15 +19,15 @@ use crate::journal::{self, About, Entry, Journal};
 
 /// Largest number of lines that wait in one queue.
 const MOST_LINES: usize = 1024;
-/// Time that the lines still waiting get at the end of the process.
+/// Time for the lines still waiting at the end of the process.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Queue in front of standard output, once [`start`] has put it there.
 static OUT: OnceLock<Queue<Vec<u8>>> = OnceLock::new();
 /// Queue in front of standard error, once [`start`] has put it there.
 static ERR: OnceLock<Queue<Vec<u8>>> = OnceLock::new();
-/// Queue in front of the journal, once [`start`] has put it there. It takes what would go to
-/// those of the two others that lead to the journal.
+/// Queue in front of the journal, once [`start`] has put it there. It takes the lines of those of
+/// the two other streams that lead to the journal.
 static JOURNAL: OnceLock<Queue<Entry>> = OnceLock::new();
 
 enum Message<T> {
@@ -65,7 +65,7 @@ impl<T: Send + 'static> Queue<T> {
         }
     }
 
-    /// Waits until everything queued is written: at most `patience` for a place in the queue, and
+    /// Waits until every queued line is written: at most `patience` for a place in the queue, and
     /// at most `patience` for the writer.
     fn flush(&self, patience: Duration) {
         let (done, flushed) = bounded(1);
@@ -103,7 +103,7 @@ fn lines_to(mut sink: impl Write) -> impl FnMut(&Vec<u8>) -> io::Result<()> {
     move |line| sink.write_all(line).and_then(|()| sink.flush())
 }
 
-/// Guard of the queues that were started: dropping it gives them one second to empty.
+/// Guard of the queues that were started. Dropping it gives them one second to empty.
 #[must_use]
 pub struct Queues;
 
@@ -149,7 +149,7 @@ pub fn start() {
     }
 }
 
-/// Returns whether two descriptors lead to the same.
+/// Returns whether two descriptors lead to the same file.
 fn same_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
     let of = |descriptor| rustix::fs::fstat(descriptor).map(|about| (about.st_dev, about.st_ino));
     matches!((of(one), of(other)), (Ok(one), Ok(other)) if one == other)
@@ -160,11 +160,11 @@ pub fn take_dropped() -> u64 {
     DROPPED.swap(0, Ordering::Relaxed)
 }
 
-/// Writes lines to standard output or, with what they are about, to the journal; through the queue
+/// Writes lines to standard output or, with weight and subject, to the journal; through the queue
 /// where there is one.
 ///
 /// # Errors
-/// Those of the system when there is no queue. A queue returns no errors.
+/// The system's error when there is no queue. A queue returns no errors.
 pub fn out(text: &str, about: About) -> io::Result<()> {
     match (OUT.get(), JOURNAL.get()) {
         (Some(queue), _) => {
@@ -185,7 +185,7 @@ fn enter(journal: &Queue<Entry>, text: &str, about: About) -> io::Result<()> {
     Ok(())
 }
 
-/// Writer of lines of this weight to standard error or the journal, through the queue where there is
+/// Writer of lines of this level to standard error or the journal, through the queue where there is
 /// one. Each call of `write` is one line.
 pub struct Errors(pub Level);
 

@@ -1,10 +1,10 @@
-//! Files that are changed by nobody but the user whose process this is and root: the file itself, and
-//! every directory and link on its way.
+//! Files that no user but the one of this process and root can change: the file itself, and every
+//! directory and symbolic link on its path.
 //!
-//! A file that nobody else may write to can still be another tomorrow where its directory is open to
-//! others. Directories such as `/tmp` (mode 1777) are open as well. Nobody takes away what belongs to
-//! another there, so that they may be on the way. A file directly in one is refused: once its owner has
-//! removed it, anybody may make another by its name.
+//! A file that no other user may write to can still be replaced where its directory is open to others.
+//! Directories such as `/tmp` (mode 1777) are open as well, but no user can remove the files of another
+//! there, so they may be on the path. A file directly in such a directory is refused: once its owner
+//! has removed it, any user may make another with its name.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -14,13 +14,13 @@ use std::path::{Component, Path, PathBuf};
 
 /// Largest number of links that are followed, as by the kernel (path_resolution(7)).
 const MOST_LINKS: usize = 40;
-/// File of the kernel that says whose user id stands for those that have none here.
+/// File of the kernel with the user id that stands for users without an id in this namespace.
 const OVERFLOW: &str = "/proc/sys/kernel/overflowuid";
-/// File of the kernel that says which user ids there are here (user_namespaces(7)).
+/// File of the kernel with the user ids of this namespace (user_namespaces(7)).
 const MAP: &str = "/proc/self/uid_map";
 
-/// Checks that a file is changed by nobody but this user and root. Returns why it may not be used, as
-/// the end of a sentence about it.
+/// Checks that no user but this one and root can change a file. Returns the reason why it may not be
+/// used, as the end of a sentence about it.
 ///
 /// # Errors
 /// The reason, which names the directory or link if it is one.
@@ -43,7 +43,7 @@ fn me() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// Follows the way to a file, link by link, and looks at each directory and link.
+/// Follows the path to a file, link by link, and checks each directory and link.
 fn follow(file: &Path) -> Result<(), String> {
     let mut rest: VecDeque<OsString> = names(file).collect();
     let mut at = PathBuf::from("/");
@@ -57,12 +57,12 @@ fn follow(file: &Path) -> Result<(), String> {
         let inside = |why: String| format!("stands in {}, which {why}", at.display());
         let folder = look(&at)?;
         owned(&folder, stranger).map_err(inside)?;
-        // The group of root is root's.
+        // The group of root counts as root.
         let group = folder.mode() & 0o020 != 0 && folder.gid() != 0;
         let open = group || folder.mode() & 0o002 != 0;
         let next = at.join(&name);
         let about = look(&next)?;
-        // In a directory such as /tmp others may make files, but take none away that are not theirs.
+        // In a directory such as /tmp other users may make files, but remove only their own.
         let kept = folder.mode() & 0o1000 != 0 && owned(&about, None).is_ok() && !rest.is_empty();
         if open && !kept {
             return Err(inside("others may change".into()));
@@ -94,7 +94,7 @@ fn look(path: &Path) -> Result<Metadata, String> {
         .map_err(|error| format!("is behind {}: {error}", path.display()))
 }
 
-/// Returns the parts of a path, without those that lead nowhere.
+/// Returns the parts of a path, without those that change nothing.
 fn names(path: &Path) -> impl Iterator<Item = OsString> {
     let parts = path.components();
     parts.filter_map(|part| match part {
@@ -104,7 +104,7 @@ fn names(path: &Path) -> impl Iterator<Item = OsString> {
     })
 }
 
-/// Checks that something belongs to this user, to root, or to `stranger`.
+/// Checks that a file belongs to this user, to root, or to `stranger`.
 fn owned(about: &Metadata, stranger: Option<u32>) -> Result<(), String> {
     let owner = about.uid();
     match owner == 0 || owner == me() || Some(owner) == stranger {
@@ -114,7 +114,7 @@ fn owned(about: &Metadata, stranger: Option<u32>) -> Result<(), String> {
 }
 
 /// Returns the user id that stands for root where the user ids here are not the machine's, as in a
-/// container of an ordinary user's.
+/// container of an ordinary user.
 fn stranger() -> Option<u32> {
     let map = std::fs::read_to_string(MAP).ok()?;
     let numbers: Vec<&str> = map.split_whitespace().collect();
@@ -160,14 +160,15 @@ mod tests {
             }
             mode(open, 0o755);
         }
-        // What is mine in a directory as /tmp is stays mine, and what is directly there may be gone.
+        // This user's directory in one such as /tmp stays, and a file directly there may be
+        // replaced.
         mode(&above, 0o1777);
         check(&file).unwrap();
         mode(&above, 0o755);
         mode(&folder, 0o1777);
         assert!(told(&file).contains("others may change"));
         mode(&folder, 0o755);
-        // A link is a way like any other.
+        // A symbolic link on the path is checked as well.
         let link = base.path().join("link");
         symlink("above/../above/folder", &link).unwrap();
         check(&link.join("hook")).unwrap();
@@ -181,7 +182,7 @@ mod tests {
         assert!(told(&open.join("hook")).contains("open, which others may change"));
         symlink("round", base.path().join("round")).unwrap();
         assert!(told(&base.path().join("round")).contains("cannot be read"));
-        // And the file itself.
+        // The file itself is checked, too.
         mode(&file, 0o722);
         assert!(told(&file).contains("changed by others"));
         assert!(told(&folder).contains("no regular file"));
@@ -196,7 +197,7 @@ mod tests {
         let file = folder.join("hook");
         fs::write(&file, "").unwrap();
         mode(&file, 0o700);
-        // Giving away takes root.
+        // Giving a file away takes root.
         if std::os::unix::fs::chown(&folder, Some(12_345), None).is_ok() {
             let why = check(&file).unwrap_err();
             assert!(why.contains("folder, which belongs to user 12345"), "{why}");

@@ -1,4 +1,4 @@
-//! The form in which commands print facts about a modem for people: labelled lines.
+//! The form in which commands print facts about a modem as text: labelled lines.
 
 use uwwan_mbim::print::{HIDDEN, escape};
 

@@ -1,8 +1,8 @@
 //! A TUN or TAP interface that root has prepared for a user without `CAP_NET_ADMIN`.
 //!
 //! Such a user may move packets through the interface but not configure it. The program then prints
-//! the commands root has to give, and goes online all the same: the commands can be given at any
-//! time.
+//! the commands that root has to give, and goes online all the same: the commands can be given at
+//! any time.
 
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ use uwwan_tun::{Interface, Observed, Tap};
 use crate::failure::Failure;
 use crate::output::note;
 
-/// Provider of TUN and TAP interfaces that configures them where this process may, and takes
-/// prepared ones as they are otherwise.
+/// Provider of TUN and TAP interfaces that configures them where this process may, and otherwise
+/// takes prepared ones as they are.
 #[derive(Debug, Default)]
 pub struct Provider(TunProvider);
 
@@ -40,7 +40,7 @@ impl HostProvider for Provider {
             }
         };
         if !control.attached {
-            // The interface was made by this process, which may therefore configure it whatever its
+            // This process has made the interface, and may therefore configure it whatever its
             // capabilities say.
             drop((control, data));
             return self.0.bring_up(config);
@@ -120,7 +120,8 @@ impl HostControl for Prepared {
     }
 }
 
-/// Returns the commands that bring the interface from what was observed to what `config` asks for.
+/// Returns the commands that change the interface from its observed state to the one that `config`
+/// asks for.
 fn commands(name: &str, config: &HostConfig, observed: &Observed) -> Vec<String> {
     let mut commands = Vec::new();
     let addresses = &config.addresses;

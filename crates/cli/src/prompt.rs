@@ -71,7 +71,7 @@ fn ask(
     terminal
         .write_all(question.as_bytes())
         .map_err(|error| broken(&error))?;
-    // With room for everything, nothing is copied to another buffer while it is typed.
+    // With room for everything, the answer is never copied to another buffer while it is typed.
     let mut typed = Zeroizing::new(Vec::with_capacity(LONGEST + CHUNK));
     loop {
         if interrupts.try_recv().is_ok() {
@@ -111,7 +111,7 @@ fn ask(
 }
 
 /// Guard that switches the terminal's echo off; dropping it restores the former mode, however the
-/// question ends.
+/// prompt ends.
 struct Quiet {
     terminal: File,
     before: Termios,

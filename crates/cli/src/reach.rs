@@ -1,5 +1,5 @@
-//! The way of a command to its modem: through the running `uwwan up` that owns it, or by opening
-//! the device where none runs.
+//! Finds the modem of a command: through the running `uwwan up` that owns it, or by opening the
+//! device where none runs.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,10 +27,10 @@ use crate::spinner::Spinner;
 
 /// Device name of the emulated modem in the runtime directory.
 pub const EMULATOR: &str = "emulator";
-/// Pause in USB configuration 0 that the emulated modem gets. It needs 100 ms.
+/// Pause in USB configuration 0 for the emulated modem, which needs 100 ms.
 const EMULATOR_SETTLE: Duration = Duration::from_millis(200);
 
-/// Choice of the modem a command is for, and of the way to it.
+/// Choice of the modem that a command is for, and of the USB backend.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Reach {
     /// The modem: vendor:product (03f0:a31d), port (1-4.2), bus/device (3/12), or `emulator`. A
@@ -58,14 +58,14 @@ impl Reach {
     /// Opens a control session with the modem. Ctrl-C ends its waits.
     ///
     /// # Errors
-    /// When there is no modem, when there are several and none was chosen, and when the one there
-    /// cannot be opened.
+    /// Fails when there is no modem, when there are several and none was chosen, and when the one
+    /// that is present cannot be opened.
     pub fn open(&self) -> Result<Client, Failure> {
         Ok(self.modem()?.client)
     }
 
-    /// Does as [`Reach::open`], and returns what is known of the way to the modem beside the
-    /// session.
+    /// Does as [`Reach::open`], and returns the Ctrl-C channel and the running `up`, if one is
+    /// used, beside the session.
     ///
     /// # Errors
     /// Those of [`Reach::open`].
@@ -78,7 +78,7 @@ impl Reach {
     /// Opens the modem's AT port: the port with `role`, if given and there is a choice.
     ///
     /// # Errors
-    /// When there is no modem, and when none of its ports answers.
+    /// Fails when there is no modem, and when none of its ports answers.
     pub fn at(&self, role: Option<SerialRole>) -> Result<AtClient, Failure> {
         self.target()?.at(role)
     }
@@ -91,11 +91,11 @@ impl Reach {
         }
     }
 
-    /// Returns the way to the modem: the running `up` that owns it, or the device.
+    /// Returns the target: the running `up` that owns the modem, or the device.
     ///
     /// # Errors
-    /// When there is no modem, when there are several and none was chosen, and when the one there
-    /// cannot be opened.
+    /// Fails when there is no modem, when there are several and none was chosen, and when the one
+    /// that is present cannot be opened.
     pub fn target(&self) -> Result<Target, Failure> {
         if self.device != Some(Device::Emulator) {
             self.emulated.refuse()?;
@@ -135,8 +135,8 @@ impl Reach {
         })
     }
 
-    /// Does as [`Reach::target`], and captures into a new file at `path` what passes where this process
-    /// opens the device.
+    /// Does as [`Reach::target`], and captures the transfers into a new file at `path` where this
+    /// process opens the device.
     ///
     /// # Errors
     /// Those of [`Reach::target`], and [`FailureKind::Usage`] when another capture is asked for.
@@ -152,7 +152,7 @@ impl Reach {
         recorded.target()
     }
 
-    /// Returns what the running `up` tells of itself.
+    /// Returns the status that the running `up` reports.
     ///
     /// # Errors
     /// [`FailureKind::NotRunning`] when none runs, and those of the client.
@@ -212,7 +212,7 @@ pub fn interrupts() -> Result<Receiver<i32>, Failure> {
         .map_err(|error| Failure::new(FailureKind::Host, "cannot wait for signals").because(error))
 }
 
-/// The way to a modem.
+/// The process or the device by which a modem is reached.
 #[derive(Clone)]
 pub enum Target {
     /// The modem belongs to a running `uwwan up`, whose runtime directory this is.
@@ -232,7 +232,7 @@ impl Target {
     /// Opens a control session.
     ///
     /// # Errors
-    /// When the modem cannot be opened; [`FailureKind::Cancelled`] on Ctrl-C.
+    /// Fails when the modem cannot be opened; [`FailureKind::Cancelled`] on Ctrl-C.
     pub fn open(self, interrupts: Receiver<i32>) -> Result<Modem, Failure> {
         let (backend, selector, settle) = match self {
             Self::Running(entry) => {
@@ -248,7 +248,7 @@ impl Target {
         let options = Options {
             probe: false,
             settle,
-            // The kernel that an emulated modem sees ends with this process.
+            // No kernel driver can have an emulated modem, which ends with this process.
             reattach_drivers: backend.name() != EMULATOR,
             ..Options::default()
         };
@@ -278,7 +278,7 @@ impl Target {
     /// Opens the AT port: the port with `role`, if given and there is a choice.
     ///
     /// # Errors
-    /// When there is no AT port, and when none answers.
+    /// Fails when there is no AT port, and when none answers.
     pub fn at(&self, role: Option<SerialRole>) -> Result<AtClient, Failure> {
         match self {
             Self::Running(entry) => AtClient::through(&entry.at_socket()).map_err(|failure| {
@@ -307,7 +307,7 @@ impl Target {
     /// Returns the modem's name for messages.
     ///
     /// # Errors
-    /// When the device is no longer present.
+    /// Fails when the device is no longer present.
     pub fn name(&self) -> Result<String, Failure> {
         Ok(match self {
             Self::Running(entry) => format!("the running uwwan at {}", entry.device),
@@ -321,7 +321,7 @@ impl Target {
     }
 }
 
-/// A control session with a modem, and the way to it.
+/// A control session with a modem, and how the modem is reached.
 pub struct Modem {
     /// Control session.
     pub client: Client,
@@ -344,7 +344,7 @@ impl Modem {
     }
 
     /// Returns the driver's status of the modem, such as its identity and its NTB parameters;
-    /// `None` when a running `up` does not tell it.
+    /// `None` when a running `up` does not report it.
     pub fn status(&self) -> Option<Status> {
         match &self.through {
             None => self.client.status(),
@@ -380,7 +380,7 @@ mod tests {
         assert_eq!(missing.kind, FailureKind::Missing, "{missing}");
         let socket = directory.join("at.socket");
         let _listener = UnixListener::bind(&socket).unwrap();
-        // Root is let in everywhere, and keeps away from what another user has made.
+        // Root may open every directory, and keeps away from those that another user has made.
         if rustix::process::geteuid().is_root() {
             std::os::unix::fs::chown(base.path(), Some(12345), None).unwrap();
         } else {

@@ -1,4 +1,4 @@
-//! Errors of the command line's parser, without what may be a secret.
+//! Errors of the command line's parser, without the parts that may be a secret.
 //!
 //! The parser repeats the argument that it does not understand. That may be a PIN in the wrong place, or
 //! a password among a session's options; and standard error may be a log.
@@ -10,8 +10,8 @@ use crate::session_settings::without_secrets;
 /// Option whose value has options in it.
 const SESSION: &str = "--session";
 
-/// Returns the error with PINs and passwords left out of it: arguments that are digits alone, and what
-/// is no known option of a session.
+/// Returns the error without PINs and passwords: arguments of digits alone, and unknown options of a
+/// session, are left out.
 pub fn redacted(mut error: clap::Error) -> clap::Error {
     let text = |error: &clap::Error, kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
@@ -34,7 +34,7 @@ pub fn redacted(mut error: clap::Error) -> clap::Error {
         let digits = |text: &String| text.len() >= 4 && text.bytes().all(|b| b.is_ascii_digit());
         if text(&error, kind).is_some_and(|text| digits(&text)) {
             error.insert(kind, ContextValue::String("…".into()));
-            // Tips repeat it.
+            // Tips repeat the argument.
             for tip in [
                 ContextKind::Suggested,
                 ContextKind::SuggestedArg,
@@ -82,7 +82,7 @@ mod tests {
             assert!(!text.contains("83920174"), "{line:?}: {text}");
             assert!(text.contains("error: "), "{text}");
         }
-        // What is no secret is told.
+        // An argument that is no secret is repeated.
         let line = ["uwwan", "up", "--session=3:apn=internet,mtu=big"];
         let text = redacted(Arguments::try_parse_from(line).unwrap_err()).to_string();
         assert!(text.contains("'3:apn=internet,mtu=big'"), "{text}");

@@ -1,10 +1,10 @@
-//! Keeps no more of the program's file in this process's memory than is needed.
+//! Keeps only the needed part of the program's file in this process's memory.
 //!
 //! Bring-up runs through most of the program once: the command line, the quirk table, descriptors, every
-//! service of MBIM, netlink. The kernel keeps each page of it mapped that was touched, and fifteen beside
-//! it (`fault_around_bytes`), so that over 10 MiB of text and constants stand in a process that goes on
-//! to need less than one. They are let go of when a session comes online, when bring-up has not quite ended,
-//! and with each measurement of data use, a minute apart. What is needed again comes from the page cache.
+//! service of MBIM, netlink. The kernel keeps each touched page of it mapped, and fifteen beside it
+//! (`fault_around_bytes`), so that over 10 MiB of text and constants stand in a process that needs less than
+//! one afterwards. They are unmapped when a session comes online, when bring-up has not quite ended, and
+//! with each measurement of data use, a minute apart. Pages that are needed again come from the page cache.
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;
@@ -12,10 +12,11 @@ use std::ops::Range;
 
 use rustix::mm::{Advice, madvise};
 
-/// Lets go of the program's pages. What is needed again is mapped again.
+/// Unmaps the program's pages. Pages that are needed again are mapped again.
 ///
-/// It reads `/proc/self/smaps` and makes the system call `madvise`, a few milliseconds in all. Other
-/// threads may run meanwhile; each pays a minor page fault for 64 KiB of what it goes on to use.
+/// The function reads `/proc/self/smaps` and makes the system call `madvise`, a few milliseconds in
+/// all. Other threads may run meanwhile; each pays a minor page fault for every 64 KiB that it uses
+/// again.
 pub fn let_go_of_the_program() {
     let smaps = match std::fs::read_to_string("/proc/self/smaps") {
         Ok(smaps) => smaps,
@@ -27,9 +28,9 @@ pub fn let_go_of_the_program() {
     let own = let_go_of_the_program as *const () as usize;
     for range in only_read(&smaps, own) {
         let start = std::ptr::with_exposed_provenance_mut::<c_void>(range.start);
-        // SAFETY: the mapping is one of the program's own file, which nobody unmaps or makes writable
-        // while the process runs, so that it is still what the list says. It is private, and no page
-        // of it is this process's own, so that each comes from the file again as it was.
+        // SAFETY: the mapping is one of the program's own file, which no code unmaps or makes
+        // writable while the process runs, so that it is still the one in the list. It is private,
+        // and no page of it is this process's own copy, so each comes from the file again unchanged.
         let gone = unsafe { madvise(start, range.len(), Advice::LinuxDontNeed) };
         if let Err(error) = gone {
             tracing::debug!("a part of the program stays in memory: {error}");
@@ -38,10 +39,10 @@ pub fn let_go_of_the_program() {
 }
 
 /// Returns the address ranges of private mappings of the file that stands at the address `own`, as far as this
-/// process only reads them and no page is a copy of its own, out of the text of `/proc/PID/smaps`
+/// process only reads them and no page is a copy of its own. `smaps` is the text of `/proc/PID/smaps`
 /// (proc_pid_smaps(5)).
 ///
-/// Relocated constants (`RELRO`) may not be written either, and are copies: they would be lost.
+/// Relocated constants (`RELRO`) may not be written either, but they are copies, and would be lost.
 fn only_read(smaps: &str, own: usize) -> Vec<Range<usize>> {
     let mappings = || smaps.lines().filter_map(Mapping::read);
     let Some(program) = mappings().find(|mapping| mapping.range.contains(&own)) else {
@@ -64,9 +65,9 @@ fn only_read(smaps: &str, own: usize) -> Vec<Range<usize>> {
 /// The first line of a mapping.
 struct Mapping<'s> {
     range: Range<usize>,
-    /// Whether it is private and may not be written.
+    /// Whether the mapping is private and may not be written.
     only_read: bool,
-    /// Device and inode, which are 0 where there is no file.
+    /// Device and inode, which are 0 for a mapping without a file.
     file: (&'s str, &'s str),
 }
 
@@ -91,7 +92,7 @@ impl<'s> Mapping<'s> {
 mod tests {
     use super::*;
 
-    /// As Linux 6.12 writes it, less the lines between.
+    /// The text is that of Linux 6.12, without the lines in between.
     const SMAPS: &str = "\
 55d0c0000000-55d0c0200000 r--p 00000000 fe:01 1234                       /usr/bin/uwwan
 Size:               2048 kB
@@ -130,7 +131,7 @@ Anonymous:             0 kB
         }
     }
 
-    /// Returns the KiB of files that are mapped in this process.
+    /// Returns how many KiB of files are mapped in this process.
     fn of_files() -> u64 {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let line = status

@@ -1,5 +1,5 @@
-//! The modems that a running `uwwan up` has: their runtime directories, and the sockets there that
-//! answer this user.
+//! The modems of running `uwwan up` processes: their runtime directories, and the sockets there
+//! that answer this user.
 
 use std::fs;
 use std::io;
@@ -11,7 +11,8 @@ use crate::failure::{Failure, FailureKind};
 use crate::output::note;
 use crate::runtime::{self, AT_SOCKET, EMULATE_SOCKET, MBIM_SOCKET, SOCKET};
 
-/// Names in a directory of runtime directories that are looked at. Another user may have filled it.
+/// Number of names in a directory of runtime directories that are examined. Another user may have
+/// filled it.
 const MOST_NAMES: usize = 256;
 
 /// Runtime directory of an `uwwan up`.
@@ -43,31 +44,31 @@ impl Entry {
     }
 }
 
-/// Socket by which a running `up` is to be reached.
+/// Socket by which a running `up` has to be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
     /// The control socket alone.
     Status,
-    /// The control socket alone; root reaches that of every user.
+    /// The control socket alone; root reaches the sockets of every user.
     StatusOfAnyUser,
     /// The control socket or that of the control session, which may serve users whom the other
     /// refuses.
     Any,
 }
 
-/// The result of a look for running modems.
+/// The result of a search for running modems.
 #[derive(Debug)]
 pub struct Running {
     /// Modems whose `up` answers, in the order of their names.
     pub alive: Vec<Entry>,
-    /// The reasons why directories and sockets were passed over that are not for this user, or that
+    /// The reasons why directories and sockets were passed over that this user may not use, or that
     /// another user has made.
     pub refused: Vec<Failure>,
 }
 
 impl Running {
-    /// Looks for running modems under this user's base and root's, or under `base` alone, if given;
-    /// only for `device`, if given.
+    /// Searches for running modems under this user's base and root's, or under `base` alone, if
+    /// given; only for `device`, if given.
     pub fn look(base: Option<&Path>, device: Option<&str>, door: Door) -> Self {
         let (mut alive, denied) = entries(&bases(base));
         let mut refused: Vec<Failure> = denied.iter().map(|path| not_for_this_user(path)).collect();
@@ -88,7 +89,7 @@ impl Running {
                 }
                 other
             }
-            // The owner died without removing its socket.
+            // The owner has died without removing its socket.
             Err(_) => false,
         });
         Self { alive, refused }
@@ -122,7 +123,7 @@ pub fn status(base: Option<&Path>, device: Option<&str>) -> Result<StatusClient,
 }
 
 /// Does as [`status`], and lets root reach the `up` of an ordinary user, too, under the base of that
-/// user. Whose answers these are is told on standard error.
+/// user. A line on standard error names the user whose answers they are.
 ///
 /// # Errors
 /// Those of [`status`].
@@ -249,7 +250,7 @@ fn entries(bases: &[PathBuf]) -> (Vec<Entry>, Vec<PathBuf>) {
                 for item in list.flatten().take(MOST_NAMES) {
                     let path = item.path();
                     let device = item.file_name().to_string_lossy().into_owned();
-                    // None of ours has another name, and another user may have made it.
+                    // The program never makes another name, so another user may have made it.
                     if device != runtime::file_name(&device) {
                         continue;
                     }
@@ -320,7 +321,7 @@ mod tests {
         let second = base.path().join("2-1");
         std::fs::create_dir(&second).unwrap();
         drop(std::os::unix::net::UnixListener::bind(second.join("control")).unwrap());
-        // A dead owner's socket does not count.
+        // The socket of a dead owner does not count.
         let mut client = status(Some(base.path()), None).unwrap();
         client.ask(Request::Status {}).unwrap();
         let reply = client.reply(Duration::from_secs(5)).unwrap().unwrap();
@@ -360,10 +361,10 @@ mod tests {
             (named("1-4"), named("modem")),
             (vec!["modem".to_owned()], vec!["modem".to_owned()])
         );
-        // The modem's place is taken, by either name.
+        // The runtime directory is in use, by either name.
         let again = runtime::RuntimeDir::create(base.path(), "1-4").unwrap_err();
         assert_eq!(again.kind, FailureKind::Busy);
-        // It has moved to another port.
+        // The modem has moved to another port.
         dir.link("1-5");
         assert_eq!(
             (named("1-4"), named("1-5")),
@@ -371,7 +372,7 @@ mod tests {
         );
         drop(dir);
         assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
-        // A link of a dead owner is in nobody's way.
+        // A link of a dead owner is replaced.
         std::os::unix::fs::symlink("modem", base.path().join("1-4")).unwrap();
         drop(runtime::RuntimeDir::create(base.path(), "1-4").unwrap());
         std::os::unix::fs::symlink("gone", base.path().join("1-4")).unwrap();

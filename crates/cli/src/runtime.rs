@@ -1,11 +1,11 @@
-//! The runtime directory: where a running `uwwan up` keeps its lock and its control socket.
+//! The runtime directory, in which a running `uwwan up` keeps its lock and its control socket.
 //!
 //! The directory is `/run/uwwan/<name>/` for root, `$XDG_RUNTIME_DIR/uwwan/<name>/` for everyone
-//! else, or below what `--runtime-dir` names. `<name>` is that of the configuration (`modem` for
-//! `/etc/uwwan/modem.toml`), or else the port (`1-4.2`), which stays over re-enumeration. Beside a
-//! directory that is not named after the port stands a link that is, once the port is known. The
-//! lock, not the socket's existence, tells whether the owner is alive: a socket left by a killed
-//! process is removed by the next process that gets the lock.
+//! else, or below the directory of `--runtime-dir`. `<name>` is that of the configuration (`modem`
+//! for `/etc/uwwan/modem.toml`), or else the port (`1-4.2`), which stays the same over
+//! re-enumeration. Beside a directory that is not named after the port stands a link that is, once
+//! the port is known. The lock, instead of the socket's existence, shows whether the owner is
+//! alive: a socket left by a killed process is removed by the next process that gets the lock.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
@@ -37,9 +37,9 @@ pub const MBIM_SOCKET: &str = "mbim";
 /// Name of the symbolic link to the control session's terminal.
 const MBIM_TERMINAL: &str = "mbim-terminal";
 
-/// Number of times a lock that is held is looked at again.
+/// Number of times that a held lock is tried again.
 const LOOKS: u32 = 3;
-/// Pause between two looks.
+/// Pause between two tries.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Returns the directory in which this user's runtime directories are made: `chosen`, if given.
@@ -103,12 +103,12 @@ pub struct RuntimeDir {
     keeper: Option<Keeper>,
 }
 
-/// Another process that keeps the directory for this one: it makes links and removes the directory, as
-/// long as it lives.
+/// Another process that keeps the directory for this one: it makes links, and removes the directory
+/// when it ends.
 pub struct Keeper {
-    /// Its process id. It is this process's parent.
+    /// Process id of the keeper, which is this process's parent.
     pub process: Pid,
-    /// Makes the link for a port.
+    /// Function that makes the link for a port.
     pub link: Box<dyn Fn(&str) + Send>,
 }
 
@@ -140,7 +140,8 @@ impl RuntimeDir {
             }),
             Err(failure) => {
                 clear(&path);
-                // It is empty where this process made it, and has no lock when that failed.
+                // The directory is empty where this process made it, and has no lock when that
+                // failed.
                 let _ = fs::remove_dir(&path);
                 Err(failure)
             }
@@ -210,7 +211,7 @@ impl RuntimeDir {
             return;
         }
         self.unlink();
-        // A dead owner of this device may have left it.
+        // A dead owner of this device may have left the link.
         if link_target(&link).as_deref() == self.path.file_name().map(Path::new) {
             self.link = Some(link);
             return;
@@ -293,10 +294,10 @@ impl Drop for RuntimeDir {
     }
 }
 
-/// Removes a socket at which nobody listens any more, as a process leaves it that has ended.
+/// Removes a socket of a process that has ended without removing it.
 ///
 /// # Errors
-/// [`io::ErrorKind::AddrInUse`] when somebody listens there, and those of the removal.
+/// [`io::ErrorKind::AddrInUse`] when a process listens there, and those of the removal.
 pub fn remove_unanswered(path: &Path) -> io::Result<()> {
     let left = path
         .symlink_metadata()
@@ -304,7 +305,7 @@ pub fn remove_unanswered(path: &Path) -> io::Result<()> {
     if !left {
         return Ok(());
     }
-    // One that listens and takes nobody in would hold up a connect that may wait.
+    // A connect that may wait would wait for ever at a socket that accepts no connection.
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     match net::connect(&socket, &SocketAddrUnix::new(path)?) {
@@ -313,8 +314,8 @@ pub fn remove_unanswered(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes the runtime directories whose owners have ended without removing them, as a process does that
-/// is killed. Their locks tell.
+/// Removes the runtime directories whose owners were killed before they could remove them. Their locks
+/// show that.
 pub fn sweep(base: &Path) {
     let Ok(list) = fs::read_dir(base) else {
         return;
@@ -338,7 +339,7 @@ pub fn sweep(base: &Path) {
 }
 
 /// Removes a runtime directory whose owner has ended, and returns whether it was one. A directory without
-/// a lock is none of ours.
+/// a lock is no runtime directory.
 fn clear(path: &Path) -> bool {
     let opened = OpenOptions::new()
         .read(true)
@@ -354,7 +355,7 @@ fn clear(path: &Path) -> bool {
     true
 }
 
-/// Removes a runtime directory and what is in it, for the holder of its lock. The lock goes last.
+/// Removes a runtime directory and its content, for the holder of its lock. The lock goes last.
 fn empty(path: &Path) {
     for file in fs::read_dir(path).into_iter().flatten().flatten() {
         if file.file_name() != LOCK {
@@ -376,8 +377,7 @@ fn alive(path: &Path, device: &str) -> Option<Failure> {
     held.is_err().then(|| taken(&mut lock, device))
 }
 
-/// Makes the directory in which runtime directories are made, or checks that it belongs to this user
-/// alone.
+/// Makes the directory that holds runtime directories, or checks that it belongs to this user alone.
 ///
 /// # Errors
 /// Those of [`RuntimeDir::create`] for a directory.
@@ -421,7 +421,7 @@ fn make_private(path: &Path, mode: u32) -> Result<(), Failure> {
     };
     match DirBuilder::new().mode(mode).create(path) {
         Ok(()) => {
-            // The umask may have taken bits away from root's base.
+            // The umask may have removed bits from the mode of root's base.
             return fs::set_permissions(path, Permissions::from_mode(mode)).map_err(|error| {
                 let _ = fs::remove_dir(path);
                 refuse(&error)
@@ -469,7 +469,7 @@ fn lock(path: &Path, device: &str) -> Result<File, Failure> {
             .map_err(|error| refuse(&error))?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            // Another process that looks for dead owners may hold it for a moment.
+            // Another process that looks for dead owners may hold the lock for a moment.
             Err(rustix::io::Errno::WOULDBLOCK) if round < LOOKS => {
                 std::thread::sleep(LOOK);
                 continue;
@@ -552,7 +552,7 @@ mod tests {
         drop(directory);
         assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
 
-        // A stale socket that cannot be removed.
+        // The socket of a dead owner cannot be removed here.
         let path = base.path().join("1-5");
         DirBuilder::new().mode(0o700).create(&path).unwrap();
         fs::create_dir(path.join(SOCKET)).unwrap();
@@ -573,7 +573,7 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let path = base.path().join("socket");
         let listener = UnixListener::bind(&path).unwrap();
-        // Whoever comes now would wait until it takes somebody in, which it never does.
+        // The next client would wait to be accepted, which never happens.
         rustix::net::listen(&listener, 0).unwrap();
         let _waiting = UnixStream::connect(&path).unwrap();
         let (done, result) = std::sync::mpsc::channel();

@@ -1,8 +1,8 @@
 //! Codes and passwords, read from files so that they never show in a process list.
 //!
-//! They stand in buffers that are overwritten when they go. What else has held a piece of one on its
-//! way, from the message's encoder to the transfer, is overwritten by the program's allocator when it
-//! is freed.
+//! They stand in buffers that are overwritten when they are dropped. Other memory that has held a
+//! piece of one on its way, from the message's encoder to the transfer, is overwritten by the
+//! program's allocator when it is freed.
 
 use std::fs::File;
 use std::io::Read;
@@ -22,10 +22,10 @@ pub const LONGEST: usize = 255;
 /// Function that reads a secret from a file.
 type Reading = fn(&Path) -> Result<Zeroizing<String>, Failure>;
 
-/// Returns the secret in a file. The file is read here, so that a mistake shows at once, and again each
-/// time the secret is needed; in between the secret is not in memory. What cannot be read again, such
-/// as a pipe, stays in memory, once and locked: the SIM wants its PIN at each replug. Of two processes
-/// the monitor keeps it.
+/// Returns the secret in a file. The file is read here, so that a mistake is reported at once, and
+/// again each time the secret is needed; in between the secret is not in memory. A secret from a file
+/// that cannot be read again, such as a pipe, stays in locked memory, once: the SIM asks for its PIN at
+/// each replug. Of two processes the monitor keeps it.
 ///
 /// # Errors
 /// Those of `read`.
@@ -33,7 +33,7 @@ pub fn from_file(path: &Path, read: Reading) -> Result<Secret, Failure> {
     let text = read(path)?;
     if let Some(path) = readable_again(path) {
         return Ok(Secret::asked_for(move || {
-            // What has taken its place meanwhile is not waited for.
+            // A pipe that has replaced the file meanwhile is not waited for.
             regular(&path).map_err(|error| {
                 Failure::new(FailureKind::Host, "a secret can no longer be read")
                     .at(path.display().to_string())
@@ -46,8 +46,8 @@ pub fn from_file(path: &Path, read: Reading) -> Result<Secret, Failure> {
     Ok(Secret::asked_for(move || Ok(kept.text())))
 }
 
-/// Returns the path under which a file can be read once more. A name of a descriptor of this process,
-/// such as `/dev/stdin`, becomes that of the file behind it.
+/// Returns the path under which a file can be read once more. The name of a descriptor of this
+/// process, such as `/dev/stdin`, becomes that of the file behind it.
 pub fn readable_again(path: &Path) -> Option<PathBuf> {
     if !path.metadata().is_ok_and(|about| about.is_file()) {
         return None;
@@ -62,7 +62,7 @@ pub fn readable_again(path: &Path) -> Option<PathBuf> {
 /// Returns the SIM's PIN from a file: 4 to 8 digits, alone on the first line.
 ///
 /// # Errors
-/// [`FailureKind::Usage`] when the file cannot be read or does not hold that. Its content is never
+/// [`FailureKind::Usage`] when the file cannot be read or does not hold a PIN. Its content is never
 /// repeated.
 pub fn pin(path: &Path) -> Result<Zeroizing<String>, Failure> {
     let text = read(path, "PIN", "--pin-file")?;
@@ -83,12 +83,12 @@ pub fn pin(path: &Path) -> Result<Zeroizing<String>, Failure> {
     Ok(text)
 }
 
-/// Returns a code of digits from the file that `option` names: a PIN, a PUK, an unlock code. It
-/// stands alone on the first line.
+/// Returns a code of digits from the file that `option` names: a PIN, a PUK, an unlock code. The
+/// code stands alone on the first line.
 ///
 /// # Errors
-/// [`FailureKind::Usage`] when the file cannot be read or does not hold that. Its content is never
-/// repeated.
+/// [`FailureKind::Usage`] when the file cannot be read or does not hold a code. Its content is
+/// never repeated.
 pub fn code(
     path: &Path,
     subject: &str,
@@ -101,10 +101,10 @@ pub fn code(
     Ok(text)
 }
 
-/// Checks that a code is digits only, as many as `lengths` allows.
+/// Checks that a code consists of digits only, of a number that `lengths` contains.
 ///
 /// # Errors
-/// [`FailureKind::Usage`] when it is not. The code is never repeated.
+/// [`FailureKind::Usage`] when it does not. The code is never repeated.
 pub fn check_code(
     text: &str,
     subject: &str,
@@ -134,13 +134,13 @@ pub fn check_code(
 /// Returns the access point's password from a file.
 ///
 /// # Errors
-/// [`FailureKind::Usage`] when the file cannot be read or does not hold that. Its content is never
-/// repeated.
+/// [`FailureKind::Usage`] when the file cannot be read or does not hold a password. Its content is
+/// never repeated.
 pub fn password(path: &Path) -> Result<Zeroizing<String>, Failure> {
     read(path, "password", "--password-file")
 }
 
-/// Returns the text of a field of a message from a file.
+/// Returns the text for a field of a message from a file.
 ///
 /// # Errors
 /// Those of [`password`].
@@ -148,8 +148,8 @@ pub fn field(path: &Path, name: &str) -> Result<Zeroizing<String>, Failure> {
     read(path, name, "--field-file")
 }
 
-/// Returns what stands alone on the first line of the file that `option` names. `subject` says what it
-/// is.
+/// Returns the text that stands alone on the first line of the file that `option` names. `subject`
+/// names it in errors.
 ///
 /// # Errors
 /// [`FailureKind::Usage`] when the file cannot be read or holds something else. Its content is never
@@ -179,7 +179,7 @@ pub fn read(path: &Path, subject: &str, option: &str) -> Result<Zeroizing<String
             "other users may read the {subject} file; chmod 600 keeps it yours",
         );
     }
-    // With room to spare nothing is copied to another buffer while it is read.
+    // With room to spare the content is never copied to another buffer while it is read.
     let mut content = Zeroizing::new(Vec::with_capacity(2 * LONGEST));
     file.take(LONGEST as u64 + 3)
         .read_to_end(&mut content)

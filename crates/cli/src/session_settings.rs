@@ -85,7 +85,8 @@ impl SessionSettings {
         }
     }
 
-    /// Returns the options that only a modem's network has a use for, each with whether it is set.
+    /// Returns the options that apply only with the network of a modem, each with whether it is
+    /// set.
     pub fn of_a_network(&self) -> [(&'static str, bool); 5] {
         [
             ("apn", self.apn.is_some()),
@@ -155,7 +156,7 @@ pub struct NumberedSession {
     pub settings: SessionSettings,
 }
 
-/// Forms that a session may have in a configuration file.
+/// Forms that a session may have in a configuration file: a text or a table.
 #[derive(Deserialize)]
 #[serde(
     untagged,
@@ -200,7 +201,7 @@ impl FromStr for NumberedSession {
     type Err = String;
 
     /// # Errors
-    /// A text that repeats no value whose name is not known: it may be a password.
+    /// A text that repeats no value of an unknown option, which may be a password.
     fn from_str(text: &str) -> Result<Self, String> {
         let (number, rest) = text.split_once(':').unwrap_or((text, ""));
         let id = number
@@ -217,7 +218,7 @@ impl FromStr for NumberedSession {
         for part in rest.split(',').filter(|part| !part.trim().is_empty()) {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
             let name = name.trim();
-            // It may be the rest of a password with a comma in it, and is not repeated.
+            // The part may be the rest of a password with a comma in it, and is not repeated.
             if name.len() == part.trim().len() && !known.contains(&name) {
                 return Err("expected name=value in each part".into());
             }
@@ -252,8 +253,8 @@ impl FromStr for NumberedSession {
     }
 }
 
-/// Returns a session's options as they were given, with every value left out that is not that of a
-/// known option: it may be a password.
+/// Returns a session's options as they were given, without the values of unknown options, which may
+/// be passwords.
 pub fn without_secrets(text: &str) -> String {
     let command = Alone::command();
     let known = |name: &str| {
@@ -268,7 +269,7 @@ pub fn without_secrets(text: &str) -> String {
         None => "…".to_owned(),
     });
     let parts = parts.collect::<Vec<_>>().join(",");
-    // Without a number everything is one.
+    // Text without a number is taken as one option.
     match number.trim().parse::<u32>() {
         Ok(_) => format!("{number}:{parts}"),
         Err(_) => parts,

@@ -1,5 +1,5 @@
 //! The entrances by which other programs reach the control session while `up` runs, as the options
-//! ask for.
+//! choose them.
 
 use std::path::Path;
 
@@ -18,9 +18,9 @@ use crate::settings::Settings;
 /// Group whose members may use a modem that serves the whole machine, where no `--operator` is given.
 pub const OPERATORS: &str = "uwwan";
 
-/// Returns the policy of who may use the running `up`. One that serves the whole machine, as root's
-/// does unless told otherwise, may be looked at by everyone, and used by the members of the group
-/// `uwwan` if there is one.
+/// Returns the policy that decides who may use the running `up`. Where it serves the whole machine,
+/// as root's does by default, every user may read its status, and the members of the group `uwwan`
+/// may use it if there is one.
 ///
 /// # Errors
 /// [`FailureKind::Usage`] for a text that is neither `user:` nor `group:` with an existing name or
@@ -79,8 +79,8 @@ pub fn id_of(file: &Path, name: &str) -> Option<u32> {
     })
 }
 
-/// Opens the entrances that the settings ask for, and prints which could not be opened. That is no
-/// error, because the data sessions work without them.
+/// Opens the entrances that the settings ask for, and prints those that could not be opened. They
+/// are no error, because the data sessions work without them.
 ///
 /// # Errors
 /// [`FailureKind::Usage`] for options that make no sense; [`FailureKind::Closed`] when standard
@@ -122,13 +122,13 @@ pub fn open(
     Ok(Some(mbim))
 }
 
-/// Returns whether the owner's programs have to ask for what the table of permissions has them
-/// force.
+/// Returns whether the owner's programs have to force the commands for which the table of
+/// permissions asks that.
 pub fn guards(settings: &Settings) -> bool {
     settings.proxy_guard.unwrap_or_default() == Guard::On
 }
 
-/// Returns a command for each entrance, which shows how to use it.
+/// Returns a command for each entrance, which shows how it is used.
 pub fn describe(status: &MbimStatus) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(socket) = &status.socket {

@@ -1,4 +1,4 @@
-//! Handling of SIGINT, SIGTERM, SIGHUP and SIGQUIT: the first signal asks for a clean stop, the
+//! Handling of SIGINT, SIGTERM, SIGHUP and SIGQUIT: the first signal requests a clean stop, the
 //! second ends the process at once.
 
 use std::io;
@@ -13,7 +13,7 @@ use signal_hook::iterator::Signals;
 /// and service managers signal the process and then its group.
 const ECHO: Duration = Duration::from_millis(300);
 
-/// Signals that ask for a stop.
+/// Signals that request a stop.
 pub const ASKING: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
 
 /// Returns a channel that receives the number of the first signal. A second signal ends the process
@@ -21,7 +21,7 @@ pub const ASKING: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
 /// servers stay.
 ///
 /// # Errors
-/// Those of the system, when the handlers or the thread that waits for signals cannot be set up.
+/// The system's error, when the handlers or the thread that waits for signals cannot be set up.
 pub fn first() -> io::Result<Receiver<i32>> {
     first_waking(|| ())
 }
@@ -66,7 +66,7 @@ pub fn forward(to: Pid) -> io::Result<()> {
         .spawn(move || {
             for signal in signals.forever() {
                 if let Some(signal) = Signal::from_named_raw(signal) {
-                    // It may have ended.
+                    // The process may have ended.
                     let _ = rustix::process::kill_process(to, signal);
                 }
             }
@@ -74,8 +74,8 @@ pub fn forward(to: Pid) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the signals that ask for a stop. One that the process was started to ignore, as nohup(1)
-/// does with SIGHUP, stays ignored.
+/// Returns the signals that request a stop. A signal that the process was started to ignore, as
+/// nohup(1) does with SIGHUP, stays ignored.
 fn asking() -> impl Iterator<Item = i32> {
     let ignored = ignored();
     ASKING

@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_secs(2);
 pub struct Spinner(ProgressBar);
 
 impl Spinner {
-    /// Starts a spinner that names what is being done.
+    /// Starts a spinner with the name of the work.
     pub fn new(doing: &str) -> Self {
         if !std::io::stderr().is_terminal() {
             return Self(ProgressBar::hidden());
@@ -40,11 +40,12 @@ impl Drop for Spinner {
     }
 }
 
-/// Sends a command that takes long and returns the answer, whatever its status; a spinner says what
-/// is being done.
+/// Sends a command that takes long and returns the answer, whatever its status; a spinner names the
+/// command meanwhile.
 ///
 /// # Errors
-/// When there is no answer; Ctrl-C withdraws the command and gives [`FailureKind::Cancelled`].
+/// Fails when there is no answer; Ctrl-C withdraws the command and gives
+/// [`FailureKind::Cancelled`].
 pub fn command(
     client: &mut Client,
     doing: &str,

@@ -1,8 +1,8 @@
 //! The state directory and the directories of quirk files.
 //!
-//! The files of the state directory outlive a run and a reboot. The directory is `/var/lib/uwwan` for root, `$XDG_STATE_HOME/uwwan` (`~/.local/state/uwwan`) for
-//! everyone else, the one a service manager gives (`StateDirectory=`), or the one that
-//! `UWWAN_STATE_DIR` names, which wins over all others.
+//! The files of the state directory outlive a run and a reboot. The directory is `/var/lib/uwwan` for root,
+//! `$XDG_STATE_HOME/uwwan` (`~/.local/state/uwwan`) for everyone else, the one that a service manager gives
+//! (`StateDirectory=`), or the one that `UWWAN_STATE_DIR` names, which wins over all others.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -18,8 +18,8 @@ const USAGE: &str = "usage.json";
 /// Environment variable that names the state directory.
 const CHOSEN: &str = "UWWAN_STATE_DIR";
 
-/// Returns the path of the file of refused PINs, if there is a state directory. An emulated modem is
-/// made afresh for each run, so nothing about it is kept unless `UWWAN_STATE_DIR` is set.
+/// Returns the path of the file of refused PINs, if there is a state directory. An emulated modem
+/// begins anew in each run, so nothing about it is kept unless `UWWAN_STATE_DIR` is set.
 pub fn pins(emulated: bool) -> Option<PathBuf> {
     file(PINS, emulated)
 }
@@ -43,7 +43,7 @@ fn file(name: &str, emulated: bool) -> Option<PathBuf> {
 /// (`~/.config/uwwan/quirks.d`).
 pub fn quirk_directories() -> Vec<PathBuf> {
     let mut directories = configuration_directories();
-    // Of two rows the one that is read last counts.
+    // Of two rows the one that is read last applies.
     directories.reverse();
     directories
         .into_iter()
@@ -51,7 +51,7 @@ pub fn quirk_directories() -> Vec<PathBuf> {
         .collect()
 }
 
-/// Returns the directories of configuration files, the one that counts first: `$XDG_CONFIG_HOME/uwwan`
+/// Returns the directories of configuration files, the one that wins first: `$XDG_CONFIG_HOME/uwwan`
 /// (`~/.config/uwwan`), then `/etc/uwwan`.
 pub fn configuration_directories() -> Vec<PathBuf> {
     let absolute = |name| {

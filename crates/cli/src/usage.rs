@@ -1,7 +1,7 @@
 //! Data use by device and month, kept over runs in the state directory: LTE costs money.
 //!
 //! Bytes are those of datagrams, as the network counts them (its own overhead may come on top). A month
-//! is one of UTC.
+//! is one in UTC.
 
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -15,7 +15,7 @@ use uwwan_modem::state_file::StateFile;
 
 use crate::output;
 
-/// Largest number of entries; beyond it those of the oldest months are forgotten.
+/// Largest number of entries; beyond it those of the oldest months are dropped.
 const MOST: usize = 300;
 /// Largest number of bytes of a device's name that are kept.
 const LONGEST_NAME: usize = 64;
@@ -50,7 +50,7 @@ impl Entry {
 }
 
 impl Usage {
-    /// Adds what a device has used in a month, and returns its entry.
+    /// Adds the traffic of a device in a month, and returns the entry.
     pub fn add(&mut self, month: &str, device: &str, uplink: u64, downlink: u64) -> Entry {
         let device = &device[..device.floor_char_boundary(LONGEST_NAME)];
         let known = |entry: &Entry| entry.month == month && entry.device == device;
@@ -73,11 +73,11 @@ impl Usage {
     }
 }
 
-/// Adds to the file what a device has used just now, and returns its use in this month.
+/// Adds the traffic of a device to the file, and returns its use in this month.
 ///
 /// # Errors
-/// The error says why it is not kept; nothing has been added then. One reason is that another run
-/// writes the file at this moment.
+/// The reason in words why it is not kept; nothing has been added then. One reason is that another
+/// run writes the file at this moment.
 pub fn keep(
     file: &mut StateFile<Usage>,
     device: &str,
@@ -92,7 +92,7 @@ pub fn keep(
         .map_err(|error| error.to_string())?;
     rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
         .map_err(|_| "another run writes the file at this moment".to_owned())?;
-    // Others may have changed it since.
+    // Other processes may have changed the file since.
     file.reopen();
     let month = output::now();
     let month = month.get(..7).unwrap_or_default();
@@ -178,7 +178,7 @@ mod tests {
         usage.add("2126-02", &"é".repeat(1000), 1, 1);
         let longest = usage.entries.last().unwrap();
         assert_eq!(longest.device.len(), LONGEST_NAME);
-        // All of it can be read again.
+        // The longest file that is written can be read again.
         let length = serde_json::to_string(&usage).unwrap().len() as u64;
         assert!(length < uwwan_modem::state_file::LONGEST_FILE);
     }

@@ -15,15 +15,16 @@ use crate::notify::Notifier;
 /// Feeder of the watchdog.
 pub struct Watchdog {
     notifier: Arc<Notifier>,
-    /// Pause between two notifications: half of what the service manager bears.
+    /// Pause between two notifications: half of the time that the service manager allows.
     pause: Duration,
     due: Instant,
-    /// Whether the control loop was asked and has not come to it yet.
+    /// Whether the control loop was asked and has not called the function yet.
     asked: Arc<AtomicBool>,
 }
 
 impl Watchdog {
-    /// Returns the feeder, if the service manager wants one of the process it has `started`.
+    /// Returns the feeder, if the service manager expects notifications from the process that it has
+    /// `started`.
     pub fn wanted(notifier: &Arc<Notifier>, started: u32) -> Option<Self> {
         let variable = |name| std::env::var_os(name);
         let limit = limit(variable("WATCHDOG_USEC"), variable("WATCHDOG_PID"), started)?;
@@ -39,8 +40,8 @@ impl Watchdog {
         }
     }
 
-    /// Hands the control loop, by `ask`, a function that notifies the service manager, if that is due
-    /// and the loop has called the last one.
+    /// Passes a function that notifies the service manager to the control loop, by `ask`, if a
+    /// notification is due and the loop has called the last function.
     pub fn attend(&mut self, now: Instant, ask: impl FnOnce(Box<dyn FnOnce() + Send>)) {
         if now < self.due || self.asked.swap(true, Ordering::SeqCst) {
             return;
@@ -103,7 +104,7 @@ mod tests {
         watchdog.attend(start, |turn| turns.push(turn));
         assert_eq!((turns.len(), heard()), (1, None));
         assert_eq!(watchdog.next(start + LIMIT), start + LIMIT * 3 / 2);
-        // A loop that hangs is asked no second time, and nobody is told.
+        // A loop that hangs is not asked a second time, and the service manager is not notified.
         watchdog.attend(start + LIMIT, |turn| turns.push(turn));
         assert_eq!((turns.len(), heard()), (1, None));
         turns.pop().unwrap()();

@@ -1,4 +1,4 @@
-//! What a process in the sandbox of `up` can still do, tried from inside as root.
+//! The rights of a process in the sandbox of `up`, tried from inside as root.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -14,7 +14,7 @@ mod sandbox;
 
 use sandbox::{Confinement, Identity, State};
 
-/// A process that is tried to be harmed.
+/// A process that the sandboxed one tries to harm.
 struct Victim(Child);
 
 impl Victim {
@@ -68,17 +68,17 @@ fn trace(pid: rustix::process::Pid) -> io::Result<()> {
     }
 }
 
-/// Asks the kernel for a file system's place.
+/// Asks the kernel to mount a file system.
 fn mount() -> io::Result<()> {
     let none = std::ptr::null();
-    // SAFETY: null stands for no text in each of the four arguments that may be one.
+    // SAFETY: null stands for no text in each of the four arguments that may be null.
     match unsafe { libc::mount(none, c"/mnt".as_ptr(), none, 0, none.cast()) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// Asks for a request of ioctl(2) or an operation of fcntl(2) with a number as its argument.
+/// Returns whether a call of ioctl(2) or fcntl(2) with a number as its argument has succeeded.
 fn control(answer: libc::c_int) -> io::Result<()> {
     match answer {
         -1 => Err(io::Error::last_os_error()),
@@ -114,7 +114,7 @@ fn ways_out(victim: rustix::process::Pid) {
     // SAFETY: F_SETOWN_EX reads two `int`s, which `owner` has.
     let answer = unsafe { libc::fcntl(own, 15, owner.as_ptr()) };
     refused("fcntl F_SETOWN_EX", control(answer));
-    // What else they are for goes on to work.
+    // The other requests of these calls keep working.
     ours.set_nonblocking(true).unwrap();
     ours.try_clone().unwrap();
     let mut flags = rustix::fs::fcntl_getfl(&ours).unwrap();
@@ -179,7 +179,8 @@ fn the_rest_of_the_machine_is_out_of_reach() {
             let core = rustix::process::setrlimit(rustix::process::Resource::Core, limit);
             refused("a core dump", core);
 
-            // What it needs goes on to work: files of its own, sockets of the machine, threads, memory.
+            // Rights that the process needs keep working: files of its own, sockets of the machine,
+            // threads, memory.
             std::fs::write(writable.join("state"), "kept").unwrap();
             std::fs::rename(writable.join("state"), writable.join("new")).unwrap();
             UnixListener::bind(writable.join("socket")).unwrap();
@@ -224,12 +225,12 @@ fn programs_for_the_name_servers_run_and_are_confined_too() {
     );
 }
 
-/// Returns the user that the driver of root's `up` becomes, if this process can become another's.
+/// Returns the user that the driver of root's `up` becomes, if this process can change its user.
 fn driver() -> Option<Identity> {
     Identity::for_driver(std::path::Path::new("/")).unwrap_or_default()
 }
 
-/// The driver's process beside a monitor.
+/// The process is a driver beside a monitor.
 #[test]
 fn the_driver_keeps_no_capability_and_makes_no_socket() {
     let place = tempfile::tempdir().unwrap();
@@ -238,7 +239,7 @@ fn the_driver_keeps_no_capability_and_makes_no_socket() {
     let path = place.path().join("socket");
     let _listener = UnixListener::bind(&path).unwrap();
     std::fs::set_permissions(&path, all(0o666)).unwrap();
-    // One that only its owner may use, as a container's daemon has it.
+    // Only its owner may use the directory, as that of a container's daemon.
     let closed = place.path().join("closed");
     let _closed = UnixListener::bind(&closed).unwrap();
     std::fs::set_permissions(&closed, all(0o600)).unwrap();
@@ -260,7 +261,8 @@ fn the_driver_keeps_no_capability_and_makes_no_socket() {
             ..Confinement::default()
         },
         move |state| {
-            // Without CAP_SYS_RESOURCE to begin with, one stays so that a thread may go first.
+            // Without CAP_SYS_RESOURCE at the start, CAP_SYS_NICE stays so that a thread may have
+            // priority.
             let kept = if resource {
                 "0000000000000000"
             } else {

@@ -22,11 +22,11 @@
 //! receive offload:
 //!
 //! * A read is scattered over the places its datagrams are expected to have in the open NTB and in
-//! those behind it (`open`, [`Scatter`]); then headers are written in front of each payload. The
-//! host is read only while there are buffers enough for a packet of 64 KiB, if one may come.
+//!   those behind it (`open`, [`Scatter`]); then headers are written in front of each payload. The
+//!   host is read only while there are buffers enough for a packet of 64 KiB, if one may come.
 //! * Runs of segments in order, within an NTB and across the NTBs that have completed, leave as one
-//! gathered write (`delivery`, [`Coalescer`]). Nothing waits for segments that have not arrived:
-//! every round ends with all runs written.
+//!   gathered write (`delivery`, [`Coalescer`]). Nothing waits for segments that have not arrived:
+//!   every round ends with all runs written.
 //!
 //! **Zero copy.** Datagrams from the host are read to their final offsets in a USB buffer; the NDP
 //! follows when the NTB closes. Datagrams to the host are written from the receive buffers, which

@@ -1,4 +1,4 @@
-//! Answers of one kind, made into rules: in their order where they change, and the last one for good.
+//! Answers of one kind, made into rules: in their order where they change, and the last one for ever.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -6,33 +6,33 @@ use std::time::Duration;
 
 use uwwan_emulator::rules::{Answer, Rule, Trigger};
 
-/// Largest number of different questions.
+/// Largest number of different requests.
 const MOST_QUESTIONS: usize = 1024;
-/// Largest number of changes of the answer to one question.
+/// Largest number of changes of the answer to one request.
 const MOST_CHANGES: usize = 64;
-/// Largest number of bytes of all questions and answers.
+/// Largest number of bytes of all requests and answers.
 const MOST_BYTES: usize = 8 << 20;
-/// Longest time that an answer is waited for as long as it was in the capture.
+/// Longest time after which an answer is repeated as late as it was in the capture.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// An answer that was given some times in a row.
+/// An answer that came some times in a row.
 #[derive(Debug)]
 struct Run {
     answer: Answer,
     after: Duration,
     times: u64,
-    /// Length of question and answer in bytes.
+    /// Length of request and answer in bytes.
     length: usize,
 }
 
-/// Questions with their answers.
+/// Requests with their answers.
 #[derive(Debug)]
 pub(super) struct Answers<Q> {
     runs: HashMap<Q, Vec<Run>>,
-    /// The questions in the order in which they were asked first.
+    /// The requests in the order in which they came first.
     order: Vec<Q>,
     bytes: usize,
-    /// Number of answers for which there was no room.
+    /// Number of answers that had no room.
     left_out: u64,
 }
 
@@ -48,9 +48,9 @@ impl<Q> Default for Answers<Q> {
 }
 
 impl<Q: Clone + Eq + Hash> Answers<Q> {
-    /// Takes a question of `length` bytes with its answer, and the time to it in nanoseconds.
+    /// Adds a request of `length` bytes with its answer, and the time between them in nanoseconds.
     pub fn push(&mut self, question: Q, answer: Answer, after: u64, length: usize) {
-        // What is faster than this is as fast as the emulated modem is.
+        // Answers faster than a millisecond are as fast as the emulated modem.
         let after = Duration::from_millis(after / 1_000_000).min(LONGEST);
         let new = !self.runs.contains_key(&question);
         let known = self.runs.get_mut(&question);
@@ -65,7 +65,7 @@ impl<Q: Clone + Eq + Hash> Answers<Q> {
             return;
         }
         let runs = self.runs.entry(question.clone()).or_default();
-        // The last answer takes the place of the one before, because it is the one for good.
+        // The last answer replaces the one before, because it is repeated for ever.
         if runs.len() == MOST_CHANGES
             && let Some(before) = runs.pop()
         {
@@ -84,17 +84,17 @@ impl<Q: Clone + Eq + Hash> Answers<Q> {
         }
     }
 
-    /// Returns the number of different questions.
+    /// Returns the number of different requests.
     pub fn count(&self) -> usize {
         self.order.len()
     }
 
-    /// Returns the number of answers for which there was no room.
+    /// Returns the number of answers that had no room.
     pub fn left_out(&self) -> u64 {
         self.left_out
     }
 
-    /// Returns the rules, where `on` makes the trigger of a question.
+    /// Returns the rules, where `on` makes the trigger from a request.
     pub fn rules(mut self, on: impl Fn(&Q) -> Trigger) -> Vec<Rule> {
         let mut rules = Vec::new();
         for question in self.order {

@@ -1,4 +1,4 @@
-//! Lines on the AT port, with what was said to them.
+//! Lines on the AT port, with their answers.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const LONGEST_ANSWER: usize = 16 << 10;
 /// Largest number of unsolicited result codes that are repeated.
 const MOST_UNSOLICITED: usize = 512;
 
-/// A line whose answer is not whole yet.
+/// A line whose answer is not complete.
 #[derive(Debug)]
 struct Asked {
     line: String,
@@ -26,10 +26,10 @@ struct Asked {
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     answers: Answers<String>,
-    /// The part of a line that the host has written.
+    /// The part of a line that the host has written so far.
     written: Vec<u8>,
     asked: Option<Asked>,
-    /// The part of a line that the modem has said and that answers nothing.
+    /// The part of a line outside an answer that the modem has sent so far.
     unasked: Vec<u8>,
     /// Unsolicited result codes, with their times in nanoseconds.
     unsolicited: Vec<(u64, String)>,
@@ -45,7 +45,7 @@ fn is_final(line: &str) -> bool {
         .any(|start| line.trim().starts_with(start))
 }
 
-/// Returns whether a line that answers nothing is an unsolicited result code: a name with a sign in front
+/// Returns whether a line outside an answer is an unsolicited result code: a name with a sign in front
 /// and a colon behind (3GPP TS 27.007, 4.1), or a call.
 fn is_unsolicited(line: &str) -> bool {
     let named = line
@@ -56,7 +56,7 @@ fn is_unsolicited(line: &str) -> bool {
 }
 
 impl Lines {
-    /// Takes bytes of a serial port.
+    /// Adds bytes of a serial port.
     pub fn take(&mut self, bytes: &[u8], time: u64, out: bool) {
         if out {
             for byte in bytes {
@@ -81,7 +81,7 @@ impl Lines {
             return;
         }
         asked.said.push_str(text);
-        // The last line is whole where a line end follows it.
+        // The last line is complete where a line end follows it.
         let whole = asked.said.ends_with(['\r', '\n']);
         if whole
             && asked.said.lines().any(is_final)
@@ -101,7 +101,7 @@ impl Lines {
         }
     }
 
-    /// Takes bytes that answer nothing: the lines among them are unsolicited result codes.
+    /// Adds bytes outside an answer: the lines among them are unsolicited result codes.
     fn says(&mut self, bytes: &[u8], time: u64) {
         for byte in bytes {
             match byte {
@@ -125,7 +125,7 @@ impl Lines {
         let line = String::from_utf8(line).unwrap_or_default();
         let line = line.trim();
         let prefix = line.get(..2).unwrap_or_default();
-        // A terminal in the way may write back what the modem says.
+        // A terminal in between may echo the modem's output back to the modem.
         if prefix.eq_ignore_ascii_case("at") {
             self.asked = Some(Asked {
                 line: line.to_owned(),
@@ -135,9 +135,10 @@ impl Lines {
         }
     }
 
-    /// Puts what is known into `like` and `found`, and what is not into `missing`. Unsolicited result codes
-    /// come as long after the control session is open as after `opened`, the time at which it was, in
-    /// nanoseconds; without one, after the selection of the configuration and the first of them.
+    /// Puts findings into `like` and `found`, and gaps into `missing`. Unsolicited result codes come as
+    /// long after the control session is open as after `opened`, the time in nanoseconds at which it was in
+    /// the capture; without one, as long after the selection of the configuration as after the first of
+    /// them.
     pub fn finish(
         self,
         opened: Option<u64>,

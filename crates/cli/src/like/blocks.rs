@@ -1,22 +1,24 @@
-//! The layout of NTBs, both ways.
+//! The layout of NTBs in both directions.
 
 use uwwan_ncm::{DropCounters, Format, Limits, Ntb};
 
 use super::modem::Like;
 
-/// Number of NTBs of the modem after which the most datagrams in one say something.
+/// Number of NTBs of the modem after which the largest number of datagrams in one is meaningful.
 const ENOUGH: u64 = 64;
-/// Number of NTBs with as many datagrams as any has, from which on that is taken for a limit.
+/// Number of NTBs with the largest number of datagrams from which on that number is taken for a
+/// limit.
 const OFTEN: u64 = 16;
 
 /// The facts about the NTBs of one direction.
 #[derive(Debug, Default)]
 struct Way {
-    /// Number of NTBs whose NDP stands in front of the datagrams, and of those where it follows.
+    /// Number of NTBs whose NDP stands in front of the datagrams, and of those whose NDP follows
+    /// them.
     front: u64,
     end: u64,
     ntb32: u64,
-    /// Most datagrams in an NTB, and how many NTBs have as many.
+    /// Largest number of datagrams in an NTB, and the number of NTBs that have as many.
     most: (usize, u64),
 }
 
@@ -28,7 +30,7 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    /// Takes a transfer of `length` bytes that begins as an NTB.
+    /// Adds a transfer of `length` bytes that begins as an NTB.
     pub fn take(&mut self, bytes: &[u8], length: usize, out: bool) {
         let way = if out {
             &mut self.output
@@ -40,7 +42,7 @@ impl Blocks {
             max_datagrams: usize::from(u16::MAX),
             ..Limits::default()
         };
-        // What was cut by the capture is no whole NTB.
+        // A transfer that the capture has cut holds no whole NTB.
         if bytes.len() < length {
             return;
         }
@@ -76,7 +78,7 @@ impl Blocks {
         usize::try_from(all).unwrap_or(usize::MAX) / 100
     }
 
-    /// Puts what is known into `like`, and what is not into `missing`.
+    /// Puts findings into `like`, and gaps into `missing`.
     pub fn finish(self, like: &mut Like, missing: &mut Vec<String>) {
         let Self { output, input } = self;
         let all = input.front + input.end;

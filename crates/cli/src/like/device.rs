@@ -1,4 +1,4 @@
-//! The facts that were seen of one device.
+//! The facts that a capture shows of one device.
 
 use uwwan_usb::functions;
 
@@ -10,7 +10,7 @@ use super::modem::Like;
 use super::requests::Requests;
 use crate::story::{Entry, What};
 
-/// The facts that were seen of one device.
+/// The facts that a capture shows of one device.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
     enumeration: Enumeration,
@@ -21,7 +21,7 @@ pub(super) struct Observed {
 }
 
 impl Observed {
-    /// Takes something that passed.
+    /// Adds an entry of the capture.
     pub fn take(&mut self, entry: Entry) {
         let (time, out, packet) = (entry.time, entry.out, entry.packet);
         match entry.what {
@@ -42,7 +42,7 @@ impl Observed {
         }
     }
 
-    /// Returns how much of a modem the device is; 0 is not at all.
+    /// Returns a measure of how much the device looks like a modem; 0 is not at all.
     pub fn weight(&self) -> usize {
         let described = self.enumeration.descriptors().is_some_and(|descriptors| {
             !functions::mbim(&descriptors).is_empty() || !functions::ncm(&descriptors).is_empty()

@@ -1,4 +1,4 @@
-//! Descriptors and strings, as the host asked for them.
+//! Descriptors and strings, as the host requested them.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ fn total(configuration: &[u8]) -> usize {
 }
 
 impl Enumeration {
-    /// Takes a standard request.
+    /// Adds a standard request.
     pub fn take(&mut self, setup: [u8; 8], bytes: Vec<u8>, status: Option<i32>) {
         let [0x80, standard::GET_DESCRIPTOR, index, kind, ..] = setup else {
             return;
@@ -55,7 +55,7 @@ impl Enumeration {
         }
     }
 
-    /// Returns the configurations that are whole, in the order of their indices.
+    /// Returns the complete configurations, in the order of their indices.
     fn whole(&self) -> Vec<&[u8]> {
         let all = self.configurations.values().map(Vec::as_slice);
         all.filter(|raw| raw.len() >= 9 && raw.len() == total(raw))
@@ -69,12 +69,12 @@ impl Enumeration {
             return None;
         }
         let mut device = self.device.clone();
-        // A host that is told of more configurations asks for them.
+        // The number is corrected, because a host would request missing configurations.
         device[DEVICE_LENGTH - 1] = u8::try_from(whole.len()).unwrap_or(u8::MAX);
         Some(Descriptors::parse(&device, &whole))
     }
 
-    /// Puts what is known into `like`, and what is not into `missing`.
+    /// Puts findings into `like`, and gaps into `missing`.
     pub fn finish(self, like: &mut Like, missing: &mut Vec<String>) {
         like.descriptors = self.descriptors();
         match self.device.get(DEVICE_LENGTH - 1) {

@@ -20,13 +20,13 @@ use super::modem::Like;
 const MOST_WAITING: usize = 1024;
 /// Largest number of indications that are repeated.
 const MOST_INDICATIONS: usize = 512;
-/// Largest number of bytes of these.
+/// Largest number of bytes of these indications.
 const MOST_INDICATED: usize = 1 << 20;
-/// Time from MBIM_OPEN to its answer from which on it says something of the modem, in nanoseconds.
+/// Time from MBIM_OPEN to its answer, in nanoseconds, from which on the modem is taken for slow.
 const SLOW_OPEN: u64 = 20_000_000;
 /// Largest number of data sessions whose addresses are kept.
 const MOST_SESSIONS: usize = 16;
-/// The MTUs that the emulated network has.
+/// The MTUs in bytes that the emulated network supports.
 const MTU: std::ops::RangeInclusive<u32> = 1280..=2048;
 
 /// A command: service and number, kind, and content without the zeros at its end.
@@ -46,7 +46,8 @@ pub(super) struct Control {
     waiting: BTreeMap<u64, Question>,
     /// Time of the first OPEN_DONE in nanoseconds.
     opened: Option<u64>,
-    /// The host has begun to end what it had begun: what is indicated from here on is its doing.
+    /// Whether the host has begun to end its sessions: indications from here on are effects of
+    /// that.
     ending: bool,
     indications: Vec<(u64, CidId, Vec<u8>)>,
     indicated: usize,
@@ -66,7 +67,7 @@ fn trimmed(info: &[u8]) -> Vec<u8> {
 }
 
 impl Control {
-    /// Takes a message. `answers` is the packet of the command that it answers, and the nanoseconds since.
+    /// Adds a message. `answers` is the packet of the command that it answers, and the nanoseconds since.
     pub fn take(
         &mut self,
         bytes: &[u8],
@@ -88,7 +89,7 @@ impl Control {
             } if out => {
                 let id = CidId { service, cid };
                 self.ending |= ends(id, kind, &info);
-                // A capture has no PIN in it, and the one that is entered now is another.
+                // A capture has no PIN in it, and the PIN that is entered now is another.
                 let any = id == basic::PIN && kind == CommandKind::SET;
                 let question = Question {
                     id,
@@ -152,7 +153,7 @@ impl Control {
                 }
                 let number = session(&question.info);
                 if number != 0 {
-                    // Which contexts are active follows from what the emulated modem does, so its
+                    // The active contexts follow from the state of the emulated modem, so its
                     // firmware answers, with these addresses.
                     if let (Status::NONE, Ok(told)) = (status, IpConfiguration::decode_info(&info))
                     {
@@ -190,7 +191,7 @@ impl Control {
         self.answers.push(question, answer, after, length);
     }
 
-    /// Returns the time at which the control session was open first, in nanoseconds.
+    /// Returns the time in nanoseconds at which the control session was first open.
     pub fn opened(&self) -> Option<u64> {
         self.opened
     }
@@ -200,7 +201,7 @@ impl Control {
         self.messages
     }
 
-    /// Puts what is known into `like` and `found`, and what is not into `missing`.
+    /// Puts findings into `like` and `found`, and gaps into `missing`.
     pub fn finish(self, like: &mut Like, found: &mut Vec<String>, missing: &mut Vec<String>) {
         match self.answers.count() {
             0 => missing.push("answers to MBIM commands".to_owned()),
@@ -221,7 +222,7 @@ impl Control {
         if let Some(caps) = &self.firmware {
             let sessions = caps.max_sessions.clamp(1, 255);
             like.knobs.push(format!("max_sessions={sessions}"));
-            // AT commands tell the version, too.
+            // AT commands return the version, too.
             let text = caps.firmware_info.replace(['\r', '\n'], "\\n");
             like.knobs.push(format!("firmware_info={text}"));
         }
@@ -263,13 +264,13 @@ impl Control {
     }
 }
 
-/// Whether the answer to a command follows from what the emulated modem does.
+/// Returns whether the answer to a command follows from the state of the emulated modem.
 fn is_own(id: CidId, kind: CommandKind) -> bool {
     let query = kind == CommandKind::QUERY;
     query && (id == basic::CONNECT || id == basic::PACKET_STATISTICS)
 }
 
-/// Whether the host ends a data session with a command.
+/// Returns whether the host ends a data session with a command.
 fn ends(id: CidId, kind: CommandKind, info: &[u8]) -> bool {
     id == basic::CONNECT
         && kind == CommandKind::SET
@@ -277,7 +278,7 @@ fn ends(id: CidId, kind: CommandKind, info: &[u8]) -> bool {
             .is_ok_and(|set| set.activation_command == ActivationCommand::DEACTIVATE)
 }
 
-/// Returns the addresses of other data sessions than 0, as the knob has them.
+/// Returns the addresses of other data sessions than 0, in the form of the knob.
 fn further_addresses(told: &BTreeMap<u8, IpConfiguration>) -> String {
     let one = |number: u8, address: String, gateway: Option<String>| {
         let gateway = gateway.map(|gateway| format!("-{gateway}"));

@@ -1,13 +1,13 @@
-//! A modem as a capture shows it, for the emulated modem to be like it (`--like`).
+//! Reads a modem from a capture, so that the emulated modem can be like it (`--like`).
 //!
-//! One pass over the capture sorts what passed by device, each part into a file of this folder:
+//! One pass over the capture sorts its entries by device, each part into a file of this folder:
 //! `enumeration` has descriptors and strings, `mbim` commands with their answers and indications, `at`
-//! lines with what was said to them, `requests` class and vendor requests, `blocks` the layout of NTBs.
-//! `answers` makes rules of answers, in their order where they change. What is held of each has a bound,
+//! lines with their answers, `requests` class and vendor requests, `blocks` the layout of NTBs.
+//! `answers` makes rules of answers, in their order where they change. Everything held is bounded,
 //! however long the capture is.
 //!
-//! Queries whose answer follows from what the emulated modem does (whether a data session is up, how many
-//! packets passed) are left to its firmware.
+//! Queries whose answer follows from the state of the emulated modem (whether a data session is up, how
+//! many packets passed) are left to its firmware.
 
 mod answers;
 mod at;
@@ -29,14 +29,14 @@ pub use modem::Like;
 
 /// Largest number of devices of a capture that are told apart.
 const MOST_DEVICES: usize = 32;
-/// Largest number of transfers and messages that are looked at, so that a pipe without end has one.
+/// Largest number of transfers and messages that are read, so that a pipe without end has a limit.
 const MOST_ENTRIES: usize = 4_000_000;
 
-/// Reads the modem in the capture that `file` is.
+/// Reads the modem in the capture `file`.
 ///
 /// # Errors
 /// [`FailureKind::Usage`] for a file that cannot be read, is no capture, or has no modem in it. A capture
-/// that is broken in the middle is used as far as it goes, which a note tells.
+/// that is broken in the middle is used up to that place, and a note says so.
 pub fn read(file: &Path) -> Result<Like, Failure> {
     let name = file.display().to_string();
     let input = File::open(file).map_err(|error| {

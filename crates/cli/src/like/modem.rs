@@ -8,14 +8,14 @@ use uwwan_usb::descriptors::Descriptors;
 /// A modem as a capture shows it.
 #[derive(Debug, Clone, Default)]
 pub struct Like {
-    /// Its descriptors, if they were captured.
+    /// Descriptors of the modem, if they were captured.
     pub descriptors: Option<Descriptors>,
-    /// Its strings by their index.
+    /// Strings of the modem by their index.
     pub strings: BTreeMap<u8, String>,
     /// Knobs as `name=value`.
     pub knobs: Vec<String>,
-    /// The rules for what it answers and does.
+    /// The rules for the modem's answers and actions.
     pub rules: Vec<Rule>,
-    /// Notes for people about what was found and what the capture does not hold.
+    /// Notes in words about the findings and the gaps of the capture.
     pub notes: Vec<String>,
 }

@@ -22,7 +22,7 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// Takes a class or vendor request.
+    /// Adds a class or vendor request.
     pub fn take(&mut self, setup: [u8; 8], bytes: &[u8], status: Option<i32>) {
         let word = |at: usize| u16::from_le_bytes([setup[at], setup[at + 1]]);
         let question = (setup[0], setup[1], word(2), word(4));
@@ -35,7 +35,7 @@ impl Requests {
             }
             (true, cdc::SET_NTB_FORMAT, Some(STALL)) => self.refuse("refuse_format=on"),
             (true, cdc::SET_NTB_INPUT_SIZE, Some(STALL)) => self.refuse("refuse_input_size=on"),
-            // These two follow from what the host has set.
+            // These two answers follow from the settings of the host.
             (true, cdc::GET_NTB_FORMAT | cdc::GET_NTB_INPUT_SIZE, Some(0)) => {}
             (_, _, Some(STALL)) => self.answers.push(question, Answer::Stall, 0, 8),
             (_, _, Some(0)) if is_in => {
@@ -53,12 +53,12 @@ impl Requests {
         }
     }
 
-    /// Returns whether the device was asked for what a modem alone is asked for.
+    /// Returns the number of requests that only a modem is sent.
     pub fn count(&self) -> usize {
         usize::from(self.parameters.is_some())
     }
 
-    /// Puts what is known into `like`, and what is not into `missing`.
+    /// Puts findings into `like`, and gaps into `missing`.
     pub fn finish(self, like: &mut Like, missing: &mut Vec<String>) {
         match self.parameters {
             None => missing.push("NTB parameters".to_owned()),

@@ -5,7 +5,8 @@ use uwwan_mbim::services::basic_connect::{CONNECT, IP_CONFIGURATION};
 
 use super::*;
 
-/// The kernel's drivers and mbimcli with another model of the lt4132, by tcpdump.
+/// The capture shows the kernel's drivers and mbimcli with another model of the lt4132, recorded by
+/// tcpdump.
 const KERNEL: &[u8] = include_bytes!("../../../capture/tests/vectors/kernel-mbimcli-usbmon.pcap");
 
 fn kernel() -> Like {
@@ -55,7 +56,7 @@ fn the_modem_of_the_kernels_capture_is_found() {
     assert!(like.notes[0].contains("MBIM commands"), "{:?}", like.notes);
 }
 
-/// A capture that is cut off is used as far as it goes, one of garbage is refused with its place.
+/// A capture that is cut off is used up to that place, and garbage is refused with its place.
 #[test]
 fn a_broken_capture_is_used_up_to_its_fault() {
     let cut = &KERNEL[..KERNEL.len() - 7];
@@ -100,7 +101,7 @@ fn answers_that_change_come_in_their_order() {
         expected.map(|(text, times)| (Some(said(text)), times))
     );
     assert_eq!(rules[0].after.as_millis(), 5);
-    // The bound keeps the first and the last.
+    // The bound keeps the first answer and the last.
     assert!(rules.len() < 100, "{}", rules.len());
     assert_eq!(rules.last().unwrap().answer, Some(said("99999")));
 }

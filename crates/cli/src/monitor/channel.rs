@@ -1,4 +1,5 @@
-//! The socket between driver and monitor: one message a request, one a reply, descriptors beside.
+//! The socket between driver and monitor: one message for each request and reply, with descriptors
+//! beside it.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -73,13 +74,14 @@ impl Channel {
             .flatten()
             .collect();
         message.truncate(length);
-        // No message is empty.
+        // No message is empty, so an empty read is the end.
         Ok((length > 0).then_some((message, descriptors)))
     }
 }
 
 impl Channel {
-    /// Ends the way for both processes. After an error nobody knows which reply is to which request.
+    /// Closes the connection for both processes. After an error it is not known which reply belongs
+    /// to which request.
     pub(super) fn break_off(&self) {
         let _ = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Both);
     }

@@ -1,12 +1,12 @@
-//! Checks of a request, made before the monitor does anything.
+//! Checks of a request, made before the monitor acts on it.
 
 use std::net::IpAddr;
 
 use super::request::Network;
 use crate::failure::{Failure, FailureKind};
 
-/// Shortest prefixes that an interface may have on its link, in bits. A shorter one would draw traffic
-/// that nobody asked to go through the modem.
+/// Shortest prefixes in bits that an interface may have on its link, for IPv4 and IPv6. A shorter one
+/// would draw traffic that no user has routed through the modem.
 const SHORTEST: (u8, u8) = (8, 16);
 
 /// Returns the failure for a request that is not carried out.
@@ -16,10 +16,10 @@ pub(super) fn refused(why: &str) -> Failure {
         .next("look at what the modem reported; report it with the log")
 }
 
-/// Checks what the driver says the network has given.
+/// Checks the addresses that the driver reports as given by the network.
 ///
 /// # Errors
-/// Returns what is wrong with it.
+/// The reason in words why they are refused.
 pub(super) fn network(network: &Network) -> Result<(), String> {
     let given = &network.addresses;
     if let Some(prefix) = given.ipv4 {
@@ -57,7 +57,7 @@ fn length(prefix: u8, least: u8, most: u8) -> Result<(), String> {
     ))
 }
 
-/// Returns the notification, if it says nothing but what the driver may say.
+/// Returns the notification, if it consists of messages that the driver may send.
 pub(super) fn notification(text: &str) -> Option<&str> {
     let known = ["READY=1", "STOPPING=1", "WATCHDOG=1"];
     text.lines()

@@ -1,7 +1,7 @@
 //! The USB device that the driver runs: its node, its port, its configuration.
 //!
 //! The driver gets the node of one device, the one that was named at the start. Once that is open, its
-//! port is what counts, because a modem that resets itself comes back under other numbers.
+//! port identifies it, because a modem that resets itself comes back under other numbers.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -23,7 +23,7 @@ use crate::reach::EMULATOR;
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct DeviceReply {
-    /// Number of the system's error.
+    /// `errno` of the failed request.
     pub(super) errno: Option<i32>,
     /// Number of a guard.
     pub(super) guard: Option<u8>,
@@ -31,25 +31,26 @@ pub(super) struct DeviceReply {
     pub(super) holder: String,
     /// The programs that have a node open.
     pub(super) holders: Vec<String>,
-    /// ModemManager's dealings with the device.
+    /// What ModemManager does with the device.
     pub(super) manager: Standing,
 }
 
 /// The devices that the driver may have.
 #[derive(Debug)]
 pub(super) struct Devices {
-    /// The device that was named; `None` when that is no USB device.
+    /// The selector of the device; `None` when it is no USB device.
     selector: Option<Selector>,
     access: Local,
-    /// Ports that drivers of the kernel are kept from.
+    /// Ports from which the kernel's drivers are kept.
     guards: BTreeMap<u8, PortGuard>,
     /// The node that goes with the next reply.
     opened: Option<File>,
     /// The inhibitor that keeps ModemManager away from the device.
     inhibitor: Option<Inhibitor>,
-    /// The device as it was opened last.
+    /// Identity of the device when it was opened last.
     last: Option<Identity>,
-    /// `bConfigurationValue` in which it was opened first, where the kernel's drivers had it.
+    /// `bConfigurationValue` with which the device was first opened, where the kernel's drivers had
+    /// it.
     kernels: Option<Option<u8>>,
 }
 
@@ -73,15 +74,15 @@ impl Devices {
         }
     }
 
-    /// Lets the kernel's drivers have the device again as they had it when it was opened first, in
-    /// place of a driver's process that did not come to do so. `settle` is the time for which it stays
+    /// Gives the device back to the kernel's drivers as they had it when it was first opened, in place
+    /// of a driver's process that did not get to do so. `settle` is the time for which it stays
     /// unconfigured.
     pub(super) fn give_back(&mut self, settle: Duration) {
         self.guards.clear();
         let (Some(device), Some(Some(configuration))) = (&self.last, self.kernels) else {
             return;
         };
-        // One that was enumerated anew is the kernel's already.
+        // A device that was enumerated anew has the kernel's drivers already.
         if self.access.device(&device.port).as_ref() != Some(device) {
             return;
         }
@@ -100,13 +101,13 @@ impl Devices {
         }
     }
 
-    /// Returns what is known of where the device is: its port, or what was named in its place.
+    /// Returns the place of the device: its port, or the selector that was given.
     pub(super) fn named(&self) -> String {
         let named = self.selector.as_ref().map(ToString::to_string);
         named.unwrap_or_else(|| EMULATOR.to_owned())
     }
 
-    /// Returns vendor, product and port of the device, as the status tells them.
+    /// Returns vendor, product and port of the device in the form of the status.
     pub(super) fn described(&self) -> String {
         let last = self.last.as_ref().map(ToString::to_string);
         last.unwrap_or_else(|| EMULATOR.to_owned())
@@ -117,7 +118,7 @@ impl Devices {
         self.opened.take()
     }
 
-    /// Carries out a request over a device.
+    /// Carries out a request about a device.
     pub(super) fn answer(&mut self, request: &Request) -> DeviceReply {
         let mut reply = DeviceReply::default();
         let result = match request {
@@ -177,7 +178,7 @@ impl Devices {
         Ok(number)
     }
 
-    /// Returns the name of a port at which there is the device that was named.
+    /// Returns the name of a port at which the device that was named is.
     ///
     /// # Errors
     /// `EACCES` for another device, `ENODEV` for none.

@@ -1,4 +1,5 @@
-//! The driver's end: interfaces and USB devices that the monitor opens, notifications that it passes on.
+//! The driver's side: interfaces and USB devices that the monitor opens, notifications that it passes
+//! on.
 
 use std::fs::File;
 use std::io::{self, PipeReader, Read as _};
@@ -33,11 +34,12 @@ use crate::sandbox::State;
 use crate::secrets;
 use crate::usage::Entry;
 
-/// The monitor, as the driver reaches it.
+/// The driver's connection to the monitor.
 #[derive(Debug, Clone)]
 pub struct Monitor {
     channel: Arc<Mutex<Channel>>,
-    /// The host configurations asked for at the start, a data session each.
+    /// The configurations of the host interfaces that were planned at the start, one for each data
+    /// session.
     sessions: Arc<[HostConfig]>,
     /// Process id of the monitor.
     process: Pid,
@@ -52,7 +54,7 @@ impl Monitor {
         }
     }
 
-    /// Asks for something and waits for the reply.
+    /// Sends a request and waits for the reply.
     fn ask(&self, request: &Request) -> Result<(Reply, Vec<OwnedFd>), Failure> {
         let gone = |why: &dyn std::fmt::Display| {
             Failure::new(FailureKind::Host, "the monitor does not answer")
@@ -64,7 +66,7 @@ impl Monitor {
             .send(&request.encode(), &[])
             .map_err(|error| gone(&error))?;
         let received = channel.receive().map_err(|error| {
-            // The reply may still come, and would be taken for the next request's.
+            // The reply may still come, and would be taken for that of the next request.
             channel.break_off();
             tracing::error!("the monitor cannot be heard, so this ends: {error}");
             let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::TERM);
@@ -88,13 +90,13 @@ impl Monitor {
 }
 
 impl Monitor {
-    /// Asks for a secret, which comes by a pipe.
+    /// Requests a secret, which comes through a pipe.
     pub(super) fn secret(&self, wanted: Wanted) -> Result<Zeroizing<String>, Failure> {
         let broken = |why: &dyn std::fmt::Display| {
             Failure::new(FailureKind::Host, "the monitor hands over no secret").because(why)
         };
         let mut pipe = PipeReader::from(self.ask_for_one(&Request::Secret(wanted))?);
-        // With room for the longest, nothing is copied to another buffer while it is read.
+        // With room for the longest secret, it is never copied to another buffer while it is read.
         let mut text = Zeroizing::new(Vec::with_capacity(2 * secrets::LONGEST));
         (&mut pipe)
             .take(secrets::LONGEST as u64)
@@ -104,7 +106,7 @@ impl Monitor {
         Ok(Zeroizing::new(text.to_owned()))
     }
 
-    /// Asks for the runtime directory of a device, in `base`.
+    /// Requests the runtime directory of a device, in `base`.
     ///
     /// # Errors
     /// Those of [`RuntimeDir::create`].
@@ -129,7 +131,7 @@ impl Monitor {
         Ok(RuntimeDir::handed(base, device, File::from(lock), keeper))
     }
 
-    /// Asks for a further file of the capture that the command line asks for.
+    /// Requests a further file of the capture that the command line asks for.
     ///
     /// # Errors
     /// Those of opening it.
@@ -139,27 +141,29 @@ impl Monitor {
         file.map(File::from).map_err(io::Error::other)
     }
 
-    /// Asks what the monitor may still do.
+    /// Asks for the rights that the monitor still has.
     ///
     /// # Errors
-    /// [`FailureKind::Host`] when it has ended.
+    /// [`FailureKind::Host`] when the monitor has ended.
     pub fn state(&self) -> Result<State, Failure> {
         Ok(self.ask(&Request::State)?.0.state.unwrap_or_default())
     }
 
-    /// Has the hook after up run. The pipe tells how it ended, as [`crate::hooks::Hooks::start`] does.
+    /// Asks the monitor to run the hook after up. The pipe reports how it ended, as with
+    /// [`crate::hooks::Hooks::start`].
     ///
     /// # Errors
-    /// The error says why it was not started.
+    /// The reason why it was not started.
     pub fn online(&self) -> io::Result<PipeReader> {
         let pipe = self.ask_for_one(&Request::Online);
         pipe.map(PipeReader::from).map_err(io::Error::other)
     }
 
-    /// Has bytes to and from the network added to the file of data use, and returns the month's use.
+    /// Asks the monitor to add bytes to and from the network to the file of data use, and returns
+    /// the month's use.
     ///
     /// # Errors
-    /// The error says why it is not kept.
+    /// The reason in words why it is not kept.
     pub fn keep_usage(&self, (uplink, downlink): (u64, u64)) -> Result<Entry, String> {
         let reply = self.ask(&Request::Use { uplink, downlink });
         let (reply, _) = reply.map_err(|failure| failure.what)?;
@@ -168,7 +172,7 @@ impl Monitor {
             .ok_or_else(|| "the monitor's answer is not complete".to_owned())
     }
 
-    /// Asks for something that comes as one descriptor.
+    /// Sends a request whose reply comes with one descriptor.
     fn ask_for_one(&self, request: &Request) -> Result<OwnedFd, Failure> {
         let (_, mut descriptors) = self.ask(request)?;
         descriptors.pop().ok_or_else(|| {
@@ -178,8 +182,8 @@ impl Monitor {
     }
 }
 
-/// A file of the state directory, which the monitor writes. It was read before the driver became another
-/// process.
+/// A file of the state directory, which the monitor writes. It was read before the driver became a
+/// process of its own.
 pub(super) struct RemoteFile<T> {
     monitor: Monitor,
     /// The content that earlier runs have kept, or the reason why it cannot be read.
@@ -215,7 +219,7 @@ impl state_file::Keeper<LayoutMemory> for RemoteFile<LayoutMemory> {
         self.loaded.clone()
     }
 
-    /// Keeps the latest entry: the others are there already.
+    /// Stores the latest entry; the others are in the file already.
     fn save(&self, layouts: &LayoutMemory) -> Result<(), String> {
         let Some(entry) = layouts.entries().last().cloned() else {
             return Ok(());
@@ -226,7 +230,7 @@ impl state_file::Keeper<LayoutMemory> for RemoteFile<LayoutMemory> {
 }
 
 impl Monitor {
-    /// Asks for something that concerns a USB device.
+    /// Sends a request about a USB device.
     fn ask_device(&self, request: &Request) -> io::Result<(DeviceReply, Vec<OwnedFd>)> {
         let (reply, descriptors) = self.ask(request).map_err(io::Error::other)?;
         let device = reply.device.unwrap_or_default();
@@ -292,32 +296,32 @@ fn port(name: &str) -> io::Result<Port> {
     Port::new(name).ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
-/// A port that kernel drivers are kept from.
+/// A port from which the kernel's drivers are kept.
 struct Guard {
     monitor: Monitor,
-    /// Its number at the monitor.
+    /// Number of the guard at the monitor.
     guard: u8,
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
         let guard = self.guard;
-        // A monitor that has ended has let go of the port.
+        // A monitor that has ended has released the port.
         let _ = self.monitor.ask_device(&Request::Unguard { guard });
     }
 }
 
-/// An interface that the monitor has opened, and what to move packets through it with.
+/// An interface that the monitor has opened, with the descriptors through which packets are moved.
 pub struct HandedOver {
     /// The half of a host interface that configures it.
     pub control: Box<dyn HostControl>,
-    /// Kind of the interface, which says what crosses it in one call.
+    /// Kind of the interface, which determines the unit of one call.
     pub kind: InterfaceKind,
-    /// Descriptors of its queues.
+    /// Descriptors of the interface's queues.
     pub descriptors: Vec<OwnedFd>,
 }
 
-/// Host ends whose interfaces the monitor opens and configures.
+/// Provider of host interfaces that the monitor opens and configures.
 pub struct Provider(pub Monitor);
 
 impl HostProvider for Provider {
@@ -335,8 +339,8 @@ impl HostProvider for Provider {
 }
 
 impl Provider {
-    /// Does as [`HostProvider::bring_up`], and returns the interface's descriptors instead of what moves
-    /// packets through them.
+    /// Does as [`HostProvider::bring_up`], and returns the interface's descriptors instead of its data
+    /// half.
     ///
     /// # Errors
     /// Those of [`HostProvider::bring_up`].
@@ -358,7 +362,7 @@ impl Provider {
             network,
         })?;
         let opened = reply.opened.ok_or_else(unknown)?;
-        // From here on the monitor is told when it is not needed.
+        // From here on the monitor is told when the interface is no longer needed.
         let control = Box::new(Remote {
             monitor: self.0.clone(),
             number: opened.number,
@@ -383,10 +387,9 @@ fn network(config: &HostConfig) -> Network {
 /// An interface that the monitor has opened.
 struct Remote {
     monitor: Monitor,
-    /// Its number at the monitor.
+    /// Number of the interface at the monitor.
     number: u8,
-    /// The pipe that has a byte whenever the interface is to be looked after, until somebody waits for
-    /// that.
+    /// The pipe that has a byte whenever the interface has to be checked, until a thread watches it.
     changes: Option<PipeReader>,
     interface: status::Interface,
 }
@@ -412,7 +415,7 @@ impl HostControl for Remote {
         let Some(mut changes) = self.changes.take() else {
             return;
         };
-        // It ends with the interface, because the monitor closes the pipe with that.
+        // The thread ends with the interface, because the monitor closes the pipe then.
         let started = std::thread::Builder::new()
             .name("uwwan-watch".into())
             .stack_size(128 * 1024)

@@ -17,14 +17,14 @@ use crate::hooks::{BeforeDown, Facts, Hook, Hooks};
 
 /// An interface, in the order of undoing.
 struct End {
-    /// The hook that runs before, if it is that of session 0.
+    /// The hook that runs first, if the interface is that of session 0.
     before_down: Option<BeforeDown>,
     control: Box<dyn HostControl>,
     interface: HostInterface,
-    /// The pipe that tells the driver of changes. It is kept open here, so that writing to it never
-    /// fails because of the driver.
+    /// The pipe that reports changes to the driver. It is kept open here, so that writing to it
+    /// never fails because of the driver.
     changes: PipeReader,
-    /// Which of the sessions it is for.
+    /// Index of the interface's session among those planned at the start.
     session: u8,
     /// Name servers that the network has given.
     servers: Vec<IpAddr>,
@@ -32,7 +32,8 @@ struct End {
 
 /// The interfaces of the data sessions.
 pub(super) struct Ends {
-    /// The host configurations asked for at the start, a data session each.
+    /// The configurations of the host interfaces that were planned at the start, one for each data
+    /// session.
     sessions: Vec<HostConfig>,
     ends: BTreeMap<u8, End>,
     hooks: Arc<Hooks>,
@@ -64,10 +65,10 @@ impl Ends {
         })
     }
 
-    /// Carries out a request over an interface; `None` is for any other.
+    /// Carries out a request about an interface; returns `None` for any other.
     ///
     /// # Errors
-    /// The error says why it was not done, for the driver.
+    /// [`Failure`] for the driver, with the reason why it was not done.
     pub(super) fn answer(&mut self, request: &Request) -> Option<Result<Reply, Failure>> {
         let result = match request {
             Request::Open { session, network } => self.open(*session, network.clone()),
@@ -93,8 +94,8 @@ impl Ends {
         Some(result)
     }
 
-    /// Has the descriptors of the interface that a reply is over sent by `send`; `None` is for a reply
-    /// over anything else.
+    /// Calls `send` with the descriptors of the interface that a reply is about; returns `None` for
+    /// any other reply.
     pub(super) fn with_descriptors(
         &self,
         reply: &Reply,
@@ -106,7 +107,7 @@ impl Ends {
         Some(send(&descriptors))
     }
 
-    /// Closes the interface that a reply is over.
+    /// Closes the interface that a reply is about.
     pub(super) fn undo(&mut self, reply: &Reply) {
         if let Some(opened) = &reply.opened {
             self.ends.remove(&opened.number);
@@ -144,7 +145,7 @@ impl Ends {
 
     fn open(&mut self, session: u8, network: Network) -> Result<Reply, Failure> {
         let config = self.config(session, network)?;
-        // Each session has one at a time.
+        // Each session has one interface at a time.
         if self.ends.values().any(|end| end.session == session) && !self.twins(session) {
             return Err(refused("the data session has an interface"));
         }
@@ -155,7 +156,7 @@ impl Ends {
         })?;
         let (mut control, interface) = TunProvider::open(&config)?;
         control.watch(Box::new(move || {
-            // A pipe that is full tells as much.
+            // A full pipe reports the change as well.
             let _ = (&changed).write(&[1]);
         }));
         let reply = Reply {
@@ -187,7 +188,8 @@ impl Ends {
         Ok(reply)
     }
 
-    /// Returns whether another session was asked for in the same words, and has no interface yet.
+    /// Returns whether another session was planned with the same configuration, and has no
+    /// interface yet.
     fn twins(&self, session: u8) -> bool {
         let config = self.sessions.get(usize::from(session));
         let same = self.sessions.iter().filter(|other| Some(*other) == config);
@@ -200,8 +202,8 @@ impl Ends {
         end.ok_or_else(|| refused("there is no such interface"))
     }
 
-    /// Returns what a session's interface is to be configured with: what the network has given, and
-    /// beside it nothing but what was asked for at the start.
+    /// Returns the configuration of a session's interface: the network's addresses, and beside them
+    /// only the settings that were planned at the start.
     fn config(&self, session: u8, network: Network) -> Result<HostConfig, Failure> {
         check::network(&network).map_err(|why| refused(&why))?;
         let asked = self.sessions.get(usize::from(session));

@@ -1,7 +1,7 @@
 //! The files that the driver cannot open itself: those of PIN and passwords, the memory of PINs, the
 //! runtime directory, further files of a capture.
 //!
-//! All of them are named at the start; a request says only which of them is wanted.
+//! All of them are named at the start; a request only selects one of them.
 
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -46,12 +46,12 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Returns what goes with the reply.
+    /// Returns the descriptor that goes with the reply.
     pub(super) fn take_opened(&mut self) -> Option<OwnedFd> {
         self.opened.take()
     }
 
-    /// Carries out a request over a file.
+    /// Carries out a request about a file.
     pub(super) fn answer(&mut self, request: &Request) -> Result<(), Failure> {
         match request {
             Request::Secret(wanted) => {
@@ -70,7 +70,7 @@ impl Files {
             Request::Learn { entry } => {
                 let file = self.layouts.as_mut();
                 let file = file.ok_or_else(|| refused("no memory of layouts was asked for"))?;
-                // Others may have changed it since.
+                // Other processes may have changed the file since.
                 file.reopen();
                 file.content.put(entry.clone());
                 file.save()
@@ -89,7 +89,7 @@ impl Files {
         }
     }
 
-    /// Adds what the device has used, and returns its use in this month.
+    /// Adds the traffic of the device, and returns its use in this month.
     pub(super) fn keep_usage(&mut self, device: &str, more: (u64, u64)) -> Result<Entry, Failure> {
         let file = self.usage.as_mut();
         let file = file.ok_or_else(|| refused("no data use is kept"))?;
@@ -108,7 +108,7 @@ impl Files {
             Failure::new(FailureKind::Host, "cannot hand over a secret").because(error)
         };
         let (reader, mut writer) = io::pipe().map_err(failed)?;
-        // A secret is shorter than what a pipe takes without a reader.
+        // A secret is shorter than the capacity of a pipe.
         writer
             .write_all(secret.reveal()?.as_bytes())
             .map_err(failed)?;

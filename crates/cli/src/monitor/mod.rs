@@ -1,20 +1,19 @@
 //! Two processes: the driver, which reads hostile bytes, and the monitor, which has the privileges.
 //!
-//! `up` that may configure interfaces (CAP_NET_ADMIN) splits in two before it reads anything of a
-//! device and before it starts a thread. The child is the driver: it becomes another user's if root
-//! has started it, gives up every capability and confines itself ([`crate::sandbox`]). The parent is
-//! the monitor: it opens the USB device's node, opens and configures the interfaces, runs the programs
-//! that take name servers and the user's hooks, keeps ModemManager away, makes the runtime directory, hands
-//! over PIN and passwords, keeps the memory of PINs and the data use, and talks with the service manager. The driver asks for these by requests of a fixed size
-//! ([`request`]), each of which is checked against what was asked for on the command line ([`check`],
-//! [`files`]).
+//! `up` that may configure interfaces (CAP_NET_ADMIN) splits in two before it reads anything of a device and before it
+//! starts a thread. The child is the driver: it becomes another user's process if root has started it, gives up every
+//! capability and confines itself ([`crate::sandbox`]). The parent is the monitor: it opens the USB device's node,
+//! opens and configures the interfaces, runs the programs that take name servers and the user's hooks, keeps
+//! ModemManager away, makes the runtime directory, hands over PIN and passwords, keeps the memory of PINs and the data
+//! use, and talks with the service manager. The driver asks for these by requests of a fixed size ([`request`]), each
+//! of which is checked against the command line ([`check`], [`files`]).
 //!
-//! When the driver ends, however that happens, the monitor puts the host back and ends as the driver
-//! did. Of a driver that was killed it lets the kernel's drivers have the device again. When the
-//! monitor ends, the kernel sends the driver SIGTERM.
+//! When the driver ends in any way, the monitor undoes the changes of the host and ends as the
+//! driver did. The device of a driver that was killed is given back to the kernel's drivers. When
+//! the monitor ends, the kernel sends the driver SIGTERM.
 //!
-//! The rights that each still has, as `/proc/PID/status` tells it after a start by root, and as
-//! `status` shows:
+//! The rights that each still has, as `/proc/PID/status` shows them after a start by root, and as
+//! `status` prints them:
 //!
 //! | | driver | monitor |
 //! | --- | --- | --- |
@@ -76,20 +75,20 @@ use ends::Ends;
 use files::Files;
 use request::Wanted;
 
-/// Exit status of a process that a signal has ended, less the signal's number, as shells tell it.
+/// Number that is added to that of the signal that ended a process, as shells report it.
 const SIGNALLED: i32 = 128;
 /// Longest time that a driver without a monitor may take to end.
 const LAST_WAIT: Duration = Duration::from_secs(20);
-/// Pause between two looks whether it has ended.
+/// Pause between two checks whether the driver has ended.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Time for which a device stays unconfigured on the way to another configuration, where the command
-/// line says nothing. Most of the quirk table's rows have no more.
+/// line gives none. Most rows of the quirk table have no longer one.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// The arguments that the monitor is started with.
+/// The arguments with which the monitor is started.
 pub struct Start<'a> {
-    /// The device, unless it is no USB device.
+    /// The device; `None` when it is no USB device.
     pub device: Option<&'a Selector>,
     /// Directory in which runtime directories are made.
     pub base: &'a Path,
@@ -107,13 +106,13 @@ pub struct Start<'a> {
     pub metrics: Option<&'a Path>,
 }
 
-/// Splits this process in two and returns in the driver, with the way to the monitor. The monitor never
-/// returns from here; its exit status is the driver's.
+/// Splits this process in two and returns in the driver, with the connection to the monitor. The
+/// monitor never returns from here; its exit status is the driver's.
 ///
 /// In the driver, the secrets of `options` and the memory of PINs come from the monitor afterwards.
 ///
 /// # Errors
-/// [`FailureKind::Host`] when there cannot be two processes.
+/// [`FailureKind::Host`] when the system refuses a second process.
 pub fn split(options: &mut Options, start: Start<'_>) -> Result<Monitor, Failure> {
     let failed = |error: io::Error| {
         Failure::new(FailureKind::Host, "cannot start the driver's process").because(error)
@@ -131,7 +130,7 @@ pub fn split(options: &mut Options, start: Start<'_>) -> Result<Monitor, Failure
         drop(ours);
         let end = rustix::process::set_parent_process_death_signal(Some(Signal::TERM));
         end.map_err(|errno| failed(errno.into()))?;
-        // It may have ended before it could be told.
+        // The monitor may have ended before the signal was set.
         if rustix::process::getppid() != Some(monitor) {
             return Err(failed(io::Error::other("the monitor has ended")));
         }
@@ -148,8 +147,8 @@ pub fn split(options: &mut Options, start: Start<'_>) -> Result<Monitor, Failure
         || !start.hooks.is_empty();
     let state = sandbox::enter_as_monitor(programs);
     if let Err(error) = signals::forward(driver) {
-        // A signal would end the monitor and leave its work on the host behind. The driver, which has
-        // done nothing yet, ends instead.
+        // A signal would end the monitor and leave its changes of the host behind. The driver, which
+        // has done nothing yet, ends instead.
         let _ = rustix::process::kill_process(driver, Signal::KILL);
         let _ = end_of(driver, WaitOptions::empty());
         sandbox::acting_in(start.base, start.driver, || runtime::sweep(start.base));
@@ -175,24 +174,24 @@ pub fn split(options: &mut Options, start: Start<'_>) -> Result<Monitor, Failure
     let ends = Ends::new(sessions, Arc::clone(&start.hooks));
     let mut server = serve::Server::new(ends, devices, files, start.notifier, state);
     let served = server.run(&ours);
-    // A driver that still asks for something is told that nobody answers.
+    // A driver that still sends a request gets an error.
     drop(ours);
     if served.is_err() {
         let _ = rustix::process::kill_process(driver, Signal::TERM);
     }
     let end = last_end_of(driver);
     if let Some(socket) = start.metrics {
-        // The driver may not remove it, and may have ended before it listened.
+        // The driver may not remove the socket, and may have ended before it listened.
         let _ = runtime::remove_unanswered(socket);
     }
     let mut devices = server.into_devices();
-    // A driver that came to its end has let the kernel's drivers in itself, and one that a second
-    // Ctrl-C has ended was to end at once.
+    // A driver that ended by itself has given the device back, and one that a second Ctrl-C has
+    // ended was meant to end at once.
     let signal = end.and_then(WaitStatus::terminating_signal);
     if options.reattach_drivers && signal.is_some_and(|signal| !signals::ASKING.contains(&signal)) {
         devices.give_back(options.settle.unwrap_or(SETTLE));
     }
-    // `exit` drops nothing.
+    // `exit` drops no values.
     drop(AfterDown {
         hooks: start.hooks,
         facts: Facts {
@@ -211,7 +210,7 @@ pub fn split(options: &mut Options, start: Start<'_>) -> Result<Monitor, Failure
     });
 }
 
-/// Replaces what is read from files by what the monitor hands over.
+/// Replaces values that are read from files by requests to the monitor.
 fn leave_files(
     options: &mut Options,
     pins: Option<StateFile<PinMemory>>,
@@ -242,7 +241,8 @@ fn leave_files(
     }
 }
 
-/// Waits until the driver has ended, for [`LAST_WAIT`] at most, and ends it then. Returns how it ended.
+/// Waits until the driver has ended, for [`LAST_WAIT`] at most, and kills it then. Returns how it
+/// ended.
 fn last_end_of(driver: Pid) -> Option<WaitStatus> {
     let begun = Instant::now();
     while begun.elapsed() < LAST_WAIT {
@@ -256,7 +256,8 @@ fn last_end_of(driver: Pid) -> Option<WaitStatus> {
     end_of(driver, WaitOptions::empty())
 }
 
-/// Returns how a child has ended. With `NOHANG` among the options, `None` is for one that runs.
+/// Returns how a child has ended. With `NOHANG` among the options, `None` stands for a child that
+/// runs.
 pub fn end_of(child: Pid, options: WaitOptions) -> Option<WaitStatus> {
     loop {
         match rustix::process::waitpid(Some(child), options) {
@@ -267,8 +268,8 @@ pub fn end_of(child: Pid, options: WaitOptions) -> Option<WaitStatus> {
     }
 }
 
-/// Returns the exit status of a process that has ended so. If a signal that asks for an end did it, this
-/// process ends by the same one.
+/// Returns the exit status for a process that has ended with this status. If a signal that requests an
+/// end did it, this process ends by the same signal.
 fn end_as(status: WaitStatus) -> i32 {
     if let Some(status) = status.exit_status() {
         return status;

@@ -1,5 +1,5 @@
 //! Interfaces in another network namespace than the driver's. A process there opens and configures
-//! them for a driver that stays where the device is.
+//! them for a driver that stays in the namespace of the device.
 
 use std::io;
 use std::net::IpAddr;
@@ -22,12 +22,12 @@ pub struct Interfaces {
     ends: Ends,
 }
 
-/// Returns the two ends of the way between a driver and the process that will have its interfaces: for
-/// that process, and for the driver. `sessions` has what was asked for at the start, a data session
-/// each.
+/// Returns the two ends of the connection between a driver and the process that will have its
+/// interfaces: the end of that process, and the driver's. `sessions` are the configurations planned at
+/// the start, one for each data session.
 ///
 /// # Errors
-/// [`FailureKind::Host`] when there can be no socket.
+/// [`FailureKind::Host`] when the system refuses a socket.
 pub fn interfaces(sessions: Vec<HostConfig>) -> Result<(Interfaces, Provider), Failure> {
     let (ours, theirs) = Channel::pair().map_err(|error| {
         Failure::new(FailureKind::Host, "cannot reach another process").because(error)
@@ -42,7 +42,7 @@ pub fn interfaces(sessions: Vec<HostConfig>) -> Result<(Interfaces, Provider), F
 
 impl Interfaces {
     /// Opens and configures interfaces in this process's network namespace until the driver has ended,
-    /// then closes them. `name_servers` is called with those that the network has given, whenever an
+    /// then closes them. `name_servers` is called with the network's name servers whenever an
     /// interface has changed.
     ///
     /// # Errors

@@ -19,16 +19,16 @@ use crate::usage::Entry;
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Reply {
-    /// The reason why it was not done.
+    /// The reason why the request was not carried out.
     pub(super) failure: Option<Failure>,
     /// The interface that was opened. Its descriptors come beside the reply, and behind them the pipe
-    /// that has a byte whenever the interface is to be looked after ([`Request::Attend`]).
+    /// that has a byte whenever the interface has to be checked ([`Request::Attend`]).
     pub(super) opened: Option<Opened>,
     /// State of the interface that was opened or changed.
     pub(super) interface: Option<Interface>,
-    /// Changes to what was set up for the interface.
+    /// Changes to the configuration of the interface.
     pub(super) news: Vec<HostNews>,
-    /// The outcome of a request over a USB device.
+    /// The outcome of a request about a USB device.
     pub(super) device: Option<DeviceReply>,
     /// The rights that the monitor still has.
     pub(super) state: Option<State>,
@@ -41,33 +41,33 @@ pub(super) struct Reply {
 pub(super) struct Opened {
     /// Number by which later requests name it.
     pub(super) number: u8,
-    /// The kind of the interface, which the driver has to know to use the descriptors.
+    /// The kind of the interface, which the driver needs to use the descriptors.
     pub(super) kind: InterfaceKind,
 }
 
-/// Process that a driver asks.
+/// Process that carries out requests of a driver.
 pub(super) trait Answer {
     /// Carries out a request.
     ///
     /// # Errors
-    /// The error says why it was not done, for the driver.
+    /// [`Failure`] for the driver, with the reason why it was not done.
     fn answer(&mut self, request: Request) -> Result<Reply, Failure>;
 
-    /// Has the descriptors that go with a reply sent by `send`, and returns what that returns.
+    /// Calls `send` with the descriptors that go with a reply, and returns its result.
     fn with_descriptors(
         &mut self,
         reply: &Reply,
         send: &mut dyn FnMut(&[BorrowedFd<'_>]) -> io::Result<()>,
     ) -> io::Result<()>;
 
-    /// Takes back what was done for a reply that did not reach the driver.
+    /// Undoes a request whose reply did not reach the driver.
     fn undo(&mut self, reply: &Reply);
 }
 
 /// Answers requests until the driver has ended.
 ///
 /// # Errors
-/// Those of the channel, after which the driver is to end.
+/// Those of the channel, after which the driver has to end.
 pub(super) fn until_ended(channel: &Channel, answerer: &mut dyn Answer) -> io::Result<()> {
     loop {
         let Some((bytes, _)) = channel.receive()? else {
@@ -88,7 +88,7 @@ pub(super) fn until_ended(channel: &Channel, answerer: &mut dyn Answer) -> io::R
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
             Err(error) => {
-                // The driver waits for a reply, and knows nothing of what was opened.
+                // The driver waits for a reply, and does not know what was opened.
                 answerer.undo(&reply);
                 let failure = Failure::new(FailureKind::Host, "the monitor cannot reply");
                 let reply = Reply {

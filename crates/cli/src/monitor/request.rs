@@ -1,8 +1,8 @@
 //! The requests that the driver may make of the monitor: values of a fixed size.
 //!
-//! Every request is [`LENGTH`] bytes. The first says which it is; numbers are in network byte order;
-//! bytes behind the last field are zero. An address that is not there is all zeros with a prefix of
-//! zero.
+//! Every request is [`LENGTH`] bytes. The first byte is the kind of the request; numbers are in
+//! network byte order; bytes behind the last field are zero. A missing address is all zeros with a
+//! prefix of zero.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -11,7 +11,7 @@ use uwwan_modem::host::Ethernet;
 use uwwan_modem::pin_memory::PinMemory;
 use uwwan_modem::status::{Addresses, Prefix4, Prefix6};
 
-/// Length of every request, in bytes. The longest holds a memory of PINs.
+/// Length of every request, in bytes. The longest request holds a memory of PINs.
 pub(super) const LENGTH: usize = 2 + PinMemory::SIZE;
 /// Length of the longest notification, in bytes.
 const NOTIFICATION: usize = 320;
@@ -23,14 +23,14 @@ const SERVERS: usize = 8;
 pub(super) enum Request {
     /// Make the interface of a data session.
     Open {
-        /// Which of the sessions that were asked for at the start, from 0.
+        /// Index of the session among those planned at the start, from 0.
         session: u8,
         /// The addresses that the network has given.
         network: Network,
     },
     /// Give an interface other addresses.
     Change {
-        /// Number of the interface, which the answer to [`Request::Open`] told.
+        /// Number of the interface, from the answer to [`Request::Open`].
         interface: u8,
         /// The addresses that the network has given.
         network: Network,
@@ -42,23 +42,24 @@ pub(super) enum Request {
         /// State of the link: `true` when it is up.
         up: bool,
     },
-    /// Undo what was done for an interface, and close it.
+    /// Undo the configuration of an interface, and close it.
     Close {
         /// Number of the interface.
         interface: u8,
     },
-    /// Look after what was set up for an interface: put back what others took away.
+    /// Check the configuration of an interface, and put back the parts that other programs have
+    /// removed.
     Attend {
         /// Number of the interface.
         interface: u8,
     },
     /// Open the node of a USB device.
     OpenDevice {
-        /// The port at which it is.
+        /// The port of the device.
         at: Port,
         /// Number of its bus.
         bus: u8,
-        /// Its number there.
+        /// Number of the device on the bus.
         address: u8,
     },
     /// Keep kernel drivers from the device at a port.
@@ -66,9 +67,9 @@ pub(super) enum Request {
         /// The port.
         at: Port,
     },
-    /// Let them have it again.
+    /// Let kernel drivers have the device at a port again.
     Unguard {
-        /// Number of the guard, which the answer to [`Request::Guard`] told.
+        /// Number of the guard, from the answer to [`Request::Guard`].
         guard: u8,
     },
     /// Select a configuration of the device at a port through sysfs.
@@ -78,30 +79,30 @@ pub(super) enum Request {
         /// `bConfigurationValue`; 0 unconfigures.
         value: u8,
     },
-    /// Tell who has the node of a USB device open.
+    /// Find the program that has the node of a USB device open.
     Holder {
         /// Number of its bus.
         bus: u8,
-        /// Its number there.
+        /// Number of the device on the bus.
         address: u8,
     },
-    /// Tell what ModemManager does with the device.
+    /// Return what ModemManager does with the device.
     Manager,
-    /// Hand over a secret whose file was named at the start, by a pipe beside the reply.
+    /// Hand over a secret whose file was named at the start, through a pipe beside the reply.
     Secret(Wanted),
-    /// Keep a memory of PINs in the file that was named at the start.
+    /// Store a memory of PINs in the file that was named at the start.
     Remember {
         /// The memory.
         pins: PinMemory,
     },
-    /// Keep a layout of NTBs that worked in the file that was named at the start.
+    /// Store a layout of NTBs that worked in the file that was named at the start.
     Learn {
         /// The layout and the device.
         entry: Entry,
     },
     /// Make the runtime directory and lock it; the lock is beside the reply.
     Directory {
-        /// Its name: that of the configuration or of the device.
+        /// Name of the directory: that of the configuration or of the device.
         name: Name,
     },
     /// Make a link to the runtime directory that is named after the device's port.
@@ -114,20 +115,20 @@ pub(super) enum Request {
         /// Number of the file.
         number: u32,
     },
-    /// Add what the device has used to the file of data use.
+    /// Add the traffic of the device to the file of data use.
     Use {
         /// Bytes to the network.
         uplink: u64,
         /// Bytes from the network.
         downlink: u64,
     },
-    /// Run the hook that is for after up; a pipe that tells how it ended is beside the reply.
+    /// Run the hook after up; a pipe that reports how it ended is beside the reply.
     Online,
-    /// Tell what the monitor may still do.
+    /// Return the rights that the monitor still has.
     State,
     /// Pass a notification to the service manager (`sd_notify(3)`).
     Notify {
-        /// Its text; what is too long is cut.
+        /// Text of the notification; one that is too long is cut.
         text: String,
     },
 }
@@ -139,15 +140,16 @@ pub(super) enum Wanted {
     Pin,
     /// The password of a data session.
     Password {
-        /// Which of the sessions that were asked for at the start, from 0.
+        /// Index of the session among those planned at the start, from 0.
         session: u8,
     },
 }
 
-/// Port of a USB device (`1-4.2`). A bus number and seven ports of hubs (USB 2.0, 4.1.1) fit in.
+/// Port of a USB device (`1-4.2`). There is room for a bus number and seven ports of hubs (USB 2.0,
+/// 4.1.1).
 pub(super) type Port = Text<32>;
-/// Name of a runtime directory, of which [`runtime::file_name`](crate::runtime::file_name) takes 64
-/// characters.
+/// Name of a runtime directory. [`runtime::file_name`](crate::runtime::file_name) makes it of at
+/// most 64 characters.
 pub(super) type Name = Text<256>;
 
 /// Short text, padded with at least one zero.
@@ -176,7 +178,7 @@ impl<const LENGTH: usize> Text<LENGTH> {
 pub(super) struct Network {
     /// Addresses, gateways, name servers, MTU.
     pub(super) addresses: Addresses,
-    /// With a device that carries Ethernet frames: address and link.
+    /// Address and link of a device that carries Ethernet frames.
     pub(super) ethernet: Option<Ethernet>,
 }
 
@@ -276,7 +278,7 @@ impl Request {
         bytes
     }
 
-    /// Reads a request. Returns `None` for what is none.
+    /// Reads a request. Returns `None` for bytes that are none.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut from = Reader(<&[u8; LENGTH]>::try_from(bytes).ok()?);
         let [kind, number] = from.take()?;
@@ -423,7 +425,7 @@ impl Network {
     }
 }
 
-/// The rest of a request that is being written.
+/// The part of a request that is still to be written.
 struct Writer<'a>(&'a mut [u8]);
 
 impl Writer<'_> {
@@ -435,7 +437,7 @@ impl Writer<'_> {
     }
 }
 
-/// The rest of a request that is being read.
+/// The part of a request that is still to be read.
 struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
@@ -453,7 +455,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads an address, which is `Some(None)` when it is not there.
+    /// Reads an address, which is `Some(None)` when it is missing.
     fn v4(&mut self) -> Option<Option<Ipv4Addr>> {
         let address = Ipv4Addr::from(self.take::<4>()?);
         Some((!address.is_unspecified()).then_some(address))
@@ -606,7 +608,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever a driver that was taken over sends, reading it ends well.
+        /// Reading any bytes that a hostile driver may send causes no panic.
         #[test]
         fn anything_is_read(bytes in proptest::collection::vec(0..=255u8, 0..LENGTH + 2)) {
             if let Some(request) = Request::decode(&bytes) {

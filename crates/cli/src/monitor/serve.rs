@@ -1,4 +1,4 @@
-//! The monitor's end: requests are checked and carried out until the driver has ended.
+//! The monitor's side: requests are checked and carried out until the driver has ended.
 
 use std::io::{self, PipeReader};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -24,7 +24,7 @@ pub(super) struct Server {
     notifier: Notifier,
     /// The rights that the monitor still has.
     state: State,
-    /// The end of a pipe that goes with the next reply: how the hook after up ended.
+    /// The end of a pipe that goes with the next reply, which reports how the hook after up ended.
     hooked: Option<PipeReader>,
 }
 
@@ -46,16 +46,16 @@ impl Server {
         }
     }
 
-    /// Answers requests until the driver has ended. Dropping the server afterwards puts the host
-    /// back.
+    /// Answers requests until the driver has ended. Dropping the server afterwards undoes the
+    /// changes of the host.
     ///
     /// # Errors
-    /// Those of the channel, after which the driver is to end.
+    /// Those of the channel, after which the driver has to end.
     pub(super) fn run(&mut self, channel: &Channel) -> io::Result<()> {
         reply::until_ended(channel, self)
     }
 
-    /// Puts the host back, and returns what it has of devices.
+    /// Undoes the changes of the host, and returns the devices.
     pub(super) fn into_devices(self) -> Devices {
         self.devices
     }
@@ -66,7 +66,7 @@ impl Answer for Server {
         self.ends.device = self.devices.named();
         if let Some(result) = self.ends.answer(&request) {
             if matches!(request, Request::Open { .. }) {
-                // What is left to do is seldom and little.
+                // The remaining work is rare and small.
                 allocator::give_back();
                 resident::let_go_of_the_program();
             }
@@ -89,7 +89,7 @@ impl Answer for Server {
             Request::Use { uplink, downlink } => {
                 let device = self.devices.described();
                 let entry = self.files.keep_usage(&device, (uplink, downlink))?;
-                // Nothing else happens regularly.
+                // This is the only request that comes regularly.
                 resident::let_go_of_the_program();
                 Ok(Reply {
                     usage: Some(entry),

@@ -1,9 +1,9 @@
 //! The system calls that the driver may make (seccomp, seccomp(2)).
 //!
-//! The list has what the standard library, libusb, nusb and this program call while a modem runs. A
-//! call that is not in it fails with `EPERM`. No program is started, no process is traced, signalled
-//! or looked into, nothing is mounted, no key is read, and sockets are those of the machine itself
-//! and of netlink.
+//! The list has the calls that the standard library, libusb, nusb and this program make while a
+//! modem runs. A call that is not in it fails with `EPERM`. No program can be started, no process
+//! can be traced, signalled or inspected, nothing can be mounted, no key can be read, and sockets
+//! are limited to those of the machine itself and of netlink.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,9 +19,9 @@ use seccompiler::{
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// Calls that are allowed whatever their arguments are.
+/// Calls that are allowed with any arguments.
 const FREE: &[i64] = &[
-    // Descriptors.
+    // Calls on descriptors.
     libc::SYS_read,
     libc::SYS_write,
     libc::SYS_readv,
@@ -49,7 +49,7 @@ const FREE: &[i64] = &[
     libc::SYS_epoll_pwait2,
     libc::SYS_ppoll,
     libc::SYS_pselect6,
-    // Files, as far as Landlock and their modes allow them.
+    // Calls on files, as far as Landlock and the files' modes permit.
     libc::SYS_openat,
     libc::SYS_fstat,
     libc::SYS_newfstatat,
@@ -74,7 +74,7 @@ const FREE: &[i64] = &[
     libc::SYS_fsync,
     libc::SYS_fdatasync,
     libc::SYS_umask,
-    // Sockets that are there.
+    // Calls on sockets that exist.
     libc::SYS_bind,
     libc::SYS_listen,
     libc::SYS_accept,
@@ -91,7 +91,7 @@ const FREE: &[i64] = &[
     libc::SYS_recvmsg,
     libc::SYS_recvmmsg,
     libc::SYS_shutdown,
-    // Memory.
+    // Calls on memory.
     libc::SYS_brk,
     libc::SYS_mmap,
     libc::SYS_mprotect,
@@ -99,7 +99,7 @@ const FREE: &[i64] = &[
     libc::SYS_munmap,
     libc::SYS_madvise,
     libc::SYS_membarrier,
-    // Threads, their signals, and the end.
+    // Calls on threads, their signals, and the end.
     libc::SYS_futex,
     libc::SYS_set_robust_list,
     libc::SYS_rseq,
@@ -115,12 +115,12 @@ const FREE: &[i64] = &[
     libc::SYS_restart_syscall,
     libc::SYS_exit,
     libc::SYS_exit_group,
-    // Allowed here, and answered with ENOSYS by a filter of its own: its flags are in memory, which
-    // a filter does not see. The C library then takes `clone`.
+    // The call is allowed here, and answered with ENOSYS by a filter of its own: its flags are in
+    // memory, which a filter cannot read. The C library then uses `clone`.
     libc::SYS_clone3,
-    // A further filter, which can only take more away ([`settle`]).
+    // A further filter can only forbid more ([`settle`]).
     libc::SYS_seccomp,
-    // What is asked of the system.
+    // Queries of the system.
     libc::SYS_clock_gettime,
     libc::SYS_clock_getres,
     libc::SYS_clock_nanosleep,
@@ -141,7 +141,7 @@ const FREE: &[i64] = &[
     libc::SYS_sysinfo,
 ];
 
-/// Calls of the same kind that only this processor has.
+/// Calls of the same kind that only this processor's architecture has.
 #[cfg(target_arch = "x86_64")]
 const OLD: &[i64] = &[
     libc::SYS_access,
@@ -166,7 +166,7 @@ const OLD: &[i64] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const OLD: &[i64] = &[];
 
-/// Requests of ioctl(2) that reach out of this process: typing into another terminal (ioctl_tty(2),
+/// Requests of ioctl(2) that reach beyond this process: typing into another terminal (ioctl_tty(2),
 /// ioctl_console(2)), taking one over, and signals to other processes when a descriptor is ready.
 const TERMINAL_WAYS_OUT: &[u64] = &[
     libc::TIOCSTI,
@@ -177,12 +177,12 @@ const TERMINAL_WAYS_OUT: &[u64] = &[
     FIOSETOWN,
     SIOCSPGRP,
 ];
-/// `asm-generic/sockios.h`.
+/// Value of `asm-generic/sockios.h`.
 const FIOSETOWN: u64 = 0x8901;
 const SIOCSPGRP: u64 = 0x8902;
-/// Operations of fcntl(2) that choose whom a signal is sent to and which.
+/// Operations of fcntl(2) that choose the receiver and the number of a signal.
 const SIGNAL_WAYS_OUT: &[i32] = &[libc::F_SETOWN, F_SETOWN_EX, F_SETSIG];
-/// `asm-generic/fcntl.h`.
+/// Value of `asm-generic/fcntl.h`.
 const F_SETSIG: i32 = 10;
 const F_SETOWN_EX: i32 = 15;
 
@@ -228,11 +228,11 @@ const NEVER: &[i64] = &[
     libc::SYS_setdomainname,
 ];
 
-/// Refuses the monitor the calls in [`NEVER`], and other programs unless they take name servers, and
-/// returns what that means, for people.
+/// Forbids the monitor the calls in [`NEVER`], and other programs unless they take name servers, and
+/// returns a description in words.
 ///
 /// # Errors
-/// As [`restrict`].
+/// Those of [`restrict`].
 pub(super) fn restrict_monitor(programs: bool) -> io::Result<String> {
     let mut rules = never()?;
     if !programs {
@@ -245,11 +245,11 @@ pub(super) fn restrict_monitor(programs: bool) -> io::Result<String> {
     })
 }
 
-/// Restricts the calling thread, and those it starts, to the calls that are needed, and returns
-/// what that means, for people. With `programs`, only those in [`NEVER`] are refused.
+/// Restricts the calling thread, and those it starts, to the needed calls, and returns a
+/// description in words. With `programs`, only the calls in [`NEVER`] are forbidden.
 ///
 /// # Errors
-/// Returns why nothing is restricted: a processor or a kernel without it.
+/// The reason why nothing is restricted: the processor or the kernel has no support.
 pub(super) fn restrict(programs: bool, monitored: bool) -> io::Result<String> {
     if programs {
         apply(never()?, SeccompAction::Allow, SeccompAction::Errno(EPERM))?;
@@ -268,11 +268,11 @@ pub(super) fn restrict(programs: bool, monitored: bool) -> io::Result<String> {
 const EPERM: u32 = libc::EPERM as u32;
 const ENOSYS: u32 = libc::ENOSYS as u32;
 
-/// Takes sockets from all threads: those that are there go on, no other is made. Where a thread was
-/// started before [`restrict`], which the kernel refuses, only the calling one loses them.
+/// Forbids all threads to make sockets; existing ones keep working. Where a thread was started
+/// before [`restrict`], which the kernel refuses, only the calling thread is restricted.
 ///
 /// # Errors
-/// As [`restrict`].
+/// Those of [`restrict`].
 pub(super) fn settle() -> io::Result<()> {
     let sockets = [
         libc::SYS_socket,
@@ -303,7 +303,7 @@ fn compile(
 
 fn never() -> io::Result<Rules> {
     let mut rules: Rules = NEVER.iter().map(|&call| (call, Vec::new())).collect();
-    // What a program for the name servers does with its own terminal is its affair.
+    // A program for the name servers may use its own terminal freely.
     let types = [libc::TIOCSTI, libc::TIOCLINUX];
     let types = types.map(|request| rule(1, Length::Dword, Compare::Eq, request));
     rules.insert(
@@ -314,7 +314,7 @@ fn never() -> io::Result<Rules> {
 }
 
 fn allowed(monitored: bool) -> io::Result<Rules> {
-    // A monitor configures the network where there is one.
+    // A monitor, where there is one, configures the network.
     let families = &[number(AF_NETLINK), number(AF_UNIX)][usize::from(monitored)..];
     let mut rules: Rules = FREE
         .iter()
@@ -323,10 +323,11 @@ fn allowed(monitored: bool) -> io::Result<Rules> {
         .collect();
     let own = u64::from(std::process::id());
     for (call, argument, values) in [
-        // Names on this machine, and the kernel's configuration of the network.
+        // The families are for names on this machine, and for the kernel's configuration of the
+        // network.
         (libc::SYS_socket, 0, families),
         (libc::SYS_socketpair, 0, &[number(AF_UNIX)]),
-        // Signals to this process only: `abort`, and the end at a second Ctrl-C.
+        // Signals go to this process only: `abort`, and the end at a second Ctrl-C.
         (libc::SYS_kill, 0, &[own]),
         (libc::SYS_tgkill, 0, &[own]),
         (
@@ -338,7 +339,7 @@ fn allowed(monitored: bool) -> io::Result<Rules> {
                 number(PR_SET_NO_NEW_PRIVS),
             ],
         ),
-        // The limits of this process are read and not changed.
+        // The limits of this process can be read, but not changed.
         (libc::SYS_prlimit64, 2, &[0]),
     ] {
         let one = |&value: &u64| {
@@ -357,7 +358,7 @@ fn allowed(monitored: bool) -> io::Result<Rules> {
     );
     let signals = SIGNAL_WAYS_OUT.iter().copied().map(number);
     rules.insert(libc::SYS_fcntl, vec![but(signals)?]);
-    // Threads, but no namespaces.
+    // Threads can be made, but no namespaces.
     let namespaces = CLONE_NEWCGROUP
         | CLONE_NEWIPC
         | CLONE_NEWNET
@@ -383,7 +384,7 @@ fn rule(argument: u8, length: Length, compare: Compare, value: u64) -> io::Resul
     SeccompRule::new(vec![condition]).map_err(other)
 }
 
-/// Returns a constant of the C library as the kernel compares it.
+/// Returns a constant of the C library in the width in which the kernel compares it.
 fn number(constant: i32) -> u64 {
     u64::from(constant.cast_unsigned())
 }

@@ -11,8 +11,8 @@ const ANY_NICE: u64 = 40;
 
 /// The capabilities that the monitor keeps: interfaces, routes and addresses; the nodes, secret
 /// files and directories of any user, and giving one to the driver; signals to the driver; the
-/// descriptors of other processes, to name who holds the device; and acting as the owner of a
-/// directory.
+/// descriptors of other processes, to name the program that holds the device; and acting as the
+/// owner of a directory.
 const MONITOR: CapabilitySet = CapabilitySet::NET_ADMIN
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::CHOWN)
@@ -23,8 +23,8 @@ const MONITOR: CapabilitySet = CapabilitySet::NET_ADMIN
     .union(CapabilitySet::SETGID);
 
 /// Gives up every capability of the calling thread, for itself and for programs, and makes it another
-/// user's, if one is given. The thread that moves packets may still go first: a limit allows it. Where
-/// the limit cannot be had, `CAP_SYS_NICE` stays.
+/// user's, if one is given. The thread that moves packets may still have priority, because a limit
+/// permits it. Where the limit cannot be raised, `CAP_SYS_NICE` stays.
 pub(super) fn give_up(identity: Option<Identity>) {
     let any = Rlimit {
         current: Some(ANY_NICE),
@@ -39,7 +39,7 @@ pub(super) fn give_up(identity: Option<Identity>) {
     };
     bound(CapabilitySet::empty());
     if let Some(identity) = identity {
-        // What is kept would go with root's user id.
+        // Capabilities that are kept would be lost with root's user id.
         let _ = rustix::thread::set_keep_capabilities(true);
         if let Err(error) = identity.assume() {
             tracing::warn!("the driver keeps root's user id: {error}");
@@ -49,7 +49,8 @@ pub(super) fn give_up(identity: Option<Identity>) {
     told(reduce(kept));
 }
 
-/// Gives up what the monitor does not need, for itself and for the programs that it starts.
+/// Gives up the capabilities that the monitor does not need, for itself and for the programs that
+/// it starts.
 pub(super) fn keep_for_monitor() {
     bound(MONITOR);
     told(reduce(MONITOR));
@@ -61,8 +62,8 @@ fn told(result: Result<(), Errno>) {
     }
 }
 
-/// Takes from what programs can be given all that is not kept. This takes CAP_SETPCAP; without it
-/// `no_new_privs` keeps programs from what is left.
+/// Removes all capabilities that are not kept from the bounding set. This takes CAP_SETPCAP;
+/// without it `no_new_privs` keeps programs from them.
 fn bound(kept: CapabilitySet) {
     for bit in 0..u64::BITS {
         let Some(one) = CapabilitySet::from_bits(1 << bit) else {
@@ -78,7 +79,7 @@ fn bound(kept: CapabilitySet) {
 fn reduce(kept: CapabilitySet) -> Result<(), Errno> {
     let held = rustix::thread::capabilities(None)?;
     rustix::thread::clear_ambient_capability_set()?;
-    // Another user id has taken the effective ones away.
+    // The change of the user id has removed the effective capabilities.
     let effective = held.permitted & kept;
     let sets = CapabilitySets {
         effective,

@@ -1,9 +1,9 @@
-//! The user as whom the driver runs that root starts.
+//! The user as whom a driver started by root runs.
 //!
-//! It is `uwwan` where there is such a user. Otherwise it is a user and a group of one number that
-//! nobody has: the first from [`UNUSED`] that neither `/etc/passwd` nor `/etc/group` names and under
-//! which no process runs. systemd documents these numbers as unused (`UIDS-GIDS.md`), and they lie
-//! within what a container has. No file is theirs after the end.
+//! The user is `uwwan` where there is one. Otherwise it is a user and a group of one unused number:
+//! the first from [`UNUSED`] that neither `/etc/passwd` nor `/etc/group` names and under which no
+//! process runs. systemd documents these numbers as unused (`UIDS-GIDS.md`), and they lie within the
+//! range of a container. No file belongs to them after the end.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -16,7 +16,7 @@ use rustix::process::{Gid, Uid};
 
 /// Name of the user.
 const NAME: &str = "uwwan";
-/// Numbers of users and groups that nobody is to have.
+/// Numbers of users and groups that are unused.
 const UNUSED: RangeInclusive<u32> = 65_520..=65_533;
 
 /// A user and a group.
@@ -29,11 +29,11 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Returns the user for the driver, if this process is root's. `base` is the directory in which the
-    /// driver's own one will be.
+    /// Returns the user for the driver, if this process is root's. `base` is the directory that will
+    /// hold the driver's runtime directory.
     ///
     /// # Errors
-    /// Returns why the driver has to stay root's, for people.
+    /// The reason in words why the driver has to stay root's.
     pub fn for_driver(base: &Path) -> Result<Option<Self>, String> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
@@ -76,8 +76,9 @@ impl Identity {
     }
 }
 
-/// Acts in a directory as the driver's user, if it is that user's, so that nothing is done there with
-/// root's rights: who may write into the directory could have put a link in the way.
+/// Acts in a directory as the driver's user, if the directory is that user's, so that nothing is done
+/// there with root's rights: a user who may write into the directory could have put a link in the
+/// way.
 pub fn acting_in<T>(folder: &Path, driver: Option<Identity>, act: impl FnOnce() -> T) -> T {
     let own = rustix::process::geteuid();
     let owner = fs::symlink_metadata(folder).ok();
@@ -148,7 +149,8 @@ fn is_number(name: &OsStr) -> bool {
     name.as_encoded_bytes().iter().all(u8::is_ascii_digit)
 }
 
-/// Returns whether an id is one here, by a file such as `/proc/self/uid_map` (user_namespaces(7)).
+/// Returns whether an id exists in this namespace, by a file such as `/proc/self/uid_map`
+/// (user_namespaces(7)).
 fn mapped(map: &str, id: u32) -> bool {
     let Ok(map) = fs::read_to_string(map) else {
         return true;

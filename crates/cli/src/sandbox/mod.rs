@@ -1,20 +1,20 @@
-//! Restricts what a process that reads hostile bytes may still do.
+//! Restricts what a process that reads hostile bytes may do.
 //!
-//! `up` reads what devices, the network and local programs send. Before it starts a thread, it gives
-//! away what it does not need: core dumps and its memory ([`Confinement::enter`]), new privileges
-//! (`no_new_privs`), files it has nothing to do with (Landlock), and system calls it never makes
-//! (seccomp). Where the kernel lacks one of them the others hold all the same, and `status` tells
-//! it.
+//! `up` reads bytes of devices, the network and local programs. Before it starts a thread, it gives
+//! up the rights that it does not need: core dumps and access to its memory
+//! ([`Confinement::enter`]), new privileges (`no_new_privs`), files that it does not use (Landlock),
+//! and system calls that it never makes (seccomp). Where the kernel lacks one of them the others
+//! hold all the same, and `status` reports it.
 //!
-//! A process that may not configure interfaces is alone and has no monitor. It gives up its capabilities
-//! and keeps its user; it may read its PIN and password files again, as long as they are not replaced
-//! by other files, and it cannot name the programs that hold a device, because Landlock hides their
+//! A process that may not configure interfaces runs without a monitor. It gives up its capabilities and
+//! keeps its user; it may read its PIN and password files again, as long as they are not replaced by
+//! other files, and it cannot name the programs that hold a device, because Landlock hides their
 //! descriptors.
 //!
-//! Not all of it is had with `--dns resolvconf` or with `[hooks]` in one process: the programs that
-//! take the name servers inherit every restriction, and what a `resolvconf` script does is not known
-//! in advance. Then files are left open, and only system calls that no such program makes are
-//! refused.
+//! With `--dns resolvconf` or with `[hooks]` in one process the restrictions are weaker: the
+//! programs that take the name servers inherit every restriction, and the needs of a `resolvconf`
+//! script are not known in advance. Then files are left open, and only system calls that no such
+//! program makes are forbidden.
 
 mod calls;
 mod capabilities;
@@ -29,7 +29,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 pub use identity::{Identity, acting_in};
 pub use state::State;
 
-/// The rights that this process goes on to need.
+/// The rights that this process needs from here on.
 #[derive(Debug, Default)]
 pub struct Confinement {
     /// Files and folders that it changes: the runtime directory, the state directory.
@@ -40,18 +40,18 @@ pub struct Confinement {
     pub removable: Option<PathBuf>,
     /// Whether it runs programs, which take the name servers.
     pub programs: bool,
-    /// Whether a monitor ([`crate::monitor`]) does for it what takes privileges.
+    /// Whether a monitor ([`crate::monitor`]) does the work that takes privileges.
     pub monitored: bool,
-    /// The user as whom it goes on.
+    /// The user as whom it continues.
     pub identity: Option<Identity>,
 }
 
 impl Confinement {
-    /// Gives up the rest. The calling thread must be the only one: threads that it starts inherit
-    /// the restrictions, others would not have them.
+    /// Gives up the other rights. The calling thread must be the only one: threads that it starts
+    /// inherit the restrictions, others would not have them.
     ///
-    /// A restriction that the kernel lacks is told by [`State`]; the process goes on, because it is
-    /// no less safe than without.
+    /// A restriction that the kernel lacks is reported in [`State`]; the process continues, because
+    /// it is no less safe than without the attempt.
     ///
     /// Makes the system calls `prctl`, `prlimit64`, `landlock_*` and `seccomp`.
     pub fn enter(&self) -> State {
@@ -61,7 +61,7 @@ impl Confinement {
         }
         capabilities::give_up(self.identity);
         if self.monitored {
-            // Another user id has undone it.
+            // The change of the user id has reset the setting.
             let end = rustix::process::set_parent_process_death_signal(Some(Signal::TERM));
             if let Err(error) = end {
                 tracing::warn!("the monitor's end is noticed late: {error}");
@@ -84,12 +84,12 @@ impl Confinement {
     }
 }
 
-/// Gives up what the monitor does not need. The calling thread must be the only one. With `programs` it
-/// may start programs that take name servers.
+/// Gives up the rights that the monitor does not need. The calling thread must be the only one. With
+/// `programs` it may start programs that take name servers.
 ///
-/// The monitor reads nothing but the driver's requests and what the kernel tells of its interfaces. It
-/// keeps the capabilities that its work takes and loses the system calls that nobody here makes; files
-/// are left open, because it opens what the command line names.
+/// The monitor reads only the driver's requests and the kernel's reports about its interfaces. It
+/// keeps the capabilities that its work takes and loses the system calls that it never makes; files
+/// are left open, because it opens those that the command line names.
 pub fn enter_as_monitor(programs: bool) -> State {
     hide_memory();
     if let Err(error) = rustix::thread::set_no_new_privs(true) {
@@ -124,8 +124,8 @@ pub fn hide_memory() {
     }
 }
 
-/// Takes from all threads of this process what only its start needs: sockets are neither made nor
-/// bound nor connected any more.
+/// Takes the rights from all threads of this process that only its start needs: sockets can no
+/// longer be made, bound or connected.
 pub fn settle() {
     if let Err(error) = calls::settle() {
         tracing::warn!("sockets can be made: {error}");

@@ -13,13 +13,13 @@ use super::state::Landlock;
 /// The newest rules that are known here. A kernel that knows fewer enforces those it knows.
 const RULES: ABI = ABI::V7;
 
-/// The files that are read: USB devices, this process's own state, the names of users. Which other
-/// processes have a device open cannot be read under Landlock, which keeps their descriptors
-/// hidden.
+/// The files that are read: USB devices, this process's own state, the names of users. The
+/// descriptors of other processes cannot be read under Landlock, so the programs that have a device
+/// open cannot be found.
 const READ: [&str; 5] = ["/sys", "/proc", "/etc/passwd", "/etc/group", "/dev/urandom"];
 /// Device nodes that are opened, or the folders they are in: terminals for other programs.
 const DEVICES: [&str; 3] = ["/dev/ptmx", "/dev/pts", "/dev/null"];
-/// Those that a monitor opens where there is one.
+/// The nodes that a monitor opens where there is one.
 const MONITORS: [&str; 2] = [USB_NODES, "/dev/net/tun"];
 /// Folder of the nodes of USB devices.
 const USB_NODES: &str = "/dev/bus/usb";
@@ -32,7 +32,7 @@ const SETTINGS: [&str; 2] = ["/proc/sys/net", "/sys/devices"];
 /// kernel can.
 ///
 /// # Errors
-/// Returns why nothing is restricted, for people.
+/// The reason in words why nothing is restricted.
 pub(super) fn restrict(
     writable: &[PathBuf],
     readable: &[PathBuf],
@@ -58,13 +58,14 @@ pub(super) fn restrict(
     }
 }
 
-/// Returns the device nodes of a process, `own` of one without a monitor.
+/// Returns the device nodes that a process uses. With `own` they include those that a monitor would
+/// open.
 fn devices(own: bool) -> impl Iterator<Item = &'static str> {
     MONITORS.into_iter().filter(move |_| own).chain(DEVICES)
 }
 
 /// Returns the node, or the nearest folder above it where it may appear later, with the module that
-/// makes it. `/dev` itself is none: the machine's disks and memory are in it.
+/// makes it. `/dev` itself is never returned, because it holds the machine's disks and memory.
 fn place(node: &Path) -> Option<&Path> {
     let mut places = node
         .ancestors()
@@ -97,7 +98,7 @@ fn build(
         }
     }
     if !own {
-        // libusb looks whether there is one, and opens none.
+        // libusb checks whether the folder exists, and opens no node.
         if let Some(place) = place(Path::new(USB_NODES)) {
             rules = allow(rules, place, AccessFs::ReadDir.into())?;
         }
@@ -115,8 +116,8 @@ fn build(
     Ok(rules)
 }
 
-/// Allows what a path, and everything below a folder, may be used for. What cannot be opened cannot be
-/// allowed, and is left out.
+/// Permits the uses of a path, and of everything below a folder. A path that cannot be opened cannot
+/// be permitted, and is left out.
 fn allow(
     rules: RulesetCreated,
     path: &Path,

@@ -1,4 +1,4 @@
-//! The rights that a process still has, as the kernel tells it (`/proc/PID/status`,
+//! The rights that a process still has, as the kernel reports them (`/proc/PID/status`,
 //! proc_pid_status(5)).
 
 use std::fmt;
@@ -18,9 +18,10 @@ pub struct State {
     pub uid: u32,
     /// Effective capabilities, a bit each, in hexadecimal.
     pub capabilities: String,
-    /// Whether a program that it starts can gain no privileges; `None` where the kernel does not tell.
+    /// Whether programs that it starts can gain no privileges; `None` where the kernel does not report
+    /// it.
     pub no_new_privs: Option<bool>,
-    /// Whether system calls are filtered; `None` where the kernel does not tell.
+    /// Whether system calls are filtered; `None` where the kernel does not report it.
     pub seccomp: Option<bool>,
     /// The calls that the filter refuses, or the reason why there is none, for people.
     pub calls: String,
@@ -70,17 +71,17 @@ impl State {
             Some(line.strip_prefix(':')?.trim())
         };
         let number = |text: &str| text.parse::<u32>().ok();
-        // Real, effective, saved, file system.
+        // The numbers are the real, effective, saved and file system user id.
         let effective = field("Uid").and_then(|ids| ids.split_whitespace().nth(1));
         self.uid = effective.and_then(number).unwrap_or_default();
         self.capabilities = field("CapEff").unwrap_or_default().to_owned();
         self.no_new_privs = field("NoNewPrivs").and_then(number).map(|on| on == 1);
-        // 2 is a filter (`SECCOMP_MODE_FILTER`).
+        // 2 stands for a filter (`SECCOMP_MODE_FILTER`).
         self.seccomp = field("Seccomp").and_then(number).map(|mode| mode == 2);
     }
 }
 
-/// Describes the state for people: `driver (process 42): user 0, capabilities 0000000000000000, …`.
+/// Writes the state as text: `driver (process 42): user 0, capabilities 0000000000000000, …`.
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let told = |what: Option<bool>| match what {

@@ -1,11 +1,11 @@
-//! Something that passed between host and modem.
+//! An entry of a capture: what passed between host and modem, with its time.
 
-/// Something that passed between host and modem.
+/// A transfer or message between host and modem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Number of the packet it begins with.
+    /// Number of the packet with which it begins.
     pub packet: u64,
-    /// Time in nanoseconds since 1970.
+    /// Time in nanoseconds since 1970-01-01 00:00 UTC.
     pub time: u64,
     /// Number of the bus, and of the device on it.
     pub device: (u16, u8),
@@ -15,16 +15,16 @@ pub struct Entry {
     pub what: What,
 }
 
-/// Content of an entry: what passed between the host and the device.
+/// Content of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
-    /// A whole MBIM control message, or a fragment whose others are missing.
+    /// A whole MBIM control message, or a fragment of one whose other fragments are missing.
     Message {
         /// The message.
         bytes: Vec<u8>,
-        /// Number of fragments it came in.
+        /// Number of fragments in which it came.
         fragments: u32,
-        /// Packet with the request that it answers, and the nanoseconds since.
+        /// Packet with the request that it answers, and the nanoseconds since then.
         answers: Option<(u64, u64)>,
     },
     /// The transfer of an NTB.
@@ -47,7 +47,7 @@ pub enum What {
         setup: [u8; 8],
         /// The bytes that were sent or received.
         bytes: Vec<u8>,
-        /// 0, or a negative `errno` of Linux; `None` when the end was not captured.
+        /// Status: 0, or a negative `errno` of Linux; `None` when the end was not captured.
         status: Option<i32>,
     },
     /// A notification that an interrupt endpoint brought.
@@ -58,7 +58,7 @@ pub enum What {
 }
 
 impl Entry {
-    /// Returns the word for what the entry is.
+    /// Returns the word for the kind of the entry.
     pub fn kind(&self) -> &'static str {
         match &self.what {
             What::Message { .. } => "mbim",

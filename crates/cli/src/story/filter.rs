@@ -1,4 +1,4 @@
-//! Which messages are wanted.
+//! The choice among messages.
 
 use uwwan_mbim::decode::Decoded;
 use uwwan_mbim::print::Personal;
@@ -23,7 +23,7 @@ impl MessageFilter {
         self.service.is_some() || self.cid.is_some() || self.status.is_some()
     }
 
-    /// Returns whether a message is wanted.
+    /// Returns whether a message is chosen.
     pub fn allows(&self, message: &Decoded) -> bool {
         if !self.is_chosen() {
             return true;

@@ -5,10 +5,10 @@ use serde::Serialize;
 
 use crate::forms::Message;
 
-/// Something that passed between host and modem.
+/// A transfer or message between host and modem.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Shown {
-    /// Number of the packet it begins with.
+    /// Number of the packet with which it begins.
     pub(super) packet: u64,
     /// Seconds since the first entry.
     pub(super) time: f64,
@@ -24,7 +24,7 @@ pub struct Shown {
 pub enum Content {
     /// An MBIM control message.
     Mbim {
-        /// Number of fragments it came in.
+        /// Number of fragments in which it came.
         fragments: u32,
         /// Number of the packet with the request that it answers.
         answers: Option<u64>,
@@ -53,7 +53,7 @@ pub enum Content {
     At {
         /// Address of the endpoint.
         endpoint: u8,
-        /// The bytes as text, if they are.
+        /// The bytes as text, if they are text.
         text: Option<String>,
         /// The bytes in hexadecimal, hidden unless personal content is asked for.
         data: String,
@@ -66,7 +66,7 @@ pub enum Content {
         setup: String,
         /// Bytes that were sent or received, in hexadecimal.
         data: String,
-        /// 0, or a negative `errno` of Linux; null when the end was not captured.
+        /// Status: 0, or a negative `errno` of Linux; null when the end was not captured.
         status: Option<i32>,
     },
     /// Notification that an interrupt endpoint brought.

@@ -1,4 +1,4 @@
-//! MBIM messages of a capture: fragments put together, answers found.
+//! MBIM messages of a capture: fragments are reassembled, and answers are matched to requests.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -9,33 +9,34 @@ use uwwan_mbim::message::{Header, MessageType};
 
 use super::entry::{Entry, What};
 
-/// Largest number of devices and directions whose fragments are put together.
+/// Largest number of devices and directions whose fragments are reassembled.
 const MOST_STREAMS: usize = 16;
-/// Largest number of requests whose answer is waited for.
+/// Largest number of requests that wait for their answer.
 const MOST_REQUESTS: usize = 1024;
-/// Largest number of fragments of which the first packet is known.
+/// Largest number of fragments whose first packet is remembered.
 const MOST_FRAGMENTS: usize = 64;
 
-/// Bus, device and whether to the device.
+/// Bus, device and whether the direction is to the device.
 type Stream = (u16, u8, bool);
 
-/// The state of messages so far.
+/// The requests and fragments so far.
 #[derive(Debug, Default)]
 pub(super) struct Messages {
     streams: VecDeque<(Stream, Fragments)>,
-    /// Bus, device and transaction of requests, with their packet and time.
+    /// Bus, device and transaction id of requests, with their packet and time.
     requests: VecDeque<((u16, u8, u32), u64, u64)>,
 }
 
 #[derive(Debug, Default)]
 struct Fragments {
     reassembler: Reassembler,
-    /// The fragments that wait for others: transaction, and the entry.
+    /// The fragments that wait for others: transaction id, and the entry.
     waiting: VecDeque<(u32, Entry)>,
 }
 
 impl Messages {
-    /// Takes what one request sent or fetched, and returns the messages that are whole with it.
+    /// Takes the bytes that one request sent or fetched, and returns the messages that are complete
+    /// with them.
     pub fn push(&mut self, exchange: &Exchange) -> Vec<Entry> {
         let out = !exchange.is_in();
         let device = (exchange.bus, exchange.device);
@@ -92,7 +93,8 @@ impl Messages {
         let Some((_, stream)) = self.streams.get_mut(at) else {
             return vec![single()];
         };
-        // A capture's times may be anything; what never gets whole is bounded instead.
+        // The times of a capture may be anything, so incomplete messages are bounded by number
+        // instead of by time.
         let now = Instant::now();
         let part = &exchange.data[..header.length.min(exchange.data.len())];
         match stream.reassembler.push_raw(now, part) {
@@ -117,7 +119,7 @@ impl Messages {
                 }
                 Vec::new()
             }
-            // A fragment whose first ones were not captured, or are out of order.
+            // The fragment is out of order, or the first ones of its message were not captured.
             Err(_) => {
                 stream.reassembler.clear();
                 let waiting = std::mem::take(&mut stream.waiting);

@@ -1,8 +1,8 @@
-//! The story that a capture tells of a modem: MBIM messages put together, NTBs, AT lines, requests,
-//! each with its time, and answers with what they answer.
+//! The dialogue that a capture shows: reassembled MBIM messages, NTBs, AT lines and requests, each
+//! with its time, and answers with their requests.
 //!
-//! The speaker is decided by content alone (class requests, signatures), so that a capture without
-//! descriptors is understood as well. Everything held has a bound.
+//! Protocols are recognised by content alone (class requests, signatures), so that a capture
+//! without descriptors is understood as well. Everything held has a bound.
 
 mod entry;
 pub mod filter;
@@ -20,10 +20,10 @@ use crate::failure::{Failure, FailureKind};
 pub use entry::{Entry, What};
 use messages::Messages;
 
-/// Largest number of entries that wait to be told.
+/// Largest number of entries that wait to be returned.
 const MOST_WAITING: usize = 8192;
 
-/// A capture, read entry by entry.
+/// A capture that is read entry by entry.
 pub struct Story<'a> {
     reader: Reader<'a>,
     pairing: Option<Pairing>,
@@ -35,7 +35,7 @@ pub struct Story<'a> {
 }
 
 impl<'a> Story<'a> {
-    /// Begins to read a capture that `name` names.
+    /// Begins to read a capture. Messages call it `name`.
     ///
     /// # Errors
     /// [`FailureKind::Usage`] for anything but a capture.
@@ -54,7 +54,8 @@ impl<'a> Story<'a> {
     /// Returns the next entry, or `None` at the end.
     ///
     /// # Errors
-    /// [`FailureKind::Usage`] where the capture is broken. What came before has been returned.
+    /// [`FailureKind::Usage`] where the capture is broken. The entries before that have been
+    /// returned.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, Failure> {
         loop {
             if let Some(entry) = self.waiting.pop_front() {

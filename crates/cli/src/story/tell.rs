@@ -1,4 +1,4 @@
-//! Entries of a capture for people and as JSON.
+//! Entries of a capture as text and as JSON.
 
 use serde_json::Value;
 use uwwan_mbim::decode::{Decoded, decode};
@@ -14,17 +14,17 @@ use crate::commands::at::shown;
 use crate::failure::Failure;
 use crate::output::{plain, rounded, say, say_json};
 
-/// Number of bytes shown of what is not understood.
+/// Number of bytes shown of content that is not understood.
 const SHOWN: usize = 32;
 
-/// The form in which entries are told.
+/// The form in which entries are printed.
 #[derive(Debug, Clone, Copy)]
 pub struct Teller {
-    /// Whether as JSON, one object a line.
+    /// Whether they are printed as JSON, one object a line.
     pub json: bool,
     /// Version of the Microsoft extensions in force.
     pub version: Version,
-    /// Whether what identifies a person is shown.
+    /// Whether identities of persons are shown.
     pub personal: Personal,
 }
 
@@ -74,7 +74,7 @@ impl Teller {
         say(text.trim_end())
     }
 
-    /// Returns what an entry says, without its time.
+    /// Returns the content of an entry on one line, without its time.
     pub fn summary(&self, entry: &Entry) -> String {
         match &entry.what {
             What::Message { bytes, .. } => {
@@ -141,7 +141,7 @@ impl Teller {
         }
     }
 
-    /// Returns AT text as it may be shown.
+    /// Returns AT text in the form in which it may be shown.
     fn spoken(&self, text: &str) -> String {
         match self.personal {
             Personal::Show => text.to_owned(),
@@ -236,7 +236,7 @@ fn after(entry: &Entry) -> String {
     }
 }
 
-/// Returns format, sequence number, number of datagrams and number of faulty ones of an NTB.
+/// Returns format, sequence number, number of datagrams and number of faulty datagrams of an NTB.
 fn ntb(bytes: &[u8]) -> Result<(u8, u16, usize, u64), String> {
     let limits = Limits {
         max_ntb: bytes.len(),
@@ -250,7 +250,7 @@ fn ntb(bytes: &[u8]) -> Result<(u8, u16, usize, u64), String> {
     Ok((ntb.format().bits(), ntb.sequence(), datagrams, dropped))
 }
 
-/// Returns bytes as text, if they are.
+/// Returns bytes as text, if they are text.
 fn text(bytes: &[u8]) -> Option<String> {
     let printable = |byte: &u8| matches!(byte, b' '..=b'~' | b'\r' | b'\n' | b'\t' | 0x1a);
     let lines = |text: &str| {

@@ -1,4 +1,4 @@
-//! Addresses with their ports as SOCKS5 writes them (RFC 1928, 5).
+//! Addresses with their ports as SOCKS5 encodes them (RFC 1928, 5).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -11,8 +11,8 @@ pub mod kind {
     pub const IPV6: u8 = 4;
 }
 
-/// Takes an address with its kind from the beginning of a datagram (RFC 1928, 7). Returns it with what
-/// comes behind it.
+/// Splits an address with its kind from the beginning of a datagram (RFC 1928, 7). Returns it with the
+/// bytes behind it.
 pub fn split(bytes: &[u8]) -> Option<(Target, &[u8])> {
     let (kind, rest) = bytes.split_first()?;
     let (host, rest) = match *kind {
@@ -36,7 +36,7 @@ pub fn split(bytes: &[u8]) -> Option<(Target, &[u8])> {
     Some((Target { host, port }, rest))
 }
 
-/// Returns an address with its kind and port, as requests, answers and datagrams have it.
+/// Encodes an address with its kind and port, as requests, answers and datagrams have it.
 pub fn bytes(of: SocketAddr) -> Vec<u8> {
     let mut bytes = match of.ip() {
         IpAddr::V4(address) => [&[kind::IPV4][..], &address.octets()].concat(),

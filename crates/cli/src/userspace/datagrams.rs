@@ -1,12 +1,12 @@
 //! Datagrams between programs of this machine and hosts beyond the modem.
 //!
-//! One socket of this machine serves all programs: it is opened at the start, because later no socket
-//! can be had. Each program, known by the address it sends from, has a socket of the built-in stack, to
-//! which what comes for it is addressed. A thread carries what comes back.
+//! One socket of this machine serves all programs: it is opened at the start, because no socket can be
+//! made later. Each program, identified by the address it sends from, has a socket of the built-in
+//! stack, to which the answers for it are addressed. A thread carries the answers back.
 //!
-//! * A forwarded port leads to one host. A program is forgotten when nothing has passed for a while.
+//! * A forwarded port leads to one host. A program is forgotten when no datagram has passed for a while.
 //! * A SOCKS client (RFC 1928, 7) has an association as long as its connection lasts, and each datagram
-//!   tells its host.
+//!   names its host.
 
 use std::collections::HashMap;
 use std::io;
@@ -28,9 +28,9 @@ use uwwan_modem::host::Userspace;
 const MOST: usize = 64;
 /// Time without a datagram after which a program of a forwarded port is forgotten (RFC 4787, REQ-5).
 const IDLE: Duration = Duration::from_secs(120);
-/// Time after which a thread looks whether its program is still there.
+/// Interval at which a thread checks whether its program is still there.
 const LOOK: Duration = Duration::from_secs(2);
-/// Number of datagrams of a program that wait for a name, and of their bytes.
+/// Number of datagrams of a program that wait for a name, and number of their bytes.
 const QUEUE: usize = 64;
 const QUEUE_BYTES: usize = 256 << 10;
 /// Number of names whose addresses an association remembers.
@@ -40,7 +40,7 @@ const RESERVED: [u8; 3] = [0; 3];
 /// Size of the largest datagram with its header in bytes.
 const LARGEST: usize = 65_535 + 300;
 
-/// Receives what programs send, and goes on whatever they do.
+/// Receives the datagrams of programs, and continues after any error of theirs.
 fn receive(local: &Local, mut each: impl FnMut(&[u8], SocketAddr)) {
     let mut buffer = vec![0; LARGEST];
     loop {
@@ -68,7 +68,7 @@ fn queue() -> (Outbox, Waiting) {
     (outbox, Waiting { receiver, bytes })
 }
 
-/// The end of a queue where datagrams are put. What there is no room for is dropped.
+/// The end of a queue where datagrams are put. A datagram that has no room is dropped.
 struct Outbox {
     sender: SyncSender<Vec<u8>>,
     /// Bytes in the queue.
@@ -86,7 +86,7 @@ impl Outbox {
     }
 }
 
-/// The end of a queue where datagrams are taken.
+/// The end of a queue from which datagrams are taken.
 struct Waiting {
     receiver: Receiver<Vec<u8>>,
     bytes: Arc<AtomicUsize>,
@@ -110,9 +110,9 @@ struct Peer {
 }
 
 struct PeerState {
-    /// When a datagram passed last.
+    /// Time at which a datagram passed last.
     used: Mutex<Instant>,
-    /// Whether it has no way to its host any more.
+    /// Whether its host can no longer be reached.
     ended: AtomicBool,
 }
 
@@ -126,7 +126,7 @@ impl PeerState {
     }
 }
 
-/// Forwards what comes at a socket to a host, and back.
+/// Forwards the datagrams of a socket to a host, and the answers back.
 pub fn forward(local: &Arc<Local>, to: &Target, network: &Userspace) {
     let mut peers: HashMap<SocketAddr, Peer> = HashMap::new();
     receive(local, |datagram, from| {
@@ -166,7 +166,7 @@ fn begin(local: &Arc<Local>, to: &Target, network: &Userspace, from: SocketAddr)
     peer
 }
 
-/// Sends what a program sends to its host, as long as it does.
+/// Sends a program's datagrams to its host, as long as that works.
 fn send_on(
     local: &Arc<Local>,
     target: &Target,
@@ -196,7 +196,7 @@ fn send_on(
     while state.lives() {
         if let Some(datagram) = waiting.next() {
             match remote.send_to(&datagram, to) {
-                // It is lost, as on the way, and the next one may fit.
+                // The datagram is lost, as a network may lose it, and the next one may fit.
                 Ok(()) | Err(Error::TooLarge(..) | Error::Timeout { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -214,17 +214,17 @@ pub struct Associations {
     open: Mutex<Vec<Arc<Entry>>>,
 }
 
-/// An association as the proxy's socket knows it.
+/// An association, as the proxy's socket knows it.
 struct Entry {
-    /// The client that has opened it.
+    /// The client that has opened the association.
     client: IpAddr,
-    /// The port it sends from, once that is known.
+    /// The port from which the client sends, once it is known.
     port: Mutex<Option<u16>>,
     outbox: Outbox,
     closed: AtomicBool,
 }
 
-/// An association, which ends when this is dropped.
+/// An association, which ends when this value is dropped.
 pub struct Association {
     all: Arc<Associations>,
     entry: Arc<Entry>,
@@ -241,7 +241,7 @@ impl Associations {
     /// Begins to take datagrams at a socket.
     ///
     /// # Errors
-    /// That of the system when the socket has no port.
+    /// Fails when the socket has no port.
     pub fn start(local: Local) -> io::Result<Arc<Self>> {
         let all = Arc::new(Self {
             port: local.local_addr()?.port(),
@@ -297,15 +297,15 @@ impl Associations {
         })
     }
 
-    /// Puts a datagram where its association's thread finds it. What belongs to none is dropped
-    /// (RFC 1928, 7), as is what is more than the thread can send.
+    /// Puts a datagram into the queue of its association's thread. A datagram that belongs to no
+    /// association is dropped (RFC 1928, 7), as is one beyond the room of the queue.
     fn take(&self, datagram: &[u8], from: SocketAddr) {
         let client = from.ip().to_canonical();
         let open = held(&self.open);
         let theirs = || open.iter().filter(|entry| entry.client == client);
         let known = theirs().find(|entry| *held(&entry.port) == Some(from.port()));
         let entry = known.or_else(|| {
-            // The first datagram tells from where the client sends.
+            // The first datagram shows the port from which the client sends.
             let new = theirs().find(|entry| held(&entry.port).is_none())?;
             *held(&new.port) = Some(from.port());
             Some(new)
@@ -315,7 +315,7 @@ impl Associations {
         }
     }
 
-    /// Carries what comes for an association to its client.
+    /// Carries the datagrams for an association to its client.
     fn bring_back(&self, entry: &Entry, remote: &Remote) {
         let mut buffer = vec![0; LARGEST];
         while !entry.closed.load(Ordering::Acquire) {
@@ -344,14 +344,15 @@ impl Associations {
     }
 }
 
-/// Sends what waits for an association until that has ended. A name's first address is remembered.
+/// Sends the waiting datagrams of an association until that has ended. A name's first address is
+/// remembered.
 fn send_out(entry: &Entry, waiting: &Waiting, remote: &Remote, network: &Client) {
     let mut names: HashMap<String, IpAddr> = HashMap::new();
     while !entry.closed.load(Ordering::Acquire) {
         let Some(datagram) = waiting.next() else {
             continue;
         };
-        // A fragment, which nobody sends, is dropped (RFC 1928, 7).
+        // A fragment, which no known client sends, is dropped (RFC 1928, 7).
         let Some(framed) = datagram.strip_prefix(&RESERVED) else {
             continue;
         };

@@ -1,7 +1,8 @@
 //! TCP flows: one between a program of this machine and a host beyond the modem, byte for byte.
 //!
-//! Each has two threads, one a direction, and ends when both ends have closed. What either end does
-//! reaches the other as it is: a half-closed flow goes on the other way, and a reset is a reset.
+//! Each has two threads, one a direction, and ends when both ends have closed. Every event of one
+//! end reaches the other unchanged: a half-closed flow continues in the other direction, and a
+//! reset is a reset.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -12,17 +13,17 @@ use std::time::{Duration, Instant};
 use rustix::net::sockopt;
 use uwwan_netstack::client::TcpStream as Remote;
 
-/// Number of flows and clients that there may be at a time.
+/// Largest number of flows and clients at a time.
 pub const MOST: usize = 128;
-/// Bytes that are moved at a time.
+/// Number of bytes that are moved at a time.
 const PIECE: usize = 64 << 10;
 /// Size of a thread's stack in bytes, beside the piece that it moves.
 const STACK: usize = 256 << 10;
-/// Time in which a client of a proxy is to say what it wants.
+/// Time within which a client of a proxy has to send its request.
 pub const TIME: Duration = Duration::from_secs(20);
-/// Time that a client has its place for certain, before it has said what it wants.
+/// Time for which a client keeps its place for certain before it has sent its request.
 const GRACE: Duration = Duration::from_secs(1);
-/// Time without a byte after which the kernel asks whether a client is still there.
+/// Time without a byte after which the kernel probes whether a client is still there.
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// The places for flows. Clones share them.
@@ -32,18 +33,18 @@ pub struct Places(Arc<Mutex<Taken>>);
 #[derive(Debug, Default)]
 struct Taken {
     next: u64,
-    /// The places that are taken in the order of that, with the clients that have not said what they want.
+    /// The occupied places in that order, with the clients that have not sent their requests.
     places: BTreeMap<u64, Option<Silent>>,
 }
 
-/// A client that has not said what it wants.
+/// A client that has not sent its request.
 #[derive(Debug)]
 struct Silent {
     since: Instant,
     client: Arc<Local>,
 }
 
-/// A place that is taken, until it is dropped.
+/// An occupied place, which is freed when this value is dropped.
 #[derive(Debug)]
 pub struct Place {
     all: Places,
@@ -51,12 +52,12 @@ pub struct Place {
 }
 
 impl Places {
-    /// Takes a place to keep, if one is left.
+    /// Takes a place for good, if one is free.
     pub fn take(&self) -> Option<Place> {
         self.enter(self.lock(), None)
     }
 
-    /// Takes a place for a client, if one is left. When all are taken, the client that has been silent
+    /// Takes a place for a client, if one is free. When none is, the client that has been silent
     /// longest loses its own, unless it came within the last second.
     pub fn take_for(&self, client: &Arc<Local>) -> Option<Place> {
         let mut taken = self.lock();
@@ -66,7 +67,7 @@ impl Places {
             let oldest = places.find(|(_, silent)| silent.as_ref().is_some_and(late));
             let number = oldest.map(|(number, _)| *number)?;
             if let Some(Some(silent)) = taken.places.remove(&number) {
-                // Its thread reads the end, and ends.
+                // The client's thread reads the end, and ends.
                 let _ = silent.client.shutdown(Shutdown::Both);
             }
         }
@@ -94,7 +95,7 @@ impl Places {
 }
 
 impl Place {
-    /// Keeps the place, whoever else comes: its client has said what it wants.
+    /// Keeps the place whichever clients come later, because its client has sent its request.
     ///
     /// # Errors
     /// [`io::ErrorKind::ConnectionAborted`] when another client has the place already.
@@ -115,7 +116,7 @@ impl Drop for Place {
     }
 }
 
-/// Starts a thread for a client. One that cannot be started is told in the log.
+/// Starts a thread for a client. A failure to start it is logged.
 pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
     let builder = std::thread::Builder::new()
         .name(name.to_owned())
@@ -128,12 +129,12 @@ pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
 /// Moves bytes both ways until both ends have closed.
 ///
 /// # Errors
-/// Those of the system, when the client's socket cannot be used.
+/// The system's error, when the client's socket cannot be used.
 pub fn relay(local: &Local, remote: Remote) -> io::Result<()> {
     local.set_read_timeout(None)?;
     local.set_write_timeout(None)?;
     local.set_nodelay(true)?;
-    // Else a client that has vanished would hold its place for ever.
+    // Without keepalive, a client that has vanished would keep its place for ever.
     sockopt::set_socket_keepalive(local, true)?;
     sockopt::set_tcp_keepidle(local, SILENCE)?;
     let remote = &remote;
@@ -146,8 +147,9 @@ pub fn relay(local: &Local, remote: Remote) -> io::Result<()> {
                     let _ = local.shutdown(Shutdown::Write);
                     return;
                 }
-                // What one end has lost, the other is to lose too, not to take for the end: the socket
-                // is reset when it is closed, and nothing more is read from it.
+                // Bytes that one end has lost have to be lost for the other as well, and must not look
+                // like the end: the socket is reset when it is closed, and nothing more is read from
+                // it.
                 remote.reset();
                 let _ = sockopt::set_socket_linger(local, Some(Duration::ZERO));
                 let _ = local.shutdown(Shutdown::Read);
@@ -165,7 +167,8 @@ pub fn relay(local: &Local, remote: Remote) -> io::Result<()> {
     })
 }
 
-/// Moves bytes from one end to the other, until the first ends. Returns whether it has ended well.
+/// Moves bytes from one end to the other, until the first ends. Returns whether it has ended
+/// without an error.
 fn moved(mut from: impl Read, mut to: impl Write) -> bool {
     let mut piece = vec![0; PIECE];
     loop {
@@ -190,7 +193,7 @@ mod tests {
 
     use super::*;
 
-    /// A client as the listener has it, and its own end.
+    /// Returns a client as the listener accepts it, and the client's own end.
     fn client(listener: &TcpListener) -> (Arc<Local>, Local) {
         let own = Local::connect(listener.local_addr().unwrap()).unwrap();
         (Arc::new(listener.accept().unwrap().0), own)
@@ -226,7 +229,7 @@ mod tests {
         kept_own.set_nonblocking(true).unwrap();
         let error = kept_own.read(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-        // The place that was lost is neither kept nor given back a second time.
+        // The place that was lost is neither kept nor freed a second time.
         assert!(silent_place.keep().is_err());
         drop(silent_place);
         assert_eq!(places.lock().places.len(), MOST);

@@ -1,9 +1,9 @@
 //! An HTTP proxy (RFC 9110, 9112): CONNECT for everything, and requests with an absolute URI for plain
 //! HTTP.
 //!
-//! Of a plain request the head is rewritten as a server expects it, and "close" is asked for: a
-//! connection has one request, because the next one could be for another server. Bodies and responses
-//! pass as they are.
+//! The head of a plain request is rewritten as a server expects it, with a request to close: a
+//! connection carries one request, because the next one could be for another server. Bodies and
+//! responses pass unchanged.
 
 use std::io::{self, ErrorKind};
 use std::net::TcpStream;
@@ -23,7 +23,8 @@ const LONGEST: usize = 32 << 10;
 /// Number of the fields that a head may have.
 const FIELDS: usize = 100;
 
-/// Fields between a client and its proxy, which are no server's matter (RFC 9110, 7.6.1 and 11.7).
+/// Fields between a client and its proxy that are not passed to the server (RFC 9110, 7.6.1 and
+/// 11.7).
 const NOT_PASSED: [&str; 6] = [
     "connection",
     "keep-alive",
@@ -43,19 +44,19 @@ pub struct Http {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
     target: Target,
-    /// The bytes that the server is sent first, or `None` where the client is to be told that it is
-    /// connected.
+    /// The bytes that are sent to the server first, or `None` where the client has to be told that
+    /// it is connected.
     head: Option<Vec<u8>>,
 }
 
-/// An answer that refuses a request: the status with its reason, and a further field with its value.
+/// Answer that refuses a request: the status with its reason, and a further field with its value.
 pub(super) type Refusal = (&'static str, &'static str);
 
 impl Http {
     /// Serves a client to its end.
     ///
     /// # Errors
-    /// The error says what ended it before its flow began.
+    /// The reason why it ended before its flow began.
     pub fn serve(&self, stream: &TcpStream, place: &Place) -> io::Result<()> {
         let mut client = Client::new(stream, flow::TIME);
         let found = client.head(LONGEST, |bytes| self.read(bytes).transpose())?;
@@ -95,8 +96,8 @@ impl Http {
         flow::relay(stream, remote)
     }
 
-    /// Reads the head of a request. Returns what is wanted and the head's length in bytes, or `None`
-    /// when it is not whole.
+    /// Reads the head of a request. Returns the request and the head's length in bytes, or `None`
+    /// when it is incomplete.
     pub(super) fn read(
         &self,
         bytes: &[u8],
@@ -157,7 +158,7 @@ fn parts(uri: &str) -> Option<(&str, &str)> {
     let at = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at_checked(at)?;
     let path = if path.is_empty() { "/" } else { path };
-    // What stands before an "@" is no host, and would hide one.
+    // Text before an "@" is no host, and would hide the host.
     (!authority.contains('@') && path.starts_with('/')).then_some((authority, path))
 }
 

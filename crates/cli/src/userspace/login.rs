@@ -16,10 +16,10 @@ impl Login {
     /// Reads `NAME:PASSWORD` from the first line of a file.
     ///
     /// # Errors
-    /// [`FailureKind::Usage`] when the file cannot be read or does not hold that.
+    /// [`FailureKind::Usage`] when the file cannot be read or does not hold a login.
     pub fn from_file(path: &Path) -> Result<Self, Failure> {
         let text = secrets::read(path, "login", "--proxy-login-file")?;
-        // RFC 1929 has an octet for the length of each.
+        // RFC 1929 has one octet for the length of each.
         let parts = text.split_once(':');
         let fits = |part: &str| (1..=255).contains(&part.len());
         if parts.is_some_and(|(name, password)| fits(name) && fits(password)) {
@@ -32,8 +32,8 @@ impl Login {
         )
     }
 
-    /// Returns whether these are the name and the password. How long that takes does not tell how much
-    /// of them is right.
+    /// Returns whether these are the name and the password. The time that takes does not reveal how
+    /// much of them is right.
     pub fn is(&self, name: &[u8], password: &[u8]) -> bool {
         let given = Zeroizing::new([name, b":", password].concat());
         same(&given, self.0.as_bytes())
@@ -50,7 +50,7 @@ impl Login {
     }
 }
 
-/// Compares without ending at the first difference.
+/// Compares bytes without ending at the first difference.
 fn same(one: &[u8], other: &[u8]) -> bool {
     let differences = one.iter().zip(other).fold(0, |all, (a, b)| all | (a ^ b));
     one.len() == other.len() && std::hint::black_box(differences) == 0
@@ -66,7 +66,7 @@ mod tests {
         assert!(login.is(b"aladdin", b"open sesame"));
         assert!(!login.is(b"aladdin", b"open sesamE"));
         assert!(!login.is(b"aladdi", b"n:open sesame"));
-        // RFC 7617, 2.
+        // The example is that of RFC 7617, 2.
         assert!(login.is_in(b"Basic YWxhZGRpbjpvcGVuIHNlc2FtZQ=="));
         for wrong in [
             &b""[..],

@@ -1,17 +1,17 @@
-//! A host interface in this process: no interface, no route and no capability is needed, and the machine's
-//! own network is left alone.
+//! The host interface in this process: no interface of the kernel, no route and no capability is
+//! needed, and the machine's own network is left alone.
 //!
-//! The data session ends in the built-in network stack ([`Userspace`]). Other programs reach what is beyond
+//! The data session ends in the built-in network stack ([`Userspace`]). Other programs reach hosts beyond
 //! the modem by a SOCKS5 proxy ([`socks`]), an HTTP proxy ([`http`]), or ports that are forwarded. Names
-//! are asked for over the modem, never of this machine's resolver.
+//! are looked up over the modem, never by this machine's resolver.
 //!
 //! # Theory of operation
 //!
-//! All sockets of this machine are opened by [`Servers::bind`], before the process confines itself:
-//! later it can have none. [`Servers::start`] gives each a thread. A client has a thread until its flow
-//! begins and two from then on, all with blocking calls, and one of a bounded number of places
-//! ([`flow::MOST`]). Where all are taken, who has not said what it wants makes way for who comes. What ends a
-//! client ends nobody else.
+//! All sockets of this machine are opened by [`Servers::bind`], before the process confines itself: it can
+//! make none later. [`Servers::start`] gives each a thread. A client has a thread until its flow begins and
+//! two from then on, all with blocking calls, and one of a bounded number of places ([`flow::MOST`]). Where
+//! all are occupied, a client that has not sent its request makes room for the next. The failure of a client
+//! ends no other.
 
 mod address;
 mod datagrams;
@@ -54,7 +54,7 @@ pub struct Wanted<'s> {
 }
 
 impl Wanted<'_> {
-    /// Returns the data sessions that something listens for, each with the option that says so.
+    /// Returns the data sessions that have listeners, each with the option that names it.
     pub fn sessions(&self) -> Vec<(&'static str, u8)> {
         let mut all = Vec::new();
         all.extend(self.socks.iter().map(|one| ("socks", one.session)));
@@ -64,10 +64,10 @@ impl Wanted<'_> {
     }
 }
 
-/// The sockets, open.
+/// The open sockets.
 pub struct Servers {
     login: Option<Arc<Login>>,
-    /// Each with the data session that is behind it, as the others are.
+    /// Sockets of the SOCKS proxies, each with the data session behind it, as with the others.
     socks: Vec<(u8, TcpListener, UdpSocket)>,
     http: Vec<(u8, TcpListener)>,
     forwards: Vec<(u8, Forwarded, Target)>,
@@ -84,7 +84,7 @@ impl Servers {
     /// Opens the sockets.
     ///
     /// # Errors
-    /// Fails when one cannot be opened, or the login not be read.
+    /// Fails when a socket cannot be opened, or the login cannot be read.
     pub fn bind(wanted: &Wanted<'_>) -> Result<Self, Failure> {
         let login = wanted
             .login
@@ -95,7 +95,7 @@ impl Servers {
         let mut socks = Vec::new();
         for Listen { at, session } in wanted.socks {
             let tcp = listen("--socks", *at)?;
-            // The datagrams' port may have another number.
+            // The socket for datagrams may have another port.
             let at = tcp.local_addr().unwrap_or(*at);
             let udp = open("--socks", SocketAddr::new(at.ip(), 0), UdpSocket::bind)?;
             told.push((*session, format!("SOCKS5 proxy at {at}")));
@@ -142,7 +142,7 @@ impl Servers {
         })
     }
 
-    /// Returns what listens where, a line each with the data session behind it.
+    /// Returns descriptions of the listeners, each with the data session behind it.
     pub fn told(&self) -> &[(u8, String)] {
         &self.told
     }
@@ -150,7 +150,7 @@ impl Servers {
     /// Begins to serve. Clients are refused while the stack is not up.
     ///
     /// # Errors
-    /// Those of the system.
+    /// The system's error.
     pub fn start(self, network: &Userspace) -> io::Result<()> {
         let places = Places::default();
         for (session, tcp, udp) in self.socks {
@@ -198,7 +198,7 @@ fn listen(option: &str, at: SocketAddr) -> Result<TcpListener, Failure> {
     open(option, at, TcpListener::bind)
 }
 
-/// Warns where other machines may use the modem, and pays who has the SIM.
+/// Warns where other machines may use the modem at the expense of the SIM's owner.
 fn warn_of_everybody(option: &str, at: SocketAddr, login: bool) {
     if !is_local(at.ip()) && !login {
         tracing::warn!("{option}: everybody who reaches {at} can use the modem");
@@ -219,17 +219,17 @@ fn accept(
         loop {
             let client = match listener.accept() {
                 Ok((client, _)) => Arc::new(client),
-                // One that has gone again.
+                // The client has closed the connection already.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
                 Err(error) => {
                     tracing::warn!("{name}: no client is taken: {error}");
-                    // Descriptors may have run out: some come back.
+                    // Descriptors may have run out: some become free again.
                     std::thread::sleep(Duration::from_millis(100));
                     continue;
                 }
             };
             let Some(place) = places.take_for(&client) else {
-                // Each of them costs its program nothing.
+                // A program can cause such a line at no cost, so lines are limited.
                 if quiet.is_none_or(|until| until <= Instant::now()) {
                     quiet = Some(Instant::now() + QUIET);
                     tracing::warn!("{name}: clients are sent away: {} are served", flow::MOST);
@@ -247,7 +247,7 @@ fn accept(
     });
 }
 
-/// Reads what a client sends, as far as it goes.
+/// Reads the bytes of a client, as far as they are valid.
 #[cfg(fuzzing)]
 pub fn read_client(bytes: &[u8]) {
     let _ = address::split(bytes);

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::target::Target;
 
-/// The host interface of the data session.
+/// The kind of the host interface of the data session.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Net {
@@ -57,7 +57,7 @@ impl TryFrom<String> for Listen {
     }
 }
 
-/// Takes the data session from the end of a text. Without one it is session 0.
+/// Splits the data session from the end of a text. Without one it is session 0.
 fn behind(text: &str) -> Result<(&str, u8), String> {
     let Some((rest, session)) = text.rsplit_once('@') else {
         return Ok((text, 0));
@@ -91,7 +91,7 @@ pub enum Protocol {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Forward {
-    /// Protocol, TCP unless it is told.
+    /// Protocol, TCP unless another is given.
     pub protocol: Protocol,
     /// The address at which this machine's programs reach it.
     pub local: SocketAddr,

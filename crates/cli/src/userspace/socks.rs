@@ -74,7 +74,7 @@ impl Socks {
     /// Serves a client to its end.
     ///
     /// # Errors
-    /// The error says what ended it before its flow began.
+    /// The reason why it ended before its flow began.
     pub fn serve(&self, stream: &TcpStream, place: &Place) -> io::Result<()> {
         let mut client = Client::new(stream, flow::TIME);
         self.greet(&mut client)?;
@@ -141,7 +141,7 @@ impl Socks {
         };
         match target.connect(&network) {
             Ok(remote) => {
-                // The address beyond the modem is not told: it means nothing here.
+                // The address beyond the modem is left out, because it means nothing here.
                 let none = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
                 client.answer(&reply(Reply::Succeeded, none))?;
                 flow::relay(stream, remote)
@@ -153,7 +153,7 @@ impl Socks {
         }
     }
 
-    /// Opens a way for datagrams, which lasts as long as the client's connection.
+    /// Opens an association for datagrams, which lasts as long as the client's connection.
     fn associate(
         &self,
         mut stream: &TcpStream,
@@ -164,7 +164,7 @@ impl Socks {
             return refuse(&mut client, Reply::NetworkUnreachable);
         };
         let peer = stream.peer_addr()?.ip().to_canonical();
-        // The port that the client is going to send from, where it knows that.
+        // The port from which the client is going to send, where it knows that.
         let port = (expected.port > 0).then_some(expected.port);
         let association = match self.associations.open(&network, peer, port) {
             Ok(association) => association,
@@ -177,14 +177,15 @@ impl Socks {
         client.answer(&reply(Reply::Succeeded, at))?;
         stream.set_read_timeout(None)?;
         let mut rest = [0; 256];
-        // Nothing is said here any more: its end is what counts.
+        // Nothing more is expected on the connection but its end.
         while stream.read(&mut rest)? > 0 {}
         drop(association);
         Ok(())
     }
 }
 
-/// Reads an address of that kind with a port. Returns `None` for another kind and for what is no name.
+/// Reads an address of that kind with a port. Returns `None` for another kind and for anything that is
+/// no name.
 fn target(client: &mut Client<'_, TcpStream>, kind: u8) -> io::Result<Option<Target>> {
     let host = match kind {
         kind::IPV4 => Some(Host::Address(Ipv4Addr::from(client.exactly::<4>()?).into())),

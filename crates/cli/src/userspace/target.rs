@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use uwwan_netstack::Error;
 use uwwan_netstack::client::{Client, TcpStream};
 
-/// Time that name servers have.
+/// Time within which name servers have to answer.
 const LOOKUP: Duration = Duration::from_secs(10);
-/// Time that all addresses of a name have together.
+/// Time within which one of the addresses of a name has to be connected.
 const CONNECT: Duration = Duration::from_secs(30);
-/// Time that an address has while there is another one to try.
+/// Time for an address while there is another one to try.
 const ATTEMPT: Duration = Duration::from_secs(5);
 /// Length of the longest name in bytes (RFC 1035, 2.3.4).
 const LONGEST_NAME: usize = 253;
@@ -22,13 +22,13 @@ const LONGEST_NAME: usize = 253;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {
     Address(IpAddr),
-    /// A name of the network behind the modem, whose name servers are asked for it.
+    /// A name, which is looked up by the name servers of the network behind the modem.
     Name(String),
 }
 
 impl Host {
-    /// Returns a host by what stands for it in a URL or on a command line, an IPv6 address with its
-    /// brackets or without. Returns `None` for what is neither an address nor like a name.
+    /// Returns a host from its notation in a URL or on a command line, an IPv6 address with
+    /// brackets or without. Returns `None` for text that is neither an address nor like a name.
     pub fn parse(text: &str) -> Option<Self> {
         let bare = text
             .strip_prefix('[')
@@ -57,7 +57,7 @@ impl FromStr for Target {
             format!("{text:?} is no host with a port, such as example.com:80 or [2001:db8::1]:80")
         };
         let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-        // Without brackets it is not told where an IPv6 address ends.
+        // Without brackets the end of an IPv6 address is ambiguous.
         if host.contains(':') && !host.starts_with('[') {
             return Err(wrong());
         }
@@ -106,7 +106,7 @@ impl Target {
         }
     }
 
-    /// Opens a TCP connection to the first address that takes one.
+    /// Opens a TCP connection to the first address that accepts one.
     ///
     /// # Errors
     /// Those of [`Target::addresses`], otherwise that of the last address ([`Client::connect`]).

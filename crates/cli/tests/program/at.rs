@@ -91,7 +91,7 @@ fn descriptors_of_another_modem_are_answered_at_its_port() {
         env!("CARGO_MANIFEST_DIR"),
         "/../usb/tests/vectors/descriptors/lsusb_1e2d_0065_ce7a4f_1.bin"
     );
-    // The Gemalto modem has CDC ACM ports, of other numbers than the lt4132's.
+    // The Gemalto modem has CDC ACM ports, whose numbers differ from those of the lt4132.
     let (status, said, error) = run(&["at", "--descriptors", file, "AT+CGMM"]);
     assert_eq!(status, Some(0), "{error}");
     assert_eq!(said, "ME906s-158\n");

@@ -38,7 +38,7 @@ fn figures(output: &Output) -> Value {
     value
 }
 
-/// The names of the metrics of a group, every value of which is positive.
+/// Returns the names of the metrics of a group, after checking that every value is positive.
 fn names(figures: &Value, group: &str, contender: &str) -> Vec<String> {
     let metrics = figures["metrics"].as_array().expect("metrics");
     let mut names = Vec::new();
@@ -54,9 +54,10 @@ fn names(figures: &Value, group: &str, contender: &str) -> Vec<String> {
     names
 }
 
-/// Everything that can be measured with the emulated modem, as that user.
+/// Measures everything that can be measured with the emulated modem, as an ordinary user or as this
+/// one.
 fn everything(ordinary: bool) {
-    // The ordinary user may not be let into the directory the program was built in.
+    // The ordinary user may have no access to the directory in which the program was built.
     let place = tempfile::tempdir().unwrap();
     let program = place.path().join("uwwan");
     std::fs::copy(env!("CARGO_BIN_EXE_uwwan"), &program).unwrap();
@@ -77,7 +78,7 @@ fn everything(ordinary: bool) {
         }
         let small = names(&figures, "Small packets", contender);
         assert_eq!(small, ["UDP down", "UDP up"]);
-        // Three kinds, a median and a late one each.
+        // There are three kinds of round trips, with a median and a late one each.
         assert_eq!(names(&figures, "Round trip", contender).len(), 6);
         assert_eq!(names(&figures, "Resident memory", contender).len(), 1);
         assert_eq!(names(&figures, "NTBs", contender).len(), 2);
@@ -99,8 +100,8 @@ fn the_emulated_modem_as_an_ordinary_user() {
     everything(true);
 }
 
-/// Both modes of the TUN interface, in turn, each with figures of its own. A kernel without offload
-/// fails this: there, nothing is measured under that name.
+/// Both modes of the TUN interface are measured in turn, each with figures of its own. A kernel
+/// without offload fails this, because nothing is measured under that name there.
 #[test]
 fn both_modes_of_the_tun_interface() {
     let output = bench(&[
@@ -137,7 +138,8 @@ fn both_modes_of_the_tun_interface() {
     }
 }
 
-/// What a capture costs: each visit has a file of its own, and the figures stand side by side.
+/// The cost of a capture is measured: each visit has a file of its own, and the figures stand side
+/// by side.
 #[test]
 fn with_and_without_a_capture() {
     let place = tempfile::tempdir().unwrap();
@@ -162,7 +164,7 @@ fn with_and_without_a_capture() {
     assert!(names(&figures, writer, without).is_empty());
     assert_eq!(names(&figures, "Captured", with).len(), 2);
     assert!(std::fs::metadata(&file).unwrap().len() > 100_000);
-    // The file that is there is not replaced unasked.
+    // The existing file is not replaced without a request.
     let refused = bench(&all);
     assert_eq!(refused.status.code(), Some(2));
 }
@@ -206,7 +208,7 @@ fn a_table_for_people() {
     }
 }
 
-/// A contender through which nothing comes is told, the others are measured.
+/// A contender through which no traffic gets is reported, and the others are measured.
 #[test]
 fn a_black_hole_is_no_figure() {
     let output = bench(&[
@@ -229,7 +231,7 @@ fn a_black_hole_is_no_figure() {
     assert_eq!(rows[0]["contender"], "ndp end");
 }
 
-/// What makes no sense is told before any work, with exit status 2.
+/// An option that makes no sense is reported before any work, with exit status 2.
 #[test]
 fn wrong_usage_is_told_at_once() {
     for (arguments, told) in [

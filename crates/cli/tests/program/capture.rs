@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use crate::running::{PATIENCE, Up, succeeds, uwwan};
 
-/// Returns what tshark says of the packets that `filter` matches, a line each.
+/// Returns the output of tshark for the packets that `filter` matches, a line each.
 fn tshark(file: &Path, filter: &str, fields: &[&str]) -> Vec<String> {
     let mut command = Command::new("tshark");
-    // A datagram that stands as an IP packet as well looks like a retransmission.
+    // A datagram that stands in the file as an IP packet as well looks like a retransmission.
     command.args(["-o", "tcp.desegment_tcp_streams:FALSE", "-r"]);
     command.arg(file).args(["-Y", filter]);
     if !fields.is_empty() {
@@ -39,7 +39,7 @@ fn is_sound(file: &Path) {
     assert_eq!(malformed, [""; 0]);
 }
 
-/// Returns the names of the MBIM messages, in order.
+/// Returns the names of the MBIM messages in the file, in order.
 fn messages(file: &Path) -> Vec<String> {
     tshark(file, "mbim.control.header.message_type", &["_ws.col.Info"])
 }
@@ -78,7 +78,7 @@ fn wireshark_understands_a_bring_up_with_traffic() {
     has_in_order(&names, &BRING_UP);
     assert!(!tshark(&whole, "mbim && icmp", &["frame.number"]).is_empty());
     assert!(!tshark(&whole, "mbim && tcp", &["frame.number"]).is_empty());
-    // Both directions of every kind, with the answers found by Wireshark.
+    // The file has both directions of every kind, and Wireshark matches the answers.
     for filter in [
         "usb.transfer_type == 1 && usb.urb_type == 'C'",
         "usb.transfer_type == 2 && usb.urb_type == 'C' && usb.time",
@@ -90,7 +90,7 @@ fn wireshark_understands_a_bring_up_with_traffic() {
             "{filter}"
         );
     }
-    // Without --capture-force the file stays.
+    // Without --capture-force the file is not replaced.
     let again = uwwan(&["info", "--device", "emulator", "--capture"])
         .arg(&whole)
         .output()
@@ -130,11 +130,11 @@ fn what_is_shortened_is_still_understood() {
         assert!(succeeds(&shown).contains("\"cid\":\"connect\""));
         lengths.push(std::fs::metadata(&file).unwrap().len());
     }
-    // What is left out takes room in the plain file alone.
+    // Bytes that are left out take room in the plain file alone.
     assert!(lengths[1] * 2 < lengths[0], "{lengths:?}");
 }
 
-/// With CDC ECM each transfer is a frame, and nothing marks it as one.
+/// With CDC ECM each transfer is a frame without an NTB around it.
 #[test]
 fn frames_without_ntbs_are_shortened_too() {
     let folder = tempfile::tempdir().unwrap();
@@ -150,7 +150,7 @@ fn frames_without_ntbs_are_shortened_too() {
     let long = "!usb && icmp && frame.len > 1000";
     let lengths = tshark(&file, long, &["frame.cap_len", "ip.len"]);
     assert!(!lengths.is_empty());
-    // The header of the frame and the first bytes of the datagram.
+    // The header of the frame and the first bytes of the datagram are kept.
     assert!(lengths.iter().all(|line| line == "50\t1400"), "{lengths:?}");
     let frames = tshark(&file, "usb.capdata && frame.len > 1000", &["usb.capdata"]);
     assert!(!frames.is_empty());
@@ -196,8 +196,8 @@ fn secrets_stay_out_unless_asked_for() {
     }
 }
 
-/// Begins a capture of a running `up`. Returns the client that writes it, and what is left of its
-/// standard error.
+/// Begins a capture of a running `up`. Returns the client that writes it, and the unread rest of
+/// its standard error.
 fn begin(up: &Up, file: &Path) -> (Child, BufReader<ChildStderr>) {
     let mut capture = up
         .command(&["capture", "start"])
@@ -219,7 +219,7 @@ fn wireshark_understands_what_begins_late() {
     let file = folder.path().join("late.pcapng");
     let (mut capture, _told) = begin(&up, &file);
     succeeds(&up.ask(&["signal"]));
-    // A datagram to an address beyond the modem.
+    // The datagrams go to an address beyond the modem.
     let sent = up.inside(&["ping", "-c", "2", "-i", "0.2", "10.169.198.78"]);
     succeeds(&up.ask(&["capture", "stop"]));
     assert!(capture.wait().unwrap().success());
@@ -254,7 +254,7 @@ fn an_interrupt_ends_a_capture_with_its_statistics() {
     assert!(status.success(), "{status}");
     is_sound(&file);
     let bytes = std::fs::read(&file).unwrap();
-    // Interface Statistics Block (pcapng, 4.6), the last of the file.
+    // The Interface Statistics Block (pcapng, 4.6) is the last one of the file.
     let length = bytes
         .last_chunk::<4>()
         .map(|word| u32::from_le_bytes(*word) as usize);
@@ -264,7 +264,8 @@ fn an_interrupt_ends_a_capture_with_its_statistics() {
     assert_eq!(block[..4], 5u32.to_le_bytes());
 }
 
-/// A USB/IP host, as far as it takes to open the control session (Documentation/usb/usbip_protocol.rst).
+/// A USB/IP host that can do just enough to open the control session
+/// (Documentation/usb/usbip_protocol.rst).
 struct Host {
     stream: TcpStream,
     sequence: u32,
@@ -287,7 +288,7 @@ impl Host {
         }
     }
 
-    /// Makes a control request and returns its status and what came.
+    /// Makes a control request and returns its status and the received data.
     fn control(&mut self, setup: [u8; 8], sent: &[u8]) -> (i32, Vec<u8>) {
         self.sequence += 1;
         let is_in = setup[0] & 0x80 != 0;

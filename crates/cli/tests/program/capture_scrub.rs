@@ -1,4 +1,4 @@
-//! Captures scrubbed: nothing of what the emulated modem knows is left, and the story is the same.
+//! Scrubbed captures: no identity of the emulated modem is left, and the dialogue is the same.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::PermissionsExt;
@@ -10,19 +10,20 @@ use serde_json::Value;
 use crate::forms;
 use crate::running::{KERNEL, Up, succeeds, uwwan};
 
-/// What the emulated modem and its network are told, or are.
+/// Identities of the emulated modem and its network, and those that the test gives them.
 const TOLD: [&str; 23] = [
-    // IMEI, IMSI, ICCID, serial number.
+    // IMEI, IMSI, ICCID and serial number.
     "001000000000016",
     "242010000000001",
     "89470000000000000014",
     "0123456789ABCDEF",
-    // Numbers: of the card, of its message centre, of its phonebook, and those that are given here.
+    // Telephone numbers: of the card, of its message centre, of its phonebook, and those that the
+    // test gives.
     "4790000001",
     "4790002100",
     "4722334455",
     "4712345678",
-    // Names and messages, of the card and those that are given here.
+    // Names and messages, of the card and those that the test gives.
     "Message centre",
     "Førstelinje",
     "Ingeborg",
@@ -30,7 +31,7 @@ const TOLD: [&str; 23] = [
     "Welcome to Telenor",
     "Meet me at the bridge",
     "Your balance",
-    // Credentials.
+    // PINs and passwords.
     "87654321",
     "someone.private",
     "open sesame",
@@ -62,7 +63,7 @@ fn half_octets(digits: &str) -> Vec<u8> {
         .collect()
 }
 
-/// Returns every form in which something may be written.
+/// Returns every form in which an identity may be written.
 fn forms(told: &str) -> Vec<(String, Vec<u8>)> {
     let mut forms = Vec::new();
     let mut put = |name: &str, bytes: Vec<u8>| forms.push((format!("{told} in {name}"), bytes));
@@ -103,7 +104,7 @@ fn found(file: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Returns what a capture holds, without what people are told by: kinds, services, commands, statuses,
+/// Returns the content of a capture without its identities: kinds, services, commands, statuses,
 /// lengths and times.
 fn story(file: &Path) -> Vec<Value> {
     let output = uwwan(&["capture", "show", "--json", "--show-personal"])
@@ -120,7 +121,7 @@ fn story(file: &Path) -> Vec<Value> {
         entry["message"] = Value::from(kept);
         let object = entry.as_object_mut().unwrap();
         if let Some(Value::String(text)) = object.get_mut("text") {
-            // Of AT what is said, not of whom.
+            // The commands of AT lines are compared without their arguments.
             let words = text.split_whitespace().map(|word| {
                 let word = &word[word.find("AT").unwrap_or(0)..];
                 let end = word.find(['=', ':', ',']).unwrap_or(word.len());
@@ -137,7 +138,7 @@ fn story(file: &Path) -> Vec<Value> {
     entries
 }
 
-/// Checks that two captures tell the same story.
+/// Checks that two captures have the same dialogue.
 fn same_story(one: &Path, other: &Path) {
     let (one, other) = (story(one), story(other));
     for (one, other) in one.iter().zip(&other) {
@@ -146,7 +147,7 @@ fn same_story(one: &Path, other: &Path) {
     assert_eq!(one.len(), other.len());
 }
 
-/// Returns the frames that Wireshark finds malformed, and the number of all.
+/// Returns the frames that Wireshark finds malformed, and the number of all frames.
 fn wireshark(file: &Path) -> (Vec<String>, usize) {
     let frames = |filter: &str| -> Vec<String> {
         let mut command = Command::new("tshark");
@@ -160,7 +161,7 @@ fn wireshark(file: &Path) -> (Vec<String>, usize) {
     (malformed, frames("frame").len())
 }
 
-/// Returns the checksums that are wrong.
+/// Returns the checksums that Wireshark finds wrong.
 fn wrong_checksums(file: &Path) -> String {
     let mut command = Command::new("tshark");
     for protocol in ["ip", "tcp", "udp"] {
@@ -174,7 +175,7 @@ fn wrong_checksums(file: &Path) -> String {
     succeeds(&command.output().expect("tshark runs (tools/setup)"))
 }
 
-/// An `up` that is online and leaves a capture with all secrets.
+/// Starts an `up` that is online and leaves a capture with all secrets.
 fn capturing(capture: &Path) -> Up {
     let secrets = tempfile::tempdir().unwrap();
     let secret = |name: &str, content: &str| {
@@ -240,11 +241,12 @@ fn nothing_that_the_modem_was_told_is_left() {
         "AT+CGDCONT?",
     ];
     succeeds(&up.ask(&asked));
-    // Datagrams to an address beyond the modem.
+    // The datagrams go to an address beyond the modem.
     up.inside(&["ping", "-c", "2", "-i", "0.2", "10.169.198.78"]);
     up.down();
 
-    // The search finds what is to be found, in the forms that were used.
+    // The search finds the identities in the unscrubbed capture, in the forms in which they were
+    // used.
     let before = found(&told);
     for form in [
         "001000000000016 in UTF-8",
@@ -287,7 +289,7 @@ fn nothing_that_the_modem_was_told_is_left() {
     let mode = std::fs::metadata(&clean).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 
-    // What stays: access strings, operators, models and versions.
+    // Access strings, operators, models and versions stay.
     let show = uwwan(&["capture", "show", "--show-personal", "--kind", "at"])
         .arg(&clean)
         .output()
@@ -302,7 +304,7 @@ fn nothing_that_the_modem_was_told_is_left() {
         assert!(shown.contains(kept), "{kept}: {shown}");
     }
 
-    // An existing file stays without --force, and none is replaced by itself.
+    // An existing file is not replaced without --force, and no file is replaced by itself.
     let refused = scrub(&[]);
     assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("--force"));
@@ -315,7 +317,7 @@ fn nothing_that_the_modem_was_told_is_left() {
         .unwrap();
     assert_eq!(itself.status.code(), Some(2));
     assert_eq!(found(&clean), [""; 0]);
-    // Payload that is kept names nobody either.
+    // Payload that is kept holds no identity either.
     succeeds(&scrub(&["--force", "--payload", "keep"]));
     assert_eq!(found(&clean), [""; 0]);
     assert_eq!(wireshark(&clean), wireshark(&told));
@@ -334,7 +336,7 @@ fn a_capture_of_the_kernel_is_scrubbed_too() {
     assert_eq!(found(&clean), [""; 0]);
     same_story(&clean, Path::new(KERNEL));
     assert_eq!(wireshark(&clean), wireshark(Path::new(KERNEL)));
-    // A packed file holds the same and reads the same.
+    // A packed file has the same content and can be read in the same way.
     let packed = folder.path().join("clean.pcapng.zst");
     let again = uwwan(&["capture", "scrub"])
         .args([&clean, &packed])
@@ -346,7 +348,7 @@ fn a_capture_of_the_kernel_is_scrubbed_too() {
     );
     same_story(&packed, &clean);
     assert_eq!(wireshark(&packed), wireshark(&clean));
-    // What cannot be scrubbed leaves in place what is no file.
+    // A capture that cannot be scrubbed leaves an output in place that is no regular file.
     let link = folder.path().join("link");
     std::os::unix::fs::symlink(folder.path().join("elsewhere"), &link).unwrap();
     std::fs::write(folder.path().join("no-capture"), "text").unwrap();
@@ -356,7 +358,7 @@ fn a_capture_of_the_kernel_is_scrubbed_too() {
         .unwrap();
     assert_eq!(refused.status.code(), Some(2));
     assert!(link.is_symlink());
-    // What is good before a break is written, and the break is told.
+    // The part before a break is written, and the break is reported.
     let cut = folder.path().join("cut.pcap");
     let bytes = std::fs::read(KERNEL).unwrap();
     std::fs::write(&cut, &bytes[..bytes.len() - 7]).unwrap();
@@ -385,7 +387,7 @@ fn orders(file: &Path) -> (Vec<Value>, Vec<String>) {
         if entry["direction"] != "out" {
             continue;
         }
-        // Which indications come ends with the control session, and each that is opened says it.
+        // The subscription to indications ends with the control session, so each session sends it.
         let subscribes = entry["message"]["cid"] == "device_service_subscribe_list";
         let sets = entry["message"]["command_type"] != "query" && !subscribes;
         if entry["message"]["type"] == "command" && sets {
@@ -396,13 +398,13 @@ fn orders(file: &Path) -> (Vec<Value>, Vec<String>) {
     (orders, lines)
 }
 
-/// Checks that nothing was sent but questions.
+/// Checks that only queries were sent.
 fn only_asks(file: &Path) {
     let (sets, lines) = orders(file);
     assert_eq!(sets, [Value::Null; 0]);
     assert!(lines.iter().any(|line| line == "ATI"), "{lines:?}");
     for line in lines {
-        // What the port itself answers with is set for its dialogue.
+        // The port itself sends these lines to prepare its dialogue.
         let dialogue = ["ATE0", "ATV1", "AT+CMEE"]
             .iter()
             .any(|start| line.contains(start));
@@ -433,7 +435,7 @@ fn a_record_asks_and_changes_nothing() {
         .arg(&file)
         .output();
     assert_eq!(again.unwrap().status.code(), Some(2));
-    // Through a running `up`.
+    // The same is recorded through a running `up`.
     let other = folder.path().join("up.pcapng");
     let up = capturing(&other);
     let account = record(Some(&up), &["--force"]);

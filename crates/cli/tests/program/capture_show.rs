@@ -1,4 +1,5 @@
-//! Captures read: one that tcpdump made of the kernel's drivers and mbimcli, and broken ones.
+//! Captures are shown: one that tcpdump recorded of the kernel's drivers and mbimcli, and broken
+//! ones.
 
 use std::path::Path;
 use std::process::Output;
@@ -94,7 +95,7 @@ fn messages_and_ntbs_are_chosen_and_decoded() {
         .flat_map(|ntb| ntb["datagrams"].as_array().unwrap())
         .filter(|datagram| datagram["about"].as_str().unwrap().ends_with(" ICMP"));
     assert_eq!(pings.count(), 5);
-    // Nothing that identifies a person unless asked for.
+    // No identity of a person is shown without a request.
     let caps = ["mbim", "decode", KERNEL, "--json", "--cid", "device_caps"];
     let shown = objects(
         "mbim decode",

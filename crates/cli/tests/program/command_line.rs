@@ -1,4 +1,4 @@
-//! The program as a user meets it: texts, exit statuses, and what goes where.
+//! The program as a user meets it: texts, exit statuses, and the streams that are written.
 
 use std::io::Write;
 use std::path::Path;
@@ -120,7 +120,7 @@ fn a_bad_configuration_file_is_told_with_its_line() {
 
 #[test]
 fn no_device_has_its_own_exit_status() {
-    // No bus has that number, whatever is plugged into this machine.
+    // No bus has that number, whatever devices this machine has.
     let runtime = tempfile::tempdir().unwrap();
     let base = runtime.path().to_string_lossy().into_owned();
     let output = uwwan(&["up", "--device", "99-1", "--runtime-dir", &base]);
@@ -188,7 +188,8 @@ fn descriptors_are_shown_as_the_device_has_them() {
 
 #[test]
 fn a_block_is_decoded_from_hexadecimal() {
-    // NTB16, sequence 5, one 20-byte IPv4 packet at 12, NDP at 32 (CDC NCM 1.0, tables 3-1 to 3-3).
+    // The NTB is an NTB16 with sequence 5, one 20-byte IPv4 packet at 12 and the NDP at 32 (CDC NCM
+    // 1.0, tables 3-1 to 3-3).
     let ntb = "4e434d48 0c00 0500 3000 2000 \
                  4500001400000000400100000a000001c6336401 \
                  49505300 1000 0000 0c00 1400 0000 0000";
@@ -214,8 +215,8 @@ fn a_block_is_decoded_from_hexadecimal() {
     );
 }
 
-/// An NTB with its NDP in front, one with a chain that goes backwards and a `wLength` of 18, each
-/// judged by the way it went.
+/// An NTB with its NDP in front, and one with a chain that goes backwards and a `wLength` of 18,
+/// are judged by their direction.
 #[test]
 fn a_block_is_judged_by_its_direction() {
     let packet = "4500001400000000400100000a000001c6336401";
@@ -233,7 +234,8 @@ fn a_block_is_judged_by_its_direction() {
     assert!(!from_device.contains("Huawei firmware"), "{from_device}");
     assert!(from_device.contains("do not apply"), "{from_device}");
 
-    // NDP at 52 first, then the one at 32 with room for an entry, a terminator and two bytes.
+    // The NDP at 52 comes first, then the one at 32 with room for an entry, a terminator and two
+    // bytes.
     let backwards = format!(
         "4e434d48 0c00 0500 4400 3400 {packet} \
          49505300 1200 0000 0c00 1400 0000 0000 00000000 \
@@ -362,7 +364,7 @@ fn every_function_of_a_device_is_listed() {
     );
 }
 
-/// The program with a folder as the user's configuration.
+/// Runs the program with a folder as the user's configuration directory.
 fn configured(folder: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_uwwan"))
         .args(arguments)
@@ -397,7 +399,7 @@ fn configurations_are_checked_by_name_and_by_file() {
     );
     let file = own.join("bad.toml");
     assert_eq!(check(&[file.to_str().unwrap()]).0, Some(2));
-    // All of them: the good one is told although another is not.
+    // All files are checked: the good one is reported although another is not.
     let (status, told, _) = check(&["--json"]);
     assert_eq!(status, Some(2));
     let own = |line: &&str| line.contains(folder.path().to_str().unwrap());

@@ -1,4 +1,4 @@
-//! The completion of command lines, as shells get it.
+//! The completion of command lines, in the form that shells get.
 
 use std::process::Command;
 use std::sync::LazyLock;
@@ -6,12 +6,12 @@ use std::sync::LazyLock;
 use crate::running::{PROGRAM, succeeds};
 use crate::terminal::Terminal;
 
-/// What bash offers for the last of the words, which spaces part.
+/// Returns the words that bash offers for the last of the words, which spaces separate.
 fn offered(words: &[&str]) -> Vec<String> {
     offered_in(&format!("uwwan {}", words.join(" ")), words)
 }
 
-/// What bash offers for the last of the pieces into which it has broken a line.
+/// Returns the words that bash offers for the last of the pieces into which it has broken a line.
 fn offered_in(line: &str, words: &[&str]) -> Vec<String> {
     let script = r#"
         PATH=$(dirname "$1"):$PATH; shift
@@ -31,7 +31,7 @@ fn offered_in(line: &str, words: &[&str]) -> Vec<String> {
     succeeds(&output).lines().map(str::to_owned).collect()
 }
 
-/// A folder of configurations, with one by the name of `home-lte`.
+/// Returns a folder of configurations, with one by the name of `home-lte`.
 fn configurations() -> &'static tempfile::TempDir {
     static FOLDER: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
         let folder = tempfile::tempdir().unwrap();
@@ -42,7 +42,7 @@ fn configurations() -> &'static tempfile::TempDir {
     &FOLDER
 }
 
-/// Bash breaks words at = and :, and takes only what follows.
+/// Bash breaks words at = and :, and takes only the part behind.
 #[test]
 fn bash_is_given_the_rest_of_a_word_that_it_breaks() {
     let knob = |value: &str, pieces: &[&str]| {
@@ -54,7 +54,7 @@ fn bash_is_given_the_rest_of_a_word_that_it_breaks() {
         ["roaming"]
     );
     assert_eq!(knob("settle_ms=", &["settle_ms", "="]), ["100"]);
-    // The first value is whole, and the second one is a word of its own.
+    // The first value is complete, and the second one is a word of its own.
     let line = "uwwan demo --knob settle_ms=1 --ndp f";
     let pieces = ["demo", "--knob", "settle_ms", "=", "1", "--ndp", "f"];
     assert_eq!(offered_in(line, &pieces), ["front"]);
@@ -68,7 +68,7 @@ fn bash_is_given_the_rest_of_a_word_that_it_breaks() {
 fn configurations_are_offered_by_name() {
     assert_eq!(offered(&["up", "home"]), ["home-lte"]);
     assert_eq!(offered(&["config", "check", "home"]), ["home-lte"]);
-    // The names of hosts and of people are others.
+    // These names are those of hosts and of persons.
     for words in [&["resolve", "home"][..], &["phonebook", "write", "home"]] {
         assert!(
             !offered(words).contains(&"home-lte".to_owned()),
@@ -77,7 +77,7 @@ fn configurations_are_offered_by_name() {
     }
 }
 
-/// Types on a shell's line on a terminal, and waits for what is to stand there.
+/// Types on a shell's line on a terminal, and waits for the expected text.
 #[track_caller]
 fn completed(shell: &str, begin: &str, typed: &str, expected: &str) {
     let folder = tempfile::tempdir().unwrap();
@@ -94,7 +94,7 @@ fn completed(shell: &str, begin: &str, typed: &str, expected: &str) {
             .env("XDG_CONFIG_HOME", home)
             .env("UWWAN_RUNTIME_DIR", home);
     });
-    // The echo of the line has the quotes, and what the line prints has none.
+    // The echo of the line has the quotes, and the output of the line has none.
     terminal.press(format!("{begin}echo rea''dy\n").as_bytes());
     terminal.until("ready");
     terminal.press(typed.as_bytes());
@@ -130,7 +130,7 @@ fn zsh_completes_on_a_terminal() {
         "uwwan status --dev\t",
         "uwwan status --device",
     );
-    // Nothing is put behind the equals sign, so that the value may follow.
+    // Nothing follows the equals sign, so that the value may follow.
     completed(
         "zsh -f -i",
         begin,

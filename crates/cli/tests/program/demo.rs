@@ -11,7 +11,7 @@ use crate::forms;
 use crate::running::{NOBODY, uwwan};
 
 fn demo(arguments: &[&str], ordinary: bool) -> Output {
-    // The ordinary user may not be let into the directory the program was built in.
+    // The ordinary user may have no access to the directory in which the program was built.
     let place = tempfile::tempdir().unwrap();
     let program = place.path().join("uwwan");
     std::fs::copy(env!("CARGO_BIN_EXE_uwwan"), &program).unwrap();
@@ -41,7 +41,7 @@ fn result(output: &Output) -> Value {
     forms::json("demo", last)
 }
 
-/// Every figure there and sensible.
+/// Checks that every figure is there and plausible.
 fn check(output: &Output, bytes: u64) {
     let value = result(output);
     let why = String::from_utf8_lossy(&output.stderr);
@@ -112,7 +112,7 @@ fn the_built_in_stack_does_as_well() {
 
 #[test]
 fn where_namespaces_are_forbidden_it_says_so_and_works() {
-    // From util-linux: root in a user namespace of its own, whose limits are its own too.
+    // unshare(1) of util-linux makes a user namespace with root, which has limits of its own.
     let forbidding = "echo 0 >/proc/sys/user/max_net_namespaces
         echo 0 >/proc/sys/user/max_user_namespaces
         exec \"$0\" demo --json --bytes 2M";
@@ -183,7 +183,7 @@ fn refused_ipv6_is_explained_and_fails() {
     assert!(told.contains("PLMN"), "{told}");
 }
 
-/// Sends SIGINT once a line of the demonstration has been told, and holds it to a clean end.
+/// Sends SIGINT once a line of the demonstration was printed, and checks for a clean end.
 #[track_caller]
 fn interrupted_after(row: &str) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_uwwan"))
@@ -211,7 +211,7 @@ fn interrupted_it_stops_cleanly_and_says_so_by_its_status() {
     interrupted_after("online");
 }
 
-/// After the pings nothing is left but transfers, which take for ever.
+/// After the pings only transfers are left, which take for ever.
 #[test]
 fn an_interrupted_transfer_is_no_failure_either() {
     interrupted_after("ping");
@@ -242,7 +242,7 @@ fn the_pause_and_the_size_of_ndps_can_be_chosen() {
     assert_eq!(refused.status.code(), Some(2));
 }
 
-/// Nothing but the time tells that the modem is mute, so this takes the five seconds.
+/// Only the time shows that the modem does not answer, so this takes the five seconds.
 #[test]
 fn a_mute_modem_is_told_to_need_settle() {
     let mut child = uwwan(&["demo", "--knob", "settle_ms=5000"])

@@ -1,4 +1,4 @@
-//! `uwwan emulate --listen` under a USB/IP host that means no good.
+//! `uwwan emulate --listen` with a hostile USB/IP host.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -11,19 +11,20 @@ use crate::running::PATIENCE;
 
 /// Time within which a signal ends the program. Without a flood it takes some milliseconds.
 const AT_ONCE: Duration = Duration::from_secs(10);
-/// Bytes by which a flood may make the program grow: buffers, but nothing for each request.
+/// Bytes by which a flood may make the program grow, which leaves room for buffers, but not for a
+/// record of each request.
 const ROOM: u64 = 32 << 20;
-/// Bytes of a flood whose answers are taken. Kept ones would be more than [`ROOM`].
+/// Bytes of a flood whose answers are read. Keeping the answers would take more than [`ROOM`].
 const FLOOD: usize = 64 << 20;
 
-/// USBIP_CMD_UNLINK of a transfer that does not exist.
+/// Returns USBIP_CMD_UNLINK for a transfer that does not exist.
 fn unlink() -> Vec<u8> {
     [2u32, 9, 0, 0, 0, 99, 0, 0, 0, 0, 0, 0]
         .map(u32::to_be_bytes)
         .concat()
 }
 
-/// A running `emulate --listen`, which a host has imported the modem from.
+/// A running `emulate --listen`, from which a host has imported the modem.
 struct Emulate {
     child: Child,
     host: TcpStream,
@@ -53,7 +54,7 @@ impl Emulate {
         std::thread::spawn(move || lines.for_each(drop));
         let mut host = TcpStream::connect(address).unwrap();
         host.set_read_timeout(Some(PATIENCE)).unwrap();
-        // OP_REQ_IMPORT of bus id 1-1, version 1.1.1.
+        // The message is OP_REQ_IMPORT of bus id 1-1, version 1.1.1.
         let mut import = vec![1, 0x11, 0x80, 3, 0, 0, 0, 0];
         import.extend(b"1-1");
         import.resize(8 + 32, 0);
@@ -110,7 +111,7 @@ fn a_signal_ends_it_while_a_host_sends_unlinks_and_reads_nothing() {
         .set_write_timeout(Some(Duration::from_secs(1)))
         .unwrap();
     let mut sent = 0;
-    // The program stops to read once its answers are not taken; until then it is flooded.
+    // The program stops reading once its answers are not read; until then it is flooded.
     let full = loop {
         match emulate.host.write(&many[sent % many.len()..]) {
             Ok(length) => sent += length,

@@ -131,14 +131,14 @@ fn a_running_one_is_told_by_its_user() {
     let (_, out, _) = set(&["--json"]);
     let told = forms::json("emulate set", &out);
     assert_eq!(told["knobs"]["signal"], "3");
-    // With a second one, one is chosen.
+    // With a second modem, one has to be chosen.
     let second = Emulate::start(base, &[]);
     let (code, _, errors) = set(&["signal=5"]);
     assert_eq!(code, Some(4), "{errors}");
     let name = format!("emulate-{}", second.child.id());
     let (code, _, errors) = set(&["signal=5", "--device", &name]);
     assert_eq!(code, Some(0), "{errors}");
-    // Nothing is left of one that ends.
+    // A modem that ends leaves no file.
     let pid = Pid::from_raw(first.child.id().cast_signed()).unwrap();
     kill_process(pid, Signal::TERM).unwrap();
     assert!(first.child.wait().unwrap().success());

@@ -19,12 +19,12 @@ struct Place {
 }
 
 impl Place {
-    /// The caller's user runs the program.
+    /// Returns a place in which this process's user runs the program.
     fn own() -> Self {
         Self::new(false)
     }
 
-    /// An ordinary user runs the program.
+    /// Returns a place in which an ordinary user runs the program.
     fn ordinary() -> Self {
         Self::new(rustix::process::geteuid().is_root())
     }
@@ -75,18 +75,18 @@ impl Place {
         command
     }
 
-    /// `exec` with further options of its own, of a program with arguments.
+    /// Returns a command that runs `exec` with further options, and a program with arguments.
     fn exec(&self, options: &[&str], program: &[&str]) -> Command {
         let fixed = ["exec", "--device", "emulator", "--settle", "0.2"];
         self.uwwan(&[&fixed, options, &["--"], program].concat())
     }
 
-    /// What a shell script says, and with which status it ends.
+    /// Runs a shell script and returns its output and its exit status.
     fn script(&self, options: &[&str], script: &str) -> Output {
         self.exec(options, &["sh", "-c", script]).output().unwrap()
     }
 
-    /// Starts a shell script and waits until it says a line.
+    /// Starts a shell script and waits until it prints a line.
     fn start(&self, script: &str) -> Started {
         let mut child = self.exec(&[], &["sh", "-c", script]).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
@@ -99,7 +99,7 @@ impl Place {
         started
     }
 
-    /// Waits until nothing is left behind.
+    /// Waits until no file is left behind.
     fn is_left_empty(&self) {
         let deadline = Instant::now() + PATIENCE;
         while std::fs::read_dir(self.base()).unwrap().count() > 0 {
@@ -112,7 +112,7 @@ impl Place {
 /// An `exec` that runs.
 struct Started {
     child: Child,
-    /// The line it has said.
+    /// The line that the script has printed.
     line: String,
     lines: BufReader<std::process::ChildStdout>,
 }
@@ -153,7 +153,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The network of this machine, as a program of it sees it.
+/// Returns the network of this machine, as a program of it sees it.
 fn machine() -> String {
     let script = "ip -br addr; ip route show table all; ip -6 route show table all; cat /etc/resolv.conf; \
                   cat /proc/self/mountinfo";
@@ -161,7 +161,7 @@ fn machine() -> String {
     text(&output.stdout)
 }
 
-/// Interfaces, routes, name servers, names, traffic.
+/// Script that shows interfaces, routes, name servers, names and traffic.
 const LOOK: &str = "ip -br addr; ip route; cat /etc/resolv.conf; getent ahostsv4 ipv4.test.uwwan; \
     ping -q -c 1 -W 5 192.0.2.77 >/dev/null && echo pinged; \
     curl -sS -m 20 -o /dev/null -w 'fetched %{size_download}\\n' http://ipv4.test.uwwan/bytes/3000000; exit 7";
@@ -224,7 +224,7 @@ fn an_ordinary_user_needs_no_privilege_and_gains_none() {
 #[test]
 fn services_of_the_machine_that_resolve_names_are_out_of_reach() {
     let place = Place::own();
-    // A machine with systemd-resolved, in a mount namespace of its own.
+    // The script makes a machine with systemd-resolved, in a mount namespace of its own.
     let machine = "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/resolve /run/nscd && \
         echo 'nameserver 127.0.0.53' >/run/systemd/resolve/stub-resolv.conf && \
         touch /run/systemd/resolve/io.systemd.Resolve /run/nscd/socket && mount -t tmpfs tmpfs /etc -o mode=755 && \
@@ -300,7 +300,7 @@ fn standard_streams_are_the_programs() {
     assert_eq!(text(&output.stdout), "what goes in");
     assert_eq!(text(&output.stderr), "complaint\n");
     assert!(output.status.success());
-    // Who asks is told what happens, beside what the program says.
+    // With -v the user is told what happens, beside the program's output.
     let output = place
         .uwwan(&[
             "-v", "exec", "--device", "emulator", "--settle", "0.2", "--", "echo", "said",
@@ -353,7 +353,7 @@ fn it_stops_and_goes_on_with_the_program() {
     let place = Place::own();
     let started = place
         .start("echo ready; kill -STOP $$; ping -q -c 1 -W 5 192.0.2.77 >/dev/null; echo on $?");
-    // As the shell does that started it.
+    // The test waits as the shell does that has started the process.
     let (_, status) = rustix::process::waitpid(Some(started.pid()), WaitOptions::UNTRACED)
         .unwrap()
         .unwrap();
@@ -366,7 +366,7 @@ fn it_stops_and_goes_on_with_the_program() {
 #[test]
 fn the_terminals_keys_reach_the_program_once() {
     let place = Place::own();
-    // Under script(1), which has a terminal.
+    // script(1) gives the program a terminal.
     let run = place.exec(
         &[],
         &[
@@ -384,9 +384,8 @@ fn the_terminals_keys_reach_the_program_once() {
             "--quiet",
             "--return",
             "--command",
-            // script starts a shell, which hears the keys as well, unless
-            // the program takes its place: dash goes on behind its last
-            // command, bash does not.
+            // script(1) starts a shell, which gets the keys as well, unless the program takes its
+            // place: dash continues behind its last command, bash does not.
             &format!("exec {}", words.join(" ")),
             "/dev/null",
         ])
@@ -453,7 +452,7 @@ fn without_a_modem_the_program_does_not_start() {
 #[test]
 fn a_modem_that_resets_comes_back_to_the_program() {
     let place = Place::own();
-    // The modem's sockets are files, which the program reaches.
+    // The modem's sockets are files, which the program can reach.
     let script = format!(
         "uwwan={}; $uwwan reset --force >/dev/null; \
          until $uwwan status --json | tr -d ' ' | grep '\"online\":true.*\"attempts\":2' >/dev/null; do sleep 0.02; done; \

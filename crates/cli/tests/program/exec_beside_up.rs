@@ -1,4 +1,4 @@
-//! `exec` where an `up` runs the modem: one more data session of that.
+//! `exec` where an `up` runs the modem: it gets one more data session of that `up`.
 
 use std::io::{BufRead as _, BufReader, IoSlice, Read as _, Write as _};
 use std::mem::MaybeUninit;
@@ -18,13 +18,14 @@ use uwwan_modem::client::Client;
 use crate::forms;
 use crate::running::{PATIENCE, Up, succeeds, text};
 
-/// Runs a shell script by `exec`, with further options of its own.
+/// Runs a shell script by `exec`, with further options.
 fn script(up: &Up, options: &[&str], script: &str) -> Output {
     let words = [&["exec"], options, &["--", "sh", "-c", script]].concat();
     up.ask(&words)
 }
 
-/// A shell script that runs by `exec`. It is ended when this is dropped, also where `exec` was killed.
+/// A shell script that runs by `exec`. It is ended when this value is dropped, also where `exec` was
+/// killed.
 struct Started {
     child: Child,
     program: Pid,
@@ -86,7 +87,7 @@ fn a_program_has_a_data_session_of_its_own_as_long_as_it_runs() {
         assert!(seen.contains(part), "{part:?} is not in:\n{seen}\n{told}");
     }
     up.until("the end of its session", alone);
-    // The interface of `up` has what it had.
+    // The interface of `up` is unchanged.
     let own = up.inside(&["ip", "-br", "addr"]);
     assert!(own.contains("10.169.198.77/30"), "{own}");
     assert!(!own.contains("10.169.198.105"), "{own}");
@@ -144,7 +145,7 @@ fn a_program_and_a_client_of_the_proxy_keep_each_their_session() {
     assert_eq!(status["sessions"][0]["online"], true, "{status:#}");
     drop(started);
     up.until("the end of its session", alone);
-    // The other's is as it was, and an id that nobody has any more is there for the next.
+    // The other session is unchanged, and an id that became free is given to the next one.
     assert_eq!(connect(7, ActivationCommand::DEACTIVATE), Status::NONE);
     let _started = start(&up, "exec sleep 600");
     up.until("a session with the id", |status| {
@@ -238,7 +239,7 @@ fn descriptors_of_anything_else_are_refused() {
             assert_eq!(answer["failure"]["kind"], "usage", "{answer}");
         }
     }
-    // Descriptors beside another request are of no interest, and are not kept.
+    // Descriptors beside another request are closed.
     let status = "{\"command\":\"status\"}\n";
     let pid = ask(status, 0)["pid"].as_u64().unwrap();
     let open = || {
@@ -249,13 +250,13 @@ fn descriptors_of_anything_else_are_refused() {
     for _ in 0..200 {
         assert_eq!(ask(status, 33)["ok"], true);
     }
-    // The last of these clients may not have been let go.
+    // The server may not have closed the last of these clients yet.
     assert!(
         open() < before + 100,
         "{before} descriptors, then {}",
         open()
     );
-    // A client that sends half a request keeps nobody from the rest.
+    // A client that sends half a request keeps no other from being served.
     let mut half = UnixStream::connect(&socket).unwrap();
     half.write_all(b"{\"command\":\"join\",").unwrap();
     up.until("still online", alone);

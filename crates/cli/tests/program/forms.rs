@@ -1,5 +1,5 @@
-//! Reads what commands print with `--json`, and holds it to the schemas that `uwwan schema` prints. Every test
-//! reads it here.
+//! Reads the output of commands with `--json`, and checks it against the schemas that `uwwan schema` prints.
+//! Every test reads JSON here.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::running::{succeeds, uwwan};
 
-/// Returns what holds values to the schema of a command.
+/// Returns the validator for the schema of a command.
 #[track_caller]
 fn validator(command: &str) -> Arc<Validator> {
     static KNOWN: Mutex<Option<HashMap<String, Arc<Validator>>>> = Mutex::new(None);
@@ -27,7 +27,7 @@ fn validator(command: &str) -> Arc<Validator> {
     validator
 }
 
-/// Returns a line that a command has printed, after it was held to the command's schema.
+/// Returns a line that a command has printed, after it was checked against the command's schema.
 #[track_caller]
 pub fn json(command: &str, line: impl AsRef<[u8]>) -> Value {
     let text = String::from_utf8_lossy(line.as_ref());
@@ -42,7 +42,7 @@ pub fn json(command: &str, line: impl AsRef<[u8]>) -> Value {
     without_version(value)
 }
 
-/// Returns the value without the version, for which the schema has asked.
+/// Returns the value without the version, which the schema requires.
 fn without_version(mut value: Value) -> Value {
     let objects = match &mut value {
         Value::Array(list) => list.iter_mut().collect(),
@@ -67,7 +67,7 @@ pub fn told_by_socket(line: &str) -> Value {
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
 }
 
-/// Returns the command of a command line: its words up to the first that is none, as far as there is a schema.
+/// Returns the command of a command line: its leading words, as far as they name a command with a schema.
 pub fn command_of(arguments: &[&str]) -> String {
     let known = succeeds(&uwwan(&["schema"]).output().unwrap());
     let mut best = "";
@@ -82,7 +82,7 @@ pub fn command_of(arguments: &[&str]) -> String {
     best.to_owned()
 }
 
-/// No test reads JSON past this file, so that none forgets the schema.
+/// No test parses JSON outside this file, so that none forgets the schema.
 #[test]
 fn every_test_reads_json_here() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/program");
@@ -102,7 +102,7 @@ fn every_test_reads_json_here() {
     assert!(files > 20, "{files}");
 }
 
-/// A form that is none is seen to be none.
+/// A value of another form is refused.
 #[test]
 #[should_panic(expected = "is not of type")]
 fn a_wrong_form_is_noticed() {

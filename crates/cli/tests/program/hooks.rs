@@ -1,5 +1,5 @@
-//! Hooks of a configuration file, and what the lines of `up` begin with, on the emulated modem in a
-//! network namespace of its own.
+//! Hooks of a configuration file, and the beginnings of the lines of `up`, on the emulated modem in
+//! a network namespace of its own.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -17,7 +17,7 @@ const HOOK: &str = "#!/bin/sh
 echo \"$UWWAN_HOOK $1 ${UWWAN_INTERFACE:-none} ${UWWAN_IPV4:-none} $(env | wc -l)\" >>\"${0%/*}/said\"
 ";
 
-/// A folder with a configuration file that names the hook for every moment.
+/// Returns a folder with a configuration file that names the hook for every moment.
 fn folder(hook: &str, table: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, text, mode) in [("hook", hook, 0o700), ("modem.toml", table, 0o600)] {
@@ -66,7 +66,7 @@ impl Up {
         Self { child, lines }
     }
 
-    /// The next line with that in it.
+    /// Returns the next line that contains this part.
     fn line(&self, part: &str) -> String {
         loop {
             let line = self.lines.recv_timeout(PATIENCE);
@@ -92,14 +92,14 @@ impl Drop for Up {
     }
 }
 
-/// What the hooks have said so far.
+/// Returns the lines that the hooks have written so far.
 fn said(folder: &Path) -> Vec<Vec<String>> {
     let text = fs::read_to_string(folder.join("said")).unwrap_or_default();
     let words = |line: &str| line.split(' ').map(str::to_owned).collect();
     text.lines().map(words).collect()
 }
 
-/// Waits until the hooks have said so many lines.
+/// Waits until the hooks have written so many lines.
 fn wait_for(folder: &Path, count: usize) {
     let begun = std::time::Instant::now();
     while said(folder).len() < count {
@@ -165,7 +165,7 @@ fn a_hook_that_still_runs_ends_with_up() {
     let process = said(folder.path()).remove(0).remove(0);
     up.down(folder.path());
     let start = Instant::now();
-    // One that has ended may still be waited for.
+    // A process that has ended may not have been waited for yet.
     while fs::read_to_string(format!("/proc/{process}/stat"))
         .is_ok_and(|stat| !stat.contains(") Z "))
     {

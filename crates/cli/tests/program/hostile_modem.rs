@@ -1,5 +1,5 @@
-//! Every command against a modem that answers with whatever does most harm: the program ends, in
-//! time, without a crash, and nothing it prints steers a terminal.
+//! Every command with a modem whose answers do the most harm: the program ends in time, without a
+//! crash, and its output does not steer a terminal.
 
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -16,13 +16,13 @@ use uwwan_mbim::status::Status;
 
 use crate::forms;
 
-/// What is asked for, and what comes back.
+/// Function that returns the answer to a CID; the number counts the commands.
 type Answer = fn(CidId, u64) -> (Status, Vec<u8>);
 
-/// Text that would clear a terminal, ring it, and turn what follows around.
+/// Text that would clear a terminal, ring its bell, and reverse the text that follows.
 const EVIL: &str = "\u{1b}[2J\u{7}\u{9b}31m\u{202e}\r\nend\0";
 
-/// Where a running `up` would be, with a modem of that kind behind it.
+/// Returns a runtime directory in which a running `up` seems to have a modem with these answers.
 fn place(answer: Answer) -> tempfile::TempDir {
     let base = tempfile::tempdir().unwrap();
     let folder = base.path().join("1-4");
@@ -65,7 +65,7 @@ fn serve(mut client: UnixStream, answer: Answer) {
             Body::Close => say(transaction, Body::CloseDone(Status::NONE)),
             Body::Command { service, cid, .. } => {
                 seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                // An indication nobody asked for comes first.
+                // An unexpected indication comes first.
                 let info = vec![0xff; 40];
                 say(0, Body::Indication { service, cid, info });
                 let (status, info) = answer(CidId { service, cid }, seed);
@@ -133,7 +133,7 @@ const COMMANDS: &[&[&str]] = &[
     ],
 ];
 
-/// Runs every command, and looks at how each ends.
+/// Runs every command, and checks how each ends.
 fn survives(answer: Answer) {
     let base = place(answer);
     for command in COMMANDS {
@@ -289,7 +289,7 @@ fn evil(id: CidId) -> Vec<u8> {
         .encode(),
         sms::READ => messages().encode(),
         ussd::USSD => ussd::Ussd {
-            // It asks for ever.
+            // The network asks for ever.
             response: ussd::UssdResponse::ACTION_REQUIRED,
             session_state: ussd::UssdSessionState(u32::MAX),
             data_coding_scheme: 0x48,
@@ -314,10 +314,11 @@ fn evil(id: CidId) -> Vec<u8> {
     }
 }
 
-/// Messages that cannot be read, that are evil, and whose parts contradict each other.
+/// Returns messages that cannot be read, that hold hostile text, and whose parts contradict each
+/// other.
 fn messages() -> sms::ReadInfo {
     let mut pdus: Vec<Vec<u8>> = vec![vec![], vec![0xff; 200], vec![0; 3]];
-    // Part 1 of 255, twice, and part 255 of it.
+    // The parts are part 1 of 255, twice, and part 255 of it.
     for number in [1, 1, 255] {
         let mut pdu = vec![0, 0x44, 1, 0x81, 0x01, 0, 8, 0x11, 0x10, 0x10, 0, 0, 0, 0];
         let text: Vec<u8> = EVIL.encode_utf16().flat_map(u16::to_be_bytes).collect();

@@ -1,4 +1,4 @@
-//! An `up` that has nothing to do sleeps.
+//! An `up` without work sleeps.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// Threads that a real modem would not have.
 const OF_THE_EMULATOR: [&str; 2] = ["emulated-modem", "uwwan-far-side"];
 
-/// Returns how often each thread of a process has gone to sleep, but for those of the emulated modem.
+/// Returns how often each thread of a process has gone to sleep, except those of the emulated modem.
 fn sleeps(pid: u64) -> BTreeMap<String, u64> {
     let mut all = BTreeMap::new();
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
@@ -36,11 +36,11 @@ fn sleeps(pid: u64) -> BTreeMap<String, u64> {
     all
 }
 
-/// What goes to sleep has been awake: at most once a second, in all threads of driver and monitor
-/// together.
+/// A thread that goes to sleep has been awake: at most once a second, in all threads of driver and
+/// monitor together.
 #[test]
 fn nothing_wakes_up_where_nothing_is_to_do() {
-    // What the modem says by itself is something to do.
+    // An unsolicited message of the modem would be work.
     let up = Up::online(&["--knob", "signal_interval_ms=3600000"]);
     let status = up.status();
     let processes = status["processes"].as_array().unwrap();
@@ -51,7 +51,7 @@ fn nothing_wakes_up_where_nothing_is_to_do() {
     assert!(!pids.is_empty(), "{status}");
     let count = || -> BTreeMap<String, u64> { pids.iter().flat_map(|pid| sleeps(*pid)).collect() };
     let mut seen = Vec::new();
-    // What coming online leaves to do is over after a while.
+    // The work that follows coming online is over after a while.
     let quiet = (0..6).any(|_| {
         let before = count();
         std::thread::sleep(WINDOW);

@@ -1,5 +1,5 @@
-//! `uwwan lab` as a user runs it on the emulated modem: what it finds is the truth of the knobs, and the
-//! guide shows what it prints.
+//! `uwwan lab` as a user runs it on the emulated modem: its findings are the values of the knobs, and
+//! the guide shows its output.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -52,7 +52,7 @@ fn json(command: &str, output: &Output) -> Value {
     forms::json(command, &out)
 }
 
-/// What `discover` chooses, by what it is.
+/// Returns the values that `discover` chooses by setting, and its row.
 fn discovered(knobs: &[&str]) -> (Value, String) {
     let found = json(
         "lab discover",
@@ -141,7 +141,7 @@ fn the_format_and_the_limits_are_found() {
     assert_eq!(chosen(&found, "largest NTB from the device"), "32768 bytes");
     assert_eq!(chosen(&found, "settle pause"), "0 ms");
     assert!(row.contains("ntb = \"32\""), "{row}");
-    // What is as announced needs no row.
+    // A value that is as announced needs no row.
     assert!(
         !row.contains("block-size") && !row.contains("max-datagrams"),
         "{row}"
@@ -179,7 +179,7 @@ fn a_sweep_tells_each_cell_and_goes_on_after_an_interruption() {
     assert_eq!(std::fs::read_to_string(&csv).unwrap().lines().count(), 5);
     let shown = std::fs::read_to_string(&page).unwrap();
     assert_eq!(shown.matches("<b>lost</b>").count(), 2);
-    // An interruption: the last trial is cut off, and only that is made again.
+    // After an interruption the last trial is cut off, and only that trial is repeated.
     let text = std::fs::read_to_string(&results).unwrap();
     let cut = text.trim_end().rfind('\n').unwrap() + 10;
     std::fs::write(&results, &text[..cut]).unwrap();
@@ -197,7 +197,7 @@ fn a_sweep_tells_each_cell_and_goes_on_after_an_interruption() {
     let again = std::fs::read_to_string(&results).unwrap();
     assert_eq!(again.lines().count(), 5);
     assert!(again.lines().zip(kept).all(|(now, then)| now == then));
-    // Nothing is replaced unasked.
+    // No file is replaced without a request.
     let output = lab(&["sweep", "--results", &results], &[]);
     assert_eq!(output.status.code(), Some(2), "{}", text_of(&output));
     let output = lab(&["sweep", "--csv", &csv], &[]);
@@ -209,7 +209,7 @@ fn text_of(output: &Output) -> String {
     out + &error
 }
 
-/// The worst outcome of each value of the one dimension that is swept.
+/// Returns the worst outcome of each value of the one dimension that is swept.
 fn swept(dimension: &str, values: &str, knobs: &[&str], beside: &[&str]) -> Vec<(String, String)> {
     let option = format!("--{dimension}");
     let arguments = [&["sweep", "--json", &option, values], beside].concat();
@@ -293,7 +293,7 @@ fn the_order_of_the_requests_is_swept() {
         swept("order", all, &undone, &[]),
         orders(good, bad, good, bad)
     );
-    // A format that is refused in alternate setting 1 is not taken.
+    // A format that is refused in alternate setting 1 is not used.
     let wide = ["black_hole_ntb16=on"];
     assert_eq!(
         swept("order", all, &wide, &["--ntb", "32"]),
@@ -330,8 +330,8 @@ fn corruption_and_halts_are_told_from_loss() {
     }
 }
 
-/// What carries Ethernet frames fills its last packet with other datagrams than what carries IP, and only
-/// these tell how an NTB has to end.
+/// Ethernet frames fill the last packet of an NTB with other datagrams than IP does, and only such
+/// datagrams show how an NTB has to end.
 #[test]
 fn the_padding_shows_where_datagrams_are_frames() {
     let expected = outcomes(&[("short", "lost"), ("zlp", "delivered"), ("full", "lost")]);
@@ -352,7 +352,8 @@ fn the_padding_shows_where_datagrams_are_frames() {
     }
 }
 
-/// A plain network device tells no addresses; with those of the user the laboratory takes it as any other.
+/// A plain network device gives no addresses; with those of the user the laboratory handles it as any
+/// other device.
 #[test]
 fn what_a_plain_network_device_needs_is_found() {
     let of = |up: &[&str]| {
@@ -452,7 +453,7 @@ fn what_makes_no_sense_is_refused_with_a_way_out() {
     }
 }
 
-/// Every command of the guide, with what it prints: `…` stands for anything.
+/// The guide has every command with its output: `…` stands for any text.
 #[test]
 fn the_guide_shows_what_the_commands_print() {
     let guide = include_str!("../../LAB.md");
@@ -476,7 +477,7 @@ fn the_guide_shows_what_the_commands_print() {
             if expected.trim().is_empty() {
                 continue;
             }
-            // Columns are as wide as what stands in them.
+            // Columns are as wide as their content.
             let words = |text: &str| -> Vec<String> {
                 let lines = text.trim_end().lines();
                 lines

@@ -13,7 +13,7 @@ const SIERRA: &str = concat!(
     "/../usb/tests/vectors/descriptors/lsusb_1199_c081_82da32_1.bin"
 );
 
-/// An `up` that is online by IPv4, and its status.
+/// Starts an `up` that is online by IPv4, and returns it with its status.
 fn online(options: &[&str]) -> (Up, Value) {
     let fixed = [
         "--ip-type",
@@ -28,12 +28,12 @@ fn online(options: &[&str]) -> (Up, Value) {
     (up, status)
 }
 
-/// Sends datagrams to an address beyond the modem, and returns what ping says.
+/// Sends datagrams to an address beyond the modem, and returns the output of ping.
 fn pings(up: &Up) -> String {
     up.inside(&["ping", "-c", "3", "-i", "0.2", "192.0.2.1"])
 }
 
-/// What a capture says of a modem.
+/// The facts that a capture shows of a modem.
 #[derive(Debug)]
 struct Told {
     /// The device descriptor and the configurations that were read.
@@ -112,8 +112,8 @@ fn assert_same(first: &Told, again: &Told) {
     assert_eq!(first.ndp_at_end, again.ndp_at_end);
 }
 
-/// Brings the modem in a capture online, sends datagrams through it, and returns what a capture of that
-/// tells.
+/// Brings the modem in a capture online, sends datagrams through it, and returns the facts that a
+/// capture of that shows.
 fn again(capture: &str, folder: &Path) -> Told {
     let file: PathBuf = folder.join("again.pcapng");
     let (up, status) = online(&["--like", capture, "--capture", file.to_str().unwrap()]);
@@ -194,7 +194,7 @@ fn what_a_capture_does_not_hold_is_told() {
     let info = forms::json("info", succeeds(&output));
     assert!(info.to_string().contains("11.617.13.00.00"), "{info}");
     assert!(errors.contains("like 03f0:a31d"), "{errors}");
-    // A capture that begins when everything runs: a part of the same one.
+    // This capture begins when everything runs: it is a part of the same one.
     let folder = tempfile::tempdir().unwrap();
     let late = folder.path().join("late.pcap");
     let whole = std::fs::read(KERNEL).unwrap();

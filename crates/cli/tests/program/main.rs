@@ -1,4 +1,4 @@
-//! The program as its users run it: each file has a part of it.
+//! Tests of the program as its users run it, by subject.
 
 mod at;
 mod bench;

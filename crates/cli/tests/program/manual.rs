@@ -1,4 +1,4 @@
-//! Manual pages, as packages get them.
+//! Manual pages, in the form that packages get.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -39,7 +39,7 @@ fn the_pages_are_written_by_section() {
     assert!(!hidden.exists());
 }
 
-/// The words between backquotes in a text.
+/// Returns the words between backquotes in a text.
 fn quoted(text: &str) -> BTreeSet<&str> {
     text.split('`').skip(1).step_by(2).collect()
 }
@@ -51,7 +51,7 @@ fn the_page_of_quirk_files_has_the_fields_and_words_that_are_read() {
         .filter_map(|line| line.strip_prefix(".B "))
         .map(|field| field.replace("\\-", "-"))
         .collect();
-    // What is unknown is answered with what is known.
+    // The error for an unknown value lists the known ones.
     let asked = |row: &str| {
         let folder = tempfile::tempdir().unwrap();
         let files = folder.path().join("uwwan/quirks.d");

@@ -1,10 +1,11 @@
-//! PINs, PUKs and passwords in the memory of a running `up`: after they were sent there is none, in
-//! neither of its processes.
+//! PINs, PUKs and passwords in the memory of a running `up`: after they were sent, neither of its
+//! processes holds any.
 //!
-//! The emulated modem is in one of them. What it keeps itself, such as its own PIN and its serial
-//! port's input, is not looked for here; `tests/guest/up-online.sh` has it in another process.
+//! The emulated modem is in one of these processes. Its own memory, such as its PIN and its serial
+//! port's input, is not searched here; `tests/guest/up-online.sh` has the modem in another process.
 //!
-//! And the arenas of the C library's allocator, of which there is one, whatever number of threads.
+//! The arenas of the C library's allocator are counted as well: there is one, whatever the number
+//! of threads.
 
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -58,8 +59,8 @@ fn has_forgotten(up: &Up, secret: &str) {
     }
 }
 
-/// Looks for a text, as it is and in UTF-16LE, in all memory of a process that can be read. Returns
-/// what stands around it.
+/// Searches all readable memory of a process for a text, as it is and in UTF-16LE. Returns the text
+/// around each match.
 fn found(pid: u64, text: &str) -> Vec<String> {
     const PAGE: usize = 4096;
     let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -70,7 +71,7 @@ fn found(pid: u64, text: &str) -> Vec<String> {
         let (range, rest) = line.split_once(' ').unwrap();
         let (start, end) = range.split_once('-').unwrap();
         let [start, end] = [start, end].map(|number| u64::from_str_radix(number, 16).unwrap());
-        // Files that nobody can write to here hold nothing that was sent, and those of the kernel
+        // Files that this process cannot write hold nothing that was sent, and those of the kernel
         // cannot be read in this way.
         let unchanged = !rest.starts_with("rw") && rest.contains('/');
         if !rest.starts_with('r') || unchanged || rest.contains("[v") {
@@ -78,10 +79,10 @@ fn found(pid: u64, text: &str) -> Vec<String> {
         }
         let mut bytes = Vec::new();
         memory.seek(SeekFrom::Start(start)).unwrap();
-        // Memory that goes away meanwhile is read as far as it goes.
+        // Memory that is unmapped meanwhile is read as far as possible.
         let _ = (&memory).take(end - start).read_to_end(&mut bytes);
         for pattern in [text.as_bytes(), &wide] {
-            // Most of it is zeros, which are compared a page at a time.
+            // Most of the memory is zeros, which are compared a page at a time.
             let pages = bytes.chunks(PAGE).enumerate();
             let pages = pages.filter(|(_, page)| **page != [0; PAGE][..page.len()]);
             let places = pages.flat_map(|(number, page)| {
@@ -98,8 +99,8 @@ fn found(pid: u64, text: &str) -> Vec<String> {
     found
 }
 
-/// Returns how many arenas beside the first a process has. glibc reserves 64 MiB for each, at a multiple of
-/// that, of which what is in use comes first and the rest cannot be accessed.
+/// Returns the number of arenas beside the first in a process. glibc reserves 64 MiB for each, at a
+/// multiple of that address, of which the used part comes first and the rest cannot be accessed.
 fn further_arenas(pid: u64) -> usize {
     const SIZE: u64 = 64 << 20;
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
@@ -135,8 +136,7 @@ fn file(folder: &Path, name: &str, secret: &str) -> String {
 #[test]
 fn a_pin_that_was_sent_at_the_start_is_forgotten() {
     let folder = tempfile::tempdir().unwrap();
-    // The emulated modem is in the same process and knows its own PIN, so the one that is sent is
-    // another.
+    // The emulated modem is in the same process and holds its own PIN, so another PIN is sent.
     let pin = file(folder.path(), "pin", "83920174");
     let mut up = Up::start(&["--knob", "pin=4711", "--pin-file", &pin, "--persist"]);
     let failure = &up.event("rung-failed")["failure"];
@@ -179,7 +179,7 @@ fn all_threads_share_one_arena() {
     for (name, pid) in processes(&up) {
         assert_eq!(further_arenas(pid), 0, "in the {name}");
     }
-    // Those of this process are found: each thread has one while it runs.
+    // The arenas of this process are found: each thread has one while it runs.
     let begun = std::sync::Arc::new(std::sync::Barrier::new(2));
     let inside = std::sync::Arc::clone(&begun);
     std::thread::spawn(move || {
@@ -223,7 +223,7 @@ fn what_programs_send_through_it_is_forgotten() {
     assert!(!found(driver.1, "needle.example").is_empty());
     has_forgotten(&up, "swordfish-7Q");
 
-    // By MBIM: the PIN is wrong, and so the SIM does not have it afterwards.
+    // The PIN is sent by MBIM: it is wrong, so the SIM does not hold it afterwards.
     let change = ["pin", "change", "--pin-file", &pin, "--new-pin-file", &new];
     let output = ask(&up, &change, "");
     assert_eq!(output.status.code(), Some(7), "{output:?}");
@@ -261,7 +261,7 @@ fn what_is_dialled_with_is_forgotten() {
     let password = file(folder.path(), "password", "swordfish-7Q");
     let pin = file(folder.path(), "pin", "83920174");
     for mode in ["ncm", "ecm"] {
-        // The driver's own AT+CPIN.
+        // The driver sends AT+CPIN itself.
         let locked = ["--knob", "pin=4711", "--pin-file", &pin, "--persist"];
         let mut up = Up::start(&[&["--mode", mode][..], &locked].concat());
         let failure = &up.event("rung-failed")["failure"];
@@ -270,7 +270,7 @@ fn what_is_dialled_with_is_forgotten() {
         has_forgotten(&up, "83920174");
         drop(up);
 
-        // The driver's own AT^NDISDUP.
+        // The driver sends AT^NDISDUP itself.
         let login = ["--auth", "chap", "--user", "me"];
         let apn = ["--apn", "needle.example", "--password-file", &password];
         let up = Up::online(&[&["--mode", mode][..], &apn, &login].concat());
@@ -279,7 +279,7 @@ fn what_is_dialled_with_is_forgotten() {
         assert!(!found(driver, "needle.example").is_empty(), "{mode}");
         has_forgotten(&up, "swordfish-7Q");
 
-        // Those of other programs.
+        // Other programs send these lines.
         let lines = "AT+CPIN=\"61573948\"\nAT^AUTHDATA=1,1,\"\",\"marlin-8Q\",\"me\"\nAT+CGMM\n";
         let told = succeeds(&ask(&up, &["at", "--force"], lines));
         assert!(told.contains("ME906s-158"), "{mode}: {told}");

@@ -1,4 +1,4 @@
-//! The commands that ask a modem, each on an emulated one of its own: what they print, their JSON,
+//! The commands that query a modem, each on an emulated one of its own: their output, their JSON,
 //! their exit statuses.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,7 +13,7 @@ fn program(arguments: &[&str]) -> Command {
     let mut command = running::uwwan(arguments);
     command
         .args(["--device", "emulator"])
-        // An empty place: no other test's `up` is found.
+        // The directory is empty, so that the `up` of no other test is found.
         .env("UWWAN_RUNTIME_DIR", "/nonexistent")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -32,14 +32,14 @@ fn err(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Standard output of a success.
+/// Returns the standard output of a command that succeeds.
 fn text(arguments: &[&str]) -> String {
     let output = uwwan(arguments);
     assert!(output.status.success(), "{arguments:?}: {}", err(&output));
     out(&output)
 }
 
-/// Standard output of a success as one line of JSON.
+/// Returns the standard output of a command that succeeds, as one line of JSON.
 fn value(arguments: &[&str]) -> Value {
     let mut all = arguments.to_vec();
     all.push("--json");
@@ -48,7 +48,7 @@ fn value(arguments: &[&str]) -> Value {
     forms::json(&forms::command_of(arguments), &text)
 }
 
-/// Standard error of a failure, in the form of failures.
+/// Returns the standard error of a command that fails, after checking its form.
 fn refused(arguments: &[&str], status: i32) -> String {
     let output = uwwan(arguments);
     let told = err(&output);
@@ -191,7 +191,7 @@ fn an_fcc_lock_is_lifted_by_that_command_alone() {
         value(&[&["radio", "unlock"][..], &locked].concat()),
         json!({"unlocked": true, "way": "quectel"})
     );
-    // By QMI over MBIM, too, as the modems of Sierra Wireless are unlocked.
+    // The lock is lifted by QMI over MBIM as well, as with modems of Sierra Wireless.
     assert_eq!(
         value(&[&["radio", "unlock", "--way", "qmi"][..], &locked].concat()),
         json!({"unlocked": true, "way": "qmi"})
@@ -333,7 +333,7 @@ fn messages_are_listed_read_sent_and_deleted() {
         1
     );
     assert_eq!(value(&["sms", "list", "--sent"]), json!([]));
-    // Any part of a long message stands for it.
+    // Any part of a long message selects the message.
     let page = text(&["sms", "read", "4"]);
     assert!(
         page.contains("3, 4") && page.contains("1300") && page.contains("came in."),
@@ -530,7 +530,8 @@ fn any_command_can_be_sent() {
 fn a_command_with_a_pin_in_it_comes_from_files_only() {
     let base = ["mbim", "send", "--service", "basic_connect", "--cid"];
     let with = |rest: &[&'static str]| [&base[..], rest].concat();
-    // PinSet: PIN1, enter, the PIN's offset and size, no new PIN, and "5847" in UTF-16LE.
+    // The content is PinSet: PIN1, enter, the PIN's offset and size, no new PIN, and "5847" in
+    // UTF-16LE.
     let content = "02000000 00000000 18000000 08000000 00000000 00000000 3500380034003700";
     for rest in [
         &["pin", "--set", "--field", "pin=5847"][..],
@@ -544,7 +545,8 @@ fn a_command_with_a_pin_in_it_comes_from_files_only() {
         let told = refused(&with(rest), 2);
         assert!(!told.contains("5847"), "{rest:?}: {told}");
     }
-    // An APDU (VERIFY PIN), a QMI message of DMS (UIM Verify PIN) and an AT command that carry it.
+    // The PIN stands in an APDU (VERIFY PIN), a QMI message of DMS (UIM Verify PIN) and an AT
+    // command.
     let apdu = "00 20 00 01 08 35 38 34 37 ff ff ff ff";
     let qmi = "01 15 00 00 02 01 00 01 00 28 00 09 00 01 06 00 01 04 35 38 34 37";
     let at = "41 54 2b 43 50 49 4e 3d 35 38 34 37";
@@ -578,7 +580,7 @@ fn a_command_with_a_pin_in_it_comes_from_files_only() {
         std::fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
     };
-    // What comes from a file is sent. The SIM of the modem has no PIN to enter.
+    // A PIN from a file is sent. The SIM of the modem has no PIN to enter.
     let (pin, content) = (
         format!("pin={}", file("pin", "5847\n")),
         file("hex", content),
@@ -588,7 +590,7 @@ fn a_command_with_a_pin_in_it_comes_from_files_only() {
         let told = refused(&sent, 7);
         assert!(!told.contains("5847"), "{told}");
     }
-    // Nor is it repeated when it does not fit.
+    // A PIN that does not fit is not repeated either.
     let number = format!("pin_type={}", file("number", "5847x\n"));
     let told = refused(
         &[&with(&["pin", "--set", "--field-file"])[..], &[&number]].concat(),
@@ -605,8 +607,8 @@ fn a_reset_is_done_by_what_the_modem_offers() {
     assert_eq!(value(&["reset", "--how", "usb"])["by"], "usb");
 }
 
-/// The exit status and the last words of a command that gets Ctrl-C once the log says that `asked`
-/// was sent to the modem.
+/// Returns the exit status and the last output of a command that gets Ctrl-C once the log shows
+/// that `asked` was sent to the modem.
 fn interrupted_after(asked: &str, arguments: &[&str]) -> (Option<i32>, String) {
     let mut child = program(&[arguments, &["-vvv"]].concat()).spawn().unwrap();
     let mut told = BufReader::new(child.stderr.take().unwrap());
@@ -674,7 +676,7 @@ fn no_modem_has_its_own_exit_status() {
 #[test]
 fn hostile_answers_cost_no_more_than_an_error() {
     // Every other message is garbage of its length, notifications come in storms, and indications
-    // by the thousand: what is asked is still answered.
+    // by the thousand: commands are still answered.
     let knobs = [
         "--knob",
         "garbage_response_every=2",

@@ -1,4 +1,4 @@
-//! `uwwan ntb build` as a user meets it: what it prints and writes, and what it refuses.
+//! `uwwan ntb build` as a user meets it: its output, its files and its refusals.
 
 use std::io::Write;
 use std::process::{Output, Stdio};
@@ -116,7 +116,7 @@ fn options_and_descriptions_say_the_same() {
         "block-length=+1",
     ];
     assert_eq!(good(&options, b""), described);
-    // A number more than there are bytes.
+    // The number is larger than the number of bytes.
     let faulty = uwwan(&["ntb", "decode", "-"], described.as_bytes());
     assert!(String::from_utf8_lossy(&faulty.stderr).contains("more than the"));
 }
@@ -242,7 +242,7 @@ fn a_modem_that_nobody_runs_is_brought_online_for_ntbs() {
         told["event"] == "came" && about.any(|about| about == answer.as_str())
     });
     assert!(answered, "{told:?}");
-    // A modem that does not come online is told.
+    // A modem that does not come online is reported.
     let (refused, _) = send(&["ffff"], &["--knob", "connect_status=2"]);
     let error = running::text(&refused.stderr);
     assert!(!refused.status.success(), "{error}");

@@ -19,7 +19,7 @@ fn pin(arguments: &[&str], knobs: &[&str], code: &str, option: &str) -> Output {
     )
 }
 
-/// Runs it away from any terminal.
+/// Runs a command without a terminal.
 fn run(arguments: &[&str], knobs: &[&str], code: &str, option: &str, state: &Path) -> Output {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     writeln!(file, "{code}").unwrap();
@@ -48,7 +48,7 @@ fn told(output: &Output) -> String {
 
 fn value(output: &Output) -> Value {
     assert!(output.status.success(), "{}", told(output));
-    // What a change prints is the part of it that is always there.
+    // The output of a change is the part that is always there.
     forms::json("pin status", &output.stdout)
 }
 
@@ -116,7 +116,7 @@ fn the_last_attempt_is_not_made_without_force() {
         "{}",
         told(&output)
     );
-    // Also where nothing is locked at the moment.
+    // The same holds where nothing is locked at the moment.
     let output = pin(&["disable"], &["pin_attempts=1"], "4711", "--pin-file");
     assert!(
         told(&output).contains("a single attempt remains"),
@@ -156,7 +156,7 @@ fn the_pin_is_enabled_changed_and_disabled() {
     let mut new = tempfile::NamedTempFile::new().unwrap();
     new.write_all(b"1234").unwrap();
     let path = new.path().to_str().unwrap();
-    // Disabled, it cannot be changed.
+    // A PIN that is switched off cannot be changed.
     let output = pin(
         &["change", "--new-pin-file", path],
         &[],
@@ -211,7 +211,7 @@ fn a_blocked_sim_wants_its_puk() {
 fn a_pin_typed_on_the_terminal_is_not_echoed() {
     let knobs = "--device emulator --knob pin=4711";
     let command = format!("{} pin enter {knobs}", env!("CARGO_BIN_EXE_uwwan"));
-    // From util-linux: a terminal of its own, its input and output piped here.
+    // script(1) of util-linux gives the program a terminal, whose input and output are piped here.
     let mut child = Command::new("script")
         .args([
             "--quiet",
@@ -249,7 +249,7 @@ fn a_pin_typed_on_the_terminal_is_not_echoed() {
     assert!(!shown.contains("4711"), "{shown}");
 }
 
-/// `up` with a PIN and a state directory, until it ends by itself.
+/// Runs `up` with a PIN and a state directory, until it ends by itself.
 fn up(code: &str, knobs: &[&str], state: &Path) -> Output {
     let runtime = tempfile::tempdir().unwrap();
     let directory = runtime.path().to_str().unwrap();
@@ -276,7 +276,8 @@ fn a_refused_pin_is_never_sent_again_whoever_runs() {
         "{}",
         told(&output)
     );
-    // The emulated SIM is a new one each time and has all its attempts, and still:
+    // The emulated SIM is a different one each time and has all its attempts, but the PIN is
+    // refused all the same:
     for _ in 0..2 {
         let output = up("0000", &knobs, state.path());
         assert_eq!(output.status.code(), Some(7));
@@ -294,7 +295,7 @@ fn a_refused_pin_is_never_sent_again_whoever_runs() {
         text.contains("has refused this PIN before") && text.contains("nothing was sent"),
         "{text}"
     );
-    // The right one goes through, and so does a forced one; what was taken is not held against it.
+    // The right PIN is accepted, and so is a forced one; an accepted PIN is not kept as refused.
     let output = run(&enter, &knobs, "4711", "--pin-file", state.path());
     assert_eq!(value(&output)["locked"], false);
     let forced = ["pin", "enter", "--force"];
@@ -309,7 +310,7 @@ fn a_refused_pin_is_never_sent_again_whoever_runs() {
 #[test]
 fn a_pin_that_cannot_be_remembered_is_not_sent() {
     let state = tempfile::tempdir().unwrap();
-    // A directory in the place of the file: it can be neither read nor replaced.
+    // A directory stands in the place of the file: it can be neither read nor replaced.
     let place = state.path().join("pins.json");
     std::fs::create_dir(&place).unwrap();
     let refused = pin_kept_in(state.path(), &[]);
@@ -331,7 +332,7 @@ fn a_pin_that_cannot_be_remembered_is_not_sent() {
 
 #[test]
 fn a_pin_is_not_sent_where_no_state_can_be_kept() {
-    // A file in the place of the directory.
+    // A file stands in the place of the directory.
     let file = tempfile::NamedTempFile::new().unwrap();
     let refused = pin_kept_in(file.path(), &[]);
     assert_eq!(refused.status.code(), Some(1), "{}", told(&refused));

@@ -1,13 +1,14 @@
-//! What identifies a person, or belongs to one, stays out of the log however much is logged: on the
-//! emulated modem, with a running `up` and without.
+//! Identities and property of persons stay out of the log at every level: on the emulated modem,
+//! with a running `up` and without.
 
 use std::fs::File;
 use std::path::Path;
 
 use crate::running::{Up, emulated, text, uwwan};
 
-/// What the emulated modem knows and what is sent through it: PIN, IMEI, IMSI, card number, numbers
-/// and texts, and an AT command of each kind of dialogue. None so short that a time of day has it.
+/// Secrets of the emulated modem and of the commands: PIN, IMEI, IMSI, card number, telephone
+/// numbers and texts, and an AT command of each kind of dialogue. None is so short that it could be
+/// part of a time of day.
 pub const SECRETS: &[&str] = &[
     "47110815",
     "00100000000001",
@@ -23,7 +24,7 @@ pub const SECRETS: &[&str] = &[
     "AT^ICCID",
 ];
 
-/// Commands that touch each of them.
+/// Commands that touch each of the secrets.
 const COMMANDS: &[&[&str]] = &[
     &["info"],
     &["sim", "--show-personal"],
@@ -57,7 +58,7 @@ fn quiet(what: &str, log: &str) {
     }
 }
 
-/// Runs a command with everything logged; its log.
+/// Runs a command at the highest log level, and returns its log.
 fn logged(arguments: &[&str], directory: &Path) -> String {
     let output = uwwan(arguments)
         .arg("-vvv")
@@ -78,7 +79,7 @@ fn nothing_personal_is_logged_by_commands() {
             &[command, &["--device", "emulator"][..]].concat(),
             nowhere.path(),
         );
-        // AT commands go past the control session, about which there is more to log.
+        // AT commands bypass the control session, about which there is more to log.
         if command[0] == "at" {
             quiet(&command.join(" "), &log);
         } else {

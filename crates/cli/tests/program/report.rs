@@ -1,4 +1,4 @@
-//! `uwwan report` on the emulated modem: everything is in the file, and nobody's identity.
+//! `uwwan report` on the emulated modem: the file has all parts, and no identity.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -25,7 +25,8 @@ fn unpacked(file: &Path) -> Vec<(String, Vec<u8>)> {
     files
 }
 
-/// Panics when an identity is in a file. What is in binary is found by the tests of the scrubber.
+/// Panics when an identity is in a file. Identities in binary files are found by the tests of the
+/// scrubber.
 fn quiet(files: &[(String, Vec<u8>)], further: &[&str]) {
     for (name, content) in files {
         let content = String::from_utf8_lossy(content);

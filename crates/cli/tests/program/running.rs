@@ -1,4 +1,4 @@
-//! Starts the program, and an `up` that goes on.
+//! Starts the program, and an `up` that keeps running.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -11,19 +11,20 @@ use serde_json::Value;
 
 use crate::forms;
 
-/// The program.
+/// Path of the program.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_uwwan");
-/// Nothing here takes nearly as long.
+/// Time for any step, far longer than any takes.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-/// `nobody`, on every system.
+/// User id of `nobody`.
 pub const NOBODY: u32 = 65_534;
-/// The kernel's drivers and mbimcli with another model of the lt4132, by tcpdump on usbmon.
+/// Capture of the kernel's drivers and mbimcli with another model of the lt4132, recorded by
+/// tcpdump on usbmon.
 pub const KERNEL: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../capture/tests/vectors/kernel-mbimcli-usbmon.pcap"
 );
 
-/// Returns the program with arguments, without what the caller's environment says of it.
+/// Returns the program with arguments, without the caller's environment variables for it.
 pub fn uwwan(arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(arguments);
@@ -31,7 +32,7 @@ pub fn uwwan(arguments: &[&str]) -> Command {
     command
 }
 
-/// Takes what the caller's environment says of the program from a command.
+/// Removes the caller's environment variables for the program from a command.
 pub fn alone(command: &mut Command) {
     for name in [
         "UWWAN_LOG",
@@ -49,7 +50,7 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Returns what a success has printed.
+/// Returns the output of a command that must have succeeded.
 #[track_caller]
 pub fn succeeds(output: &Output) -> String {
     let out = text(&output.stdout);
@@ -59,8 +60,8 @@ pub fn succeeds(output: &Output) -> String {
 
 /// Returns `up` without a device, in a network namespace of its own.
 pub fn bare(base: &Path) -> Command {
-    // From util-linux: root in a user and network namespace of its own, so that interfaces made
-    // here touch nothing of this machine.
+    // unshare(1) of util-linux makes a user and network namespace with root, so that the interfaces
+    // do not touch this machine.
     let mut command = Command::new("unshare");
     command.args(["--map-root-user", "--net", "--", PROGRAM, "up"]);
     alone(&mut command);
@@ -89,26 +90,26 @@ pub struct Up {
 }
 
 impl Up {
-    /// Starts it on the emulated modem.
+    /// Starts `up` on the emulated modem.
     pub fn start(arguments: &[&str]) -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), arguments)
     }
 
-    /// Starts it on the emulated modem with a runtime directory.
+    /// Starts `up` on the emulated modem with a runtime directory.
     pub fn start_in(base: tempfile::TempDir, arguments: &[&str]) -> Self {
         let mut command = emulated(base.path());
         command.args(arguments);
         Self::spawn(base, command)
     }
 
-    /// Starts it on the emulated modem, and waits until that is online.
+    /// Starts `up` on the emulated modem, and waits until that is online.
     pub fn online(arguments: &[&str]) -> Self {
         let up = Self::start(arguments);
         up.until("online", |status| status["online"] == true);
         up
     }
 
-    /// Starts it, so that its events are heard.
+    /// Starts a command whose events are read.
     pub fn spawn(base: tempfile::TempDir, mut command: Command) -> Self {
         command.arg("--json");
         let mut up = Self::spawn_telling(base, command);
@@ -117,7 +118,8 @@ impl Up {
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let event = forms::json("up", &line);
-                // Read to the end, whoever listens, or it could not go on.
+                // The output is read to its end even without a listener, because the program could
+                // block otherwise.
                 let _ = sender.send(event);
             }
         });
@@ -125,7 +127,7 @@ impl Up {
         up
     }
 
-    /// Starts it with its standard output left where the command has it. No event is heard.
+    /// Starts a command with its standard output left as it is. No event is read.
     pub fn spawn_telling(base: tempfile::TempDir, mut command: Command) -> Self {
         let state = tempfile::tempdir().unwrap();
         if command
@@ -160,7 +162,7 @@ impl Up {
         }
     }
 
-    /// What stands on its standard error, when it has ended.
+    /// Returns the standard error of the program after its end.
     fn complaint(&mut self) -> String {
         let mut text = String::new();
         if let Some(mut stderr) = self.child.stderr.take() {
@@ -190,7 +192,7 @@ impl Up {
         forms::json("status", &output.stdout)
     }
 
-    /// Waits until the status fits, and returns it.
+    /// Waits until the status satisfies `fits`, and returns it.
     #[track_caller]
     pub fn until(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
@@ -212,7 +214,7 @@ impl Up {
         }
     }
 
-    /// Runs another program where this `up` has its interfaces, and returns what it printed.
+    /// Runs another program in the namespaces of this `up`, and returns its output.
     #[track_caller]
     pub fn inside(&self, arguments: &[&str]) -> String {
         let pid = self.child.id().to_string();
@@ -229,7 +231,7 @@ impl Up {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Waits until it has ended.
+    /// Waits until the program has ended.
     #[track_caller]
     pub fn end(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
@@ -242,7 +244,7 @@ impl Up {
         }
     }
 
-    /// Has it end, so that its captures are whole.
+    /// Ends the program, so that its captures are complete.
     #[track_caller]
     pub fn down(mut self) {
         succeeds(&self.ask(&["down"]));

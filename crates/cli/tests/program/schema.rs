@@ -1,4 +1,4 @@
-//! What commands print with `--json` is what their schemas say.
+//! The output of commands with `--json` has the form of their schemas.
 
 use std::path::Path;
 use std::process::Output;

@@ -14,9 +14,9 @@ fn watching(up: &Up, environment: &[(&str, &str)]) -> Terminal {
     })
 }
 
-/// What leaves the alternate screen (xterm's control sequences, mode 1049).
+/// Sequence that leaves the alternate screen (xterm's control sequences, mode 1049).
 const LEAVES: &str = "\u{1b}[?1049l";
-/// What begins a colour (ECMA-48, SGR).
+/// Beginnings of sequences that set a colour (ECMA-48, SGR).
 const COLOURS: [&str; 2] = ["\u{1b}[38;5;", "\u{1b}[3"];
 
 #[test]
@@ -38,13 +38,14 @@ fn the_live_view_is_drawn_and_left() {
     let mut watch = watching(&up, &[("NO_COLOR", "1")]);
     let seen = watch.until("q ends");
     assert!(!seen.contains("\u{1b}[38"), "no colour: {seen:?}");
-    // The end of `up` ends it as well, and is told on the terminal as it was.
+    // The end of `up` ends the view as well, and is reported on the restored terminal.
     up.down();
     watch.until("uwwan has stopped");
     assert_eq!(watch.end(), Some(0));
 }
 
-/// The size that it must fit into shows its first and its last line; more room is used, and less is survived.
+/// At the least size the first and the last line fit; a larger terminal is used, and a smaller one is
+/// survived.
 #[test]
 fn the_live_view_follows_the_size_of_its_terminal() {
     let up = Up::online(&[]);

@@ -11,17 +11,17 @@ use crate::running::{PATIENCE, alone};
 pub struct Terminal {
     child: Child,
     bytes: Receiver<Vec<u8>>,
-    /// Bytes of a character that is not whole yet.
+    /// Bytes of a character that is not complete.
     pending: Vec<u8>,
-    /// All that the terminal was sent.
+    /// All output that the terminal got.
     pub seen: String,
-    /// What it shows of that.
+    /// The screen that follows from the output.
     pub screen: Screen,
 }
 
 impl Terminal {
-    /// Runs a line of the shell on a terminal of 12 lines and 60 columns. `prepare` gives script(1) its
-    /// environment.
+    /// Runs a line of the shell on a terminal of 12 lines and 60 columns. `prepare` sets the
+    /// environment of script(1).
     pub fn start(line: &str, prepare: impl FnOnce(&mut Command)) -> Self {
         let mut command = Command::new("script");
         let line = format!("stty rows 12 cols 60; tty; {line}");
@@ -49,7 +49,7 @@ impl Terminal {
         }
     }
 
-    /// Takes what the terminal is sent next.
+    /// Reads the next output of the program.
     #[track_caller]
     fn take(&mut self, deadline: Instant, what: &str) {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -70,7 +70,7 @@ impl Terminal {
         }
     }
 
-    /// Waits until the screen is as it should be, with nothing written beside it.
+    /// Waits until the screen satisfies `fits`, with nothing written outside it.
     #[track_caller]
     pub fn until_screen(&mut self, what: &str, fits: impl Fn(&Screen) -> bool) {
         let deadline = Instant::now() + PATIENCE;
@@ -79,7 +79,7 @@ impl Terminal {
         }
     }
 
-    /// Gives the terminal another size, as a window does whose user draws at its corner.
+    /// Gives the terminal another size, as a window does that its user resizes.
     pub fn resize(&mut self, rows: usize, columns: usize) {
         let terminal = self.seen.lines().find(|line| line.starts_with("/dev/pts/"));
         let terminal = terminal.expect("the terminal's name").trim().to_owned();
@@ -91,7 +91,7 @@ impl Terminal {
         assert!(status.expect("stty (coreutils) runs").success());
     }
 
-    /// Waits until the terminal was sent a text, and returns all that it was sent.
+    /// Waits until the output contains a text, and returns all output.
     #[track_caller]
     pub fn until(&mut self, text: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
@@ -127,12 +127,13 @@ impl Drop for Terminal {
     }
 }
 
-/// What a terminal shows of the few control sequences (ECMA-48) by which the view draws.
+/// The screen of a terminal that understands the few control sequences (ECMA-48) with which the
+/// view draws.
 pub struct Screen {
     pub rows: Vec<Vec<char>>,
     row: usize,
     column: usize,
-    /// Whether something was written beside the screen since it was last cleared.
+    /// Whether something was written outside the screen since it was last cleared.
     pub outside: bool,
     /// A sequence that is not complete yet.
     sequence: Option<String>,
@@ -189,7 +190,7 @@ impl Screen {
         }
     }
 
-    /// Takes a sequence without its ESC.
+    /// Carries out a sequence without its ESC.
     fn obey(&mut self, sequence: &str) {
         if let Some(place) = sequence
             .strip_prefix('[')

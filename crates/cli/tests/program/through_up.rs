@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 use crate::forms;
 use crate::running::{PATIENCE, Up, succeeds, text};
 
-/// Returns what a command prints as JSON.
+/// Returns the output of a command as JSON.
 #[track_caller]
 fn value(up: &Up, arguments: &[&str]) -> Value {
     let output = up.ask(&[arguments, &["--json"]].concat());
     forms::json(&forms::command_of(arguments), succeeds(&output))
 }
 
-/// Returns what a command that the modem or `up` refuses says.
+/// Returns the error of a command that the modem or `up` refuses.
 #[track_caller]
 fn refused(up: &Up, arguments: &[&str]) -> String {
     let output = up.ask(arguments);
@@ -59,7 +59,7 @@ fn sessions_have_interfaces_addresses_and_routes_of_their_own() {
     let six = up.inside(&["cat", "/proc/net/if_inet6"]);
     assert!(six.contains("wwan5") && !six.contains("wwan3"), "{six}");
     let routes = up.inside(&["cat", "/proc/net/route"]);
-    // 198.51.100.0 as the kernel prints it.
+    // The number is 198.51.100.0 as the kernel prints it.
     assert!(
         routes
             .lines()
@@ -78,7 +78,7 @@ fn sessions_have_interfaces_addresses_and_routes_of_their_own() {
     let text = String::from_utf8_lossy(&text.stdout).into_owned();
     assert!(text.contains("session 3  online through wwan3"), "{text}");
 
-    // What up holds is not taken from it, except by force, and then it takes it back.
+    // A session of `up` is not taken from it, except by force, and then `up` takes it back.
     assert!(refused(&up, &["disconnect", "3"]).contains("operation_not_allowed"));
     assert!(refused(&up, &["radio", "off"]).contains("operation_not_allowed"));
     assert!(refused(&up, &["reset"]).contains("--force"));
@@ -111,7 +111,7 @@ fn commands_ask_through_the_running_up() {
     assert_eq!(at["model"], "ME906s-158", "{at}");
     assert_eq!(at["signal"]["technology"], "LTE", "{at}");
     assert_eq!(at["ipv6_capability"], 1, "{at}");
-    // State stays between commands: it is one modem.
+    // State stays between commands, because there is one modem.
     assert_eq!(
         value(&up, &["sms", "list", "--new"])
             .as_array()
@@ -148,18 +148,18 @@ fn commands_ask_through_the_running_up() {
         ],
     );
     assert_eq!(told["fields"]["rssi"], 21);
-    // It is still online, and its own session was never touched.
+    // The modem is still online, and the driver's own session was never touched.
     let status = up.until("still online", |status| status["online"] == true);
     assert_eq!(status["attempts"], 1);
 }
 
-/// One object a line.
+/// Returns the objects of an output with one object in each line.
 fn objects(command: &str, output: &Output) -> Vec<Value> {
     forms::lines(command, &output.stdout)
 }
 
-/// A CLOSE with another length than its header says, a COMMAND in two fragments, and an id that the
-/// driver does not get confused about.
+/// The messages are a CLOSE with another length than its header says, a COMMAND in two fragments,
+/// and one with an id that must not confuse the driver.
 #[test]
 fn raw_messages_go_beside_the_drivers_own() {
     let up = Up::online(&[]);
@@ -169,7 +169,7 @@ fn raw_messages_go_beside_the_drivers_own() {
         let arguments: Vec<&str> = head.chain(raw).chain(more.iter().copied()).collect();
         up.ask(&arguments)
     };
-    // A query of DEVICE_CAPS, transaction 0x1001, whole and in two fragments.
+    // The command is a query of DEVICE_CAPS, transaction 0x1001, whole and in two fragments.
     let body = "a289cc33bcbb8b4fb6b0133ec2aae6df 01000000 00000000 00000000";
     let whole = format!("03000000 30000000 01100000 01000000 00000000 {body}");
     let output = send(&[&whole], &["--count", "1"]);
@@ -190,11 +190,11 @@ fn raw_messages_go_beside_the_drivers_own() {
     let told = objects("mbim send", &output);
     assert_eq!(told.len(), 3, "{told:?}");
     assert_eq!(told[2]["message"]["type"], "command_done");
-    // No such message: the modem says so.
+    // There is no such message type, and the modem answers so.
     let output = send(&["77000000 0c000000 03100000"], &["--count", "1"]);
     let told = objects("mbim send", &output);
     assert_eq!(told[1]["message"]["type"], "function_error", "{told:?}");
-    // Nothing that has a transaction id: whatever comes matches nothing.
+    // The bytes have no transaction id, so no answer matches them.
     let output = send(&["0300"], &["--wait", "0.3"]);
     assert_ne!(output.status.code(), Some(0));
     assert!(
@@ -202,7 +202,7 @@ fn raw_messages_go_beside_the_drivers_own() {
             .iter()
             .all(|told| told["answers"] == false)
     );
-    // A PIN is not for the command line.
+    // A PIN is refused on the command line.
     let pin = "03000000 50000000 01000000 01000000 00000000 a289cc33bcbb8b4fb6b0133ec2aae6df \
                04000000 01000000 20000000 02000000 00000000 18000000 08000000 00000000 00000000 \
                3100320033003400";
@@ -249,7 +249,7 @@ fn ntbs_go_out_and_what_comes_back_is_shown() {
             .count()
     };
     assert!(told.iter().map(answers).sum::<usize>() >= 1, "{told:?}");
-    // One that is broken: the modem swallows it, and `up` goes on.
+    // The NTB is broken: the modem drops it, and `up` continues.
     let broken = build(&["--wrong", "ndp-index=4000"]);
     let output = up.ask(&["ntb", "send", &broken, "--wait", "0.2"]);
     let error = String::from_utf8_lossy(&output.stderr);

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::forms;
 use crate::running::{PATIENCE, Up, bare, emulated, succeeds, text, uwwan};
 
-/// Process id of the driver.
+/// Returns the process id of the driver.
 fn driver(up: &Up) -> u64 {
     let status = up.status();
     let processes = status["processes"].as_array().unwrap();
@@ -161,7 +161,7 @@ fn a_signal_is_a_clean_stop() {
     }
 }
 
-/// An `up` whose standard output is `out`, online.
+/// Starts an `up` whose standard output is `out`, and waits until it is online.
 fn online_telling(out: impl Into<Stdio>, arguments: &[&str]) -> Up {
     let base = tempfile::tempdir().unwrap();
     let mut command = emulated(base.path());
@@ -171,7 +171,7 @@ fn online_telling(out: impl Into<Stdio>, arguments: &[&str]) -> Up {
     up
 }
 
-/// Fills a pipe to the last byte, as a reader that no longer reads leaves it.
+/// Returns a pipe that is full to the last byte, as after a reader that no longer reads.
 fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
     let (reader, mut writer) = std::io::pipe().unwrap();
     let flags = rustix::fs::fcntl_getfl(&writer).unwrap();
@@ -225,7 +225,7 @@ fn a_signal_during_the_bring_up_stops_it_too() {
     leaves_nothing(&up);
 }
 
-/// Ends a process at once, as the kernel does when memory has run out.
+/// Kills a process at once, as the kernel does when memory has run out.
 fn kill(pid: u64) {
     let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
@@ -238,7 +238,7 @@ fn a_driver_that_was_killed_is_cleaned_up_after() {
     let driver = driver(&up);
     assert_ne!(driver, u64::from(up.child.id()), "one process");
     kill(driver);
-    // As a shell tells SIGKILL.
+    // The status is the one by which shells report SIGKILL.
     assert_eq!(up.end().code(), Some(128 + 9));
     leaves_nothing(&up);
 }
@@ -323,7 +323,7 @@ fn a_locked_sim_needs_the_right_pin() {
     assert!(up.ask(&["down"]).status.success());
 }
 
-/// Ends without being online, and returns what it said.
+/// Runs an `up` that ends without being online, and returns its error.
 fn fails(arguments: &[&str], status: i32) -> String {
     let base = tempfile::tempdir().unwrap();
     let output = emulated(base.path()).args(arguments).output().unwrap();
@@ -400,7 +400,7 @@ fn a_family_the_modem_does_not_tell_comes_over_the_link() {
             expected.iter().any(|start| given.starts_with(start)),
             "{addresses}"
         );
-        // The host's interface has it as well.
+        // The host interface has the address as well.
         up.until("the address", |status| {
             let applied = status["interface"]["applied"].to_string();
             applied.contains(&format!("address {given}/"))
@@ -562,7 +562,7 @@ fn addresses_and_routes_that_are_taken_away_are_put_back() {
         assert_eq!(after["interface"], before, "{attack}");
         assert_eq!(after["online"], true, "{attack}");
     }
-    // A fight has an end, and then what is told is what is there.
+    // The conflict ends after a few times, and the status then shows the actual state.
     for _ in 0..2 {
         ip(&up, "route del default");
         up.event("notice");
@@ -584,7 +584,7 @@ fn addresses_and_routes_that_are_taken_away_are_put_back() {
     assert!(up.end().success());
 }
 
-/// `up` on an lt4132 with an id that nobody knows, which carries nothing with the NDP in front.
+/// Starts `up` on an lt4132 with an unknown id, which carries nothing with the NDP in front.
 fn unknown(base: tempfile::TempDir, state: &Path, arguments: &[&str]) -> Up {
     let sets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../usb/tests/vectors/descriptors");
     let mut bytes = std::fs::read(sets.join("hp_lt4132_03f0_a31d.bin")).unwrap();
@@ -644,7 +644,7 @@ fn a_modem_that_nobody_knows_is_healed_and_known_the_next_time() {
 
     assert_eq!(quirks(&["forget", "1234:5679"]), "nothing was known\n");
     assert_eq!(quirks(&["forget", "1234:5678"]), "1 layout forgotten\n");
-    // A part of the layout that is given switches the healing off.
+    // A part of the layout that the user gives switches the healing off.
     for option in ["--ndp=front", "--heal=off"] {
         let mut up = unknown(tempfile::tempdir().unwrap(), state.path(), &[option]);
         let diagnosis = up.event("diagnosis");
@@ -668,7 +668,7 @@ fn the_socket_of_metrics_goes_with_its_up() {
     assert!(up.ask(&["down"]).status.success());
     assert!(up.end().success());
     assert!(!socket.exists(), "it was left behind");
-    // One that was killed leaves none either, as long as its monitor lives.
+    // An `up` whose driver was killed leaves none either, as long as its monitor lives.
     let mut up = Up::start(&["--metrics", &path]);
     up.event("online");
     let processes = up.status()["processes"].clone();

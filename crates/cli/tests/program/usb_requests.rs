@@ -48,7 +48,7 @@ fn descriptors_are_read() {
         "18",
     ]);
     let hex = told[0]["hex"].as_str().unwrap();
-    // HP lt4132: USB 2.0, 64 bytes on endpoint 0 (lsusb).
+    // The device descriptor of the HP lt4132 begins so: USB 2.0, 64 bytes on endpoint 0 (lsusb).
     assert!(hex.starts_with("12 01 00 02"), "{hex}");
     assert!(hex.contains("f0 03 1d a3"), "{hex}");
     assert_eq!(told[0]["length"], 18);
@@ -100,7 +100,7 @@ fn what_is_not_there_is_told_with_what_is() {
         2,
         "the active configuration has 0, 1",
     );
-    // A vendor's request that no firmware knows.
+    // The vendor request is one that no firmware knows.
     refuses(
         &["control", "vendor,device", "0xee", "--length", "4"],
         1,
@@ -117,7 +117,7 @@ fn what_is_not_there_is_told_with_what_is() {
     );
 }
 
-/// The port `ff/06/12` of configuration 2 speaks AT.
+/// The port `ff/06/12` of configuration 2 takes AT commands.
 #[test]
 fn a_serial_port_answers_over_its_endpoints() {
     let told = json(&[
@@ -132,7 +132,8 @@ fn a_serial_port_answers_over_its_endpoints() {
         .iter()
         .filter_map(|come| come["hex"].as_str())
         .collect();
-    // "OK", or the echo of the command in front of it. An unsolicited result code may come first.
+    // The bytes are "OK", or the echo of the command in front of it. An unsolicited result code may
+    // come first.
     let heard = heard.join(" ");
     assert!(
         heard.contains("4f 4b") || heard.contains("41 54 0d"),

@@ -17,7 +17,7 @@ const NAME_SERVER: &str = "193.213.112.4:53";
 const QUERY: &[u8] = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\
     \x04ipv4\x04test\x05uwwan\x00\x00\x01\x00\x01";
 
-/// An `up` that is online, and where it listens.
+/// An `up` that is online, with the addresses of its listeners.
 struct Userspace {
     up: Up,
     told: Vec<String>,
@@ -26,7 +26,7 @@ struct Userspace {
 impl Userspace {
     fn start(options: &[&str]) -> Self {
         let base = tempfile::tempdir().unwrap();
-        // No network namespace: it touches nothing of this machine.
+        // Without network namespace, the program touches nothing of this machine.
         let mut command = Command::new("unshare");
         command.args(["--map-root-user", "--", PROGRAM, "up"]);
         alone(&mut command);
@@ -45,7 +45,7 @@ impl Userspace {
         Self { up, told }
     }
 
-    /// Where that listens whose line has these words around its address.
+    /// Returns the address in the line that has these words around it.
     fn at(&self, before: &str, after: &str) -> SocketAddr {
         let found = self.told.iter().find_map(|line| {
             let rest = line.strip_prefix(before)?;
@@ -69,7 +69,7 @@ fn connect(to: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Asks a SOCKS5 proxy for something at a name, without a login. Returns the answer's code.
+/// Sends a SOCKS5 proxy a request for a name, without a login. Returns the answer's code.
 fn ask_socks(stream: &mut TcpStream, command: u8, name: &str, port: u16) -> (u8, [u8; 6]) {
     stream.write_all(&[5, 1, 0]).unwrap();
     let mut chosen = [0; 2];
@@ -78,7 +78,7 @@ fn ask_socks(stream: &mut TcpStream, command: u8, name: &str, port: u16) -> (u8,
     request(stream, command, name, port)
 }
 
-/// Asks a SOCKS5 proxy that has agreed on a method for something at a name. Returns the answer's code.
+/// Sends a SOCKS5 proxy that has agreed on a method a request for a name. Returns the answer's code.
 fn request(stream: &mut TcpStream, command: u8, name: &str, port: u16) -> (u8, [u8; 6]) {
     let length = name.len().try_into().unwrap();
     let request = [
@@ -97,7 +97,7 @@ fn request(stream: &mut TcpStream, command: u8, name: &str, port: u16) -> (u8, [
 fn download(stream: &mut TcpStream, host: &str, bytes: usize) -> usize {
     let request = format!("GET /bytes/{bytes} HTTP/1.0\r\nHost: {host}\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
-    // A flow of which one direction is over goes on in the other.
+    // A flow with one direction closed continues in the other.
     stream.shutdown(Shutdown::Write).unwrap();
     let mut all = Vec::new();
     stream.read_to_end(&mut all).unwrap();
@@ -120,11 +120,11 @@ fn socks_clients_reach_what_is_beyond_the_modem() {
         assert_eq!(ask_socks(&mut stream, 1, name, 80).0, 0, "{name}");
         assert_eq!(download(&mut stream, name, 3_000_000), 3_000_000);
     }
-    // What does not work is told by what it is.
+    // The answer's code is that of the kind of failure.
     for (name, port, code) in [
         ("nowhere.test", 80, 4),
         (SERVER, 81, 5),
-        // This machine is not beyond the modem.
+        // This machine is not reachable beyond the modem.
         ("127.0.0.1", 80, 3),
         ("bad name", 80, 8),
     ] {
@@ -153,7 +153,8 @@ fn socks_clients_send_datagrams() {
         &to.port().to_be_bytes(),
     ]
     .concat();
-    // What is no such datagram, or a piece of one, is dropped, and what comes after it is not.
+    // Bytes that are no such datagram, or a fragment of one, are dropped, and the next datagram is
+    // not.
     for broken in [&b""[..], b"\0\0", b"\0\0\x01\x01", b"\0\0\0\x09abc"] {
         socket.send_to(broken, relay).unwrap();
     }
@@ -162,7 +163,7 @@ fn socks_clients_send_datagrams() {
     let (length, from) = socket.recv_from(&mut buffer).unwrap();
     assert_eq!((from, &buffer[..10]), (relay, &header[..]));
     is_answer(&buffer[10..length]);
-    // The association ends with its connection: then nothing comes any more, and a new one works.
+    // The association ends with its connection: nothing comes any more then, and another one works.
     drop(stream);
     let mut stream = connect(up.socks());
     let (code, _) = ask_socks(&mut stream, 3, "0.0.0.0", 0);
@@ -178,7 +179,7 @@ fn socks_clients_send_datagrams() {
 #[test]
 fn http_clients_reach_what_is_beyond_the_modem() {
     let up = Userspace::start(&["--http-proxy", "0"]);
-    // A program that knows proxies.
+    // curl supports proxies.
     let curl = |further: &[&str], url: &str| {
         let output = Command::new("curl")
             .args(["--silent", "--show-error", "--max-time", "60", "--proxy"])
@@ -208,7 +209,7 @@ fn http_clients_reach_what_is_beyond_the_modem() {
         "x".repeat(64 << 10)
     );
     let mut stream = connect(up.http());
-    // It answers before it has read everything, and may have closed by then.
+    // The proxy answers before it has read everything, and may have closed by then.
     let _ = stream.write_all(long.as_bytes());
     let mut answer = [0; 12];
     match stream.read_exact(&mut answer) {
@@ -226,7 +227,8 @@ fn a_browser_shows_a_page_through_both_proxies() {
         format!("http://{}", up.http()),
     ] {
         let profile = tempfile::tempdir().unwrap();
-        // Its own sandbox wants a user other than root. The name is known beyond the modem alone.
+        // Chromium's sandbox needs a user other than root. The name is known beyond the modem
+        // alone.
         let output = Command::new("chromium")
             .args(["--headless", "--no-sandbox", "--disable-gpu"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
@@ -297,7 +299,7 @@ fn ports_are_forwarded() {
     let mut stream = connect(up.at("forwarded: TCP ", &format!(" to {SERVER}:80")));
     assert_eq!(download(&mut stream, SERVER, 1_000_000), 1_000_000);
     let at = up.at("forwarded: UDP ", &format!(" to {NAME_SERVER}"));
-    // Several programs at a time, each with its own answers.
+    // Several programs run at a time, each with its own answers.
     let sockets: Vec<UdpSocket> = (0..5)
         .map(|_| UdpSocket::bind("127.0.0.1:0").unwrap())
         .collect();
@@ -367,7 +369,7 @@ fn the_network_is_asked_through_a_running_up_and_without_one() {
     );
     let (status, _, told) = ask(&["ping", "--over", "9", SERVER]);
     assert_eq!(status, Some(7), "{told}");
-    // What a running one has chosen otherwise is not passed over in silence.
+    // Options that contradict those of the running `up` are refused.
     for words in [
         &["ping", "--apn", "other", SERVER][..],
         &["resolve", "--ip-type", "ipv4", "test.uwwan"],
@@ -379,7 +381,7 @@ fn the_network_is_asked_through_a_running_up_and_without_one() {
     }
     up.up.down();
 
-    // Without one, a modem is brought up for it, and put back.
+    // Without a running `up`, a modem is brought up for the command, and released.
     let base = tempfile::tempdir().unwrap();
     let own = |words: &[&str]| {
         let mut command = Command::new(PROGRAM);
@@ -405,7 +407,7 @@ fn the_network_is_asked_through_a_running_up_and_without_one() {
         (Some(0), "198.51.100.1\n"),
         "{told}"
     );
-    // A configuration for an interface of this machine does as well.
+    // A configuration for an interface of this machine works as well.
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("modem.toml");
     std::fs::write(&file, "route = \"default\"\nmetrics = \"127.0.0.1:0\"\n").unwrap();
@@ -423,7 +425,7 @@ fn the_network_is_asked_through_a_running_up_and_without_one() {
     ]);
     assert_eq!((status, said.as_str()), (Some(7), ""), "{told}");
 
-    // A running up with an interface says what to do instead.
+    // A running `up` with an interface gives advice in its refusal.
     let up = Up::online(&[]);
     let output = up.ask(&["ping", SERVER]);
     let told = text(&output.stderr);
@@ -483,7 +485,8 @@ fn each_data_session_has_its_own_listeners() {
 /// Number of clients that can be served at a time (`userspace::flow::MOST`).
 const PLACES: usize = 128;
 
-/// Returns the most memory that an `up` and the processes it has started have held so far, in bytes.
+/// Returns the largest amount of memory in bytes that an `up` and the processes it has started have
+/// held so far.
 fn most_memory(up: &Up) -> usize {
     let number = |status: &str, field: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(field));
@@ -516,7 +519,7 @@ fn most_memory(up: &Up) -> usize {
     kib << 10
 }
 
-/// Returns a new client of a SOCKS proxy that is served, if one is.
+/// Returns another client of a SOCKS proxy if it is served.
 fn served(at: SocketAddr) -> Option<TcpStream> {
     let mut stream = connect(at);
     stream.write_all(&[5, 1, 0]).ok()?;
@@ -530,11 +533,11 @@ fn ten_thousand_silent_clients_keep_nobody_out() {
     limit.current = limit.maximum;
     rustix::process::setrlimit(now, limit).unwrap();
     let up = Userspace::start(&["--socks", "0"]);
-    // Whose flow is open does not make way.
+    // A client with an open flow does not make room.
     let mut owner = connect(up.socks());
     assert_eq!(ask_socks(&mut owner, 1, SERVER, 80).0, 0);
-    // Each hundredth says something, so that no more come than are taken: what the listener's queue has no
-    // room for is tried again after a second only.
+    // Each hundredth client sends something, so that no more connect than are accepted: a connection
+    // beyond the listener's queue is retried only after a second.
     let silent = (1..=most).map(|number| {
         let mut stream = connect(up.socks());
         if number % 100 == 0 {
@@ -554,7 +557,7 @@ fn ten_thousand_silent_clients_keep_nobody_out() {
     assert_eq!(request(&mut new, 1, SERVER, 80).0, 0);
     assert_eq!(download(&mut new, SERVER, 1_000_000), 1_000_000);
     assert_eq!(download(&mut owner, SERVER, 1_000_000), 1_000_000);
-    // As many as there are places wait to be served at most, the others were sent away.
+    // At most as many clients as there are places wait to be served, the others were sent away.
     let waits = |stream: &TcpStream| {
         stream.set_nonblocking(true).unwrap();
         let mut stream = stream;
@@ -583,10 +586,12 @@ fn clients_that_read_nothing_hold_a_bounded_memory_and_nobody_up() {
     let mut quick = connect(up.socks());
     assert_eq!(ask_socks(&mut quick, 1, SERVER, 80).0, 0);
     assert_eq!(download(&mut quick, SERVER, 3_000_000), 3_000_000);
-    // A buffer of a megabyte each in the stack, and of as much with the server, which is in this process too.
+    // Each flow has a buffer of a megabyte in the stack, and as much with the server, which is in this
+    // process too.
     let most = most_memory(&up.up);
     assert!(most < 160 << 20, "{} MiB", most >> 20);
-    // Half vanish without a word, half say that they send nothing more. Neither holds up the end.
+    // Half of the clients vanish without a word, half close their sending half. Neither delays the
+    // end.
     for (number, stream) in slow.drain(..).enumerate() {
         if number % 2 == 0 {
             stream.shutdown(Shutdown::Write).unwrap();
@@ -595,7 +600,7 @@ fn clients_that_read_nothing_hold_a_bounded_memory_and_nobody_up() {
     up.up.down();
 }
 
-/// Returns a flow over which more comes than a test waits for, of which some has come.
+/// Returns a flow over which more bytes come than a test waits for, after some have come.
 fn endless(up: &Userspace) -> TcpStream {
     let mut flow = connect(up.socks());
     assert_eq!(ask_socks(&mut flow, 1, SERVER, 80).0, 0);
@@ -605,7 +610,7 @@ fn endless(up: &Userspace) -> TcpStream {
     flow
 }
 
-/// Checks that a new flow works at once.
+/// Checks that a further flow works at once.
 fn new_flows_work(up: &Userspace) {
     let mut new = connect(up.socks());
     assert_eq!(ask_socks(&mut new, 1, SERVER, 80).0, 0);
@@ -621,7 +626,7 @@ fn after_a_reset_new_flows_work_and_old_ones_end() {
     up.up
         .until("online again", |status| status["online"] == true);
     new_flows_work(&up);
-    // The old one goes on, or ends clearly: the address may have stayed.
+    // The old flow continues, or ends with an error: the address may have stayed the same.
     let mut piece = [0; 65_536];
     match old.read(&mut piece) {
         Ok(length) => assert!(length > 0, "it looks as if all had come"),
@@ -677,7 +682,7 @@ fn options_that_do_not_go_together_are_refused() {
         assert_eq!(output.status.code(), Some(2), "{options:?}: {told}");
         assert!(told.contains(named), "{told}");
     }
-    // A port that is taken.
+    // The port is in use.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let at = taken.local_addr().unwrap().to_string();
     let base = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! The modem's other ways, NCM and ECM: commands through a running `up` whose control session is answered
-//! by AT commands.
+//! The modem's other modes, NCM and ECM: commands through a running `up` whose control session is
+//! answered by AT commands.
 
 use serde_json::Value;
 
@@ -43,7 +43,7 @@ fn commands_are_answered_by_at() {
         let told = text(&refused.stderr);
         assert_eq!(refused.status.code(), Some(7), "{mode}: {told}");
         assert!(told.contains("no_device_support"), "{mode}: {told}");
-        // The AT port is shared with the driver, and the connection is not taken from it.
+        // The AT port is shared with the driver, and the driver's connection is not taken from it.
         assert!(
             succeeds(&up.ask(&["at", "ATI"])).contains("ME906s-158"),
             "{mode}"
@@ -137,7 +137,7 @@ fn what_a_modem_lacks_is_said() {
     assert_eq!(ways, [("huawei-ncm", Some(1)), ("ecm", Some(2))]);
 }
 
-/// Each way of the emulated modem in turn is the one that its row of a quirk file names.
+/// A row of a quirk file selects each mode of the emulated modem in turn.
 #[test]
 fn a_quirk_row_names_the_way() {
     let home = tempfile::tempdir().unwrap();
@@ -162,7 +162,7 @@ fn a_quirk_row_names_the_way() {
         let list = ask(&["list", "--emulator"]);
         assert_eq!(list[0]["quirks"]["mode"], mode);
         assert_eq!(list[0]["configuration"]["wanted"], configuration, "{mode}");
-        // The answer is MBIM's or that of AT+CGMM.
+        // The answer is that of MBIM or that of AT+CGMM.
         let info = ask(&["info", "--device", "emulator"]);
         assert_eq!(info["hardware"], hardware, "{mode}: {info}");
     }

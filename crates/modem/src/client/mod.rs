@@ -19,7 +19,7 @@
 //! let caps: DeviceCaps = client.query(bc::DEVICE_CAPS)?;
 //! println!("{}", caps.hardware_info);
 //!
-//! Work that takes long shows that it goes on, and can be ended:
+//! // A command that takes long shows that it goes on, and can be ended:
 //! let scan = client.start(Command::query(bc::VISIBLE_PROVIDERS), Duration::from_secs(240))?;
 //! let answer = loop {
 //!     match client.poll(scan, Duration::from_millis(200))? {

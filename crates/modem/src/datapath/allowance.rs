@@ -5,10 +5,10 @@
 //!
 //! * A refusal lowers the number by a quarter at most, and never below the number in flight.
 //! * Further refusals count only once all transfers that were in flight at the last one have ended. A
-//! backend may refuse everything meanwhile, as nusb's queue does behind a transfer that the kernel has
-//! refused.
+//!   backend may refuse everything meanwhile, as nusb's queue does behind a transfer that the kernel has
+//!   refused.
 //! * Transfers that were given up are tried again after [`Allowance::RETRY`], a quarter at a time, and
-//! after twice that time when they were refused again, up to [`Allowance::LONGEST_RETRY`].
+//!   after twice that time when they were refused again, up to [`Allowance::LONGEST_RETRY`].
 
 use std::time::{Duration, Instant};
 

@@ -6,10 +6,10 @@
 //! takes longer, besides the one on the bus:
 //!
 //! * The rate is measured over spans in which something was in flight all the time. When nothing is in
-//! flight at the end of a span, the time at which the last transfer ended is not known, so such a span
-//! measures nothing.
+//!   flight at the end of a span, the time at which the last transfer ended is not known, so such a span
+//!   measures nothing.
 //! * Where the device ran dry while packets waited, the rate was too low or this thread was late. Then
-//! the rate is taken for a quarter higher, until a span measures it again.
+//!   the rate is taken for a quarter higher, until a span measures it again.
 //! * Before a rate is known, the number of buffers is the only bound.
 
 use std::time::{Duration, Instant};

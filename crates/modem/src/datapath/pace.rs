@@ -3,15 +3,15 @@
 //! There are two rules, and a lone packet meets neither:
 //!
 //! * Behind one NTB in flight the next leaves once it is half full; a smaller one leaves when the
-//! one ahead has arrived. The bus carries one NTB after the other, so leaving earlier would not let
-//! it arrive earlier.
+//!   one ahead has arrived. The bus carries one NTB after the other, so leaving earlier would not let
+//!   it arrive earlier.
 //! * Packets that reach the host interface within [`REST`] of the NTB that left last stay in its queue
-//! until that time is over, and are then read together. Otherwise a sender of small packets that finds
-//! the bus idle each time, because the device is quick or shares the processor with it, would get an
-//! NTB for every packet. Behind a crowd of small datagrams the rest is [`CROWD_REST`]: more of them
-//! are on their way, and an NTB costs the same for few as for many. Behind an NTB without room for
-//! more bytes there is no rest: the next packets fill another one, and a rest would only lower the
-//! rate.
+//!   until that time is over, and are then read together. Otherwise a sender of small packets that finds
+//!   the bus idle each time, because the device is quick or shares the processor with it, would get an
+//!   NTB for every packet. Behind a crowd of small datagrams the rest is [`CROWD_REST`]: more of them
+//!   are on their way, and an NTB costs the same for few as for many. Behind an NTB without room for
+//!   more bytes there is no rest: the next packets fill another one, and a rest would only lower the
+//!   rate.
 
 use std::time::{Duration, Instant};
 

@@ -6,7 +6,6 @@
 //! more fits, or when the host has nothing more to send and little is in flight ([`Pace`]).
 //! Otherwise it stays open and keeps filling, and leaves at the completion of a transfer ahead of
 //! it.
-//! go.
 
 use std::collections::VecDeque;
 use std::io;

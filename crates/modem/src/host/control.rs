@@ -14,9 +14,9 @@ use crate::status::Interface;
 /// Maker of host interfaces.
 pub trait HostProvider: Send {
     /// Makes a host interface with its first configuration.
+    ///
     /// # Errors
     /// [`Failure`] with a step that the user can take.
-    /// Returns a [`Failure`] that says what the user can do about it.
     fn bring_up(&mut self, config: &HostConfig) -> Result<HostEnd, Failure>;
 }
 

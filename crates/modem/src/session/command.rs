@@ -46,9 +46,9 @@ impl SessionAsk {
 
     /// Returns the command for the session with these options; `family` is the address family that
     /// an activation asks for.
+    ///
     /// # Errors
     /// The failure to fetch the password that an activation sends.
-    /// Those of fetching the password that an activation sends.
     pub(super) fn command(
         self,
         options: &SessionOptions,

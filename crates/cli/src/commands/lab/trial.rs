@@ -94,6 +94,7 @@ impl Prober {
     }
 
     /// Makes one trial in the layout that the link has.
+    ///
     /// # Errors
     /// [`FailureKind::Cancelled`] after a signal, and [`FailureKind::Usage`] when there is no address to
     /// ask.
