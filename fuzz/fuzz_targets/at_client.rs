@@ -1,5 +1,5 @@
-//! A client of the AT port, at the socket or at the terminal, that sends anything: every command it
-//! makes of that is answered, and what waits for it is bounded.
+//! A client of the AT port, at the socket or at the terminal, sends any bytes: every command in
+//! them is answered, and the output that waits for the client is bounded.
 #![no_main]
 
 use arbitrary::Arbitrary;

@@ -1,5 +1,5 @@
-//! An AT port that says anything at any time: no panic, every command comes to exactly one end,
-//! and whatever it answered with can be read or is refused.
+//! An AT port sends any bytes at any time: there is no panic, every command comes to exactly one
+//! end, and every answer is parsed or refused.
 #![no_main]
 
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! A capture of any bytes is read to its end or to an error, and its transfers are put together.
+//! A capture of any bytes is read to its end or to an error, and its transfers are matched with
+//! their requests.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! Datagrams from the device: what they are merged into stands for the same datagrams, each flow in
-//! its order.
+//! Datagrams from the device: the packets into which they are merged stand for the same datagrams,
+//! each flow in its order.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -17,7 +17,7 @@ struct Input {
 
 #[derive(Debug, Arbitrary)]
 enum Step {
-    /// As it is.
+    /// These bytes, unchanged.
     Bytes(Vec<u8>),
     /// The next segment of a flow, with changes that come before or after the checksums.
     Next {
@@ -106,7 +106,8 @@ fuzz_target!(|input: Input| {
     assert!(sent == back);
 });
 
-/// A TCP segment or UDP datagram but for its checksums. Flows differ in addresses and family.
+/// Returns a TCP segment or UDP datagram without its checksums. Flows differ in addresses and
+/// family.
 fn segment(flow: u8, sequence: u32, number: u16, length: usize) -> Vec<u8> {
     let (v6, udp) = (flow & 1 != 0, flow & 2 != 0);
     let header = if udp { 8 } else { 20 };
@@ -144,7 +145,7 @@ fn change(bytes: &mut [u8], change: Option<(u8, u8)>) {
     }
 }
 
-/// Puts the checksums in, where the headers are still as long as they were.
+/// Writes the checksums, if the headers still have their lengths.
 fn complete(bytes: &mut [u8]) {
     let v6 = bytes[0] >> 4 == 6;
     let (at, addresses) = if v6 { (40, 8..40) } else { (20, 12..20) };
@@ -172,7 +173,8 @@ fn complete(bytes: &mut [u8]) {
     }
 }
 
-/// IPv4 identifications mean nothing where fragments are forbidden, and may come to count up.
+/// Clears the IPv4 identification where fragments are forbidden, because it has no meaning there
+/// and merging may number it anew.
 fn forget_identification(datagram: &mut Vec<u8>) {
     if datagram.len() >= 20 && datagram[0] == 0x45 && datagram[6] & 0x40 != 0 {
         datagram[4..6].fill(0);
@@ -180,7 +182,7 @@ fn forget_identification(datagram: &mut Vec<u8>) {
     }
 }
 
-/// Protocol, addresses and ports, or all of it.
+/// Returns protocol, addresses and ports, or the whole datagram.
 fn flow_of(datagram: &[u8]) -> Vec<u8> {
     match datagram {
         [0x45, ..] if datagram.len() >= 24 => [&datagram[9..10], &datagram[12..24]].concat(),

@@ -1,5 +1,5 @@
-//! Clients of the control socket that send anything at any time: the service answers, forgets and
-//! bounds them. What a program makes of the answer of a running `up` is read, too.
+//! Clients of the control socket send any bytes at any time: the service answers them, removes them
+//! when they leave, and bounds them. The bytes are also parsed as the reply of a running `up`.
 #![no_main]
 
 use std::time::Duration;

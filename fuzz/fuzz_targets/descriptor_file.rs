@@ -1,4 +1,5 @@
-//! A file of descriptors, of any content: bytes, hexadecimal text or what `lsusb -v` prints.
+//! A file of descriptors with any content is parsed: bytes, hexadecimal text or the output of
+//! `lsusb -v`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

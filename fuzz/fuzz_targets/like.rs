@@ -1,4 +1,4 @@
-//! A capture of any bytes is a modem or is refused, and the modem is switched on.
+//! A capture of any bytes becomes an emulated modem or is refused, and the modem is switched on.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! Control messages from either side: decoded without panic, at bounded cost, and what was read
-//! in full reads the same after being written.
+//! Control messages of either side are decoded without panic and at bounded cost, and a message
+//! that was decoded in full decodes to the same after it was encoded.
 #![no_main]
 
 use std::time::Instant;
@@ -18,7 +18,7 @@ fuzz_target!(|bytes: &[u8]| {
         let _ = decoded.json(uwwan_mbim::print::Personal::Show);
     }
 
-    // The bytes as a stream of fragments: bounded, whatever they claim.
+    // The bytes are a stream of fragments, and memory stays bounded whatever lengths they claim.
     let mut reassembler = Reassembler::default();
     let now = Instant::now();
     for piece in bytes.chunks(64) {
@@ -32,7 +32,7 @@ fuzz_target!(|bytes: &[u8]| {
     let whole = message.encode_whole();
     assert_eq!(Message::decode(&whole).as_ref(), Ok(&message));
 
-    // In fragments of this device's size it comes out the same.
+    // In fragments of this device's size the message is reassembled to the same bytes.
     let mut reassembler = Reassembler::default();
     let mut last = None;
     for fragment in message.encode(1024) {
@@ -58,7 +58,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// Reading, writing and reading again is the same as reading once.
+/// Decoding, encoding and decoding again gives the same as decoding once.
 fn fields(service: Uuid, cid: u32, part: Part, info: &[u8]) {
     let Some(cid) = registry::service(service).and_then(|service| service.cid(cid)) else {
         return;

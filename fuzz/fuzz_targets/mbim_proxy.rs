@@ -1,5 +1,6 @@
-//! Clients of the control session that send anything at each entrance, and a modem that answers
-//! anything: no panic, and what is held for a client and sent to the modem is bounded.
+//! Clients of the control session send any bytes at each entrance, and a modem answers anything:
+//! there is no panic, and the bytes held for a client and the commands sent to the modem are
+//! bounded.
 #![no_main]
 
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! NTBs to any device in any framing: never outside the buffer, always readable; and where the
-//! framing follows from the device's parameters, without a fault the strict check would find.
+//! NTBs for any device in any framing are never built outside the buffer and can always be parsed;
+//! where the framing follows from the device's parameters, the strict check finds no fault in them.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -12,7 +12,7 @@ use uwwan_ncm::{
 
 #[derive(Debug, Arbitrary)]
 struct Input {
-    /// As the device sent them.
+    /// NTB parameters in the form in which the device sends them.
     parameters: [u8; 28],
     wide: bool,
     front: bool,
@@ -23,7 +23,7 @@ struct Input {
     block_size: u32,
     max_datagrams: u16,
     max_packet_size: u16,
-    /// Instead of what the device wants: an experiment.
+    /// Alignment of an experiment, in place of the device's.
     by_hand: Option<(u32, u32, u32)>,
     steps: Vec<Step>,
 }
@@ -137,7 +137,7 @@ fuzz_target!(|input: Input| {
 struct Run {
     builder: Builder,
     ntb: Vec<u8>,
-    /// What the strict check holds the NTB against; nothing for experiments.
+    /// Parameters against which the strict check holds the NTB; `None` for experiments.
     parameters: Option<NtbParameters>,
     rules: Rules,
     placed: Vec<(Stream, Vec<u8>)>,
@@ -148,7 +148,8 @@ impl Run {
         match self.builder.place(stream, want) {
             Ok(slot) => {
                 assert!(slot.room >= want);
-                // At least an IPv6 header: shorter ones are dropped by every receiver.
+                // The datagram has at least the length of an IPv6 header, because every receiver
+                // drops shorter ones.
                 let length = length.min(slot.room);
                 if length < 40 {
                     return;

@@ -1,4 +1,4 @@
-//! A description of an NTB, of any text, makes an NTB or is refused, and what it makes is read.
+//! A description of an NTB with any text makes an NTB or is refused, and the NTB is parsed.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! A transfer from the device: nothing delivered lies outside it, no more comes out than went in,
-//! and what was delivered survives being built into an NTB of our own.
+//! A transfer from the device: no delivered datagram lies outside it, no more bytes come out than
+//! went in, and delivered datagrams survive being built into an NTB of the driver.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -36,7 +36,7 @@ fuzz_target!(|transfer: &[u8]| {
         }
     }
 
-    // The strict check takes nothing the receiver would drop.
+    // The strict check accepts nothing that the receiver would drop.
     let rules = Rules {
         max_datagram_size: 0xffff,
         zero_padding: false,
@@ -73,7 +73,7 @@ fuzz_target!(|transfer: &[u8]| {
     }
 });
 
-/// Room for the longest datagram the receiver delivers.
+/// Framing with room for the longest datagram that the receiver delivers.
 const FRAMING: Framing = Framing {
     format: Format::Ntb32,
     placement: Placement::End,

@@ -1,4 +1,5 @@
-//! A client of the proxies of `up --net userspace` sends anything: a request of HTTP, a SOCKS datagram.
+//! A client of the proxies of `up --net userspace` sends any bytes: as an HTTP request, and as a SOCKS
+//! datagram.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! A file of the laboratory's results with any content is read or refused, and what was read is what is read
-//! again from its whole lines.
+//! A file of the laboratory's results with any content is parsed or refused, and its whole lines alone are
+//! parsed to the same results.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! A file of knobs and rules of any text is read or refused, and what is read runs.
+//! A file of knobs and rules with any text is parsed or refused, and the parsed rules run.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! A capture of any bytes is scrubbed, in either way. The result is a capture with no more packets and no
-//! longer ones, and can be scrubbed again.
+//! A capture of any bytes is scrubbed, with payload and without. The result is a capture with no more
+//! packets and no longer ones, and can be scrubbed again.
 #![no_main]
 
 use std::io::Cursor;

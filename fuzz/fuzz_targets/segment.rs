@@ -1,5 +1,5 @@
-//! A large packet from the host: wherever blocks end and whatever was expected, the datagrams are
-//! those that come of it in one roomy block, and nothing outside their places is kept.
+//! A large packet from the host: wherever NTBs end and whatever packet was expected, the datagrams
+//! are those that one roomy NTB gets, and no byte outside their places changes.
 #![no_main]
 
 use std::io::{self, IoSliceMut};
@@ -12,8 +12,8 @@ use uwwan_tun::scatter::{Layout, Place, Scatter};
 #[derive(Debug, Arbitrary)]
 struct Input {
     packets: Vec<Packet>,
-    /// Bytes of the NTBs.
-    blocks: Vec<u16>,
+    /// Sizes of the NTBs in bytes.
+    ntbs: Vec<u16>,
     alignment: u8,
     mtu: u16,
 }
@@ -28,7 +28,7 @@ struct Packet {
 
 fuzz_target!(|input: Input| {
     let sizes: Vec<usize> = input
-        .blocks
+        .ntbs
         .iter()
         .take(16)
         .map(|size| usize::from(*size))
@@ -58,7 +58,7 @@ fuzz_target!(|input: Input| {
         assert_eq!(after.datagrams - before.datagrams, datagrams.len() as u64);
         assert!(datagrams.len() <= length.max(1));
 
-        // The same without a past and in one piece.
+        // The same packet is cut without earlier packets and in one piece.
         let mut fresh = Scatter::new(1500);
         let room = datagrams.iter().map(Vec::len).sum::<usize>() + 1;
         let mut roomy = Rows::new(vec![room], 1);

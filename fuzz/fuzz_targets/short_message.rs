@@ -1,5 +1,5 @@
-//! Short message PDUs and USSD texts from any network: read without panic, and what is written
-//! reads the same.
+//! Short message PDUs and USSD texts of any network are decoded without panic, and an encoded text
+//! decodes to the same.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

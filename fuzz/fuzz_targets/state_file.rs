@@ -1,5 +1,5 @@
-//! A file of refused PINs with any content is read or refused, and one that was read can be gone on
-//! with and be read again.
+//! A file of refused PINs with any content is read or refused, and a memory that was read can be
+//! changed, written and read again.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -15,7 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
     memory.refused(&mark);
     let text = serde_json::to_string(&memory).expect("a memory can be written");
     let again: PinMemory = serde_json::from_str(&text).expect("and be read again");
-    // What is known of this process alone is not kept.
+    // Facts about this process alone are not written.
     assert_eq!(serde_json::to_string(&again).ok(), Some(text));
     memory.forget(&mark);
 });

@@ -1,5 +1,5 @@
-//! Descriptors as a device sent them: read without panic, functions found in them only where they
-//! are.
+//! Descriptors of any device are parsed without panic, and functions are found in them only where
+//! they are.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -8,7 +8,7 @@ use uwwan_usb::functions;
 
 fuzz_target!(|blob: &[u8]| {
     let descriptors = Descriptors::from_sysfs(blob);
-    // The same bytes, the device's descriptor and each configuration apart.
+    // The same bytes are parsed with the device descriptor and each configuration apart.
     let raw: Vec<&[u8]> = descriptors
         .configurations
         .iter()

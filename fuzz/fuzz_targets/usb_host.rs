@@ -1,5 +1,5 @@
-//! A USB/IP host or a virtual machine that sends anything to the emulated modem: it is answered or cut
-//! off, and what waits for it is bounded.
+//! A USB/IP host or a virtual machine sends any bytes to the emulated modem: it is answered or
+//! disconnected, and the output that waits for it is bounded.
 #![no_main]
 
 use std::time::Duration;
