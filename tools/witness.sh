@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# What every witness script (tests/guest/*.sh, run inside tools/guest) shares;
-# sourced. A witness states what it saw, one line each:
+# Functions that every witness script (tests/guest/*.sh, run inside tools/guest)
+# shares by sourcing this file. A witness prints one line for each check:
 #
 #   ok - NAME
 #   not ok - NAME: WHY
@@ -22,8 +22,8 @@ not_ok() { # name, why
   witness_failures=$((witness_failures + 1))
 }
 
-# check NAME COMMAND…: ok if the command succeeds; its last words are the why.
-# It runs in this shell, so it may set variables and leave something running.
+# check NAME COMMAND…: ok if the command succeeds; its last output is the why.
+# The command runs in this shell, so it may set variables and leave processes running.
 check() {
   local name=$1 words result=0
   words=$(mktemp)
@@ -48,7 +48,7 @@ wait_for() {
   done
 }
 
-# The system bus, as programs find it anywhere.
+# Starts the system bus where programs look for it.
 start_dbus() {
   mkdir -p /run/dbus
   dbus-uuidgen --ensure

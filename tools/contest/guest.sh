@@ -3,14 +3,14 @@
 # emulated modem in turn, round after round. Each visit starts with a freshly
 # plugged modem, so that what the modem saw can be told apart by contender.
 #
-# What is measured goes to $UWWAN_CONTEST_OUTPUT/samples.json, one object after
-# another; what it means is worked out outside, by 'contest-report'. 'ok' and
-# 'not ok' lines as in a witness.
+# Measurements go to $UWWAN_CONTEST_OUTPUT/samples.json, one object after another;
+# 'contest-report' evaluates them outside the guest. 'ok' and 'not ok' lines are those
+# of a witness.
 # shellcheck disable=SC2317 # 'check' calls the functions
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
 
-# Files outside the guest answer in the host's time, not in the guest's; what
-# is used while something is measured lies in memory.
+# Files outside the guest answer in the host's time instead of the guest's, so files
+# that are used during a measurement lie in memory.
 export UWWAN_LOGS=/tmp/logs
 cp "${UWWAN_PROGRAM:?names the program to try}" /tmp/uwwan
 UWWAN_PROGRAM=/tmp/uwwan
@@ -32,11 +32,11 @@ samples=$output/samples.json
 
 # --- who takes part ---
 
-# What 'uwwan up' of this build offers decides, so that nothing is measured
-# under a name that is not its own.
+# The options of this build's 'uwwan up' decide, so that nothing is measured under
+# a wrong name.
 help=$("$program" up --help)
-# The kernel as it comes, and with the largest NTBs its driver takes; uwwan as it comes, and in turn
-# with what else it offers.
+# The contenders are the kernel as it comes, the kernel with the largest NTBs its driver takes, uwwan
+# as it comes, and uwwan with each of its other options in turn.
 declare -A options=([uwwan]='' [uwwan-acks]=--ack-filter [uwwan-ncm]='--mode ncm' [uwwan-ecm]='--mode ecm')
 # What a capture costs, beside 'uwwan': with zeros for the payload, and without room for them.
 capture='--snap 128 --capture-force --capture-ring 64M:2 --capture /tmp/trace.pcapng'
@@ -53,16 +53,16 @@ backends=(libusb)
 for backend in "${backends[@]}"; do
   for mode in "${modes[@]}"; do
     name=$backend${mode:+-$mode}
-    # That is how it comes.
+    # This combination is the default.
     [[ $name == libusb-offload ]] || contenders+=("$name")
     options[$name]=${mode:+"--tun-mode $mode"}
     ((${#backends[@]} == 1)) || options[$name]+=" --usb $backend"
   done
 done
-# A cable out of the guest there is not.
+# There is no cable that leads out of the guest.
 [[ $redir ]] || contenders+=(veth)
 if [[ $short ]]; then
-  # The kernel and uwwan as it comes.
+  # The kernel and uwwan, both as they come.
   contenders=(cdc_mbim uwwan)
 fi
 ((${#wanted[@]} == 0)) || contenders=("${wanted[@]}")
@@ -75,8 +75,8 @@ machine=tun
 
 # --- accounting ---
 
-# The parties have a control group each, because only control groups tell to
-# the microsecond what has run.
+# Each party has a control group, because only control groups account for processor
+# time to the microsecond.
 parties=(near far emulator controller driver)
 group=/sys/fs/cgroup/command
 for party in "${parties[@]}"; do mkdir "$group/$party"; done
@@ -117,7 +117,7 @@ take_account() {
   done
 }
 
-# What is lost on the way, in the order of 'losses': packets that the queueing disciplines of either
+# The losses on the way, in the order of 'losses': packets that the queueing disciplines of either
 # machine dropped, those that interfaces had no room for, and datagrams that sockets had no room for.
 losses=(qdisc_drops interface_drops receive_buffer_errors)
 declare -A lost=()
@@ -133,7 +133,7 @@ take_losses() {
   done
 }
 
-# failed TEST FILE STATUS: a measurement that came to nothing, with what can be told of it.
+# failed TEST FILE STATUS: reports a failed measurement, with the known reasons.
 failed() {
   local why
   why=$(jq -r '.error // empty' <"$2" 2>/dev/null)
@@ -222,8 +222,8 @@ count_calls() { # test, iperf3 option…
   write calls "\"test\":\"$test\",\"calls\":{$counted},\"iperf3\":$(<"$said")"
 }
 
-# Where the time goes, as text: the deepest functions of all processors, and for a driver that is a
-# process what its functions take with all they call. perf starts the load itself: it takes long to
+# profile NAME: writes the use of processor time as text: the deepest functions of all processors, and
+# for a driver that is a process the time of its functions with all that they call. perf starts the load itself: it takes long to
 # start where files lie outside the guest.
 profile() { # name, iperf3 option…
   local file=$output/profile-$contender-$1.txt
@@ -243,7 +243,7 @@ perf_report() { # option…
 
 plug_in() {
   if [[ $redir ]]; then
-    # As good as plugged in again: unconfigured, then found by the kernel.
+    # The modem is unconfigured, and the kernel finds it again, as after a replug.
     wait_for 60 find_modem || return
     echo 0 >"$modem/authorized"
     echo 1 >"$modem/authorized"
@@ -260,7 +260,7 @@ plug_in() {
   belongs controller "${threads[@]}"
 }
 
-# Whether a driver of the kernel has the modem.
+# Succeeds when a driver of the kernel has the modem.
 kernels() {
   case $contender in
     cdc_mbim* | huawei_cdc_ncm | cdc_ether) ;;
@@ -268,7 +268,7 @@ kernels() {
   esac
 }
 
-# The largest NTBs from the modem that the kernel's driver takes, where this contender has them.
+# Sets the largest NTBs from the modem that the kernel's driver takes, for the contender with them.
 large_ntbs() {
   [[ $contender == cdc_mbim-64k ]] || return 0
   echo 65536 >"/sys/class/net/$1/cdc_ncm/rx_max"
@@ -292,7 +292,7 @@ cdc_mbim_up() {
     ip route add "$far_prefix6" dev "$wwan"
 }
 
-# The serial port of an interface of the modem, in 'port'.
+# Finds the serial port of an interface of the modem, and leaves its path in 'port'.
 serial_port() { port=$(basename "$modem":*."$1"/ttyUSB*) && [[ -c /dev/$port ]]; }
 
 # Dials by AT on the serial port of an interface of the modem, and configures the network interface
@@ -379,13 +379,13 @@ end_visit() {
   write modem "\"report\":$(jq -c '{counters, violations_by_rule}' "$logs/far0.json")"
   local broken
   broken=$(jq -r '.violations_by_rule | add // 0' "$logs/far0.json")
-  # What the kernel's driver breaks is told, not judged.
+  # Rules that the kernel's driver breaks are reported, and not judged.
   if ((broken)) && ! kernels; then
     not_ok "$contender, round $round: no rule of USB, NCM and MBIM broken" "$(jq -c .violations_by_rule "$logs/far0.json")"
   fi
 }
 
-# What depends on the far machine.
+# Settings that depend on the far machine.
 measure_tcp() {
   traffic 'TCP down, 1 flow' --client "$far" --reverse
   traffic 'TCP up, 1 flow' --client "$far"
@@ -460,7 +460,7 @@ if [[ $redir ]]; then
 else
   check 'the far machine serves' start_far_side || finish
 fi
-# Everything used below is read once, so that nobody pays for it.
+# Every file used below is read once, so that no contender pays for that.
 ping -c 1 127.0.0.1 >/dev/null
 if [[ ! $redir ]]; then
   far iperf3 --client 127.0.0.1 --time 1 --json | jq . >/dev/null
@@ -470,7 +470,7 @@ fi
 for ((round = 1; round <= rounds; round++)); do
   for machine in "${machines[@]}"; do
     for name in "${contenders[@]}"; do
-      # A cable has one kind of far machine.
+      # A cable is measured with one kind of far machine.
       [[ $machine == tun || $name != veth ]] || continue
       visit "$name"
     done
