@@ -66,7 +66,7 @@ done
 for fault in truncated oversized empty; do
   plugged_in "$fault descriptors" --knob descriptors="$fault"
   for usb in libusb nusb; do
-    says "$fault descriptors" 2 'it has no way that is mbim
+    says "$fault descriptors" 2 'it cannot carry packets by mbim
 its descriptors are broken' --mode mbim
   done
   check "$fault descriptors: they can be looked at" "$program" usb descriptors

@@ -218,10 +218,12 @@ impl Candidate {
     pub fn choose_mode(mut self, mode: Mode) -> Result<Self, Failure> {
         self.take_mode(mode);
         if self.function.is_none() && self.dialled.is_none() {
-            let mut failure =
-                Failure::new(FailureKind::Usage, format!("it has no way that is {mode}"))
-                    .at(self.name())
-                    .next("uwwan list shows the ways it has");
+            let mut failure = Failure::new(
+                FailureKind::Usage,
+                format!("it cannot carry packets by {mode}"),
+            )
+            .at(self.name())
+            .next("uwwan list shows the modes it has");
             if let Some(fault) = self.found.descriptors.faults.first() {
                 failure = failure.because(format!("its descriptors are broken: {}", plain(fault)));
             }

@@ -319,9 +319,9 @@ fn kind_name(kind: &ContextKind) -> &str {
 }
 
 fn needs_force(why: String) -> Failure {
-    Failure::new(FailureKind::Usage, "not without being insisted on")
+    Failure::new(FailureKind::Usage, "this needs --force")
         .because(why)
-        .next("--force does it all the same")
+        .next("give --force to do it all the same")
 }
 
 /// Returns the failure of a change that was made without the expected effect.

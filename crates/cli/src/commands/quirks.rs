@@ -168,7 +168,7 @@ pub(super) fn words(quirk: &Quirk) -> Vec<String> {
     }
     if let Some(mode) = quirk.mode {
         words.push(format!(
-            "carries packets by {mode}, unless --mode says another way"
+            "carries packets by {mode}, unless --mode names another mode"
         ));
     }
     if let Some(interface) = quirk.at_port {

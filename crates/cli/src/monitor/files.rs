@@ -85,7 +85,7 @@ impl Files {
                 Ok(())
             }
             Request::File { number } => self.next_file(*number),
-            _ => Err(refused("it is over no file")),
+            _ => Err(refused("it is not about a file")),
         }
     }
 

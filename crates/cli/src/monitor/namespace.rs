@@ -64,7 +64,7 @@ struct Server<'a> {
 impl Answer for Server<'_> {
     fn answer(&mut self, request: Request) -> Result<Reply, Failure> {
         let reply = self.ends.answer(&request);
-        let reply = reply.unwrap_or_else(|| Err(refused("it is over no interface")))?;
+        let reply = reply.unwrap_or_else(|| Err(refused("it is not about an interface")))?;
         if !matches!(request, Request::Attend { .. } | Request::Carrier { .. }) {
             (self.name_servers)(&self.ends.name_servers());
         }

@@ -83,7 +83,7 @@ impl AtSocket {
                 truncated,
                 result: final_result(&result),
             }),
-            _ => Err(self.broken(&"an answer to something else")),
+            _ => Err(self.broken(&"the answer is to another request")),
         }
     }
 
@@ -105,7 +105,7 @@ impl AtSocket {
         self.send(&Request::State {})?;
         match self.answer(Duration::from_secs(10))? {
             Message::State { port } => Ok(port),
-            _ => Err(self.broken(&"an answer to something else")),
+            _ => Err(self.broken(&"the answer is to another request")),
         }
     }
 
@@ -121,7 +121,7 @@ impl AtSocket {
             None => Ok(None),
             Some(Message::Unsolicited(text)) => Ok(Some(Line::Unsolicited(text))),
             Some(Message::Nmea(text)) => Ok(Some(Line::Nmea(text))),
-            Some(_) => Err(self.broken(&"an answer to nothing")),
+            Some(_) => Err(self.broken(&"an answer came without a request")),
         }
     }
 

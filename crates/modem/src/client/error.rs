@@ -11,7 +11,7 @@ use crate::failure::{Code, Failure, FailureKind};
 #[must_use]
 pub fn interrupted(doing: &str) -> Failure {
     Failure::new(FailureKind::Cancelled, format!("interrupted: {doing}"))
-        .because("Ctrl-C, SIGTERM or the like; what was under way has been withdrawn")
+        .because("Ctrl-C, SIGTERM or the like came; the request was cancelled")
 }
 
 /// Returns the failure for a status that refuses `what`, with the network's cause if it gave one.

@@ -107,7 +107,7 @@ impl Control {
         if used != known && self.present_layout() != known {
             self.lost(
                 Rung::Found,
-                "the layout of NTBs was another firmware's".into(),
+                "the layout of NTBs was meant for another firmware".into(),
             );
             return false;
         }
@@ -262,7 +262,7 @@ impl Control {
             Some((&held.function, held.negotiated.as_mut()?, reactor))
         });
         let refuse = |why: &str| {
-            Failure::new(FailureKind::Other, "cannot lay NTBs out otherwise").because(why)
+            Failure::new(FailureKind::Other, "cannot change the layout of NTBs").because(why)
         };
         let Some((function, negotiated, reactor)) = parts else {
             let _ = done.send(Err(

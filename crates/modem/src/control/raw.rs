@@ -97,7 +97,7 @@ impl Control {
             return Some(why.of(FailureKind::NotOpen));
         }
         if self.overhearing.is_full() {
-            return Some(refused("too many programs do so at a time").of(FailureKind::Busy));
+            return Some(refused("too many programs send bytes at a time").of(FailureKind::Busy));
         }
         let taken = transfers.iter().map(|bytes| transaction(bytes));
         let taken = taken

@@ -165,7 +165,7 @@ pub fn memory(whose: &str, bytes: Option<u64>) -> Option<(Kind, f64)> {
 /// Returns the figure for the mean number of datagrams in an NTB, or `None` when there were no
 /// NTBs.
 pub fn filling(way: &str, datagrams: u64, ntbs: u64) -> Option<(Kind, f64)> {
-    let name = format!("datagrams in a block {way}");
+    let name = format!("datagrams in an NTB {way}");
     let name = name.trim_end();
     let kind = Kind::new(NTBS, name, "on average", Better::Higher);
     (ntbs > 0).then(|| (kind, datagrams as f64 / ntbs as f64))

@@ -122,7 +122,7 @@ pub fn exposition(status: &Status, device: &str) -> String {
     ];
     page.counter(
         "uwwan_host_packets_total",
-        "Packets that crossed the host's interface.",
+        "Packets that uwwan read from the host interface, and that it wrote there.",
         calls,
     );
     page.text

@@ -191,9 +191,7 @@ fn why(descriptors: &Descriptors) -> String {
 /// Returns which function `up` takes, and why.
 fn taken(descriptors: &Descriptors, all: &[NetworkFunction]) -> String {
     if let Some(usual) = usual_mode(descriptors) {
-        return format!(
-            "uwwan up takes the way that is {usual}: its row of the quirk table says so"
-        );
+        return format!("uwwan up uses mode {usual}: its row of the quirk table says so");
     }
     match all {
         [NetworkFunction::Mbim(first), others @ ..] => {

@@ -128,9 +128,11 @@ impl Client {
         };
         let answer = match answer.try_recv() {
             Err(TryRecvError::Empty) => return,
-            Err(TryRecvError::Disconnected) => {
-                Err(Failure::new(FailureKind::Host, "the question was lost").next("ask again"))
-            }
+            Err(TryRecvError::Disconnected) => Err(Failure::new(
+                FailureKind::Host,
+                "no answer to the question came",
+            )
+            .next("ask again")),
             Ok(answer) => answer,
         };
         self.answer = None;
