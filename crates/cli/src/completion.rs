@@ -21,7 +21,7 @@ use uwwan_usb::backend::BackendKind;
 use crate::candidates;
 use crate::configurations;
 use crate::reach::EMULATOR;
-use crate::running::{Door, Running};
+use crate::running::{Running, SocketChoice};
 use crate::state;
 
 /// Variable of the environment that a shell's script sets, to the name of the shell.
@@ -102,7 +102,7 @@ fn devices() -> Vec<CompletionCandidate> {
     for modem in present {
         all.push(candidate(modem.found.identity.port.clone(), &modem.name()));
     }
-    for entry in Running::look(None, None, Door::Any).alive {
+    for entry in Running::look(None, None, SocketChoice::Any).alive {
         let known = |one: &CompletionCandidate| {
             let value = one.get_value().to_str();
             value.is_some_and(|value| entry.is(value))
@@ -120,7 +120,8 @@ fn devices() -> Vec<CompletionCandidate> {
 /// Returns the data sessions of the running `up` that the line names, or of the only one.
 fn sessions() -> Vec<CompletionCandidate> {
     let device = given(&["--device", "-d"]);
-    let Ok(Some(entry)) = Running::look(None, device.as_deref(), Door::Status).only() else {
+    let Ok(Some(entry)) = Running::look(None, device.as_deref(), SocketChoice::Status).only()
+    else {
         return Vec::new();
     };
     let reply = StatusClient::connect(&entry.socket).and_then(|mut client| client.status());

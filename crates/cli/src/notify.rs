@@ -7,10 +7,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 /// Connection to the service manager, if there is one.
-pub struct Notifier(Option<Way>);
+pub struct Notifier(Option<Channel>);
 
 /// The channel by which notifications reach the service manager.
-enum Way {
+enum Channel {
     /// This process sends them itself.
     Direct(UnixDatagram, SocketAddr),
     /// Another process, to which the service manager listens, passes them on.
@@ -34,13 +34,13 @@ impl Notifier {
             };
             let socket = UnixDatagram::unbound().ok()?;
             socket.set_nonblocking(true).ok()?;
-            Some(Way::Direct(socket, address.ok()?))
+            Some(Channel::Direct(socket, address.ok()?))
         }))
     }
 
     /// Returns a connection through another process; `pass` is called with each notification.
     pub fn through(pass: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        Self(Some(Way::Through(Box::new(pass))))
+        Self(Some(Channel::Through(Box::new(pass))))
     }
 
     /// Returns a connection to no service manager.
@@ -77,8 +77,8 @@ impl Notifier {
     pub fn send(&self, message: &str) {
         match &self.0 {
             None => {}
-            Some(Way::Through(pass)) => pass(message),
-            Some(Way::Direct(socket, address)) => {
+            Some(Channel::Through(pass)) => pass(message),
+            Some(Channel::Direct(socket, address)) => {
                 if let Err(error) = socket.send_to_addr(message.as_bytes(), address) {
                     tracing::debug!(%error, "the service manager did not take a notification");
                 }

@@ -20,7 +20,7 @@ use crate::checks::{bad, words};
 use crate::emulated::EmulatedModem;
 use crate::failure::{Failure, FailureKind};
 use crate::output::note;
-use crate::running::{Door, Entry, Running};
+use crate::running::{Entry, Running, SocketChoice};
 use crate::settings::Device;
 use crate::signals;
 use crate::spinner::Spinner;
@@ -177,7 +177,7 @@ impl Reach {
             return Ok(None);
         }
         let base = self.runtime_dir.as_deref();
-        let look = |device: Option<&str>| Running::look(base, device, Door::Any);
+        let look = |device: Option<&str>| Running::look(base, device, SocketChoice::Any);
         let running = match &self.device {
             None => look(None),
             Some(Device::Emulator) => look(Some(EMULATOR)),

@@ -46,7 +46,7 @@ impl Entry {
 
 /// Socket by which a running `up` has to be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Door {
+pub enum SocketChoice {
     /// The control socket alone.
     Status,
     /// The control socket alone; root reaches the sockets of every user.
@@ -69,21 +69,22 @@ pub struct Running {
 impl Running {
     /// Searches for running modems under this user's base and root's, or under `base` alone, if
     /// given; only for `device`, if given.
-    pub fn look(base: Option<&Path>, device: Option<&str>, door: Door) -> Self {
+    pub fn look(base: Option<&Path>, device: Option<&str>, sockets: SocketChoice) -> Self {
         let (mut alive, denied) = entries(&bases(base));
         let mut refused: Vec<Failure> = denied.iter().map(|path| not_for_this_user(path)).collect();
         if let Some(device) = device {
             let name = runtime::file_name(device);
             alive.retain(|entry| entry.is(&name));
         }
-        let reach = match door {
-            Door::StatusOfAnyUser => client::reach_any_user,
-            Door::Status | Door::Any => client::reach,
+        let reach = match sockets {
+            SocketChoice::StatusOfAnyUser => client::reach_any_user,
+            SocketChoice::Status | SocketChoice::Any => client::reach,
         };
         alive.retain(|entry| match reach(&entry.socket) {
             Ok(()) => true,
             Err(failure) if failure.kind == FailureKind::Permission => {
-                let other = door == Door::Any && client::reach(&entry.mbim_socket()).is_ok();
+                let other =
+                    sockets == SocketChoice::Any && client::reach(&entry.mbim_socket()).is_ok();
                 if !other {
                     refused.insert(0, failure);
                 }
@@ -119,7 +120,7 @@ impl Running {
 /// [`FailureKind::Missing`] when none runs, [`FailureKind::Several`] when several run and none was
 /// named, [`FailureKind::Permission`] when only another user's may be running.
 pub fn status(base: Option<&Path>, device: Option<&str>) -> Result<StatusClient, Failure> {
-    StatusClient::connect(&control_socket(base, device, Door::Status)?)
+    StatusClient::connect(&control_socket(base, device, SocketChoice::Status)?)
 }
 
 /// Does as [`status`], and lets root reach the `up` of an ordinary user, too, under the base of that
@@ -131,7 +132,7 @@ pub fn status_of_any_user(
     base: Option<&Path>,
     device: Option<&str>,
 ) -> Result<StatusClient, Failure> {
-    let socket = control_socket(base, device, Door::StatusOfAnyUser)?;
+    let socket = control_socket(base, device, SocketChoice::StatusOfAnyUser)?;
     let client = StatusClient::connect_to_any_user(&socket)?;
     if let Some(user) = client.stranger() {
         note(format!("an uwwan of user {user} answers"));
@@ -142,9 +143,9 @@ pub fn status_of_any_user(
 fn control_socket(
     base: Option<&Path>,
     device: Option<&str>,
-    door: Door,
+    sockets: SocketChoice,
 ) -> Result<PathBuf, Failure> {
-    let mut running = Running::look(base, device, door);
+    let mut running = Running::look(base, device, sockets);
     let refused = (!running.refused.is_empty()).then(|| running.refused.swap_remove(0));
     if let Some(entry) = running.only()? {
         return Ok(entry.socket);
@@ -194,7 +195,7 @@ pub fn emulated(
             }
         }
     }
-    let up = Running::look(base, Some(up), Door::Status).alive;
+    let up = Running::look(base, Some(up), SocketChoice::Status).alive;
     found.extend(up.into_iter().map(|entry| (entry.device, entry.socket)));
     if let Some(device) = device {
         found.retain(|(name, _)| name == device);

@@ -9,8 +9,8 @@
 
 mod device;
 mod dialled;
-mod elsewhere;
 mod ending;
+mod foreign_sessions;
 mod found;
 mod heal;
 mod healing;
@@ -18,9 +18,9 @@ mod held;
 mod joining;
 mod link;
 mod mbim;
-mod overhearing;
 mod pins;
 mod raw;
+mod raw_senders;
 mod sessions;
 mod telling;
 mod usb;
@@ -56,10 +56,10 @@ use crate::state_file::StateFile;
 use crate::supervisor::{Supervisor, Verdict};
 
 pub(crate) use device::{ethernet_acceptable, look};
-use elsewhere::Elsewhere;
+use foreign_sessions::ForeignSessions;
 use healing::Healing;
 use held::HeldSession;
-use overhearing::Overhearing;
+use raw_senders::RawSenders;
 
 /// Origin of a command. The answer goes there.
 enum Asker {
@@ -123,11 +123,11 @@ pub(crate) struct Control {
     /// Whether more control transfers are wanted at once.
     busy: bool,
     /// Programs that have sent control messages as they are, and are told of the answers.
-    overhearing: Overhearing,
+    raw_senders: RawSenders,
     /// Data sessions, session 0 first, those of other programs last.
     sessions: Vec<HeldSession>,
     /// Data sessions that other programs have activated by commands of their own.
-    elsewhere: Elsewhere,
+    foreign_sessions: ForeignSessions,
     healing: Healing,
     finished: Option<Result<(), Failure>>,
 }
@@ -181,11 +181,11 @@ impl Control {
             as_found: None,
             control_session: ControlSession::new(uwwan_mbim::session::Config::default()),
             asked: HashMap::new(),
-            elsewhere: Elsewhere::default(),
+            foreign_sessions: ForeignSessions::default(),
             askers: Askers::default(),
             control_buffer: Vec::new(),
             busy: false,
-            overhearing: Overhearing::default(),
+            raw_senders: RawSenders::default(),
             sessions,
             healing: Healing::new(now),
             finished: None,
@@ -271,7 +271,7 @@ impl Control {
             self.online_by,
             self.session_deadline(),
             self.healing.machine.poll_timeout(),
-            self.overhearing.poll_timeout(),
+            self.raw_senders.poll_timeout(),
         ];
         let timeout = due
             .into_iter()
@@ -300,7 +300,7 @@ impl Control {
             self.ladder.timeout(now);
         }
         self.session_timeouts();
-        self.overhear_no_longer(now);
+        self.drop_expired_raw_senders(now);
         let healer = &mut self.healing.machine;
         if healer.poll_timeout().is_some_and(|at| now >= at) {
             healer.timeout(now);
@@ -574,7 +574,7 @@ impl Control {
                 command,
                 timeout,
             } => {
-                let connects = elsewhere::connects(&command);
+                let connects = foreign_sessions::connects(&command);
                 match start(&mut self.control_session, command, timeout) {
                     Ok(id) => {
                         let program = Asker::Program {
@@ -635,7 +635,7 @@ impl Control {
                 match requests::get_encapsulated(&*device, control, &mut self.control_buffer) {
                     Ok(length) => {
                         let length = length.min(self.control_buffer.len());
-                        self.overhear(length);
+                        self.pass_to_raw_senders(length);
                         self.control_session
                             .handle_response(Instant::now(), &self.control_buffer[..length]);
                         false

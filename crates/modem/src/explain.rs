@@ -352,9 +352,9 @@ fn network_cause(cause: NwError) -> (&'static str, &'static str, bool) {
 }
 
 /// Reason why a modem whose firmware decides by the operator refuses IPv6.
-pub(crate) const PLMN_STORY: &str = "the firmware allows IPv6 only for operators in its PLMN profile list; a SIM of any \
+pub(crate) const PLMN_CAUSE: &str = "the firmware allows IPv6 only for operators in its PLMN profile list; a SIM of any \
      other operator gets the profile \"00000\" (generic), which is IPv4 only";
-/// Next step after [`PLMN_STORY`].
+/// Next step after [`PLMN_CAUSE`].
 pub(crate) const PLMN_NEXT: &str = "`uwwan ipv6 enable` adds the SIM's operator to profile \"99999\" (AT^PLMNLIST) and restarts the \
      modem, `uwwan ipv6 status` explains; until then use --ip-type ipv4";
 
@@ -366,7 +366,7 @@ pub(crate) fn ipv6_refused(what: &str, quirk: &Quirk) -> Failure {
         Status::NO_DEVICE_SUPPORT.explanation()
     );
     let (why, next) = if quirk.ipv6_by_plmn {
-        (PLMN_STORY, PLMN_NEXT)
+        (PLMN_CAUSE, PLMN_NEXT)
     } else {
         (
             "the firmware has no IPv6, or not for this operator",
@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn the_plmn_story_is_told_of_this_modem_only() {
+    fn the_plmn_list_is_explained_for_this_modem_only() {
         let lt4132 = ipv6_refused("CONNECT", quirks::find(0x03f0, 0xa31d));
         assert!(
             lt4132.next[0].contains("--ip-type ipv4") && lt4132.next[0].contains("AT^PLMNLIST")

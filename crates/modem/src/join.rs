@@ -139,7 +139,7 @@ impl Joining {
         let (sender, news) = unbounded();
         let teller = Teller { sender, waker };
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let control = Box::new(Elsewhere {
+        let control = Box::new(GuestControl {
             teller: teller.clone(),
             name,
         });
@@ -229,12 +229,12 @@ impl Drop for Guest {
 }
 
 /// The control half of a host interface that another program configures.
-struct Elsewhere {
+struct GuestControl {
     teller: Teller,
     name: String,
 }
 
-impl HostControl for Elsewhere {
+impl HostControl for GuestControl {
     fn reconfigure(&mut self, config: &HostConfig) -> Result<(), Failure> {
         self.teller
             .tell(JoinNews::Addresses(config.addresses.clone()));

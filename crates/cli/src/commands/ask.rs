@@ -26,7 +26,7 @@ use crate::monitor;
 use crate::notify::Notifier;
 use crate::output::{rounded, say, say_json};
 use crate::reach::EMULATOR;
-use crate::running::{Door, Entry, Running};
+use crate::running::{Entry, Running, SocketChoice};
 use crate::settings::{Device, Settings};
 use crate::userspace::options::Net;
 
@@ -316,7 +316,7 @@ impl Over {
             _ => None,
         };
         let base = self.runtime_dir.clone();
-        let look = || Running::look(base.as_deref(), name.as_deref(), Door::Status);
+        let look = || Running::look(base.as_deref(), name.as_deref(), SocketChoice::Status);
         let before = look();
         let sockets = paths(&before.alive);
         // A device that is chosen by its ids may be another than the one that runs.

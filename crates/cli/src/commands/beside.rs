@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, setsid};
 pub(super) const GO: u8 = 1;
 
 /// Makes this process the driver's, and waits until the front lets it begin.
-pub(super) fn begin(front: Pid, told: bool, way: &UnixStream) {
+pub(super) fn begin(front: Pid, told: bool, socket: &UnixStream) {
     let _ = setsid();
     if let Err(error) = end_with(front) {
         tracing::warn!("the end of the command is noticed late: {error}");
@@ -19,7 +19,7 @@ pub(super) fn begin(front: Pid, told: bool, way: &UnixStream) {
     let _ = rustix::thread::set_name(c"uwwan-driver");
     leave_streams(told);
     let mut byte = [0];
-    let mut reader = way;
+    let mut reader = socket;
     if !matches!(reader.read(&mut byte), Ok(1)) {
         // The front has printed the reason.
         std::process::exit(1);

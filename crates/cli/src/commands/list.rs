@@ -22,7 +22,7 @@ use crate::candidates::{self, Candidate, mode};
 use crate::emulated::Wanted;
 use crate::failure::Failure;
 use crate::output::{note, plain, say, say_json};
-use crate::running::{Door, Running};
+use crate::running::{Running, SocketChoice};
 
 /// Arguments of `list`.
 #[derive(Debug, clap::Args)]
@@ -61,7 +61,7 @@ struct Driven {
 impl Driven {
     /// Returns the running `up` that drives the device at a port, if there is one.
     fn at(base: Option<&Path>, port: &str) -> Option<Self> {
-        let running = Running::look(base, Some(port), Door::Any);
+        let running = Running::look(base, Some(port), SocketChoice::Any);
         let entry = running.alive.first()?;
         let client = StatusClient::connect(&entry.socket);
         let reply = client.and_then(|mut client| client.status()).ok();

@@ -3,10 +3,10 @@
 use uwwan_usb::functions;
 
 use super::at::Lines;
-use super::blocks::Blocks;
 use super::enumeration::Enumeration;
 use super::mbim::Control;
 use super::modem::Like;
+use super::ntbs::Ntbs;
 use super::requests::Requests;
 use crate::story::{Entry, What};
 
@@ -17,7 +17,7 @@ pub(super) struct Observed {
     control: Control,
     lines: Lines,
     requests: Requests,
-    blocks: Blocks,
+    ntbs: Ntbs,
 }
 
 impl Observed {
@@ -28,7 +28,7 @@ impl Observed {
             What::Message { bytes, answers, .. } => {
                 self.control.take(&bytes, packet, time, out, answers);
             }
-            What::Ntb { bytes, length } => self.blocks.take(&bytes, length, out),
+            What::Ntb { bytes, length } => self.ntbs.take(&bytes, length, out),
             What::Serial { bytes, .. } => self.lines.take(&bytes, time, out),
             What::Control {
                 setup,
@@ -49,7 +49,7 @@ impl Observed {
         });
         1000 * self.control.count()
             + 100 * self.requests.count()
-            + self.blocks.count()
+            + self.ntbs.count()
             + usize::from(described)
     }
 
@@ -64,7 +64,7 @@ impl Observed {
             |own| format!("{:04x}:{:04x}", own.vendor(), own.product()),
         );
         self.requests.finish(&mut like, &mut missing);
-        self.blocks.finish(&mut like, &mut missing);
+        self.ntbs.finish(&mut like, &mut missing);
         let opened = self.control.opened();
         self.control.finish(&mut like, &mut found, &mut missing);
         self.lines

@@ -2,7 +2,7 @@
 //!
 //! One pass over the capture sorts its entries by device, each part into a file of this folder:
 //! `enumeration` has descriptors and strings, `mbim` commands with their answers and indications, `at`
-//! lines with their answers, `requests` class and vendor requests, `blocks` the layout of NTBs.
+//! lines with their answers, `requests` class and vendor requests, `ntbs` the layout of NTBs.
 //! `answers` makes rules of answers, in their order where they change. Everything held is bounded,
 //! however long the capture is.
 //!
@@ -11,11 +11,11 @@
 
 mod answers;
 mod at;
-mod blocks;
 mod device;
 mod enumeration;
 mod mbim;
 mod modem;
+mod ntbs;
 mod requests;
 
 use std::fs::File;

@@ -170,7 +170,7 @@ fn with_and_without_a_capture() {
 }
 
 #[test]
-fn blocks_alone() {
+fn ntbs_alone() {
     let arguments = [
         "--device",
         "loopback",

@@ -187,7 +187,7 @@ fn descriptors_are_shown_as_the_device_has_them() {
 }
 
 #[test]
-fn a_block_is_decoded_from_hexadecimal() {
+fn an_ntb_is_decoded_from_hexadecimal() {
     // The NTB is an NTB16 with sequence 5, one 20-byte IPv4 packet at 12 and the NDP at 32 (CDC NCM
     // 1.0, tables 3-1 to 3-3).
     let ntb = "4e434d48 0c00 0500 3000 2000 \
@@ -218,7 +218,7 @@ fn a_block_is_decoded_from_hexadecimal() {
 /// An NTB with its NDP in front, and one with a chain that goes backwards and a `wLength` of 18,
 /// are judged by their direction.
 #[test]
-fn a_block_is_judged_by_its_direction() {
+fn an_ntb_is_judged_by_its_direction() {
     let packet = "4500001400000000400100000a000001c6336401";
     let front =
         format!("4e434d48 0c00 0500 3000 0c00 49505300 1000 0000 1c00 1400 0000 0000 {packet}");
@@ -255,7 +255,7 @@ fn a_block_is_judged_by_its_direction() {
 }
 
 #[test]
-fn garbage_is_no_block_and_no_message() {
+fn garbage_is_no_ntb_and_no_message() {
     for command in [["ntb", "decode"], ["mbim", "decode"]] {
         let output = uwwan(&[command[0], command[1], "ffffffffffffffffffffffff"]);
         assert_eq!(output.status.code(), Some(1), "{command:?}");

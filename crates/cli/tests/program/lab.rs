@@ -233,7 +233,7 @@ fn outcomes(expected: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[test]
-fn the_course_of_the_sequence_and_empty_blocks_are_swept() {
+fn the_course_of_the_sequence_and_empty_ntbs_are_swept() {
     let all = "rising,constant,random,restart,skip";
     for (taken, constant, others) in [
         ("any", "delivered", "delivered"),

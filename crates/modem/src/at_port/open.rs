@@ -64,7 +64,7 @@ pub fn open(
     let active = device.active_configuration().map_err(super::usb)?;
     let mut candidates = super::candidates(device.descriptors(), active, quirk, None);
     if candidates.is_empty() {
-        candidates = elsewhere(&*device, quirk)?;
+        candidates = in_other_configurations(&*device, quirk)?;
         let target = candidates[0].configuration();
         switch(&*device, target, None, observer)?;
     }
@@ -109,7 +109,7 @@ pub fn switch(
     Ok(())
 }
 
-fn elsewhere(device: &dyn Device, quirk: &Quirk) -> Result<Vec<Candidate>, Failure> {
+fn in_other_configurations(device: &dyn Device, quirk: &Quirk) -> Result<Vec<Candidate>, Failure> {
     let descriptors = device.descriptors();
     let mbim = functions::mbim(descriptors)
         .first()

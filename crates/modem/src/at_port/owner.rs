@@ -71,12 +71,12 @@ enum View {
 }
 
 #[derive(Debug)]
-struct Board {
+struct SharedView {
     view: Mutex<View>,
     changed: Condvar,
 }
 
-impl Board {
+impl SharedView {
     fn view(&self) -> MutexGuard<'_, View> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -101,7 +101,7 @@ impl Drop for Ticket {
 #[derive(Debug, Clone)]
 pub struct AtPort {
     orders: Sender<Order>,
-    board: Arc<Board>,
+    shared: Arc<SharedView>,
 }
 
 impl AtPort {
@@ -111,13 +111,13 @@ impl AtPort {
     /// The system's error when it refuses a thread.
     pub fn start() -> std::io::Result<Self> {
         let (orders, inbox) = unbounded();
-        let board = Arc::new(Board {
+        let shared = Arc::new(SharedView {
             view: Mutex::new(View::Away("the modem is not there yet".into())),
             changed: Condvar::new(),
         });
         let owner = Owner {
             inbox,
-            board: Arc::clone(&board),
+            shared: Arc::clone(&shared),
             phase: Phase::Away,
             dialogue: Dialogue::default(),
             waiting: VecDeque::new(),
@@ -128,7 +128,7 @@ impl AtPort {
             .name("uwwan-at".into())
             .stack_size(512 * 1024)
             .spawn(move || owner.run())?;
-        Ok(Self { orders, board })
+        Ok(Self { orders, shared })
     }
 
     /// Gives the port a device, in the configuration that `candidates` belong to. They are tried in
@@ -148,7 +148,7 @@ impl AtPort {
     /// Returns the interface that answers, if one does at present.
     #[must_use]
     pub fn port(&self) -> Option<Port> {
-        match &*self.board.view() {
+        match &*self.shared.view() {
             View::Open(port) => Some(port.clone()),
             _ => None,
         }
@@ -161,7 +161,7 @@ impl AtPort {
     /// within `patience`.
     pub fn wait_open(&self, patience: Duration) -> Result<Port, Failure> {
         let deadline = Instant::now() + patience.min(LONGEST_TIMEOUT);
-        let mut view = self.board.view();
+        let mut view = self.shared.view();
         loop {
             if let View::Open(port) = &*view {
                 return Ok(port.clone());
@@ -175,7 +175,7 @@ impl AtPort {
                 });
             }
             view = self
-                .board
+                .shared
                 .changed
                 .wait_timeout(view, left)
                 .unwrap_or_else(PoisonError::into_inner)
@@ -285,7 +285,7 @@ struct Waiting {
 
 struct Owner {
     inbox: Receiver<Order>,
-    board: Arc<Board>,
+    shared: Arc<SharedView>,
     phase: Phase,
     dialogue: Dialogue,
     waiting: VecDeque<Waiting>,
@@ -362,7 +362,7 @@ impl Owner {
                 reply,
                 abandoned,
             } => {
-                let view = self.board.view().clone();
+                let view = self.shared.view().clone();
                 if let View::Away(why) = view {
                     return reply(Err(super::away(why)));
                 }
@@ -440,7 +440,7 @@ impl Owner {
             .iter()
             .position(|waiting| waiting.patience <= now)
         {
-            let tried = match &*self.board.view() {
+            let tried = match &*self.shared.view() {
                 View::Silent(tried) | View::Busy(tried) => tried.clone(),
                 _ => format!("no answer within {} s", PATIENCE.as_secs()),
             };
@@ -484,9 +484,9 @@ impl Owner {
     fn look(&mut self, device: Arc<dyn Device>, candidates: Vec<Candidate>, since: Instant) {
         if candidates.is_empty() {
             let why = format!("{} has no AT port in this configuration", device.identity());
-            return self.board.show(View::Away(why));
+            return self.shared.show(View::Away(why));
         }
-        self.board.show(View::Trying);
+        self.shared.show(View::Trying);
         self.attempt(device, candidates, 0, since, false);
     }
 
@@ -514,7 +514,7 @@ impl Owner {
                 Err(error) => {
                     tracing::debug!("AT port: {}", error.one_line());
                     let why = error.why.join(": ");
-                    self.board.show(match error.kind {
+                    self.shared.show(match error.kind {
                         FailureKind::Busy => View::Busy(why),
                         _ => View::Silent(why),
                     });
@@ -542,7 +542,7 @@ impl Owner {
             return;
         }
         let seconds = since.elapsed().as_secs();
-        let busy = match &*self.board.view() {
+        let busy = match &*self.shared.view() {
             View::Busy(why) => Some(why.clone()),
             _ => None,
         };
@@ -557,7 +557,7 @@ impl Owner {
                 device.identity()
             )
         });
-        self.board.show(View::Silent(tried));
+        self.shared.show(View::Silent(tried));
         self.phase = Phase::Resting {
             device,
             candidates,
@@ -592,7 +592,7 @@ impl Owner {
                 role: candidate.role(),
             };
             tracing::debug!("AT port: {port}");
-            self.board.show(View::Open(port));
+            self.shared.show(View::Open(port));
             self.phase = Phase::Open(link);
         }
     }
@@ -601,7 +601,7 @@ impl Owner {
     fn away(&mut self, why: &str) {
         self.phase = Phase::Away;
         self.dialogue = Dialogue::default();
-        self.board.show(View::Away(why.to_owned()));
+        self.shared.show(View::Away(why.to_owned()));
         if let Some((_, reply)) = self.running.take() {
             reply(Err(super::lost(why)));
         }

@@ -33,7 +33,7 @@ const MOST_ERRORS: u32 = 3;
 
 /// Reason for the reader to ask the function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kick {
+enum AskReason {
     /// A command was sent.
     Sent,
     /// The function has notified that a response is available.
@@ -44,7 +44,7 @@ enum Kick {
 pub(super) struct Pipe {
     device: Arc<dyn Device>,
     interface: u8,
-    kicks: Option<Sender<Kick>>,
+    reasons: Option<Sender<AskReason>>,
     pub(super) incoming: Receiver<Incoming>,
     reader: Option<JoinHandle<()>>,
     /// The interface, unless the device's driver has it. It is given back when the reader has ended.
@@ -66,12 +66,12 @@ impl Pipe {
             true => None,
             false => Some(Claim::take(device, &[interface])?),
         };
-        let (kicks, kicked) = bounded(16);
+        let (reasons, wakeups) = bounded(16);
         let (sender, incoming) = bounded(16);
         let mut pipe = Self {
             device: Arc::clone(device),
             interface,
-            kicks: Some(kicks),
+            reasons: Some(reasons),
             incoming,
             reader: None,
             _claim: claim,
@@ -79,7 +79,7 @@ impl Pipe {
         let reader = Reader {
             device: Arc::clone(device),
             interface,
-            kicked,
+            wakeups,
             sender,
         };
         pipe.reader = Some(
@@ -101,26 +101,26 @@ impl Pipe {
             requests::send_encapsulated(&*self.device, self.interface, piece)
                 .map_err(|error| error.to_string())?;
         }
-        self.kick(Kick::Sent);
+        self.ask(AskReason::Sent);
         Ok(())
     }
 
     /// Records that a response is available.
     pub(super) fn response_available(&self) {
-        self.kick(Kick::Available);
+        self.ask(AskReason::Available);
     }
 
     /// Wakes the reader. Where reasons to ask wait already, one more tells the reader nothing new.
-    fn kick(&self, kick: Kick) {
-        if let Some(kicks) = &self.kicks {
-            let _ = kicks.try_send(kick);
+    fn ask(&self, reason: AskReason) {
+        if let Some(reasons) = &self.reasons {
+            let _ = reasons.try_send(reason);
         }
     }
 }
 
 impl Drop for Pipe {
     fn drop(&mut self) {
-        self.kicks = None;
+        self.reasons = None;
         // A reader that waits for room in the channel ends when it finds no receiver.
         self.incoming = crossbeam_channel::never();
         if let Some(reader) = self.reader.take() {
@@ -178,7 +178,7 @@ impl Schedule {
 struct Reader {
     device: Arc<dyn Device>,
     interface: u8,
-    kicked: Receiver<Kick>,
+    wakeups: Receiver<AskReason>,
     sender: Sender<Incoming>,
 }
 
@@ -194,16 +194,16 @@ impl Reader {
         let mut errors = 0;
         let mut answer = vec![0; LARGEST];
         loop {
-            let kick = match schedule.due {
-                Some(due) => self.kicked.recv_deadline(due),
-                None => self.kicked.recv().map_err(RecvTimeoutError::from),
+            let reason = match schedule.due {
+                Some(due) => self.wakeups.recv_deadline(due),
+                None => self.wakeups.recv().map_err(RecvTimeoutError::from),
             };
-            match kick {
-                Ok(Kick::Sent) => {
+            match reason {
+                Ok(AskReason::Sent) => {
                     schedule.expect(Instant::now());
                     continue;
                 }
-                Ok(Kick::Available) => schedule.announced(),
+                Ok(AskReason::Available) => schedule.announced(),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return "closed".into(),
             }

@@ -7,7 +7,7 @@
 //! - `captures`: the observer of the USB devices, which hands each event to the captures that run,
 //!   and knows the state of the devices for one that begins late.
 //! - `recorder`: one capture, as the threads whose transfers it records see it.
-//! - `pile`: the events that wait to be written; `scribe`: the thread that writes.
+//! - `queue`: the events that wait to be written; `file_writer`: the thread that writes.
 //! - `snap`: which bytes of an NTB are kept.
 //! - `secrets`: blanks PINs and passwords before they are written.
 //! - `devices`: a device's descriptors and settings, and the requests that describe them.
@@ -20,9 +20,9 @@
 mod captures;
 mod destination;
 mod devices;
-mod pile;
+mod file_writer;
+mod queue;
 mod recorder;
-mod scribe;
 pub mod scrub;
 mod secrets;
 mod snap;

@@ -13,8 +13,8 @@ use uwwan_usb::observed::{Moment, Seen};
 use super::Options;
 use super::destination::Destination;
 use super::devices::DeviceState;
-use super::pile::Event;
-use super::scribe::{Scribe, Shared, nanoseconds};
+use super::file_writer::{FileWriter, Shared, nanoseconds};
+use super::queue::Event;
 
 /// Time within which the queued events of a capture that is dropped are written.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
@@ -50,11 +50,11 @@ impl Recorder {
     ) -> io::Result<Self> {
         let (ending, ended) = bounded(0);
         let shared = Arc::<Shared>::default();
-        let scribe = Scribe::new(Arc::clone(&shared), options, destination, devices);
+        let writer = FileWriter::new(Arc::clone(&shared), options, destination, devices);
         std::thread::Builder::new()
             .name("uwwan-capture".into())
             .spawn(move || {
-                scribe.run();
+                writer.run();
                 drop(ending);
             })?;
         Ok(Self {
@@ -67,7 +67,7 @@ impl Recorder {
     /// Records that a device was opened.
     pub fn device(&self, state: DeviceState) {
         if !self.has_ended() {
-            self.shared.pile.add_device(state);
+            self.shared.queue.add_device(state);
         }
     }
 
@@ -103,7 +103,7 @@ impl Recorder {
             data,
         };
         let ended = self.has_ended();
-        if ended || !shared.pile.add(seen, snap, event) {
+        if ended || !shared.queue.add(seen, snap, event) {
             let before = shared.dropped.fetch_add(1, Ordering::Relaxed);
             if before == 0 && !ended {
                 tracing::warn!("the capture is written too slowly; transfers are missing in it");
@@ -118,7 +118,7 @@ impl Recorder {
 
     /// Lets the thread write the queued events and end.
     pub fn end(&self) {
-        self.shared.pile.finish();
+        self.shared.queue.finish();
     }
 
     /// Lets the thread write the queued events and end, and waits for that as long as `patience`.

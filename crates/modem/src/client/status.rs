@@ -196,7 +196,7 @@ impl StatusClient {
         if self.reply(PATIENCE)?.is_none() {
             return Err(broken(&self.place, &"it has ended"));
         }
-        Ok(Hearing {
+        Ok(RawEvents {
             client: self,
             wait,
             ended: false,
@@ -292,14 +292,14 @@ impl JoinedThrough {
 }
 
 /// The transfers that a running `up` reports after it has sent bytes as they are.
-struct Hearing {
+struct RawEvents {
     client: StatusClient,
     /// Time for which transfers are reported.
     wait: Duration,
     ended: bool,
 }
 
-impl Iterator for Hearing {
+impl Iterator for RawEvents {
     type Item = Result<Heard, Failure>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -318,7 +318,7 @@ impl Iterator for Hearing {
     }
 }
 
-impl Drop for Hearing {
+impl Drop for RawEvents {
     /// Leaves, and waits until the running `up` has noticed: it sends bytes for one program at a
     /// time.
     fn drop(&mut self) {

@@ -38,7 +38,7 @@ impl Control {
             let mut sessions = self.sessions.iter();
             let mut asked = self.asked.values();
             sessions.any(|session| session.machine.id() == id)
-                || self.elsewhere.has(id)
+                || self.foreign_sessions.has(id)
                 || asked.any(|asker| {
                     matches!(asker, Asker::Program { connects: Some(of), .. } if *of == u32::from(id))
                 })
@@ -91,8 +91,8 @@ impl Control {
         let mut held = HeldSession::new(&session, counters, Instant::now());
         held.guest = Some(guest);
         if self.ladder.is_online() {
-            let ground = self.ground();
-            held.machine.start(Instant::now(), Rung::Connect, ground);
+            let facts = self.facts();
+            held.machine.start(Instant::now(), Rung::Connect, facts);
         }
         self.sessions.push(held);
     }

@@ -10,7 +10,7 @@ use uwwan_mbim::session::{
 };
 use uwwan_mbim::status::Status;
 
-use super::{Asker, Control, Elsewhere};
+use super::{Asker, Control, ForeignSessions};
 use crate::askers::Ticket;
 use crate::dialled;
 use crate::failure::Rung;
@@ -42,7 +42,7 @@ impl Control {
         });
         self.control_buffer = vec![0; size];
         self.drop_all_askers();
-        self.elsewhere = Elsewhere::default();
+        self.foreign_sessions = ForeignSessions::default();
         self.control_session.open(Instant::now());
     }
 
@@ -56,7 +56,7 @@ impl Control {
             }
         }
         self.askers.down("the control session has ended");
-        self.overhearing_ends("the control session has ended");
+        self.drop_all_raw_senders("the control session has ended");
     }
 
     /// Cancels a command that its asker has withdrawn.
@@ -104,7 +104,7 @@ impl Control {
     fn hear_of_sessions(&mut self, id: CidId, info: &[u8]) {
         let sessions = &self.sessions;
         let ours = |id: u8| sessions.iter().any(|session| session.machine.id() == id);
-        self.elsewhere.heard(id, info, ours);
+        self.foreign_sessions.heard(id, info, ours);
     }
 
     /// Passes the answer of a transaction to the origin of the command.
@@ -133,7 +133,7 @@ impl Control {
                 if let (Some(session), Err(_)) = (connects, &result) {
                     let sessions = &self.sessions;
                     let ours = |id: u8| sessions.iter().any(|session| session.machine.id() == id);
-                    self.elsewhere.unanswered(session, ours);
+                    self.foreign_sessions.unanswered(session, ours);
                 }
                 let observed = observable(&result);
                 self.askers.answer(asker, ticket, result);
@@ -188,11 +188,11 @@ impl Control {
             ControlEvent::Closed { .. } => {
                 let why = "the control session is closed";
                 self.askers.down(why);
-                self.overhearing_ends(why);
+                self.drop_all_raw_senders(why);
             }
             ControlEvent::Lost { why } => {
                 self.askers.down(&why);
-                self.overhearing_ends(&why);
+                self.drop_all_raw_senders(&why);
                 self.lost(Rung::Found, why);
             }
         }

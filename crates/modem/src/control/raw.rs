@@ -13,7 +13,7 @@ use uwwan_usb::error::Error as UsbError;
 use uwwan_usb::requests;
 
 use super::Control;
-use super::overhearing::Hearing;
+use super::raw_senders::RawSender;
 use crate::failure::{Failure, FailureKind};
 use crate::kind::Kind;
 use crate::raw::{Raw, To};
@@ -56,7 +56,7 @@ impl Control {
         ids.sort_unstable();
         ids.dedup();
         tracing::debug!("{} control messages of a program's own", transfers.len());
-        let ids_of_all = self.overhearing.0.iter().flat_map(|other| other.ids.iter());
+        let ids_of_all = self.raw_senders.0.iter().flat_map(|other| other.ids.iter());
         let ids_of_all = ids_of_all.chain(&ids).copied().collect();
         self.control_session.set_foreign(ids_of_all);
         teller.begin(Instant::now(), wait);
@@ -74,7 +74,7 @@ impl Control {
                 return self.attend_foreign();
             }
         }
-        self.overhearing.0.push(Hearing { teller, ids });
+        self.raw_senders.0.push(RawSender { teller, ids });
     }
 
     /// Returns the reason why messages cannot be sent at present.
@@ -96,7 +96,7 @@ impl Control {
             let why = refused("the control session is not open at present");
             return Some(why.of(FailureKind::NotOpen));
         }
-        if self.overhearing.is_full() {
+        if self.raw_senders.is_full() {
             return Some(refused("too many programs send bytes at a time").of(FailureKind::Busy));
         }
         let taken = transfers.iter().map(|bytes| transaction(bytes));
@@ -129,9 +129,9 @@ impl Control {
 
     /// Passes on the message that the last read brought, of which `length` bytes are in the control
     /// buffer, unless it is the answer to a command or an indication.
-    pub(super) fn overhear(&mut self, length: usize) {
+    pub(super) fn pass_to_raw_senders(&mut self, length: usize) {
         let bytes = &self.control_buffer[..length];
-        if self.overhearing.0.is_empty() || bytes.is_empty() {
+        if self.raw_senders.0.is_empty() || bytes.is_empty() {
             return;
         }
         let id = transaction(bytes);
@@ -142,38 +142,38 @@ impl Control {
             return;
         }
         let now = Instant::now();
-        self.overhearing.0.retain_mut(|hearing| {
-            let answers = id != 0 && hearing.ids.contains(&id);
-            hearing.teller.came(now, bytes, answers)
+        self.raw_senders.0.retain_mut(|sender| {
+            let answers = id != 0 && sender.ids.contains(&id);
+            sender.teller.came(now, bytes, answers)
         });
         self.attend_foreign();
     }
 
     /// Removes the programs whose time to wait is over.
-    pub(super) fn overhear_no_longer(&mut self, now: Instant) {
-        let before = self.overhearing.0.len();
-        self.overhearing
+    pub(super) fn drop_expired_raw_senders(&mut self, now: Instant) {
+        let before = self.raw_senders.0.len();
+        self.raw_senders
             .0
-            .retain(|hearing| hearing.teller.until() > now);
-        if self.overhearing.0.len() != before {
+            .retain(|sender| sender.teller.until() > now);
+        if self.raw_senders.0.len() != before {
             self.attend_foreign();
         }
     }
 
     /// Removes all programs because the control session ends.
-    pub(super) fn overhearing_ends(&mut self, why: &str) {
-        for hearing in self.overhearing.0.drain(..) {
-            hearing.teller.fail(refused(why).of(FailureKind::Gone));
+    pub(super) fn drop_all_raw_senders(&mut self, why: &str) {
+        for sender in self.raw_senders.0.drain(..) {
+            sender.teller.fail(refused(why).of(FailureKind::Gone));
         }
         self.attend_foreign();
     }
 
     fn attend_foreign(&mut self) {
         let ids = self
-            .overhearing
+            .raw_senders
             .0
             .iter()
-            .flat_map(|hearing| hearing.ids.iter());
+            .flat_map(|sender| sender.ids.iter());
         self.control_session.set_foreign(ids.copied().collect());
     }
 }

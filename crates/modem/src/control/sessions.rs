@@ -21,7 +21,7 @@ use crate::host::{Ethernet, HeldHost, HostConfig, HostNews};
 use crate::kind::ETHERNET_HEADER;
 use crate::ladder::Outcome;
 use crate::probe::Probe;
-use crate::session::{Ground, LinkFamilies, SessionAsk, Step};
+use crate::session::{LinkFamilies, ModemFacts, SessionAsk, Step};
 use crate::status::{Addresses, Interface};
 use crate::watch::Verdict;
 
@@ -62,12 +62,12 @@ impl Control {
     }
 
     /// Returns the facts about the modem that data sessions need.
-    pub(super) fn ground(&self) -> Ground {
+    pub(super) fn facts(&self) -> ModemFacts {
         let held = self.device.as_ref();
         let ethernet = held.filter(|held| held.function.gives_frames());
         let negotiated = held.and_then(|held| held.negotiated.as_ref());
         let identity = self.ladder.facts().identity.as_ref();
-        Ground {
+        ModemFacts {
             quirk: self.quirk,
             sizes: negotiated
                 .map(|negotiated| negotiated.sizes)
@@ -84,14 +84,14 @@ impl Control {
 
     /// Begins to bring up the sessions whose loss leads the modem back (`leading`), or the others.
     pub(super) fn start_sessions(&mut self, leading: bool, from: Rung) {
-        let ground = self.ground();
-        if !leading && ground.plain {
+        let facts = self.facts();
+        if !leading && facts.plain {
             return;
         }
         let now = Instant::now();
         for session in &mut self.sessions {
             if session.machine.leads_back() == leading {
-                session.machine.start(now, from, ground.clone());
+                session.machine.start(now, from, facts.clone());
             }
         }
     }

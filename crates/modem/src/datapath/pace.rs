@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_a_full_block_there_is_no_rest() {
+    fn behind_a_full_ntb_there_is_no_rest() {
         let mut pace = Pace::default();
         let start = Instant::now();
         pace.ntb_left(start, 11, 16_000, false);
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bus_that_is_busy_gets_fuller_blocks() {
+    fn a_bus_that_is_busy_gets_fuller_ntbs() {
         let pace = Pace::default();
         assert!(pace.leaves(0, false) && pace.leaves(1, true));
         assert!(!pace.leaves(1, false) && !pace.leaves(2, true));

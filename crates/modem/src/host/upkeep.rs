@@ -64,7 +64,7 @@ impl Upkeep {
     pub(super) fn attend(
         &mut self,
         now: Instant,
-        what: &mut impl Upheld,
+        what: &mut impl Maintained,
         culprit: Option<&str>,
     ) -> Vec<HostNews> {
         let mut news = Vec::new();
@@ -98,7 +98,7 @@ impl Upkeep {
     }
 
     /// Takes the present configuration as intact after the driver itself has changed it.
-    pub(super) fn begin(&mut self, what: &mut impl Upheld) {
+    pub(super) fn begin(&mut self, what: &mut impl Maintained) {
         *self = Self {
             rivals: what.rivals().unwrap_or_default(),
             ..Self::default()
@@ -108,7 +108,7 @@ impl Upkeep {
     fn put_back(
         &mut self,
         now: Instant,
-        what: &mut impl Upheld,
+        what: &mut impl Maintained,
         missing: &str,
         culprit: Option<&str>,
     ) -> Option<HostNews> {

@@ -162,7 +162,7 @@ impl DataSession {
             self.families = singles(network_cause);
         }
         let failure = if status == Status::NO_DEVICE_SUPPORT && self.family == ContextIpType::IPV6 {
-            explain::ipv6_refused(&what, self.ground.quirk)
+            explain::ipv6_refused(&what, self.facts.quirk)
         } else {
             explain::status(Rung::Connect, &what, status, network)
         };

@@ -126,7 +126,7 @@ impl DataSession {
             self.family == ContextIpType::IPV4V6
                 && self.only.is_none_or(|only| only == *missing)
                 // The host asks on its Ethernet link itself.
-                && self.ground.ethernet.is_none()
+                && self.facts.ethernet.is_none()
         });
         self.link = missing.and_then(|missing| {
             let running = self.link.take();
@@ -178,7 +178,7 @@ impl DataSession {
         if !addresses.list().is_empty() {
             return self.addressed_by(now, addresses);
         }
-        if self.ground.ethernet.is_some() {
+        if self.facts.ethernet.is_some() {
             self.tell_notice(
                 "the modem tells no addresses; the interface carries Ethernet: a DHCP client on it gets them".into(),
             );
@@ -295,8 +295,8 @@ impl DataSession {
     /// Returns the sizes that bear on the MTU of this session.
     fn sizes(&self) -> Sizes {
         Sizes {
-            chosen: self.options.mtu.or(self.ground.sizes.chosen),
-            ..self.ground.sizes
+            chosen: self.options.mtu.or(self.facts.sizes.chosen),
+            ..self.facts.sizes
         }
     }
 
@@ -333,7 +333,7 @@ impl DataSession {
     pub(super) fn host_config(&self) -> HostConfig {
         HostConfig {
             addresses: self.addresses.clone().unwrap_or_default(),
-            ethernet: self.ground.ethernet.clone(),
+            ethernet: self.facts.ethernet.clone(),
             ..HostConfig::for_session(&self.options)
         }
     }

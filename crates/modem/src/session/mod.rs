@@ -84,7 +84,7 @@ pub(crate) enum LossPolicy {
 
 /// State of the modem on which a data session depends.
 #[derive(Debug, Clone)]
-pub(crate) struct Ground {
+pub(crate) struct ModemFacts {
     /// Row of the quirk table for this modem.
     pub(crate) quirk: &'static Quirk,
     /// Sizes that bear on the MTU, in bytes.
@@ -153,7 +153,7 @@ enum State {
 pub(crate) struct DataSession {
     options: SessionOptions,
     policy: LossPolicy,
-    ground: Ground,
+    facts: ModemFacts,
     state: State,
     steps: VecDeque<Step>,
     /// Time at which the rung being tried was begun.
@@ -193,7 +193,7 @@ impl DataSession {
         Self {
             options,
             policy,
-            ground: Ground {
+            facts: ModemFacts {
                 quirk: &crate::quirks::DEFAULT,
                 sizes: Sizes::default(),
                 max_sessions: 0,
@@ -235,8 +235,8 @@ impl DataSession {
 
     /// Begins to bring the session up, from one of its rungs. The rungs below must be reached. A
     /// session that is up stays up and is put on the data path again.
-    pub(crate) fn start(&mut self, now: Instant, from: Rung, ground: Ground) {
-        self.ground = ground;
+    pub(crate) fn start(&mut self, now: Instant, from: Rung, facts: ModemFacts) {
+        self.facts = facts;
         match (self.state, &self.addresses) {
             (State::Up, Some(addresses)) => {
                 return self.steps.push_back(Step::Data(addresses.clone()));
@@ -245,7 +245,7 @@ impl DataSession {
             _ => return,
         }
         self.failures = 0;
-        let most = self.ground.max_sessions;
+        let most = self.facts.max_sessions;
         if most != 0 && u32::from(self.options.id) >= most {
             self.entered = now;
             let failure = explain::failure(
@@ -257,7 +257,7 @@ impl DataSession {
             );
             return self.fail(now, failure, Rung::Connect);
         }
-        if self.ground.plain {
+        if self.facts.plain {
             self.static_addresses();
         }
         self.enter(now, from);
@@ -520,14 +520,14 @@ impl DataSession {
 
     /// Returns the settings of the host interface, where that carries Ethernet frames.
     pub(crate) fn ethernet(&self) -> Option<&Ethernet> {
-        self.ground.ethernet.as_ref()
+        self.facts.ethernet.as_ref()
     }
 
     /// Handles the data path's verdict whether anything comes back. With a plain network device
     /// nothing is reported, because the link may have no other station. `front` and `ntb32` describe
     /// the layout of the NTBs to the device: the NDP in front, the 32-bit format.
     pub(crate) fn judged(&mut self, now: Instant, verdict: Verdict, front: bool, ntb32: bool) {
-        if self.ground.plain {
+        if self.facts.plain {
             return;
         }
         let (asked, ever) = match verdict {
@@ -537,7 +537,7 @@ impl DataSession {
             Verdict::Recovered => return self.tell_notice("packets come back".into()),
         };
         let apn = &self.options.apn;
-        let text = explain::black_hole(asked, ever, front, self.ground.quirk, ntb32, apn);
+        let text = explain::black_hole(asked, ever, front, self.facts.quirk, ntb32, apn);
         let text = self.named(text);
         let kind = DiagnosisKind::NothingComesBack;
         self.tell(Event::Diagnosis(Diagnosis::new(kind, text)));
@@ -546,7 +546,7 @@ impl DataSession {
 
     /// Queries whether a silent session is still active: it may have ended without an indication.
     pub(crate) fn look_again(&mut self, now: Instant) {
-        if self.state == State::Up && !self.ground.plain {
+        if self.state == State::Up && !self.facts.plain {
             self.push_command(now, SessionAsk::State);
         }
     }
@@ -672,7 +672,7 @@ impl DataSession {
         let change = SessionChange::Online {
             interface: interface.unwrap_or_default(),
             text: self.addresses.as_ref().map(words).unwrap_or_default(),
-            seconds: now.duration_since(self.ground.begun).as_secs_f64(),
+            seconds: now.duration_since(self.facts.begun).as_secs_f64(),
         };
         self.tell_change(change);
     }

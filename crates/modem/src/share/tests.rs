@@ -168,7 +168,7 @@ fn who_is_silent_or_leaves_or_watches_keeps_nobody_out() {
 
 /// Clients that send nothing do not keep out others of the same user.
 #[test]
-fn whoever_says_nothing_makes_room_for_the_next() {
+fn a_silent_client_makes_room_for_the_next() {
     for pretended in [Caller::Everyone, Caller::Guest, Caller::Operator] {
         let served = served_by(Policy {
             pretended: Some(pretended),

@@ -8,7 +8,7 @@ use uwwan_tun::{Configuration, namespace};
 
 use super::emulated::{far_address, plan};
 use super::far::{Far, Inside, refused};
-use super::link::{Amount, Link, Test, Way};
+use super::link::{Amount, Direction, Link, Test};
 use super::loopback;
 use super::near::{self, Near};
 use crate::failure::Failure;
@@ -55,17 +55,17 @@ impl Cable {
 }
 
 impl Link for Cable {
-    fn stream(&mut self, way: Way, time: Duration) -> Result<Amount, Failure> {
-        near::stream(&Near::Kernel, far_address(), way, time)
+    fn stream(&mut self, direction: Direction, time: Duration) -> Result<Amount, Failure> {
+        near::stream(&Near::Kernel, far_address(), direction, time)
     }
 
-    fn small(&mut self, way: Way, time: Duration) -> Result<Option<Amount>, Failure> {
-        near::small(far_address(), way, time).map(Some)
+    fn small(&mut self, direction: Direction, time: Duration) -> Result<Option<Amount>, Failure> {
+        near::small(far_address(), direction, time).map(Some)
     }
 
     fn ping(
         &mut self,
-        load: Option<Way>,
+        load: Option<Direction>,
         time: Duration,
     ) -> Result<Option<Vec<Duration>>, Failure> {
         near::ping(&Near::Kernel, far_address(), load, time).map(Some)
@@ -106,7 +106,7 @@ impl Link for Copying {
         }
     }
 
-    fn stream(&mut self, _: Way, time: Duration) -> Result<Amount, Failure> {
+    fn stream(&mut self, _: Direction, time: Duration) -> Result<Amount, Failure> {
         let (mut count, begun) = (0, Instant::now());
         while begun.elapsed() < time {
             for (from, to) in self.from.chunks(PIECE).zip(self.to.chunks_mut(PIECE)) {
@@ -120,7 +120,7 @@ impl Link for Copying {
         })
     }
 
-    fn small(&mut self, _: Way, _: Duration) -> Result<Option<Amount>, Failure> {
+    fn small(&mut self, _: Direction, _: Duration) -> Result<Option<Amount>, Failure> {
         Ok(None)
     }
 }

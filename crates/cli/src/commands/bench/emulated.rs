@@ -16,7 +16,7 @@ use uwwan_tun::{Address, Configuration, Plan, Tun, namespace};
 use super::contenders::Contender;
 use super::cost::{self, Time};
 use super::far::{Far, Inside};
-use super::link::{Amount, Link, Way};
+use super::link::{Amount, Direction, Link};
 use super::near::{self, Near};
 use super::outcome;
 use crate::capture;
@@ -193,13 +193,13 @@ fn wait_online(events: &Receiver<Event>) -> Result<(), Failure> {
 }
 
 impl Link for Emulated {
-    fn stream(&mut self, way: Way, time: Duration) -> Result<Amount, Failure> {
-        near::stream(&self.near, far_address(), way, time)
+    fn stream(&mut self, direction: Direction, time: Duration) -> Result<Amount, Failure> {
+        near::stream(&self.near, far_address(), direction, time)
     }
 
-    fn small(&mut self, way: Way, time: Duration) -> Result<Option<Amount>, Failure> {
+    fn small(&mut self, direction: Direction, time: Duration) -> Result<Option<Amount>, Failure> {
         match self.near {
-            Near::Kernel => near::small(far_address(), way, time).map(Some),
+            Near::Kernel => near::small(far_address(), direction, time).map(Some),
             // The proxies are not meant for small packets at such rates.
             Near::Userspace(_) => Ok(None),
         }
@@ -207,7 +207,7 @@ impl Link for Emulated {
 
     fn ping(
         &mut self,
-        load: Option<Way>,
+        load: Option<Direction>,
         time: Duration,
     ) -> Result<Option<Vec<Duration>>, Failure> {
         near::ping(&self.near, far_address(), load, time).map(Some)

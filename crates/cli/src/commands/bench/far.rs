@@ -2,7 +2,7 @@
 //! [`super::near`]. Its interface may lead to an emulated modem or to a cable; this file does not
 //! depend on which.
 //!
-//! A connection starts with one byte, which names a [`Wish`]. Each connection is served by a thread
+//! A connection starts with one byte, which names a [`Purpose`]. Each connection is served by a thread
 //! of its own, so that round trips can be measured beside a stream.
 
 use std::io::{self, Read, Write};
@@ -31,7 +31,7 @@ const PULSE: Duration = Duration::from_millis(20);
 /// The purpose of a connection, which its first byte names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Wish {
+pub enum Purpose {
     /// The far machine sends until the connection ends.
     Download = b'D',
     /// The far machine receives until the sender has no more, then answers with the number of bytes
@@ -202,7 +202,7 @@ fn sink(socket: &UdpSocket, shared: &Shared) {
     }
 }
 
-/// Reads the wish of a connection and grants it.
+/// Reads the purpose of a connection and serves it.
 fn grant(
     mut stream: TcpStream,
     peer: SocketAddr,
@@ -213,9 +213,9 @@ fn grant(
     stream.set_read_timeout(Some(STALL))?;
     stream.set_write_timeout(Some(STALL))?;
     stream.set_nodelay(true)?;
-    let mut wish = [0];
-    stream.read_exact(&mut wish)?;
-    match wish[0] {
+    let mut purpose = [0];
+    stream.read_exact(&mut purpose)?;
+    match purpose[0] {
         b'D' => {
             let chunk = vec![0x55; CHUNK];
             loop {

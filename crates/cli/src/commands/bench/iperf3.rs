@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::link::{Amount, SMALL, Way};
+use super::link::{Amount, Direction, SMALL};
 use crate::failure::{Failure, FailureKind};
 use crate::output::plain;
 
@@ -131,8 +131,13 @@ impl Tools {
     ///
     /// # Errors
     /// Fails with [`FailureKind::NoTraffic`] when the stream does not get through.
-    pub fn stream(&self, interface: &str, way: Way, time: Duration) -> Result<Amount, Failure> {
-        let outcome = self.load(interface, way, time)?.finish()?;
+    pub fn stream(
+        &self,
+        interface: &str,
+        direction: Direction,
+        time: Duration,
+    ) -> Result<Amount, Failure> {
+        let outcome = self.load(interface, direction, time)?.finish()?;
         amount(&outcome["end"]["sum_received"], |sum| sum["bytes"].as_f64())
     }
 
@@ -140,10 +145,15 @@ impl Tools {
     ///
     /// # Errors
     /// Fails when iperf3 cannot be started.
-    pub fn load(&self, interface: &str, way: Way, time: Duration) -> Result<Running, Failure> {
+    pub fn load(
+        &self,
+        interface: &str,
+        direction: Direction,
+        time: Duration,
+    ) -> Result<Running, Failure> {
         let seconds = whole_seconds(time);
         let mut arguments = vec!["--time", &seconds];
-        if way == Way::Down {
+        if direction == Direction::Down {
             arguments.push("--reverse");
         }
         self.iperf3(interface, &arguments, time)
@@ -153,7 +163,12 @@ impl Tools {
     ///
     /// # Errors
     /// Fails with [`FailureKind::NoTraffic`] when the packets do not get through.
-    pub fn small(&self, interface: &str, way: Way, time: Duration) -> Result<Amount, Failure> {
+    pub fn small(
+        &self,
+        interface: &str,
+        direction: Direction,
+        time: Duration,
+    ) -> Result<Amount, Failure> {
         let (seconds, length) = (whole_seconds(time), SMALL.to_string());
         let mut arguments = vec![
             "--udp",
@@ -164,7 +179,7 @@ impl Tools {
             "--time",
             &seconds,
         ];
-        if way == Way::Down {
+        if direction == Direction::Down {
             arguments.push("--reverse");
         }
         let outcome = self.iperf3(interface, &arguments, time)?.finish()?;

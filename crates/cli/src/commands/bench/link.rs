@@ -9,7 +9,7 @@ use crate::failure::Failure;
 
 /// Direction of traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum Direction {
     /// Traffic comes from the network.
     Down,
     /// Traffic goes to the network.
@@ -103,14 +103,14 @@ pub trait Link {
     ///
     /// # Errors
     /// Fails when nothing gets through.
-    fn stream(&mut self, way: Way, time: Duration) -> Result<Amount, Failure>;
+    fn stream(&mut self, direction: Direction, time: Duration) -> Result<Amount, Failure>;
 
     /// Sends packets with [`SMALL`] bytes of payload for `time`, and returns the number of those
     /// that arrived, or `None` on a link without packets.
     ///
     /// # Errors
     /// Fails when nothing gets through.
-    fn small(&mut self, way: Way, time: Duration) -> Result<Option<Amount>, Failure>;
+    fn small(&mut self, direction: Direction, time: Duration) -> Result<Option<Amount>, Failure>;
 
     /// Measures round trips for a time, with a stream beside them if a load is given. Returns
     /// `None` on a link without round trips.
@@ -119,7 +119,7 @@ pub trait Link {
     /// Fails when not one request is answered.
     fn ping(
         &mut self,
-        _load: Option<Way>,
+        _load: Option<Direction>,
         _time: Duration,
     ) -> Result<Option<Vec<Duration>>, Failure> {
         Ok(None)

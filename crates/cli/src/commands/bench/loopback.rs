@@ -13,7 +13,7 @@ use uwwan_modem::Options;
 use uwwan_modem::options::{Format, Padding, Placement, Table};
 use uwwan_ncm::{Builder, Choices, Framing, Limits, NdpSize, NtbParameters, Receiver, Stream};
 
-use super::link::{Amount, Link, SMALL, Test, Way};
+use super::link::{Amount, Direction, Link, SMALL, Test};
 use super::outcome;
 use crate::failure::{Failure, FailureKind};
 
@@ -187,12 +187,12 @@ impl Link for Loopback {
         label(test)
     }
 
-    fn stream(&mut self, _: Way, time: Duration) -> Result<Amount, Failure> {
+    fn stream(&mut self, _: Direction, time: Duration) -> Result<Amount, Failure> {
         let (_, count, time) = self.run(LARGE, lasting(time))?;
         Ok(Amount { count, time })
     }
 
-    fn small(&mut self, _: Way, time: Duration) -> Result<Option<Amount>, Failure> {
+    fn small(&mut self, _: Direction, time: Duration) -> Result<Option<Amount>, Failure> {
         let (count, _, time) = self.run(HEADERS + SMALL, lasting(time))?;
         Ok(Some(Amount { count, time }))
     }
@@ -239,11 +239,14 @@ mod tests {
     #[test]
     fn a_moment_is_enough_for_an_ntb() {
         let mut loopback = Loopback::new(&Options::default());
-        let stream = loopback.stream(Way::Up, Duration::ZERO).unwrap();
+        let stream = loopback.stream(Direction::Up, Duration::ZERO).unwrap();
         assert!(stream.count >= LARGE as u64);
         assert_eq!(stream.count, loopback.datagrams * LARGE as u64);
         let before = loopback.datagrams;
-        let small = loopback.small(Way::Up, Duration::ZERO).unwrap().unwrap();
+        let small = loopback
+            .small(Direction::Up, Duration::ZERO)
+            .unwrap()
+            .unwrap();
         assert!(small.count >= 1);
         assert_eq!(small.count, loopback.datagrams - before);
         assert_eq!(loopback.ntbs, 2);

@@ -14,7 +14,7 @@ use uwwan_modem::status::Status;
 use super::contenders::Contender;
 use super::cost::{self, Time};
 use super::iperf3::{Server, Tools};
-use super::link::{Amount, Link, Way};
+use super::link::{Amount, Direction, Link};
 use super::outcome;
 use crate::failure::{Exit, Failure, FailureKind};
 use crate::running;
@@ -29,7 +29,7 @@ const PULSE: Duration = Duration::from_millis(100);
 /// The `up` that runs the modem, with the programs that measure.
 pub struct Place {
     tools: Tools,
-    way: Through,
+    through: Through,
 }
 
 enum Through {
@@ -81,7 +81,7 @@ impl Place {
                 arguments.extend(further.iter().cloned());
                 return Ok(Place {
                     tools,
-                    way: Through::Started(arguments),
+                    through: Through::Started(arguments),
                 });
             }
             Err(failure) => return Err(failure),
@@ -96,7 +96,7 @@ impl Place {
         }
         let place = Place {
             tools,
-            way: Through::Running {
+            through: Through::Running {
                 base: base.map(Path::to_owned),
                 device,
             },
@@ -112,7 +112,7 @@ impl Place {
     /// Fails when the modem is not online, when its interface has another TUN mode than the one
     /// chosen, or when the server does not serve.
     pub fn visit(&self, contender: &Contender) -> Result<Real, Failure> {
-        let (started, state) = match &self.way {
+        let (started, state) = match &self.through {
             Through::Running { base, device } => (
                 None,
                 state(running::status(base.as_deref(), device.as_deref())?)?,
@@ -134,11 +134,11 @@ impl Place {
             tools: self.tools.clone(),
             interface,
             before: state,
-            base: match &self.way {
+            base: match &self.through {
                 Through::Running { base, .. } => base.clone(),
                 Through::Started(_) => started.as_ref().map(|started| started.base.clone()),
             },
-            device: match &self.way {
+            device: match &self.through {
                 Through::Running { device, .. } => device.clone(),
                 Through::Started(_) => None,
             },
@@ -282,23 +282,25 @@ pub struct Real {
 }
 
 impl Link for Real {
-    fn stream(&mut self, way: Way, time: Duration) -> Result<Amount, Failure> {
-        self.tools.stream(&self.interface, way, time)
+    fn stream(&mut self, direction: Direction, time: Duration) -> Result<Amount, Failure> {
+        self.tools.stream(&self.interface, direction, time)
     }
 
-    fn small(&mut self, way: Way, time: Duration) -> Result<Option<Amount>, Failure> {
-        self.tools.small(&self.interface, way, time).map(Some)
+    fn small(&mut self, direction: Direction, time: Duration) -> Result<Option<Amount>, Failure> {
+        self.tools.small(&self.interface, direction, time).map(Some)
     }
 
     fn ping(
         &mut self,
-        load: Option<Way>,
+        load: Option<Direction>,
         time: Duration,
     ) -> Result<Option<Vec<Duration>>, Failure> {
         let load = match load {
             // The load ends with the pings at the latest, because it is killed when it is dropped.
-            Some(way) => {
-                let load = self.tools.load(&self.interface, way, time + STOP_TIME)?;
+            Some(direction) => {
+                let load = self
+                    .tools
+                    .load(&self.interface, direction, time + STOP_TIME)?;
                 std::thread::sleep(Duration::from_secs(1));
                 Some(load)
             }
@@ -329,12 +331,12 @@ impl Link for Real {
         let (before, after) = (&self.before.status.traffic, &after.status.traffic);
         let mut figures = Vec::new();
         figures.extend(outcome::memory("of the driver, the most there was", memory));
-        for (way, before, after) in [
+        for (direction, before, after) in [
             ("to the modem", before.uplink, after.uplink),
             ("from the modem", before.downlink, after.downlink),
         ] {
             figures.extend(outcome::filling(
-                way,
+                direction,
                 after.packets.saturating_sub(before.packets),
                 after.blocks.saturating_sub(before.blocks),
             ));

@@ -5,8 +5,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use super::far::{CHUNK, PORT, SINK_PORT, Wish};
-use super::link::{Amount, SMALL, Way};
+use super::far::{CHUNK, PORT, Purpose, SINK_PORT};
+use super::link::{Amount, Direction, SMALL};
 use uwwan_modem::host::Userspace;
 
 use crate::commands::network::{Kernel, Network, STALL, Stream};
@@ -38,10 +38,10 @@ impl Near {
         }
     }
 
-    /// Connects to the far machine and sends a wish.
-    fn wish(&self, far: IpAddr, wish: Wish) -> io::Result<Box<dyn Stream>> {
+    /// Connects to the far machine and names the purpose.
+    fn connect(&self, far: IpAddr, purpose: Purpose) -> io::Result<Box<dyn Stream>> {
         let mut stream = self.network().connect(SocketAddr::new(far, PORT))?;
-        stream.write_all(&[wish as u8])?;
+        stream.write_all(&[purpose as u8])?;
         Ok(stream)
     }
 }
@@ -60,10 +60,15 @@ fn dead(what: &str) -> impl FnOnce(io::Error) -> Failure + '_ {
 ///
 /// # Errors
 /// Fails with [`FailureKind::NoTraffic`] when the connection fails.
-pub fn stream(near: &Near, far: IpAddr, way: Way, time: Duration) -> Result<Amount, Failure> {
-    match way {
-        Way::Down => download(near, far, time, &mut || true).map_err(dead("download")),
-        Way::Up => upload(near, far, time, &mut || true).map_err(dead("upload")),
+pub fn stream(
+    near: &Near,
+    far: IpAddr,
+    direction: Direction,
+    time: Duration,
+) -> Result<Amount, Failure> {
+    match direction {
+        Direction::Down => download(near, far, time, &mut || true).map_err(dead("download")),
+        Direction::Up => upload(near, far, time, &mut || true).map_err(dead("upload")),
     }
 }
 
@@ -73,7 +78,7 @@ fn download(
     time: Duration,
     go: &mut dyn FnMut() -> bool,
 ) -> io::Result<Amount> {
-    let mut stream = near.wish(far, Wish::Download)?;
+    let mut stream = near.connect(far, Purpose::Download)?;
     let mut chunk = vec![0; CHUNK];
     let (mut count, begun) = (0, Instant::now());
     while begun.elapsed() < time && go() {
@@ -96,7 +101,7 @@ fn upload(
     time: Duration,
     go: &mut dyn FnMut() -> bool,
 ) -> io::Result<Amount> {
-    let mut stream = near.wish(far, Wish::Upload)?;
+    let mut stream = near.connect(far, Purpose::Upload)?;
     let chunk = vec![0x55; CHUNK];
     let begun = Instant::now();
     while begun.elapsed() < time && go() {
@@ -114,10 +119,10 @@ fn upload(
 ///
 /// # Errors
 /// Fails with [`FailureKind::NoTraffic`] when the far machine cannot be asked for its count.
-pub fn small(far: IpAddr, way: Way, time: Duration) -> Result<Amount, Failure> {
-    match way {
-        Way::Down => packets_down(far, time),
-        Way::Up => packets_up(far, time),
+pub fn small(far: IpAddr, direction: Direction, time: Duration) -> Result<Amount, Failure> {
+    match direction {
+        Direction::Down => packets_down(far, time),
+        Direction::Up => packets_up(far, time),
     }
     .map_err(dead("test with small packets"))
 }
@@ -125,7 +130,7 @@ pub fn small(far: IpAddr, way: Way, time: Duration) -> Result<Amount, Failure> {
 fn packets_down(far: IpAddr, time: Duration) -> io::Result<Amount> {
     let socket = UdpSocket::bind(("0.0.0.0", 0))?;
     socket.set_read_timeout(Some(Duration::from_millis(50)))?;
-    let mut stream = Near::Kernel.wish(far, Wish::Packets)?;
+    let mut stream = Near::Kernel.connect(far, Purpose::Packets)?;
     stream.write_all(&socket.local_addr()?.port().to_be_bytes())?;
     let mut buffer = [0; 2048];
     let (mut count, begun) = (0, Instant::now());
@@ -141,7 +146,7 @@ fn packets_down(far: IpAddr, time: Duration) -> io::Result<Amount> {
 }
 
 fn packets_up(far: IpAddr, time: Duration) -> io::Result<Amount> {
-    let arrived = || number(Near::Kernel.wish(far, Wish::Count)?.as_mut());
+    let arrived = || number(Near::Kernel.connect(far, Purpose::Count)?.as_mut());
     let socket = UdpSocket::bind(("0.0.0.0", 0))?;
     socket.connect((far, SINK_PORT))?;
     let before = arrived()?;
@@ -168,10 +173,10 @@ fn packets_up(far: IpAddr, time: Duration) -> io::Result<Amount> {
 pub fn ping(
     near: &Near,
     far: IpAddr,
-    load: Option<Way>,
+    load: Option<Direction>,
     time: Duration,
 ) -> Result<Vec<Duration>, Failure> {
-    let Some(way) = load else {
+    let Some(direction) = load else {
         return round_trips(near, far, time);
     };
     let over = std::sync::atomic::AtomicBool::new(false);
@@ -179,9 +184,9 @@ pub fn ping(
         let loading = scope.spawn(|| {
             let mut go = || !over.load(std::sync::atomic::Ordering::Relaxed);
             let most = time + RAMP + STALL;
-            match way {
-                Way::Down => download(near, far, most, &mut go).map_err(dead("download")),
-                Way::Up => upload(near, far, most, &mut go).map_err(dead("upload")),
+            match direction {
+                Direction::Down => download(near, far, most, &mut go).map_err(dead("download")),
+                Direction::Up => upload(near, far, most, &mut go).map_err(dead("upload")),
             }
         });
         std::thread::sleep(RAMP);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use uwwan_figures::{Better, Figures, Kind, Spread};
 
-use super::link::{Link, Test, Way};
+use super::link::{Direction, Link, Test};
 use crate::failure::{Failure, FailureKind};
 
 const THROUGHPUT: &str = "Throughput";
@@ -79,26 +79,26 @@ pub fn measure(
     let time = Duration::from_secs_f64(seconds);
     let before = link.processor();
     let label = link.label(test);
-    let way = match test {
-        Test::Up | Test::SmallUp => Way::Up,
-        _ => Way::Down,
+    let direction = match test {
+        Test::Up | Test::SmallUp => Direction::Up,
+        _ => Direction::Down,
     };
     let (amount, group, unit, scale, per, whole) = match test {
         Test::Down | Test::Up => {
-            let amount = Some(link.stream(way, time)?);
+            let amount = Some(link.stream(direction, time)?);
             (amount, THROUGHPUT, "Mbit/s", 8e-6, "s/GiB", GIB)
         }
         Test::SmallDown | Test::SmallUp => {
-            let amount = link.small(way, time)?;
+            let amount = link.small(direction, time)?;
             (amount, SMALL, "packets/s", 1.0, "µs/packet", 1e6)
         }
         Test::Ping => return ping(figures, name, "idle", link.ping(None, time)?),
         Test::PingDown => {
-            let times = link.ping(Some(Way::Down), time)?;
+            let times = link.ping(Some(Direction::Down), time)?;
             return ping(figures, name, "while a stream comes down", times);
         }
         Test::PingUp => {
-            let times = link.ping(Some(Way::Up), time)?;
+            let times = link.ping(Some(Direction::Up), time)?;
             return ping(figures, name, "while a stream goes up", times);
         }
     };
@@ -164,8 +164,8 @@ pub fn memory(whose: &str, bytes: Option<u64>) -> Option<(Kind, f64)> {
 
 /// Returns the figure for the mean number of datagrams in an NTB, or `None` when there were no
 /// NTBs.
-pub fn filling(way: &str, datagrams: u64, ntbs: u64) -> Option<(Kind, f64)> {
-    let name = format!("datagrams in an NTB {way}");
+pub fn filling(direction: &str, datagrams: u64, ntbs: u64) -> Option<(Kind, f64)> {
+    let name = format!("datagrams in an NTB {direction}");
     let name = name.trim_end();
     let kind = Kind::new(NTBS, name, "on average", Better::Higher);
     (ntbs > 0).then(|| (kind, datagrams as f64 / ntbs as f64))
@@ -232,16 +232,20 @@ mod tests {
     struct Known(u64);
 
     impl Link for Known {
-        fn stream(&mut self, _: Way, time: Duration) -> Result<Amount, Failure> {
+        fn stream(&mut self, _: Direction, time: Duration) -> Result<Amount, Failure> {
             Ok(Amount {
                 count: self.0,
                 time,
             })
         }
-        fn small(&mut self, _: Way, _: Duration) -> Result<Option<Amount>, Failure> {
+        fn small(&mut self, _: Direction, _: Duration) -> Result<Option<Amount>, Failure> {
             Ok(None)
         }
-        fn ping(&mut self, _: Option<Way>, _: Duration) -> Result<Option<Vec<Duration>>, Failure> {
+        fn ping(
+            &mut self,
+            _: Option<Direction>,
+            _: Duration,
+        ) -> Result<Option<Vec<Duration>>, Failure> {
             Ok(Some((1..=100).map(Duration::from_millis).collect()))
         }
         fn processor(&self) -> Time {

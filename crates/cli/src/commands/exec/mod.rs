@@ -47,7 +47,7 @@ use crate::monitor::{self, Interfaces};
 use crate::notify::Notifier;
 use crate::output::note;
 use crate::reach::EMULATOR;
-use crate::running::{Door, Entry, Running};
+use crate::running::{Entry, Running, SocketChoice};
 use crate::sandbox;
 use crate::settings::{Device, Settings};
 
@@ -149,7 +149,7 @@ pub fn run(arguments: Arguments, told: bool) -> Result<(), Failure> {
         signals,
         driver,
         interfaces,
-        way: ours,
+        socket: ours,
     }
     .run()
 }
@@ -196,7 +196,7 @@ fn running(up: &up::Arguments, device: Option<&Device>) -> Result<Option<Entry>,
         // The driver finds out which `up` that is.
         Some(Device::Usb(_)) => return Ok(None),
     };
-    Running::look(up.runtime_dir.as_deref(), name, Door::Status).only()
+    Running::look(up.runtime_dir.as_deref(), name, SocketChoice::Status).only()
 }
 
 /// Moves this process into the private namespaces.

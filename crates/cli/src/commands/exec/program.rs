@@ -33,7 +33,7 @@ pub(super) struct Program {
     pub(super) interfaces: Pid,
     /// Socket to the driver, by which the front lets it begin and it reports that the modem is
     /// online.
-    pub(super) way: UnixStream,
+    pub(super) socket: UnixStream,
 }
 
 /// The way in which the front's process ends.
@@ -65,7 +65,7 @@ impl Program {
         let broken = |error: io::Error| {
             Failure::new(FailureKind::Host, "the program cannot be looked after").because(error)
         };
-        (&self.way).write_all(&[GO]).map_err(broken)?;
+        (&self.socket).write_all(&[GO]).map_err(broken)?;
         let end = match self.online().map_err(broken)? {
             Some(end) => end,
             None => self.program().map_err(broken)?,
@@ -79,10 +79,10 @@ impl Program {
     fn online(&self) -> io::Result<Option<End>> {
         let mut asked = None;
         loop {
-            match self.signals.wait(Some(self.way.as_fd()))? {
+            match self.signals.wait(Some(self.socket.as_fd()))? {
                 Event::Ready => {
                     let mut byte = [0];
-                    if (&self.way).read(&mut byte)? == 1 && asked.is_none() {
+                    if (&self.socket).read(&mut byte)? == 1 && asked.is_none() {
                         return Ok(None);
                     }
                     // The driver has printed the reason, or was asked to end.

@@ -65,7 +65,7 @@ pub(super) fn refuse_options(
 }
 
 /// Gets a data session of the `up` whose control socket this is, and maintains its interface until
-/// either ends. A byte on `way` reports that packets flow.
+/// either ends. A byte on `front` reports that packets flow.
 ///
 /// # Errors
 /// [`Failure`] with the reason why there is no data session, or why it has ended.
@@ -74,7 +74,7 @@ pub(super) fn drive(
     settings: &Settings,
     mut provider: Provider,
     mut config: HostConfig,
-    mut way: &UnixStream,
+    mut front: &UnixStream,
 ) -> Result<(), Failure> {
     let client = StatusClient::connect(socket)?;
     config.addresses = Addresses {
@@ -117,7 +117,7 @@ pub(super) fn drive(
                 say(format!("online through {}", control.interface().name))?;
                 if !online {
                     // A front that has ended ends this process.
-                    let _ = way.write_all(&[GO]);
+                    let _ = front.write_all(&[GO]);
                 }
                 online = true;
             }

@@ -23,7 +23,7 @@ use crate::spinner::Spinner;
 /// Longest time for which MBIM_OPEN may stay unanswered at the first attempt.
 const OPEN_TIME: Duration = Duration::from_secs(20);
 /// Longest time until Ctrl-C is noticed.
-const HEED: Duration = Duration::from_millis(100);
+const POLL: Duration = Duration::from_millis(100);
 
 /// Arguments of `ntb send`.
 #[derive(Debug, clap::Args)]
@@ -131,20 +131,20 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         .map(|ntb| input::read(ntb))
         .collect::<Result<_, _>>()?;
     let wait = Duration::from_secs_f64(arguments.wait);
-    match arguments.way()? {
-        Way::Through(client) => show(
+    match arguments.access()? {
+        Access::Through(client) => show(
             arguments,
             ntbs.len(),
             client.send_raw(To::Data, &ntbs, wait)?,
         ),
-        Way::Online(link, interrupted) => {
+        Access::Online(link, interrupted) => {
             tell_online(arguments, &link.host().addresses())?;
             let count = ntbs.len();
             let result = link.send_raw(ntbs, wait).and_then(|listener| {
                 show(
                     arguments,
                     count,
-                    Heeding {
+                    NtbEvents {
                         listener,
                         interrupted,
                     },
@@ -157,7 +157,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// Connection to the modem that takes the NTBs.
-enum Way {
+enum Access {
     /// A running `up` takes them.
     Through(StatusClient),
     /// This process has brought the modem online. The channel receives Ctrl-C.
@@ -165,12 +165,12 @@ enum Way {
 }
 
 /// Events of the NTBs, until Ctrl-C.
-struct Heeding {
+struct NtbEvents {
     listener: Listener,
     interrupted: Receiver<i32>,
 }
 
-impl Iterator for Heeding {
+impl Iterator for NtbEvents {
     type Item = Result<Heard, Failure>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -178,7 +178,7 @@ impl Iterator for Heeding {
             if self.interrupted.try_recv().is_ok() {
                 return Some(Err(interrupted()));
             }
-            match self.listener.wait(HEED) {
+            match self.listener.wait(POLL) {
                 Ok(Some(event)) => return Some(Ok(event)),
                 Ok(None) => {}
                 Err(_) => return None,
@@ -188,7 +188,7 @@ impl Iterator for Heeding {
 }
 
 impl Arguments {
-    fn way(&self) -> Result<Way, Failure> {
+    fn access(&self) -> Result<Access, Failure> {
         within("online-wait", self.online_wait, 1.0, 3600.0)?;
         let mut options = Settings::from_words(&self.up)?.options()?;
         let (backend, selector, settle) = match self.reach.target()? {
@@ -200,7 +200,7 @@ impl Arguments {
                         .because("a running uwwan has the modem online already")
                         .next("leave out what follows --"));
                 }
-                return Ok(Way::Through(StatusClient::connect(&entry.socket)?));
+                return Ok(Access::Through(StatusClient::connect(&entry.socket)?));
             }
             Target::Device {
                 backend,
@@ -222,7 +222,7 @@ impl Arguments {
         let link = subject.start(&options);
         drop(spinner);
         match link {
-            Ok(link) => Ok(Way::Online(link, interrupts)),
+            Ok(link) => Ok(Access::Online(link, interrupts)),
             Err(NotUp::Interrupted) => Err(interrupted()),
             Err(NotUp::Failed(failure)) => Err(failure),
             Err(NotUp::Rung(rung, why)) => Err(Failure::new(

@@ -10,10 +10,10 @@ use uwwan_mbim::fragment::{Limits, Reassembler};
 use uwwan_mbim::message::{FRAGMENT_HEADER, Header, MessageType};
 use uwwan_mbim::registry::Version;
 
-use super::block::is_ntb;
 use super::control::{self, Strings};
 use super::identities::Identities;
 use super::message;
+use super::ntb::is_ntb;
 use super::report::{Report, ScrubError};
 use super::serial::{self, Dialogues};
 use super::sweep::Sweep;

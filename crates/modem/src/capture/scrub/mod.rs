@@ -11,7 +11,7 @@
 //! - `serial`: AT dialogues, put together to lines; `line`: the parts of a line; `rules`: the meaning of its
 //!   arguments; `syntax`: their places; `pdu`: short messages.
 //! - `control`: descriptors, strings, other requests, notifications.
-//! - `block`, `datagram`: NTBs, Ethernet frames and IP packets.
+//! - `ntb`, `datagram`: NTBs, Ethernet frames and IP packets.
 //! - `text`: logs and the like beside the capture.
 //! - `sweep`: the search for identities in the bytes that are kept.
 //! - `report`: the account.
@@ -20,13 +20,13 @@
 //! These stay besides: access strings, names and numbers of operators, versions, models, signal,
 //! states, and the time of each message. Content that is not understood is blanked.
 
-mod block;
 mod control;
 mod datagram;
 mod first;
 mod identities;
 mod line;
 mod message;
+mod ntb;
 mod pdu;
 mod report;
 mod rules;
@@ -49,10 +49,10 @@ use uwwan_capture::write::{Interface, Writer};
 pub use identities::Kind;
 pub use report::{Replaced, Report, ScrubError};
 
-use block::is_ntb;
 use datagram::Scrubber;
 use first::{Changed, First};
 use identities::Identities;
+use ntb::is_ntb;
 use sweep::Sweep;
 
 /// Name of the program that has written the result.
@@ -184,7 +184,7 @@ impl<W: Write> Second<'_, W> {
                     report: self.report,
                     keep_payload: self.options.keep_payload,
                 };
-                block::scrub(&mut data, &mut scrubber);
+                ntb::scrub(&mut data, &mut scrubber);
                 if self.options.keep_payload {
                     self.sweep.pass(transfer.data, &mut data);
                 }

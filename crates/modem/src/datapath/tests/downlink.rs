@@ -101,7 +101,7 @@ impl Down {
 }
 
 #[test]
-fn after_a_large_block_alone_the_device_is_left_alone_for_a_moment() {
+fn after_a_large_ntb_alone_the_device_is_left_alone_for_a_moment() {
     for mode in Mode::BOTH {
         let mut down = Down::new(mode);
         down.queue.deliver(&pack(&[packet(1, 60)]));
@@ -120,7 +120,7 @@ fn after_a_large_block_alone_the_device_is_left_alone_for_a_moment() {
 }
 
 #[test]
-fn blocks_reach_the_host_from_usb_memory() {
+fn ntbs_reach_the_host_from_usb_memory() {
     for mode in Mode::BOTH {
         let mut down = Down::new(mode);
         assert_eq!(down.queue.lock().pending.len(), 4);
@@ -266,7 +266,7 @@ fn garbage_is_counted_and_nothing_else() {
 }
 
 #[test]
-fn blocks_longer_than_agreed_lead_to_larger_buffers() {
+fn ntbs_longer_than_agreed_lead_to_larger_buffers() {
     for mode in Mode::BOTH {
         let mut down = Down::new(mode);
         down.queue.deliver(&vec![0; 20_000]);
@@ -287,7 +287,7 @@ fn blocks_longer_than_agreed_lead_to_larger_buffers() {
 /// The buffers hold whole packets, so an NTB that is too long continues in the next transfer
 /// instead of ending in babble.
 #[test]
-fn blocks_that_go_on_in_the_next_transfer_lead_to_larger_buffers() {
+fn ntbs_that_go_on_in_the_next_transfer_lead_to_larger_buffers() {
     for mode in Mode::BOTH {
         let mut down = Down::new(mode);
         let mut ntb = pack(&[packet(1, 1000)]);
@@ -405,7 +405,7 @@ fn run(flow: u8, count: u32) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn runs_are_handed_over_as_one_across_blocks() {
+fn runs_are_handed_over_as_one_across_ntbs() {
     let mut down = Down::new(Mode::Large);
     let segments = run(1, 24);
     for part in segments.chunks(12) {

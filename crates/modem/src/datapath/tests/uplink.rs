@@ -123,7 +123,7 @@ fn packets_gather_while_the_bus_is_busy() {
 }
 
 #[test]
-fn full_blocks_leave_and_the_host_waits_when_all_are_in_flight() {
+fn full_ntbs_leave_and_the_host_waits_when_all_are_in_flight() {
     for mode in Mode::BOTH {
         let mut up = Up::new(mode, 2);
         up.host.sends((0..100).map(|number| packet(number, 1500)));
@@ -287,7 +287,7 @@ fn a_host_end_whose_other_side_is_closed_fails_after_its_last_datagram() {
 }
 
 #[test]
-fn injected_datagrams_share_the_block() {
+fn injected_datagrams_share_the_ntb() {
     for mode in Mode::BOTH {
         let mut up = Up::new(mode, 1);
         up.uplink
@@ -304,7 +304,7 @@ fn injected_datagrams_share_the_block() {
 }
 
 #[test]
-fn a_block_carries_one_session() {
+fn an_ntb_carries_one_session() {
     for mode in Mode::BOTH {
         let mut up = Up::new(mode, 4);
         let other = FakeHost::new(mode);
@@ -450,7 +450,7 @@ fn segments_longer_than_the_mtu_are_dropped() {
 }
 
 #[test]
-fn blocks_that_a_read_has_filled_wait_their_turn_without_kernel_memory() {
+fn ntbs_that_a_read_has_filled_wait_their_turn_without_kernel_memory() {
     let mut up = Up::new(Mode::Large, 8);
     up.host.sends([packet(0, 60)]);
     up.round().unwrap();

@@ -90,7 +90,7 @@ fn half(v4: bool) -> Bench {
 fn a_family_the_modem_does_not_tell_is_asked_for_over_the_link() {
     for v4 in [true, false] {
         let mut bench = half(v4);
-        let begun = bench.ground.begun;
+        let begun = bench.facts.begun;
         assert!(bench.online && bench.now == begun, "it waits for nothing");
         let text = "asking the network for one over the link";
         assert!(bench.said(text), "{:#?}", bench.log);
@@ -193,9 +193,9 @@ fn network_device(addresses: &[&str]) -> Bench {
         },
         ..SessionOptions::default()
     });
-    bench.ground.quirk = &quirks::ETHERNET;
-    bench.ground.plain = true;
-    bench.ground.ethernet = Some(Ethernet {
+    bench.facts.quirk = &quirks::ETHERNET;
+    bench.facts.plain = true;
+    bench.facts.ethernet = Some(Ethernet {
         address: None,
         carrier: true,
     });

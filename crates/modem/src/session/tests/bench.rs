@@ -47,7 +47,7 @@ pub(super) fn ip(v4: bool, v6: bool) -> Vec<u8> {
 pub(super) struct Bench {
     pub(super) session: DataSession,
     pub(super) now: Instant,
-    pub(super) ground: Ground,
+    pub(super) facts: ModemFacts,
     pub(super) script: HashMap<SessionAsk, VecDeque<Outcome>>,
     /// Failure of the next attempt to set the host interface up; without one it succeeds.
     pub(super) host: Option<Failure>,
@@ -68,7 +68,7 @@ impl Bench {
         Self {
             session: DataSession::new(options, LossPolicy::BackToRung, now),
             now,
-            ground: ground(now),
+            facts: facts(now),
             script: HashMap::new(),
             host: None,
             log: Vec::new(),
@@ -107,7 +107,7 @@ impl Bench {
     }
 
     pub(super) fn start(&mut self, from: Rung) {
-        self.session.start(self.now, from, self.ground.clone());
+        self.session.start(self.now, from, self.facts.clone());
     }
 
     /// Runs until the session is online or leads back.

@@ -455,7 +455,7 @@ proptest::proptest! {
             let rung = [Rung::Connect, Rung::IpConfiguration, Rung::Host, Rung::Online][which];
             let info = vec![byte; length];
             match kind {
-                0 => session.start(now, rung, ground(now)),
+                0 => session.start(now, rung, facts(now)),
                 1 => session.answer(now, ask, good(info)),
                 2 => session.answer(now, ask, status(Status(u32::from(byte)), info)),
                 3 => session.answer(now, ask, Outcome::NoAnswer),

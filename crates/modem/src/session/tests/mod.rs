@@ -14,8 +14,8 @@ mod bench;
 mod leading;
 mod resting;
 
-fn ground(begun: Instant) -> Ground {
-    Ground {
+fn facts(begun: Instant) -> ModemFacts {
+    ModemFacts {
         quirk: quirks::find(0x03f0, 0xa31d),
         sizes: Sizes::default(),
         max_sessions: 8,

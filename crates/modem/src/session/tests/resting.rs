@@ -61,11 +61,11 @@ impl Bench {
 
     /// Starts on a modem that has `max_sessions` data sessions.
     fn start_on(&mut self, max_sessions: u32) {
-        let ground = Ground {
+        let facts = ModemFacts {
             max_sessions,
-            ..ground(self.now)
+            ..facts(self.now)
         };
-        self.session.start(self.now, Rung::Connect, ground);
+        self.session.start(self.now, Rung::Connect, facts);
     }
 
     /// Returns the next step that is no notice.

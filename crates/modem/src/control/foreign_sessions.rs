@@ -10,9 +10,9 @@ use uwwan_mbim::session::Command;
 
 /// MBIM session ids of data sessions that are active, or about to be, and are not the driver's.
 #[derive(Debug, Default)]
-pub(super) struct Elsewhere(BTreeSet<u8>);
+pub(super) struct ForeignSessions(BTreeSet<u8>);
 
-impl Elsewhere {
+impl ForeignSessions {
     /// Reads the information buffer of an answer or indication (MBIM 1.0 section 10.5.12: session id and
     /// activation state come first, both little-endian). `ours` returns whether the session with an id is
     /// the driver's.
@@ -39,7 +39,7 @@ impl Elsewhere {
     }
 
     /// Records that a command for a session has ended without an answer: the modem may have activated it.
-    /// `ours` is as in [`Elsewhere::heard`].
+    /// `ours` is as in [`ForeignSessions::heard`].
     pub(super) fn unanswered(&mut self, session: u32, ours: impl Fn(u8) -> bool) {
         if let Ok(session) = u8::try_from(session)
             && !ours(session)
@@ -75,7 +75,7 @@ mod tests {
         let told = |session: u32, state: ActivationState| {
             [session.to_le_bytes(), state.0.to_le_bytes()].concat()
         };
-        let mut elsewhere = Elsewhere::default();
+        let mut foreign_sessions = ForeignSessions::default();
         let ours = |session| session == 2;
         for (session, state, has) in [
             (7, ActivationState::ACTIVATING, true),
@@ -86,18 +86,18 @@ mod tests {
             (2, ActivationState::ACTIVATED, false),
             (6, ActivationState::UNKNOWN, false),
         ] {
-            elsewhere.heard(CONNECT, &told(session, state), ours);
+            foreign_sessions.heard(CONNECT, &told(session, state), ours);
             let session = u8::try_from(session).unwrap();
-            assert_eq!(elsewhere.has(session), has, "{session} {state:?}");
+            assert_eq!(foreign_sessions.has(session), has, "{session} {state:?}");
         }
-        elsewhere.heard(RADIO_STATE, &told(7, ActivationState::DEACTIVATED), ours);
-        elsewhere.heard(CONNECT, &told(263, ActivationState::DEACTIVATED), ours);
-        elsewhere.heard(CONNECT, &[7, 0, 0, 0, 3], ours);
-        assert!(elsewhere.has(7));
+        foreign_sessions.heard(RADIO_STATE, &told(7, ActivationState::DEACTIVATED), ours);
+        foreign_sessions.heard(CONNECT, &told(263, ActivationState::DEACTIVATED), ours);
+        foreign_sessions.heard(CONNECT, &[7, 0, 0, 0, 3], ours);
+        assert!(foreign_sessions.has(7));
         for session in [2, 9, 263] {
-            elsewhere.unanswered(session, ours);
+            foreign_sessions.unanswered(session, ours);
         }
-        assert!(elsewhere.has(9) && !elsewhere.has(2));
+        assert!(foreign_sessions.has(9) && !foreign_sessions.has(2));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use uwwan_ncm::{DropCounters, Limits, Ntb, Stream};
 use super::Options;
 use super::destination::Destination;
 use super::devices::{DeviceState, MADE};
-use super::pile::{Entry, Event, Heap, Pile};
+use super::queue::{Entry, Event, Heap, Queue};
 use super::secrets::Blanker;
 use super::snap::{self, Store};
 
@@ -31,7 +31,7 @@ const ETHERNET_HEADER: usize = 14;
 /// The state that the recorder shares with the thread that writes.
 #[derive(Default)]
 pub(super) struct Shared {
-    pub pile: Pile,
+    pub queue: Queue,
     pub written: AtomicU64,
     pub dropped: AtomicU64,
     pub failed: AtomicBool,
@@ -39,7 +39,7 @@ pub(super) struct Shared {
 }
 
 /// The thread that writes.
-pub(super) struct Scribe {
+pub(super) struct FileWriter {
     shared: Arc<Shared>,
     options: Options,
     destination: Destination,
@@ -51,7 +51,7 @@ pub(super) struct Scribe {
 }
 
 /// The file that is being written.
-struct Sheet {
+struct OpenFile {
     writer: Writer<BufWriter<Box<dyn Write + Send>>>,
     usb: Interface,
     ip: Option<Interface>,
@@ -59,7 +59,7 @@ struct Sheet {
     before: (u64, u64),
 }
 
-impl Scribe {
+impl FileWriter {
     pub fn new(
         shared: Arc<Shared>,
         options: Options,
@@ -93,7 +93,7 @@ impl Scribe {
             let is_event = |entry: &&Entry| matches!(entry, Entry::Event(_));
             let mut lost = heap.entries.iter().filter(is_event).count();
             heap = Heap::default();
-            self.shared.pile.take(&mut heap);
+            self.shared.queue.take(&mut heap);
             lost += heap.entries.iter().filter(is_event).count();
             self.shared
                 .dropped
@@ -102,15 +102,15 @@ impl Scribe {
     }
 
     fn write(&mut self, heap: &mut Heap) -> io::Result<()> {
-        let mut sheet = self.begin()?;
+        let mut file = self.begin()?;
         loop {
-            let finished = self.shared.pile.take(heap);
+            let finished = self.shared.queue.take(heap);
             let idle = heap.entries.is_empty();
             let mut written = 0;
             let mut entries = std::mem::take(&mut heap.entries);
             let mut result = Ok(());
             for entry in &entries {
-                result = self.entry(&mut sheet, entry, &mut heap.store);
+                result = self.entry(&mut file, entry, &mut heap.store);
                 if result.is_err() {
                     break;
                 }
@@ -121,43 +121,43 @@ impl Scribe {
             result?;
             heap.clear();
             if idle && finished {
-                return self.end(&mut sheet);
+                return self.end(&mut file);
             }
             // A program that reads the file meanwhile sees all events so far.
-            sheet.writer.flush()?;
+            file.writer.flush()?;
             if idle {
-                self.shared.pile.wait();
+                self.shared.queue.wait();
             } else {
-                self.shared.pile.rest(REST);
+                self.shared.queue.rest(REST);
             }
         }
     }
 
-    fn entry(&mut self, sheet: &mut Sheet, entry: &Entry, store: &mut Store) -> io::Result<()> {
+    fn entry(&mut self, file: &mut OpenFile, entry: &Entry, store: &mut Store) -> io::Result<()> {
         match entry {
             Entry::Device(state) => {
-                sheet.tell(state)?;
+                file.tell(state)?;
                 let other =
                     |known: &DeviceState| (known.bus, known.address) != (state.bus, state.address);
                 self.devices.retain(other);
                 self.devices.push(DeviceState::clone(state));
             }
             Entry::Event(event) => {
-                self.event(sheet, event, store)?;
+                self.event(file, event, store)?;
                 self.shared.written.fetch_add(1, Ordering::Relaxed);
             }
         }
         if let Some(limit) = self.destination.limit()
-            && sheet.writer.written() >= limit
+            && file.writer.written() >= limit
         {
-            self.end(sheet)?;
-            *sheet = self.begin()?;
+            self.end(file)?;
+            *file = self.begin()?;
         }
         Ok(())
     }
 
     /// Begins a file with the known state of the devices.
-    fn begin(&mut self) -> io::Result<Sheet> {
+    fn begin(&mut self) -> io::Result<OpenFile> {
         let out = BufWriter::with_capacity(BUFFER, self.destination.open_next()?);
         let application = concat!("uwwan ", env!("CARGO_PKG_VERSION"));
         let mut writer = if self.options.packed {
@@ -172,27 +172,26 @@ impl Scribe {
             .ip
             .then(|| writer.interface(LinkType::RAW_IP, "ip", snap))
             .transpose()?;
-        let mut sheet = Sheet {
+        let mut file = OpenFile {
             writer,
             usb,
             ip,
             before: self.counted(),
         };
         for device in &self.devices {
-            sheet.tell(device)?;
+            file.tell(device)?;
         }
-        Ok(sheet)
+        Ok(file)
     }
 
-    fn end(&self, sheet: &mut Sheet) -> io::Result<()> {
+    fn end(&self, file: &mut OpenFile) -> io::Result<()> {
         let (written, dropped) = self.counted();
-        let (before, lost) = sheet.before;
-        let (usb, now) = (sheet.usb, nanoseconds());
+        let (before, lost) = file.before;
+        let (usb, now) = (file.usb, nanoseconds());
         let dropped = dropped - lost;
-        sheet
-            .writer
+        file.writer
             .statistics(usb, now, written - before + dropped, dropped)?;
-        sheet.writer.end()
+        file.writer.end()
     }
 
     fn counted(&self) -> (u64, u64) {
@@ -202,7 +201,7 @@ impl Scribe {
         )
     }
 
-    fn event(&mut self, sheet: &mut Sheet, event: &Event, store: &mut Store) -> io::Result<()> {
+    fn event(&mut self, file: &mut OpenFile, event: &Event, store: &mut Store) -> io::Result<()> {
         let meant =
             |known: &&mut DeviceState| (known.bus, known.address) == (event.bus, event.address);
         let mut selected = None;
@@ -219,8 +218,8 @@ impl Scribe {
                 selected = DeviceState::is_selection(setup).then(|| device.clone());
             }
         }
-        let is_block = matches!(store.bytes(&event.data).get(..4), Some(b"NCMH" | b"ncmh"));
-        if !self.options.secrets && !is_block {
+        let is_ntb = matches!(store.bytes(&event.data).get(..4), Some(b"NCMH" | b"ncmh"));
+        if !self.options.secrets && !is_ntb {
             match event.kind {
                 Kind::Control => self.blanker.message(store.bytes_mut(&event.data)),
                 Kind::Bulk => {
@@ -231,20 +230,20 @@ impl Scribe {
                 Kind::Interrupt | Kind::Isochronous => {}
             }
         }
-        sheet.usb(event, store)?;
+        file.usb(event, store)?;
         match event.kind {
-            Kind::Bulk if is_block => sheet.datagrams(event, store, self.options.snap)?,
-            Kind::Bulk => sheet.lone_datagram(event, store, self.options.snap)?,
+            Kind::Bulk if is_ntb => file.datagrams(event, store, self.options.snap)?,
+            Kind::Bulk => file.lone_datagram(event, store, self.options.snap)?,
             Kind::Control | Kind::Interrupt | Kind::Isochronous => {}
         }
         match selected {
-            Some(device) => sheet.made(|tell| device.tell_active(tell)),
+            Some(device) => file.made(|tell| device.tell_active(tell)),
             None => Ok(()),
         }
     }
 }
 
-impl Sheet {
+impl OpenFile {
     /// Writes the requests and answers that describe a device.
     fn tell(&mut self, device: &DeviceState) -> io::Result<()> {
         self.made(|tell| device.tell(tell))

@@ -66,7 +66,7 @@ impl Heap {
 
 /// The heap that is added to.
 #[derive(Default)]
-pub(super) struct Pile {
+pub(super) struct Queue {
     state: Mutex<State>,
     woken: Condvar,
 }
@@ -79,7 +79,7 @@ struct State {
     finished: bool,
 }
 
-impl Pile {
+impl Queue {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -168,7 +168,7 @@ mod tests {
 
     use super::*;
 
-    fn add(pile: &Pile, length: usize) {
+    fn add(queue: &Queue, length: usize) {
         let data = vec![1; length];
         let seen = Seen {
             bus: 1,
@@ -194,25 +194,25 @@ mod tests {
             length: 0,
             data,
         };
-        assert!(pile.add(&seen, None, event));
+        assert!(queue.add(&seen, None, event));
     }
 
     /// A rest of unlimited time ends when enough bytes wait, and not before.
     #[test]
     fn a_rest_ends_with_enough_to_write() {
-        let pile = Arc::<Pile>::default();
+        let queue = Arc::<Queue>::default();
         let (sender, ended) = channel();
-        let resting = Arc::clone(&pile);
+        let resting = Arc::clone(&queue);
         let thread = std::thread::spawn(move || {
             resting.rest(Duration::from_secs(3_600));
             sender.send(resting.state().heap.size()).unwrap();
         });
         for _ in 0..ENOUGH / 4_096 - 8 {
-            add(&pile, 4_096 - size_of::<Entry>());
+            add(&queue, 4_096 - size_of::<Entry>());
         }
         assert!(ended.try_recv().is_err());
         for _ in 0..8 {
-            add(&pile, 4_096 - size_of::<Entry>());
+            add(&queue, 4_096 - size_of::<Entry>());
         }
         assert!(ended.recv().unwrap() >= ENOUGH);
         thread.join().unwrap();
@@ -220,17 +220,17 @@ mod tests {
 
     #[test]
     fn a_wait_ends_with_the_first_event_and_with_the_end() {
-        let pile = Arc::<Pile>::default();
+        let queue = Arc::<Queue>::default();
         for last in [false, true] {
-            let waiting = Arc::clone(&pile);
+            let waiting = Arc::clone(&queue);
             let thread = std::thread::spawn(move || waiting.wait());
             if last {
-                pile.finish();
+                queue.finish();
             } else {
-                add(&pile, 1);
+                add(&queue, 1);
             }
             thread.join().unwrap();
-            assert_eq!(pile.take(&mut Heap::default()), last);
+            assert_eq!(queue.take(&mut Heap::default()), last);
         }
     }
 }

@@ -12,7 +12,7 @@ const OFTEN: u64 = 16;
 
 /// The facts about the NTBs of one direction.
 #[derive(Debug, Default)]
-struct Way {
+struct Direction {
     /// Number of NTBs whose NDP stands in front of the datagrams, and of those whose NDP follows
     /// them.
     front: u64,
@@ -24,15 +24,15 @@ struct Way {
 
 /// The facts about the NTBs.
 #[derive(Debug, Default)]
-pub(super) struct Blocks {
-    output: Way,
-    input: Way,
+pub(super) struct Ntbs {
+    output: Direction,
+    input: Direction,
 }
 
-impl Blocks {
+impl Ntbs {
     /// Adds a transfer of `length` bytes that begins as an NTB.
     pub fn take(&mut self, bytes: &[u8], length: usize, out: bool) {
-        let way = if out {
+        let direction = if out {
             &mut self.output
         } else {
             &mut self.input
@@ -55,26 +55,29 @@ impl Blocks {
             count += 1;
             first = first.min(datagram.range.start);
         }
-        way.ntb32 += u64::from(ntb.format() == Format::Ntb32);
+        direction.ntb32 += u64::from(ntb.format() == Format::Ntb32);
         if count == 0 {
             return;
         }
         if ntb.ndp_index() < first {
-            way.front += 1;
+            direction.front += 1;
         } else {
-            way.end += 1;
+            direction.end += 1;
         }
-        way.most = match way.most {
+        direction.most = match direction.most {
             (most, times) if count == most => (most, times + 1),
             (most, times) if count < most => (most, times),
             _ => (count, 1),
         };
     }
 
-    /// Returns the number of NTBs.
+    /// Returns the number of NTBs, in hundreds.
     pub fn count(&self) -> usize {
-        let ways = [&self.output, &self.input];
-        let all = ways.map(|way| way.front + way.end).iter().sum::<u64>();
+        let both = [&self.output, &self.input];
+        let all = both
+            .map(|direction| direction.front + direction.end)
+            .iter()
+            .sum::<u64>();
         usize::try_from(all).unwrap_or(usize::MAX) / 100
     }
 
