@@ -57,7 +57,7 @@ impl TryFrom<String> for Device {
 }
 
 choices! {
-    /// Everything `up` takes from its flags and its file.
+    /// All options that `up` takes, each of them `None` where it is not given.
     #[derive(Debug, Clone, Default, PartialEq, clap::Args, Deserialize)]
     #[serde(rename_all = "kebab-case", default)]
     pub struct Settings {
@@ -269,13 +269,14 @@ choices! {
         #[arg(long, value_name = "SIZE", help_heading = "Session")]
         pub quota: Option<Size>,
 
-        /// Programs that run before and after up and down, which a configuration file alone names.
+        /// Programs to run before and after the modem goes up and down. Only a configuration file
+        /// can name them.
         #[arg(skip)]
         pub hooks: Option<Hooks>,
     }
 }
 
-/// The options of `uwwan up` on their own.
+/// Parser for the options of `uwwan up` without the rest of the command line.
 #[derive(Debug, clap::Parser)]
 #[command(name = "up", no_binary_name = true)]
 struct UpOptions {
@@ -284,10 +285,10 @@ struct UpOptions {
 }
 
 impl Settings {
-    /// Reads options as they stand on the command line of `uwwan up`, for another command.
+    /// Parses options that another command was given in the form of `uwwan up`'s command line.
     ///
     /// # Errors
-    /// [`FailureKind::Usage`], which names the option and what it accepts.
+    /// [`FailureKind::Usage`], with the name of the option and what it accepts.
     pub fn from_words(words: &[String]) -> Result<Self, Failure> {
         let parsed = UpOptions::try_parse_from(words).map_err(|error| {
             Failure::new(FailureKind::Usage, "an option makes no sense").because(of_options(&error))
@@ -295,7 +296,8 @@ impl Settings {
         Ok(parsed.settings)
     }
 
-    /// Returns the PIN and password files that can be read again.
+    /// Returns the paths of the PIN and password files that can be read again during the run, as a
+    /// pipe cannot.
     pub fn secret_files(&self) -> Vec<PathBuf> {
         let sessions = self.session.iter().flatten();
         let sessions = sessions.map(|session| &session.settings);
@@ -305,10 +307,11 @@ impl Settings {
         files.filter_map(secrets::readable_again).collect()
     }
 
-    /// Checks that no option is set that makes no sense for a USB network device (if `ethernet`).
+    /// Checks that no option is set that does not apply to the device. `ethernet` says that the
+    /// device is a plain USB network device, to which most options do not apply.
     ///
     /// # Errors
-    /// [`FailureKind::Usage`], which names the option.
+    /// [`FailureKind::Usage`], with the name of the option.
     pub fn check_kind(&self, ethernet: bool) -> Result<(), Failure> {
         let of_modems = [
             ("pin-file", self.pin_file.is_some()),
@@ -327,7 +330,7 @@ impl Settings {
     }
 }
 
-/// Reads places to listen at from a string or a list of strings.
+/// Parses addresses and ports to listen at, from one string or a list of strings.
 fn places<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Vec<Listen>>, D::Error> {
     let texts = one_or_many(source)?.unwrap_or_default();
     let places = texts.iter().map(|text| text.parse());
@@ -335,7 +338,7 @@ fn places<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Vec<Listen>>, D
     places.map(Some).map_err(serde::de::Error::custom)
 }
 
-/// Reads an NTB format from a number or a string: `ntb = 16` and `ntb = "16"` both work.
+/// Parses an NTB format from a number or a string: `ntb = 16` and `ntb = "16"` mean the same.
 fn word_or_number<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Format>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "16 or 32")]

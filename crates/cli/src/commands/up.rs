@@ -119,15 +119,15 @@ pub struct Arguments {
     pub runtime_dir: Option<PathBuf>,
 }
 
-/// Name of the runtime directory of a modem that is waited for, where neither a configuration nor a
-/// port names it.
+/// Name of the runtime directory when neither a configuration nor a known port names it, which is
+/// so while `up` waits for a modem to be plugged in.
 const UNNAMED: &str = "modem";
 
 /// Brings the modem online and keeps it online until a signal or `uwwan down`.
 ///
 /// # Errors
-/// Fails when an option makes no sense, or when the modem cannot be brought online or is lost for
-/// good.
+/// Fails when options contradict each other, when the modem cannot be brought online, or when it is
+/// lost for good.
 pub fn run(mut arguments: Arguments) -> Result<(), Failure> {
     let file = arguments.file()?;
     let around = Around {
@@ -137,19 +137,21 @@ pub fn run(mut arguments: Arguments) -> Result<(), Failure> {
     run_in(arguments, file, around)
 }
 
-/// The surroundings of a run.
+/// What differs between a run of `uwwan up` and one that another command starts.
 pub struct Around {
-    /// Maker of the hosts' ends; `None` stands for interfaces of this process's network namespace.
+    /// Creates the network interfaces of the data sessions. With `None` they are created in the
+    /// network namespace of this process.
     pub host: Option<Box<dyn HostProvider>>,
-    /// The service manager, which hears that the modem is online.
+    /// The service manager, which is notified when the modem is online.
     pub notifier: Notifier,
 }
 
 impl Arguments {
-    /// Reads the configuration file, if one is named, and leaves its path in place of its name.
+    /// Reads the configuration file, if one is named. Afterwards `self.config` holds its path, and
+    /// `self.name` is `None`.
     ///
     /// # Errors
-    /// Those of [`configurations::chosen`] and [`Settings::from_file`].
+    /// The failures of [`configurations::chosen`] and [`Settings::from_file`].
     pub fn file(&mut self) -> Result<Settings, Failure> {
         let name = self.name.take();
         self.config = configurations::chosen(name.as_deref(), self.config.as_deref())?;
@@ -160,10 +162,11 @@ impl Arguments {
     }
 }
 
-/// Does as [`run`], with the options of the configuration file and with what is around the run.
+/// Does the same as [`run`], with a configuration file that is already read, and with the given
+/// interfaces and service manager.
 ///
 /// # Errors
-/// Those of [`run`].
+/// The failures of [`run`].
 pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<(), Failure> {
     let usb_flag = arguments.settings.usb;
     let device_flag = arguments.settings.device.is_some();
@@ -177,7 +180,7 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
         .device
         .clone()
         .unwrap_or(Device::Usb(Selector::Any));
-    // Files are read before anything is confined.
+    // Files have to be read before the sandbox is entered.
     let emulated = match device {
         Device::Emulator => arguments.emulated.wanted()?,
         Device::Usb(_) => {
@@ -186,7 +189,7 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
         }
     };
     if device == Device::Emulator && settings.reattach.is_none() {
-        // The kernel that it sees ends with this process.
+        // The emulated modem ends with this process, so that no kernel driver can have it back.
         options.reattach_drivers = false;
     }
     if device == Device::Emulator && usb_flag.is_some() {
@@ -206,7 +209,8 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
     let mut notifier = around.notifier;
     let mut host = around.host;
     let mut monitor = None;
-    // The one that the service manager knows, whichever of two this becomes.
+    // The process id that the service manager knows. After a split, the driver runs in another
+    // process than this one.
     let process = std::process::id();
     let split = prepared::may_configure();
     let driver = if split { driver_user(&base)? } else { None };
@@ -224,7 +228,7 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
         ..Facts::default()
     };
     hooks.run(Hook::BeforeUp, &facts)?;
-    // Of two processes the monitor runs it.
+    // If the run is split into two processes, the monitor runs this hook.
     let _after_down = (!split).then(|| AfterDown {
         hooks: Arc::clone(&hooks),
         facts: facts.clone(),
@@ -258,7 +262,7 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
     }
     let mut host = host.unwrap_or_else(|| Box::new(prepared::Provider::default()));
     if let Some(wanted) = &wanted {
-        // While sockets and files can be had.
+        // The servers' sockets are opened now, because the sandbox forbids it later.
         let servers = Servers::bind(wanted)?;
         let own = Userspace::telling(servers.told());
         host = Box::new(own.clone());
@@ -290,7 +294,7 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
             capture.folder.clone(),
         ),
     };
-    // The sandbox has no sockets of the Internet.
+    // The sandbox forbids sockets of the Internet, so this one is opened before.
     let metrics = match &settings.metrics {
         Some(target) => Some(Metrics::open(target, serves_others)?),
         None => None,
@@ -299,12 +303,14 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
     if let Some(monitor) = &monitor {
         processes.push(monitor.state()?);
     }
-    // Threads start from here on, and are confined as this one is.
+    // Threads may start only from here on, so that each inherits the sandbox of this one.
     output_queue::start();
     capture.start()?;
-    // A capture may begin later.
+    // The capture is set up now even if none is asked for yet, because a client may ask for one
+    // later.
     let _ = capture::captures();
-    // Signals are caught first: from here on a stop is always a clean one.
+    // Signals are caught before anything is started, so that every stop from here on is a clean
+    // one.
     let mut builder = Builder::new(policy).map_err(|error| {
         Failure::new(FailureKind::Host, "cannot serve other programs").because(error)
     })?;
@@ -328,12 +334,13 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
     if let Some(ethernet) = chosen.ethernet {
         settings.check_kind(ethernet)?;
         if ethernet {
-            // A network device has neither a control session nor an AT port to share.
+            // A plain network device has neither a control session nor an AT port to share.
             settings.proxy = Some(Entrances::Off);
             options.at_port = false;
         }
     }
-    // A configuration that another modem is chosen for on the command line names no directory.
+    // If the command line names another modem than the configuration file, the name of the file
+    // does not fit, and the directory is not named after it.
     let configured = arguments.config.as_deref().filter(|_| !device_flag);
     let name = match (configured.and_then(Path::file_stem), &chosen.port) {
         (Some(stem), _) => stem.to_string_lossy().into_owned(),
@@ -412,7 +419,7 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
         json,
     );
     let changes = match shared {
-        // What opens sockets has done so.
+        // Everything that opens sockets has done so, so that the sandbox can be tightened.
         Ok(changes) => {
             if split {
                 sandbox::settle();
@@ -446,7 +453,7 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
     let end = handle.wait();
     attendant.measure(Instant::now());
     drop(attendant.directory);
-    // With a monitor it removes the socket.
+    // If there is a monitor, it removes the socket.
     if chosen.monitor.is_none()
         && let Some(socket) = settings.metrics.as_ref().and_then(|target| target.socket())
         && let Err(error) = std::fs::remove_file(socket)
@@ -514,9 +521,9 @@ fn keep(
     }))
 }
 
-/// Returns the user as whom the driver will run, if it is another than this process's.
+/// Returns the user under whom the driver will run, or `None` if it keeps the user of this process.
 fn driver_user(base: &Path) -> Result<Option<Identity>, Failure> {
-    // Which users can reach a directory shows when it is there.
+    // The directory has to exist before it can be found out which users can reach it.
     if rustix::process::geteuid().is_root() && !base.exists() {
         runtime::make_base(base)?;
     }
@@ -526,7 +533,8 @@ fn driver_user(base: &Path) -> Result<Option<Identity>, Failure> {
     }))
 }
 
-/// Returns what this process goes on to need without a monitor. The state directory is made first.
+/// Returns the files and rights that this process still needs in the sandbox if there is no
+/// monitor. The state directory is created first.
 fn alone(
     base: &Path,
     settings: &Settings,
@@ -540,7 +548,7 @@ fn alone(
     let layouts = options.layout_memory.as_ref().map(|place| &place.path);
     let memory = pins.or(layouts).map(PathBuf::as_path).or(usage);
     if let Some(folder) = memory.and_then(|path| path.parent()) {
-        // A folder that cannot be made is told when the memory is written.
+        // If the folder cannot be created, this is reported later, when a file is written there.
         let _ = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         writable.push(folder.to_owned());
     }
@@ -559,7 +567,7 @@ fn alone(
     }
 }
 
-/// Opens the sockets and the terminal through which other programs reach the modem.
+/// Opens the sockets and the terminal through which other programs use the modem.
 fn share(
     builder: &mut Builder,
     handle: &Handle,
@@ -600,8 +608,8 @@ fn share(
     Ok(changes)
 }
 
-/// Opens the AT port to other programs. The data sessions work without it, so a failure is only
-/// logged.
+/// Shares the AT port with other programs. A failure is only logged, because the data sessions work
+/// without it.
 fn share_at(
     builder: &mut Builder,
     handle: &Handle,

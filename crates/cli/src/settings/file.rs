@@ -14,14 +14,14 @@ use crate::failure::{Failure, FailureKind};
 
 /// Size of the longest configuration file that is read, in bytes.
 const LONGEST_FILE: u64 = 64 * 1024;
-/// Names of what stands in files of its own.
+/// Secrets that belong in files of their own. A line that holds one of these words is never shown.
 const SECRETS: [&str; 2] = ["pin", "password"];
 
 impl Settings {
     /// Reads a TOML file. Relative paths in it start at the file's own directory.
     ///
     /// # Errors
-    /// [`FailureKind::Usage`], with the line where one is wrong.
+    /// [`FailureKind::Usage`], with the line of the file that is wrong, where one is.
     pub fn from_file(path: &Path) -> Result<Self, Failure> {
         let wrong = |why: &dyn std::fmt::Display| {
             Failure::new(FailureKind::Usage, "cannot use the configuration file")
@@ -43,7 +43,7 @@ impl Settings {
     /// Parses the text of the file at `path`.
     ///
     /// # Errors
-    /// [`FailureKind::Usage`], with line and column.
+    /// [`FailureKind::Usage`], with the line and column of the mistake.
     pub fn parse(path: &Path, text: &str) -> Result<Self, Failure> {
         let wrong = |why: &dyn std::fmt::Display| {
             Failure::new(FailureKind::Usage, "cannot use the configuration file")
@@ -82,8 +82,8 @@ impl Settings {
     }
 }
 
-/// Returns what is wrong in a configuration file: with the line that is wrong, unless that could hold a
-/// secret.
+/// Returns the text of a parser's error in a configuration file. The wrong line is quoted in it,
+/// unless the line, or the table that it begins, could hold a secret.
 fn explained(text: &str, error: &toml::de::Error) -> String {
     let at = error.span().map_or(0, |span| span.start.min(text.len()));
     let number = text[..at].matches('\n').count();
@@ -104,7 +104,7 @@ fn explained(text: &str, error: &toml::de::Error) -> String {
     error.to_string().trim_end().to_owned()
 }
 
-/// Returns the first key of a configuration file that is no option, with the number of its line,
+/// Returns the first key of a configuration file that is not an option, and the number of its line,
 /// counted from 1.
 fn unknown_key(text: &str) -> Option<(usize, String)> {
     let keys: BTreeMap<toml::Spanned<String>, toml::Value> = toml::from_str(text).ok()?;

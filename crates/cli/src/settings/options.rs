@@ -13,11 +13,11 @@ use crate::userspace;
 use crate::userspace::options::Net;
 
 impl Settings {
-    /// Returns the options in the library's form. PIN and password files are read here, and again when
-    /// their content is needed.
+    /// Converts the options into the library's form. The PIN and password files are read once here,
+    /// to check them, and again whenever their content is needed.
     ///
     /// # Errors
-    /// [`FailureKind::Usage`], which names the option and what it accepts.
+    /// [`FailureKind::Usage`], with the name of the option and what it accepts.
     pub fn options(&self) -> Result<Options, Failure> {
         let mut options = Options::default();
         if let Some(settle) = self.settle {
@@ -68,7 +68,7 @@ impl Settings {
             first.static_addresses.gateways.push(parsed);
         }
         options.sessions = vec![first];
-        // Session 0 comes first, because the others take its TUN mode.
+        // Session 0 has to be added first, because the other sessions take their TUN mode from it.
         let given = || self.session.iter().flatten();
         let zero = given().filter(|session| session.id == 0);
         for session in zero.chain(given().filter(|session| session.id != 0)) {
@@ -105,10 +105,11 @@ impl Settings {
         Ok(options)
     }
 
-    /// Returns what is to listen with `--net userspace`, or `None` without that.
+    /// Returns the servers to open with `--net userspace`, or `None` without that option.
     ///
     /// # Errors
-    /// [`FailureKind::Usage`], which names an option that makes no sense with the other.
+    /// [`FailureKind::Usage`], with the name of an option that does not go together with the value
+    /// of `--net`.
     pub fn userspace(&self) -> Result<Option<userspace::Wanted<'_>>, Failure> {
         let wanted = userspace::Wanted {
             socks: self.socks.as_deref().unwrap_or_default(),

@@ -11,24 +11,26 @@
 //! with one line, after which the connection carries the bytes of a pcapng file. It ends when the client
 //! closes its sending half, and with `{"command":"end_captures"}` of another client.
 //!
-//! `{"command":"emulate","set":["signal=9"]}` turns knobs of an emulated modem, and is answered with what
-//! was turned and how the knobs stand.
+//! `{"command":"emulate","set":["signal=9"]}` turns knobs of an emulated modem, and is answered
+//! with the turned knobs and the values of all.
 //!
 //! `{"command":"send","to":"control","lengths":[16,20],"wait_ms":2000}` (fields of
-//! [`Sending`](super::sending::Sending)) is followed by as many bytes as the lengths say together. It is answered with one line,
-//! and then with one for each [`Heard`](crate::raw::Heard), until the time to wait is over, or the client
-//! has closed its sending side.
+//! [`Sending`](super::sending::Sending)) is followed by as many bytes as the lengths add up to. It
+//! is answered with one line, and then with one for each [`Heard`](crate::raw::Heard), until the
+//! time to wait is over, or the client has closed its sending half.
 //!
 //! `{"command":"ask","session":0,"wait_ms":5000,"what":{"addresses":{"name":"example.com"}}}` (fields of
 //! [`Question`](crate::asking::Question)) is answered with one line when the network has answered.
 //!
-//! `{"command":"join","carries":"packet"}` (fields of [`JoinOptions`](crate::join::JoinOptions)) comes with the descriptors of a TUN
-//! interface (`SCM_RIGHTS`). It is answered with one line, and then with one for each [`JoinNews`](crate::join::JoinNews), until
-//! the client closes its sending half, which ends the data session.
+//! `{"command":"join","carries":"packet"}` (fields of [`JoinOptions`](crate::join::JoinOptions))
+//! comes with the descriptors of a TUN interface (`SCM_RIGHTS`). It is answered with one line, and
+//! then with one for each [`JoinNews`](crate::join::JoinNews), until the client closes its sending
+//! half, which ends the data session.
 //!
-//! A request has to come within [`client::REQUEST_TIME`], and a reply has to be read within [`client::REPLY_TIME`].
-//! At most [`MOST_WATCHERS`] clients may watch or wait for the end, so that some places are left
-//! for clients that ask once. A client that has not asked makes room for one that comes.
+//! A request has to come within [`client::REQUEST_TIME`], and a reply has to be read within
+//! [`client::REPLY_TIME`]. At most [`MOST_WATCHERS`] clients may watch or wait for the end, so that
+//! some places are left for clients that ask once. A client that has sent no request makes room for
+//! another.
 
 mod client;
 mod messages;
@@ -77,12 +79,12 @@ impl Changes {
 }
 
 impl Builder {
-    /// Offers status and orders at a socket, of which everyone may ask for the status if the policy
-    /// says so, and the owner alone may stop the modem. `device` is the name of the device in each
-    /// reply.
+    /// Offers status and orders at a socket. Every user may ask for the status if the policy
+    /// permits it, and the owner alone may stop the modem. `device` is the name of the device in
+    /// each reply.
     ///
     /// # Errors
-    /// Those of the system, when the socket cannot be made.
+    /// The system's error, when the socket cannot be made.
     pub fn status(
         &mut self,
         socket: &Path,
@@ -166,7 +168,7 @@ impl StatusService {
         self.changes.load(Ordering::SeqCst)
     }
 
-    /// Passes the bytes of captures on to clients that have taken what they got before.
+    /// Passes the bytes of captures on to clients that have read their earlier output.
     fn pass_on(&mut self, now: Instant) {
         let reply = self.reply();
         for client in self.clients.values_mut() {
@@ -251,7 +253,7 @@ impl Service for StatusService {
                 input,
                 ..
             }) => sending.total().saturating_sub(input.len()),
-            // What is sent is discarded; the end of it has to be seen.
+            // Further input is discarded; it is read so that its end is noticed.
             Some(client)
                 if matches!(
                     client.phase,
@@ -299,7 +301,7 @@ impl Service for StatusService {
                 ended.phase = Phase::Done;
             }
             if ended.phase == Phase::Hearing {
-                // It has heard what it wanted, and another program may have bytes sent.
+                // The client wants no more events, and another program may have bytes sent.
                 ended.listener = None;
                 ended.phase = Phase::Done;
             }
@@ -353,7 +355,7 @@ impl Service for StatusService {
                         seen: changes,
                     };
                 }
-                // The client does not ask or does not read.
+                // The client sends no request or does not read its reply.
                 _ => {
                     client.phase = Phase::Done;
                     client.written = client.output.len();
@@ -379,8 +381,8 @@ impl Service for StatusService {
                 client.send(now, &stopped);
             }
             match &client.capture {
-                // The modem is down: what was captured last is the rest of the file. It is passed on as
-                // it comes.
+                // The modem is down: the transfers captured last are the rest of the file. They are
+                // passed on as they come.
                 Some(running) => running.capture.end(),
                 None => client.phase = Phase::Done,
             }

@@ -27,20 +27,20 @@ use crate::userspace::{self, Places};
 /// The running modem, for the local programs that reach it by the control socket.
 pub struct Answers {
     pub handle: Handle,
-    /// Orders to the emulated modem, if the modem is that.
+    /// Knobs of the emulated modem, if it is used.
     pub controls: Option<Controls>,
-    /// The rights that each process of this run still has.
+    /// The rights that each process of this run still has in the sandbox.
     pub processes: Vec<State>,
     pub manager: Manager,
-    /// The amount of data that this month has used.
+    /// The data volume used in this month.
     pub month: Metered,
-    /// Entrances to the control session, if any are offered.
+    /// The sockets that offer the control session to other programs, if there are any.
     pub mbim: Option<MbimEntrances>,
-    /// The built-in network stacks, if the data sessions end in them.
+    /// The built-in network stacks, if the data sessions use them.
     pub stack: Option<Userspace>,
-    /// Places of the questions that wait for an answer.
+    /// Limits how many questions to the network wait for an answer at a time.
     pub asking: Places,
-    /// Path of the terminal that leads to the AT port.
+    /// Path of the terminal through which other programs reach the AT port.
     pub terminal: PathBuf,
 }
 

@@ -17,24 +17,25 @@ use crate::monitor::Monitor;
 use crate::reach::EMULATOR;
 use crate::settings::Device;
 
-/// The device that was chosen.
+/// The device that was chosen, with the backend to reach it.
 pub struct Chosen {
     pub backend: Arc<dyn Backend>,
     pub selector: Selector,
-    /// Whether the device is a plain network device, if it is present.
+    /// Whether the device is a plain USB network device. `None` while the device is not plugged in.
     pub ethernet: Option<bool>,
-    /// Port, if it is known, or `emulator`.
+    /// USB port of the device, if it is known, or `emulator`.
     pub port: Option<String>,
-    /// Bus and device number, if the device is present and has them.
+    /// USB bus and device number, if the device is plugged in and has them.
     pub numbers: Option<(u8, u8)>,
-    /// Orders to the emulated modem.
+    /// Knobs of the emulated modem, if it is used.
     pub controls: Option<Controls>,
-    /// The process to ask who else has the device open, where that takes its rights.
+    /// The monitor process, if there is one. Only it may find out which programs have the device
+    /// open.
     pub monitor: Option<Monitor>,
 }
 
 impl Chosen {
-    /// Returns the failure. To one over a busy device, the processes that have it open are added.
+    /// Returns the failure. If the device is busy, the programs that have it open are added to it.
     pub fn with_holders(&self, failure: Failure) -> Failure {
         let Some((bus, address)) = self.numbers.filter(|_| failure.kind == FailureKind::Busy)
         else {
@@ -90,7 +91,8 @@ pub fn choose(
                 Some(number) => candidate.choose(number)?,
                 None => candidate,
             };
-            // The port stays over re-enumerations; ids may match a second modem plugged in later.
+            // The modem is found again by its port, which stays the same when it re-enumerates. Its
+            // ids could also match a second modem that is plugged in later.
             let port = candidate.found.identity.port.clone();
             Ok(Chosen {
                 backend,

@@ -47,7 +47,7 @@ impl StatusService {
         self.gather(now, id);
     }
 
-    /// Sends the bytes of a client's order once they are there.
+    /// Sends the bytes of a client's order once all of them have come.
     fn gather(&mut self, now: Instant, id: ClientId) {
         let Some(client) = self.clients.get_mut(&id) else {
             return;
@@ -181,7 +181,7 @@ impl StatusService {
                 };
                 let descriptors = std::mem::take(&mut client.descriptors);
                 let waker = self.waker.clone();
-                // Who may stop it need not hold it up.
+                // A caller who may stop the modem gains nothing by blocking it.
                 let trusted = permissions::may_order(client.caller, Order::Stop);
                 match self.responder.join(options, descriptors, trusted, waker) {
                     Ok(joined) => client.joined = Some(joined),

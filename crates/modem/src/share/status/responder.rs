@@ -22,7 +22,7 @@ pub trait Responder: Send {
     /// Begins a capture.
     ///
     /// # Errors
-    /// The reason why there is none.
+    /// [`Failure`] with the reason why there is no capture.
     fn capture(
         &self,
         options: capture::Options,
@@ -31,11 +31,11 @@ pub trait Responder: Send {
         let _ = (options, destination);
         Err(refused(FailureKind::Missing, "it captures nothing"))
     }
-    /// Turns knobs of the emulated modem, each given as `name=value`, and returns as JSON what was
-    /// turned and how all stand.
+    /// Turns knobs of the emulated modem, each given as `name=value`, and returns as JSON the
+    /// turned knobs and the values of all.
     ///
     /// # Errors
-    /// The error says what is wrong with a knob, or that there is no emulated modem.
+    /// [`Failure`] that says what is wrong with a knob, or that there is no emulated modem.
     fn emulate(&self, set: &[String]) -> Result<serde_json::Value, Failure> {
         let _ = set;
         Err(refused(
@@ -44,11 +44,12 @@ pub trait Responder: Send {
         ))
     }
 
-    /// Adds a data session for the TUN interface with these descriptors, which come from a program that
-    /// may stop this one if it is `trusted`. `waker` is to be woken whenever there is news of it.
+    /// Adds a data session for the TUN interface with these descriptors, which come from a program
+    /// that may stop this one if it is `trusted`. `waker` has to be woken whenever there are news
+    /// of the session.
     ///
     /// # Errors
-    /// The reason why there is none.
+    /// [`Failure`] with the reason why there is no session.
     fn join(
         &self,
         options: JoinOptions,
@@ -60,11 +61,11 @@ pub trait Responder: Send {
         Err(refused(FailureKind::Missing, "it has no data sessions"))
     }
 
-    /// Asks the network behind the modem. The answer comes over the channel, after which `waker` is to be
-    /// woken; no answer ever comes when the channel is closed.
+    /// Asks the network behind the modem. The answer comes over the channel, after which `waker`
+    /// has to be woken; no answer comes once the channel is closed.
     ///
     /// # Errors
-    /// The error says why it is not asked.
+    /// [`Failure`] with the reason why the question is not asked.
     fn ask(
         &self,
         question: Question,
@@ -74,10 +75,10 @@ pub trait Responder: Send {
         Err(refused(FailureKind::Missing, "it has no network"))
     }
 
-    /// Sends bytes as they are. `waker` is to be woken whenever there is something to hear.
+    /// Sends bytes as they are. `waker` has to be woken whenever an event waits in the listener.
     ///
     /// # Errors
-    /// The reason why nothing is sent.
+    /// [`Failure`] with the reason why nothing is sent.
     fn send(
         &self,
         to: To,

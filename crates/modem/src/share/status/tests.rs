@@ -22,8 +22,8 @@ impl Responder for Capturing {
     }
 }
 
-/// A client that does not take its capture holds up neither the end nor other clients: what was
-/// captured last comes when it comes.
+/// A client that does not read its capture delays neither the end nor other clients: the last
+/// transfers reach a client when the capture's thread has written them.
 #[test]
 fn the_end_does_not_wait_for_captures() {
     let captures = Arc::<Captures>::default();
@@ -47,7 +47,8 @@ fn the_end_does_not_wait_for_captures() {
     };
     let (reads, leaves) = (begin(), begin());
     assert!(captures.is_active());
-    // More than may wait for the loop, so that the capture's thread cannot end by itself.
+    // The transfers are more than may wait for the loop, so that the capture's thread cannot end by
+    // itself.
     for id in 0..4 {
         captures.transfer(&Seen {
             bus: 1,
@@ -81,7 +82,7 @@ fn the_end_does_not_wait_for_captures() {
     assert!(read > 4 << 20, "{read} bytes");
 }
 
-/// Keeps what it is to send, and the end at which it is told what comes.
+/// Responder that keeps the orders to send, with the ends on which events are reported.
 #[derive(Default)]
 struct Sends(Arc<std::sync::Mutex<Vec<raw::Raw>>>);
 
@@ -126,7 +127,8 @@ fn bytes_follow_their_order_and_what_is_heard_follows_the_answer() {
         let line = output.split(|byte| *byte == b'\n').next().unwrap();
         serde_json::from_slice::<Reply>(line).unwrap()
     };
-    // Whoever is no owner, and what is too much, is refused before a byte of it.
+    // An order is refused before a byte of it is taken when the caller is no owner, or when it is
+    // too long.
     for (caller, line) in [
         (Caller::Operator, &order[..]),
         (
@@ -166,7 +168,7 @@ fn bytes_follow_their_order_and_what_is_heard_follows_the_answer() {
     service.work(now);
     assert!(service.take_finished(now).is_some());
 
-    // A client that leaves is told nothing more.
+    // A client that leaves is told of nothing more.
     let client = service
         .connect(now, Entrance::Private, Caller::Owner)
         .unwrap();
@@ -174,7 +176,7 @@ fn bytes_follow_their_order_and_what_is_heard_follows_the_answer() {
     let mut raw = orders.lock().unwrap().pop().unwrap();
     service.disconnect(now, client);
     assert!(!raw.teller.came(now, &[1], true));
-    // Nor is one that closes its sending side, and its place is free.
+    // A client that closes its sending half is told of nothing more either, and its place is free.
     let client = service
         .connect(now, Entrance::Private, Caller::Owner)
         .unwrap();
@@ -186,7 +188,7 @@ fn bytes_follow_their_order_and_what_is_heard_follows_the_answer() {
     service.input_ended(now, client, 0);
     assert!(!raw.teller.is_heard());
     assert_eq!(service.take_finished(now), Some(client));
-    // One that announces more than it sends is dropped in time.
+    // A client that announces more bytes than it sends is dropped in time.
     let client = service
         .connect(now, Entrance::Private, Caller::Owner)
         .unwrap();
