@@ -11,7 +11,7 @@ use uwwan_modem::client::{self, Client};
 
 use crate::failure::{Failure, FailureKind};
 
-/// Interval in which a state that is waited for is queried.
+/// Interval at which a state that is waited for is queried.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Spinner on standard error, shown if that is a terminal and removed when the value is dropped.
@@ -61,10 +61,10 @@ pub fn command(
     })
 }
 
-/// Waits, `patience` at the most, until what the modem tells of itself in indications `id` no longer
-/// `changes`, and returns what it told last; a spinner says that the network is waited for. The state is
-/// queried as well, because some firmware sends no indication. An indication that is not `about` the state is
-/// passed over.
+/// Waits for at most `patience` until the state that the modem reports in indications `id` no
+/// longer `changes`, and returns the last state reported. A spinner says that the network is waited
+/// for. The state is queried as well, because some firmware sends no indication. An indication is
+/// skipped if `about` says that it is not about the state.
 ///
 /// # Errors
 /// Those of the query, and those of [`Client::next_indication`].

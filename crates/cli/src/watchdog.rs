@@ -54,8 +54,8 @@ impl Watchdog {
         }));
     }
 
-    /// Returns when [`Watchdog::attend`] is to be called again. A loop that has not called the last
-    /// function is looked at after the usual pause.
+    /// Returns the time at which [`Watchdog::attend`] has to be called again. If the loop has not
+    /// called the last function yet, it is checked again after the usual pause.
     pub fn next(&self, now: Instant) -> Instant {
         match self.asked.load(Ordering::SeqCst) {
             true => now + self.pause,

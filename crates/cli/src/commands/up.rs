@@ -467,10 +467,10 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
     end.map_err(|failure| chosen.with_holders(failure))
 }
 
-/// Says where refused PINs and the layouts that work are remembered.
+/// Sets the files in which refused PINs and the layouts of NTBs that work are remembered.
 ///
 /// # Errors
-/// [`FailureKind::Usage`] where a PIN is given and there is no such place.
+/// [`FailureKind::Usage`] when a PIN is given but there is no directory for the file.
 fn remember(options: &mut Options, device: &Device) -> Result<(), Failure> {
     let emulated = *device == Device::Emulator;
     if !options.pin.is_empty() {
@@ -491,7 +491,8 @@ fn remember(options: &mut Options, device: &Device) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns who tells how ModemManager stands to the modem: the monitor, or this process itself.
+/// Returns the source of news about ModemManager's access to the modem: the monitor, or this
+/// process itself.
 fn manager(monitor: Option<&Monitor>, inhibitor: Option<&Inhibitor>) -> Manager {
     match (monitor, inhibitor) {
         (Some(monitor), _) => {
@@ -506,7 +507,8 @@ fn manager(monitor: Option<&Monitor>, inhibitor: Option<&Inhibitor>) -> Manager 
     }
 }
 
-/// Returns what keeps the amount of data used: the monitor, or this process, which has the file.
+/// Returns the keeper of the data volume used: the monitor, or this process, which then has the
+/// file.
 fn keep(
     monitor: Option<&Monitor>,
     usage: Option<StateFile<Usage>>,

@@ -1,4 +1,4 @@
-//! The options of `up` from a TOML file.
+//! Reading the options of `up` from a TOML file.
 //!
 //! The keys are the flags' names without their dashes: `apn = "internet"`, `route = ["192.0.2.0/24"]`.
 

@@ -1,4 +1,5 @@
-//! The options of `up` in the form of the library, and of the servers before its network stacks.
+//! Conversion of the options of `up` into the form of the library, and into that of the servers
+//! that lead to its network stacks.
 
 use std::time::Duration;
 

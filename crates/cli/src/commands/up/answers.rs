@@ -1,4 +1,5 @@
-//! What the control socket of a running `up` answers, and what becomes of its orders.
+//! Answers to the requests at the control socket of a running `up`, and execution of the orders
+//! there.
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -24,7 +25,7 @@ use crate::modem_manager::Manager;
 use crate::sandbox::State;
 use crate::userspace::{self, Places};
 
-/// The running modem, for the local programs that reach it by the control socket.
+/// Access to the running modem for the local programs that connect to the control socket.
 pub struct Answers {
     pub handle: Handle,
     /// Knobs of the emulated modem, if it is used.

@@ -1,4 +1,4 @@
-//! The device that `up` drives.
+//! Choice of the device that `up` drives.
 
 use std::sync::Arc;
 
@@ -52,10 +52,11 @@ impl Chosen {
     }
 }
 
-/// Chooses the device: the emulated modem, which is started, or one that is plugged in, or is waited for.
+/// Chooses the device: the emulated modem, which is started for it, a device that is plugged in, or
+/// one that has to be waited for.
 ///
 /// # Errors
-/// The reason why no device can be used.
+/// [`Failure`] with the reason why no device can be used.
 pub fn choose(
     device: &Device,
     emulated: &Wanted,

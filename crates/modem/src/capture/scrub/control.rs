@@ -212,7 +212,7 @@ mod tests {
         bytes
     }
 
-    /// What is known of the devices on a bus.
+    /// The strings and identities that are known of the devices on a bus.
     #[derive(Default)]
     struct Bus {
         strings: Strings,
@@ -221,7 +221,7 @@ mod tests {
     }
 
     impl Bus {
-        /// Returns the data of a request without identities.
+        /// Scrubs the data of a request, and returns it without identities.
         fn ask(&mut self, setup: [u8; 8], data: &[u8]) -> Vec<u8> {
             let mut data = data.to_vec();
             let context = (&mut self.identities, &mut self.report);

@@ -1,4 +1,5 @@
-//! What becomes of the requests of clients: each is judged, carried out or refused, and answered.
+//! Execution of the requests of clients: each request is checked against the permissions, carried
+//! out or refused, and answered.
 
 use std::time::Instant;
 

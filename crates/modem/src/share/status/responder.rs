@@ -1,4 +1,4 @@
-//! What the service asks of the running modem.
+//! The interface by which the service of the control socket reaches the running modem.
 
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -91,7 +91,7 @@ pub trait Responder: Send {
     }
 }
 
-/// Returns the refusal of an order of a local program.
+/// Returns the failure with which an order of a local program is refused.
 pub(super) fn refused(kind: FailureKind, why: impl std::fmt::Display) -> Failure {
     Failure::new(kind, "the running uwwan refused").because(why)
 }
