@@ -88,7 +88,8 @@ pub(crate) enum Message {
     Stop,
     /// Order of the program to call this function once on the control thread.
     Call(Box<dyn FnOnce() + Send>),
-    /// Order of the program to lay NTBs out as these options choose, and to tell whether that is done.
+    /// Order of the program to change the layout of NTBs to the one that these options choose, and to
+    /// report whether that is done.
     Choose(Box<Options>, Sender<Result<(), Failure>>),
     /// Order to add a data session for a program.
     Join(Box<Joining>),
