@@ -82,7 +82,7 @@ impl Settings {
         }
         if self.mode.is_some() && self.function.is_some() {
             return Err(
-                bad("mode", "--function chooses the way already").next("give one of the two")
+                bad("mode", "--function chooses the mode already").next("give one of the two")
             );
         }
         options.mode = self.mode;
