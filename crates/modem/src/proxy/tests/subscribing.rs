@@ -57,7 +57,10 @@ fn hears(bench: &mut Bench, client: ClientId) -> Vec<CidId> {
 fn the_modem_is_told_the_union_once_and_the_client_gets_its_own_list_back() {
     let mut bench = Bench::open(1);
     let client = bench.mbimcli();
-    let mine = list(&[(ext::UUID, &[9]), (bc::UUID, &[11])]);
+    let mine = list(&[
+        (ext::UUID, &[ext::PCO.cid]),
+        (bc::UUID, &[bc::SIGNAL_STATE.cid]),
+    ]);
     bench.say(client, 5, set(ID, &mine));
     let (ticket, command) = bench.order();
     let ids = [
@@ -75,7 +78,10 @@ fn the_modem_is_told_the_union_once_and_the_client_gets_its_own_list_back() {
     bench.answer(ticket, &command, Status::NONE, &command.info);
     assert_eq!(bench.heard(client)[0].body, done(ID, Status::NONE, &mine));
     // The same list in another order sends nothing to the modem.
-    let again = list(&[(bc::UUID, &[11]), (ext::UUID, &[9, 9])]);
+    let again = list(&[
+        (bc::UUID, &[bc::SIGNAL_STATE.cid]),
+        (ext::UUID, &[ext::PCO.cid, ext::PCO.cid]),
+    ]);
     bench.say(client, 6, set(ID, &again));
     assert_eq!(bench.requests(), []);
     assert_eq!(bench.heard(client)[0].body, done(ID, Status::NONE, &again));
@@ -85,7 +91,7 @@ fn the_modem_is_told_the_union_once_and_the_client_gets_its_own_list_back() {
 fn a_list_of_an_unknown_command_type_replaces_nobodys() {
     let mut bench = Bench::open(1);
     let client = bench.mbimcli();
-    let mut message = set(ID, &list(&[(ext::UUID, &[9])]));
+    let mut message = set(ID, &list(&[(ext::UUID, &[ext::PCO.cid])]));
     let Body::Command { kind, .. } = &mut message else {
         panic!("a command: {message:?}");
     };
@@ -157,7 +163,7 @@ fn a_modem_that_refuses_every_list_is_asked_three_times() {
         assert_eq!(bench.requests(), []);
     }
     // A client that asks has its list sent.
-    bench.say(client, 9, set(ID, &list(&[(ext::UUID, &[9])])));
+    bench.say(client, 9, set(ID, &list(&[(ext::UUID, &[ext::PCO.cid])])));
     let (ticket, command) = bench.order();
     assert_eq!(told(&command, &[ext::PCO]), [true]);
     bench.answer(ticket, &command, refusal, b"");
@@ -175,9 +181,13 @@ fn a_modem_that_refuses_every_list_is_asked_three_times() {
 fn changes_while_the_modem_is_being_told_follow_in_one() {
     let mut bench = Bench::open(4);
     let (a, b, c) = (bench.mbimcli(), bench.mbimcli(), bench.mbimcli());
-    bench.say(a, 5, set(ID, &list(&[(ext::UUID, &[9])])));
+    bench.say(a, 5, set(ID, &list(&[(ext::UUID, &[ext::PCO.cid])])));
     let (ticket, first) = bench.order();
-    bench.say(b, 5, set(ID, &list(&[(ext::UUID, &[4])])));
+    bench.say(
+        b,
+        5,
+        set(ID, &list(&[(ext::UUID, &[ext::LTE_ATTACH_INFO.cid])])),
+    );
     bench.say(c, 5, set(ID, &list(&[(ext::UUID, &[])])));
     assert_eq!(bench.requests(), []);
     bench.answer(ticket, &first, Status::NONE, b"");
@@ -194,7 +204,7 @@ fn changes_while_the_modem_is_being_told_follow_in_one() {
 fn indications_go_to_those_who_want_them() {
     let mut bench = Bench::open(1);
     let (standard, narrow, wide) = (bench.mbimcli(), bench.private(), bench.mbimcli());
-    bench.say(narrow, 5, set(ID, &list(&[(bc::UUID, &[12])])));
+    bench.say(narrow, 5, set(ID, &list(&[(bc::UUID, &[bc::CONNECT.cid])])));
     bench.say(wide, 5, set(ID, &list(&[(ext::UUID, &[])])));
     bench.settle();
     bench.settle();
@@ -267,7 +277,7 @@ fn a_subscription_ends_with_the_modem() {
     let mut bench = Bench::new(Config::default());
     bench.mux.modem_opened(bench.now, 1);
     let client = bench.mbimcli();
-    bench.say(client, 5, set(ID, &list(&[(ext::UUID, &[9])])));
+    bench.say(client, 5, set(ID, &list(&[(ext::UUID, &[ext::PCO.cid])])));
     bench.mux.modem_down(bench.now, "unplugged");
     let heard = bench.heard(client);
     assert_eq!(heard.len(), 1);
