@@ -115,7 +115,7 @@ fn notifications_come_through_the_interrupt_endpoint() {
 #[test]
 fn a_wait_is_interrupted_from_another_thread() {
     let emulator = emulator("settle_ms=0");
-    let (modem, mut interrupt) = with_interrupt(&emulator);
+    let (_modem, mut interrupt) = with_interrupt(&emulator);
     let interrupter = interrupt.interrupter().expect("an interrupter");
     let waiter = std::thread::spawn(move || {
         let long = 36_000 * SECOND;

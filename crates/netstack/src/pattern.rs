@@ -1,8 +1,8 @@
 //! The generated body of downloads, which is endless, always the same, and verifiable at any
 //! offset.
 //!
-//! It is a sequence of 64-bit words in little-endian byte order. Word number `n`, from 0, is `(n +
-//! 1) × 0x9E3779B97F4A7C15` modulo 2⁶⁴. No word repeats, so lost, doubled or reordered data is
+//! It is a sequence of 64-bit words in little-endian byte order. Word number `n`, from 0, is
+//! `(n + 1) × 0x9E3779B97F4A7C15` modulo 2⁶⁴. No word repeats, so lost, doubled or reordered data is
 //! noticed at once.
 
 /// 2⁶⁴ divided by the golden ratio, made odd.

@@ -11,17 +11,13 @@ pub(super) mod transfer;
 use std::time::Duration;
 
 use uwwan_modem::quirks;
-use uwwan_usb::backend::BackendKind;
 use uwwan_usb::configuration::{self, SwitchPlan, ViaZero};
 use uwwan_usb::descriptors::TransferKind;
 use uwwan_usb::functions;
 
-use crate::capture;
-use crate::checks::words;
 use crate::failure::{Failure, FailureKind};
 use crate::output::{say, say_json, seconds};
-use crate::settings::Device;
-use target::{open, usb_failure};
+use target::{Target, usb_failure};
 
 /// Arguments of `usb`.
 #[derive(Debug, clap::Args)]
@@ -58,15 +54,8 @@ struct ConfigArguments {
     /// bConfigurationValue to select, or `mbim`
     #[arg(value_name = "VALUE")]
     value: Option<String>,
-    /// The modem: vendor:product, port, bus/device, or `emulator`; needed only when several are
-    /// present
-    #[arg(long, short, value_name = "DEVICE")]
-    device: Option<Device>,
-    /// What drives it [default: libusb]
-    #[arg(long, value_name = "BACKEND", value_parser = words(BackendKind::VALUES))]
-    usb: Option<BackendKind>,
     #[command(flatten)]
-    capture: capture::Options,
+    target: Target,
     /// Do not pass through configuration 0
     #[arg(long, conflicts_with = "settle")]
     direct: bool,
@@ -96,7 +85,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 #[derive(Debug, serde::Serialize, schemars::JsonSchema)]
 #[serde(untagged)]
 pub(super) enum Configured {
-    /// Output without a value.
+    /// Without a value.
     Is {
         /// Vendor id, product id and port of the device.
         device: String,
@@ -104,10 +93,10 @@ pub(super) enum Configured {
         active: u8,
         /// Configurations that the device has.
         present: Vec<u8>,
-        /// The first configuration with an MBIM function; null when there is none.
+        /// The first with an MBIM function; null when there is none.
         mbim: Option<u8>,
     },
-    /// Output with a value.
+    /// With a value.
     Switched {
         /// Vendor id, product id and port of the device.
         device: String,
@@ -123,11 +112,7 @@ pub(super) enum Configured {
 }
 
 fn config(arguments: &ConfigArguments) -> Result<(), Failure> {
-    let (_backend, device) = open(
-        arguments.device.as_ref(),
-        arguments.usb.unwrap_or_default(),
-        &arguments.capture,
-    )?;
+    let (_backend, device) = arguments.target.open()?;
     let identity = device.identity();
     let mbim = functions::mbim(device.descriptors())
         .first()
@@ -202,7 +187,7 @@ fn config(arguments: &ConfigArguments) -> Result<(), Failure> {
         } else {
             ViaZero::Always
         },
-        // The device is left to the kernel's drivers.
+        // Kernel drivers are to have the device afterwards.
         guard: false,
         ..SwitchPlan::new(target, [])
     };

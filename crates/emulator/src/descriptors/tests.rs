@@ -19,7 +19,7 @@ fn get(brand: Brand, kind: u8, index: u8) -> Option<Vec<u8>> {
 #[test]
 fn total_lengths_are_those_of_the_dump() {
     for (index, length, interfaces) in [(0u8, 301usize, 6), (1, 288, 7), (2, 137, 3)] {
-        let bytes = get(Brand::Hp, TYPE_CONFIGURATION, index).unwrap();
+        let bytes = get(Brand::Hp, descriptor::CONFIGURATION, index).unwrap();
         assert_eq!(bytes.len(), length);
         assert_eq!(
             usize::from(u16::from_le_bytes([bytes[2], bytes[3]])),
@@ -29,7 +29,7 @@ fn total_lengths_are_those_of_the_dump() {
         assert_eq!(bytes[5], index + 1);
         assert_eq!(&bytes[7..9], &[0xa0, 1]);
     }
-    assert_eq!(get(Brand::Hp, TYPE_CONFIGURATION, 3), None);
+    assert_eq!(get(Brand::Hp, descriptor::CONFIGURATION, 3), None);
 }
 
 #[test]
@@ -70,31 +70,31 @@ fn the_endpoints_are_those_of_the_table() {
 
 #[test]
 fn only_the_huawei_unit_has_a_bos() {
-    assert_eq!(get(Brand::Hp, TYPE_BOS, 0), None);
-    let bos = get(Brand::Huawei, TYPE_BOS, 0).unwrap();
+    assert_eq!(get(Brand::Hp, descriptor::BOS, 0), None);
+    let bos = get(Brand::Huawei, descriptor::BOS, 0).unwrap();
     assert_eq!(usize::from(bos[2]), bos.len());
     assert_eq!(
-        get(Brand::Huawei, TYPE_QUALIFIER, 0).unwrap()[2..4],
+        get(Brand::Huawei, descriptor::DEVICE_QUALIFIER, 0).unwrap()[2..4],
         [0x10, 0x02]
     );
 }
 
 #[test]
 fn strings_are_utf16_with_a_language_list() {
-    assert_eq!(get(Brand::Hp, TYPE_STRING, 0).unwrap(), [4, 3, 9, 4]);
+    assert_eq!(get(Brand::Hp, descriptor::STRING, 0).unwrap(), [4, 3, 9, 4]);
     assert_eq!(
-        get(Brand::Hp, TYPE_STRING, 1).unwrap(),
+        get(Brand::Hp, descriptor::STRING, 1).unwrap(),
         [6, 3, b'H', 0, b'P', 0]
     );
-    assert_eq!(get(Brand::Hp, TYPE_STRING, 200), None);
+    assert_eq!(get(Brand::Hp, descriptor::STRING, 200), None);
     let layout = Layout::of(&CONFIGURATION_2);
     assert_eq!(layout.alternates.len(), 7);
 }
 
 #[test]
 fn full_speed_has_small_packets() {
-    let bytes = get(Brand::Hp, TYPE_OTHER_SPEED, 2).unwrap();
-    assert_eq!(bytes[1], TYPE_OTHER_SPEED);
+    let bytes = get(Brand::Hp, descriptor::OTHER_SPEED, 2).unwrap();
+    assert_eq!(bytes[1], descriptor::OTHER_SPEED);
     let layout = Layout::of(&bytes);
     assert!(
         layout
@@ -110,5 +110,5 @@ fn malformed_sets_end_the_reading() {
         let _ = Layout::of(&CONFIGURATION_2[..cut]);
     }
     let _ = Layout::of(&[0, 0, 0, 0]);
-    let _ = Layout::of(&[2, TYPE_ENDPOINT, 2, 4]);
+    let _ = Layout::of(&[2, descriptor::ENDPOINT, 2, 4]);
 }

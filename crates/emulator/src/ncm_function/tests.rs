@@ -29,7 +29,7 @@ fn the_default_ntb_parameters() {
     let mut function = NcmFunction::new(DataFunction::default(), &knobs);
     let mut room = [0; 64];
     let length = function
-        .control_in(get(GET_NTB_PARAMETERS, 28), &mut room, &knobs)
+        .control_in(get(cdc::GET_NTB_PARAMETERS, 28), &mut room, &knobs)
         .unwrap();
     assert_eq!(
         room[..length],
@@ -40,7 +40,7 @@ fn the_default_ntb_parameters() {
     );
     let knobs: Knobs = "ntb_parameters_length=12".parse().unwrap();
     assert_eq!(
-        function.control_in(get(GET_NTB_PARAMETERS, 28), &mut room, &knobs),
+        function.control_in(get(cdc::GET_NTB_PARAMETERS, 28), &mut room, &knobs),
         Some(12)
     );
 }
@@ -51,21 +51,21 @@ fn the_format_is_set_in_alternate_0_only() {
     let recorder = Recorder::default();
     let mut function = NcmFunction::new(DataFunction::default(), &knobs);
     let mut room = [0; 2];
-    assert!(function.control_out(set(SET_NTB_FORMAT, 1), &[], &knobs, &recorder));
-    function.control_in(get(GET_NTB_FORMAT, 2), &mut room, &knobs);
+    assert!(function.control_out(set(cdc::SET_NTB_FORMAT, 1), &[], &knobs, &recorder));
+    function.control_in(get(cdc::GET_NTB_FORMAT, 2), &mut room, &knobs);
     assert_eq!(room, [1, 0]);
     function.select(1, &knobs);
-    assert!(!function.control_out(set(SET_NTB_FORMAT, 0), &[], &knobs, &recorder));
+    assert!(!function.control_out(set(cdc::SET_NTB_FORMAT, 0), &[], &knobs, &recorder));
     assert_eq!(recorder.report().total_violations(), 1);
     function.select(0, &knobs);
-    function.control_in(get(GET_NTB_FORMAT, 2), &mut room, &knobs);
+    function.control_in(get(cdc::GET_NTB_FORMAT, 2), &mut room, &knobs);
     assert_eq!(room, [0, 0]);
-    assert!(!function.control_out(set(SET_NTB_FORMAT, 2), &[], &knobs, &recorder));
+    assert!(!function.control_out(set(cdc::SET_NTB_FORMAT, 2), &[], &knobs, &recorder));
     let old: Knobs = "ntb_formats=1".parse().unwrap();
     let mut function = NcmFunction::new(DataFunction::default(), &old);
-    assert!(!function.control_out(set(SET_NTB_FORMAT, 0), &[], &old, &recorder));
+    assert!(!function.control_out(set(cdc::SET_NTB_FORMAT, 0), &[], &old, &recorder));
     assert_eq!(
-        function.control_in(get(GET_NTB_FORMAT, 2), &mut room, &old),
+        function.control_in(get(cdc::GET_NTB_FORMAT, 2), &mut room, &old),
         None
     );
 }
@@ -75,17 +75,17 @@ fn input_sizes_come_in_two_forms() {
     let knobs = Knobs::default();
     let recorder = Recorder::default();
     let mut function = NcmFunction::new(DataFunction::default(), &knobs);
-    let request = set(SET_NTB_INPUT_SIZE, 0);
+    let request = set(cdc::SET_NTB_INPUT_SIZE, 0);
     let mut room = [0; 8];
     assert!(function.control_out(request, &[0, 0x40, 0, 0], &knobs, &recorder));
     assert_eq!(
-        function.control_in(get(GET_NTB_INPUT_SIZE, 4), &mut room, &knobs),
+        function.control_in(get(cdc::GET_NTB_INPUT_SIZE, 4), &mut room, &knobs),
         Some(4)
     );
     assert_eq!(room[..4], [0, 0x40, 0, 0]);
     assert!(function.control_out(request, &[0, 0x80, 0, 0, 9, 0, 0, 0], &knobs, &recorder));
     assert_eq!(
-        function.control_in(get(GET_NTB_INPUT_SIZE, 8), &mut room, &knobs),
+        function.control_in(get(cdc::GET_NTB_INPUT_SIZE, 8), &mut room, &knobs),
         Some(8)
     );
     assert_eq!(room, [0, 0x80, 0, 0, 9, 0, 0, 0]);
@@ -152,7 +152,7 @@ impl Bench {
     }
 
     fn input_size(&mut self, size: u32) {
-        let request = set(SET_NTB_INPUT_SIZE, 0);
+        let request = set(cdc::SET_NTB_INPUT_SIZE, 0);
         assert!(self.function.control_out(
             request,
             &size.to_le_bytes(),
@@ -545,7 +545,7 @@ fn frames_that_are_no_frames_are_told() {
     bench.transmit(&[0; 1516], true);
     bench.transmit(&[0; 13], true);
     assert!(!bench.function.control_out(
-        set(SET_NTB_FORMAT, 0),
+        set(cdc::SET_NTB_FORMAT, 0),
         &[],
         &bench.knobs,
         &bench.recorder

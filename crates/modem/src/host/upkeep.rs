@@ -12,7 +12,7 @@ const MOST_TIMES: usize = 5;
 const PERIOD: Duration = Duration::from_secs(60);
 
 /// Configuration of the host that can be checked and put back.
-pub(super) trait Upheld {
+pub(super) trait Maintained {
     /// Returns what of it is not there at present.
     fn missing(&mut self) -> Result<Vec<Change>, Error>;
     /// Returns the default routes of other interfaces that go before its own, a line each.
@@ -21,7 +21,7 @@ pub(super) trait Upheld {
     fn put_back(&mut self) -> Result<(), Error>;
 }
 
-impl Upheld for Configuration {
+impl Maintained for Configuration {
     fn missing(&mut self) -> Result<Vec<Change>, Error> {
         Self::missing(self)
     }
@@ -173,7 +173,7 @@ mod tests {
         broken: bool,
     }
 
-    impl Upheld for Fake {
+    impl Maintained for Fake {
         fn missing(&mut self) -> Result<Vec<Change>, Error> {
             Ok(self.missing.clone())
         }

@@ -48,7 +48,7 @@ impl DataSession {
         self.families.clear();
         let first = match self.options.ip_type {
             IpType::Ipv4 => ContextIpType::IPV4,
-            wanted if !self.ground.sizes.carry_ipv6() => return self.do_without_ipv6(now, wanted),
+            wanted if !self.facts.sizes.carry_ipv6() => return self.do_without_ipv6(now, wanted),
             IpType::Default => ContextIpType::DEFAULT,
             IpType::Ipv6 => ContextIpType::IPV6,
             IpType::Ipv4v6 => ContextIpType::IPV4V6,
@@ -59,7 +59,7 @@ impl DataSession {
     /// Asks for IPv4 alone, because the device's frames are too short for IPv6, or gives up where that is
     /// not wanted.
     fn do_without_ipv6(&mut self, now: Instant, wanted: IpType) {
-        let bytes = self.ground.sizes.frame.unwrap_or_default();
+        let bytes = self.facts.sizes.frame.unwrap_or_default();
         let why = format!(
             "a frame of the device carries {bytes} bytes, and IPv6 needs 1280 of every link (RFC 8200, 5)"
         );

@@ -315,9 +315,9 @@ impl DataSession {
             Some(_) => "; asking the network for one over the link",
             None => "",
         };
-        if addresses.ipv6.is_none() && self.ground.sizes.carry_ipv6() {
-            let why = if self.ground.quirk.ipv6_by_plmn {
-                format!("{}; {}", explain::PLMN_STORY, explain::PLMN_NEXT)
+        if addresses.ipv6.is_none() && self.facts.sizes.carry_ipv6() {
+            let why = if self.facts.quirk.ipv6_by_plmn {
+                format!("{}; {}", explain::PLMN_CAUSE, explain::PLMN_NEXT)
             } else {
                 "the modem tells IPv4 only".into()
             };

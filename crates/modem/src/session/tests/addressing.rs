@@ -237,7 +237,7 @@ fn a_link_whose_frames_are_short_of_ipv6_gets_ipv4() {
             ..SessionOptions::default()
         };
         let mut bench = Bench::new(options);
-        bench.ground.sizes = Sizes {
+        bench.facts.sizes = Sizes {
             segment: Some(1200),
             frame: Some(1200),
             ..Sizes::default()

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::client::{Phase, Running};
+use super::client::{Client, Phase, Running};
 use super::messages::{Reply, Request, request};
 use super::responder::refused;
 use super::{LONGEST_REQUEST, MOST_WATCHERS, StatusService};
