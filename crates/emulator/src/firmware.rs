@@ -171,7 +171,8 @@ pub struct Firmware {
     sessions_version: u64,
     activated_once: bool,
     dialled: Dialled,
-    ussd: ussd::Ussd,
+    /// Whether the network has asked in a USSD dialogue and waits for the answer.
+    ussd_asked: bool,
     /// Reference of the short message sent last.
     sent: u8,
     changes: VecDeque<Change>,
@@ -208,7 +209,7 @@ impl Firmware {
             sessions_version: 0,
             activated_once: false,
             dialled: Dialled::default(),
-            ussd: ussd::Ussd::default(),
+            ussd_asked: false,
             sent: 0,
             changes: VecDeque::new(),
         };

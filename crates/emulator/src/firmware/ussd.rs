@@ -12,13 +12,6 @@ use super::Firmware;
 /// Menu behind `*101#`.
 const MENU: &str = "1 Balance\r\n2 Data left\r\n3 More";
 
-/// The dialogue with the network.
-#[derive(Debug, Default)]
-pub(super) struct Ussd {
-    /// The network has asked and waits for the answer.
-    asked: bool,
-}
-
 /// What the network says in a dialogue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UssdSaid {
@@ -42,7 +35,7 @@ impl Firmware {
         if !self.registered().is_on() {
             return Err(Status::NOT_REGISTERED);
         }
-        let existed = self.ussd.asked;
+        let existed = self.ussd_asked;
         let (response, answer) = match (action, existed) {
             (UssdAction::CANCEL, _) => (UssdResponse::TERMINATED_BY_NETWORK, ""),
             (UssdAction::INITIATE, true) => (UssdResponse::OTHER_LOCAL_CLIENT, ""),
@@ -51,7 +44,7 @@ impl Firmware {
             (UssdAction::CONTINUE, false) => return Err(Status::OPERATION_NOT_ALLOWED),
             _ => return Err(Status::INVALID_PARAMETERS),
         };
-        self.ussd.asked = match response {
+        self.ussd_asked = match response {
             UssdResponse::ACTION_REQUIRED => true,
             UssdResponse::OTHER_LOCAL_CLIENT => existed,
             _ => false,
@@ -68,12 +61,12 @@ impl Firmware {
     /// Returns whether the network has asked and waits for the answer.
     #[must_use]
     pub fn ussd_asked(&self) -> bool {
-        self.ussd.asked
+        self.ussd_asked
     }
 
     /// Notes that the network asks by itself.
     pub fn ussd_asks(&mut self) {
-        self.ussd.asked = true;
+        self.ussd_asked = true;
     }
 }
 

@@ -13,8 +13,8 @@ use uwwan_mbim::status::{NwError, Status};
 use zeroize::Zeroizing;
 
 use super::call::Connection;
+use super::dialogue::{Dialogue, Late};
 use super::status;
-use super::ussd::{Dialogue, Late};
 use crate::at_port::Answer;
 use crate::failure::{Failure, FailureKind};
 

@@ -28,6 +28,7 @@ mod any_answer;
 mod call;
 mod card;
 mod connection;
+mod dialogue;
 mod function;
 mod messages;
 mod network;

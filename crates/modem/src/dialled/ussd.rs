@@ -17,6 +17,7 @@ use uwwan_mbim::gsm::coding::{Alphabet, from_ucs2, from_ussd, to_ussd, ussd_alph
 use uwwan_mbim::services::ussd::{USSD, Ussd, UssdAction, UssdResponse, UssdSessionState, UssdSet};
 use uwwan_mbim::status::Status;
 
+use super::dialogue::{Form, Late, Waiting};
 use super::function::{Function, Refused};
 use super::messages::{bytes, hexadecimal};
 
@@ -26,52 +27,6 @@ const PATIENCE: Duration = Duration::from_secs(100);
 const LONGEST: usize = 182;
 /// Data coding scheme of an answer that names none: GSM 7-bit.
 const UNSTATED: u8 = 0x0f;
-
-/// State of the dialogue with the network.
-#[derive(Debug, Default)]
-pub(super) struct Dialogue {
-    /// Form that the modem takes, once it is known.
-    form: Option<Form>,
-    /// Command of the host that waits for the network.
-    waiting: Option<Waiting>,
-    /// The network has asked and waits for the answer.
-    asked: bool,
-}
-
-/// Form of a text in `+CUSD`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    /// Octets in hexadecimal digits.
-    Octets,
-    /// Text, or with `+CSCS: "UCS2"` its UCS-2 octets in hexadecimal digits.
-    Text { ucs2: bool },
-}
-
-#[derive(Debug)]
-struct Waiting {
-    transaction: u32,
-    until: Instant,
-}
-
-/// Answer to a command that has waited.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Late {
-    pub(super) transaction: u32,
-    pub(super) info: Vec<u8>,
-}
-
-impl Dialogue {
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.waiting.as_ref().map(|waiting| waiting.until)
-    }
-
-    fn existing(&self) -> UssdSessionState {
-        match self.asked {
-            true => UssdSessionState::EXISTING_SESSION,
-            false => UssdSessionState::NEW_SESSION,
-        }
-    }
-}
 
 impl Function {
     /// Carries out a turn of the dialogue. `None` while the network has to answer; what it says is the

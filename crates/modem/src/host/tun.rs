@@ -35,7 +35,7 @@ pub enum HostTun {
 
 impl HostTun {
     /// Opens a TUN interface as [`Tun::open`] does. Where the kernel supports no large packets, the
-    /// interface is a plain one, and [`HostTun::describe`] says so.
+    /// interface is a plain one, and [`HostTun::about`] says so.
     ///
     /// # Errors
     /// Those of [`Tun::open`].
