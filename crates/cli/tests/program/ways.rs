@@ -106,12 +106,9 @@ fn ussd(up: &Up, mode: &str) {
 #[test]
 fn ussd_is_said_in_the_form_that_the_modem_takes() {
     for form in ["text", "text_always"] {
-        let up = Up::online(&[
-            "--mode",
-            "ncm",
-            "--knob",
-            &format!("ussd_form={form},ussd_ms=20"),
-        ]);
+        let form_knob = format!("ussd_form={form}");
+        let knobs = ["--knob", &form_knob, "--knob", "ussd_ms=20"];
+        let up = Up::online(&[&["--mode", "ncm"][..], &knobs].concat());
         ussd(&up, form);
         up.down();
     }
