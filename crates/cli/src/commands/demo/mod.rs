@@ -18,7 +18,7 @@ use uwwan_emulator::{Emulator, FarSide};
 use uwwan_figures::Spread;
 use uwwan_modem::event::SessionChange;
 use uwwan_modem::host::{HostProvider, TunProvider, Userspace};
-use uwwan_modem::options::{Format, IpType, Padding, Placement, Routes, Table, TunMode};
+use uwwan_modem::options::{Format, IpType, Mode, Padding, Placement, Routes, Table, TunMode};
 use uwwan_modem::status::Addresses;
 use uwwan_modem::{Event, Handle, Modem, Options, Rung, Selector};
 use uwwan_netstack::server::{DEFAULT_V4, DEFAULT_V6};
@@ -62,6 +62,7 @@ Examples:
   uwwan demo --json | tail -n 1 | jq .download.mbit_s
   uwwan demo --bytes 1G                  larger transfers
   uwwan demo --tun-mode plain            one packet a call instead of many
+  uwwan demo --mode ecm                  the modem's plain Ethernet, dialled by AT commands
   uwwan demo --ndp front                 the black hole: connected, and nothing comes back
   uwwan demo --ip-type ipv6              IPv6 refused by the firmware, and why
   uwwan demo --ip-type ipv6 --knob ipv6=on
@@ -81,6 +82,9 @@ pub struct Arguments {
     /// Address families to ask the network for
     #[arg(long, value_name = "TYPE", default_value = "ipv4v6", value_parser = words(IpType::VALUES))]
     ip_type: IpType,
+    /// The modem's way to take: MBIM, or NCM or ECM dialled by AT commands [default: MBIM]
+    #[arg(long, value_name = "MODE", value_parser = words(Mode::VALUES))]
+    mode: Option<Mode>,
     /// Where the NDP stands in NTBs to the modem [default: what the modem needs]
     #[arg(long, value_name = "PLACE", value_parser = words(Placement::VALUES))]
     ndp: Option<Placement>,
@@ -129,6 +133,7 @@ impl Arguments {
                 tun_mode: self.tun_mode,
                 ..SessionSettings::default()
             },
+            mode: self.mode,
             settle: self.settle,
             ndp: self.ndp,
             ntb: self.ntb,
