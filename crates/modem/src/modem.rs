@@ -231,7 +231,7 @@ impl Handle {
     /// Changes the layout of NTBs to the device to the one that these options choose, from the next NTB
     /// on: place and size of the NDP, padding, number of datagrams, and the choices of an
     /// [`Experiment`](crate::options::Experiment). The other options have no effect. The channel gets one
-    /// message when the change is made.
+    /// message when the change is made; the [status](Self::status) has the layout by then.
     ///
     /// The message is a [`Failure`] where no data path is running, or where the options need a new session,
     /// because they have another format or another length of the longest NTB. There is no message when the

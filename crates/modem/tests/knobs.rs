@@ -138,3 +138,41 @@ fn an_fcc_lock_is_lifted_where_asked() {
     };
     comes_online("fcc_lock=on", options());
 }
+
+/// A program that was told that NTBs are laid out as it chose finds the layout in the status, also where
+/// the control thread has got no further than its order to the data thread.
+#[test]
+fn a_layout_is_in_the_status_once_it_is_in_use() {
+    let emulator = Emulator::new("settle_ms=0".parse().unwrap(), FarSide::BuiltIn).unwrap();
+    let (provider, _host) = MemoryHost::new();
+    let options = Options {
+        settle: Some(Duration::from_millis(10)),
+        ..Options::default()
+    };
+    let handle = Modem::start(
+        emulator.backend(),
+        Selector::Any,
+        options.clone(),
+        Box::new(provider),
+        Box::new(|_| {}),
+    )
+    .unwrap();
+    handle.wait_online(PATIENCE).unwrap();
+    for datagrams in [3, 7] {
+        // The control thread takes the choice between two calls that it waits in.
+        let [(begin, begun), (end, ended)] = std::array::from_fn(|_| channel::<()>());
+        handle.call(move || drop(begun.recv()));
+        let chosen = handle.choose_layout(&Options {
+            max_datagrams: Some(datagrams),
+            ..options.clone()
+        });
+        handle.call(move || drop(ended.recv()));
+        drop(begin);
+        chosen.recv_timeout(PATIENCE).unwrap().unwrap();
+        let framing = handle.status().framing.unwrap();
+        assert_eq!(framing.max_datagrams, u32::from(datagrams));
+        drop(end);
+    }
+    handle.stop();
+    handle.wait().unwrap();
+}

@@ -205,6 +205,7 @@ mod tests {
                     "addresses",
                     "cause",
                     "data_classes",
+                    "diagnoses",
                     "provider",
                     "provider_id",
                 ][..],

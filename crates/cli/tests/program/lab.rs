@@ -352,6 +352,38 @@ fn the_padding_shows_where_datagrams_are_frames() {
     }
 }
 
+/// How a datagram fills the last packet depends on the place of the NDP, which changes from cell to cell
+/// of one session.
+#[test]
+fn the_padding_shows_beside_the_place_of_the_ndp() {
+    let sweep = [
+        "sweep",
+        "--json",
+        "--pad",
+        "short,zlp",
+        "--ndp",
+        "end,front",
+    ];
+    let more = [
+        "--device", "emulator", "--wait", "1", "--tries", "2", "--seed", "1",
+    ];
+    let mut arguments = [&["lab"], &sweep[..], &more].concat();
+    arguments.extend([
+        "--knob",
+        "ntb_end=zlp",
+        "--knob",
+        "black_hole_ndp_front=off",
+    ]);
+    let report = json("lab sweep", &run(&arguments));
+    for cell in report["cells"].as_array().unwrap() {
+        let expected = match cell["settings"]["pad"].as_str() {
+            Some("zlp") => "delivered",
+            _ => "lost",
+        };
+        assert_eq!(cell["outcomes"][expected], 2, "{report}");
+    }
+}
+
 /// A plain network device gives no addresses; with those of the user the laboratory handles it as any
 /// other device.
 #[test]

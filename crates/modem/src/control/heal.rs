@@ -256,15 +256,13 @@ impl Control {
     /// Lays NTBs out as the program wants from the next one on, and reports to it when they are.
     pub(super) fn choose_layout(&mut self, options: &Options, done: Sender<Result<(), Failure>>) {
         let quirk = self.quirk;
-        let held = self.device.as_mut().filter(|held| held.data_running);
-        let parts = held.and_then(|held| {
-            let reactor = held.reactor.as_ref()?;
-            Some((&held.function, held.negotiated.as_mut()?, reactor))
-        });
+        let held = self.device.as_mut();
+        let held = held.filter(|held| held.data_running && held.reactor.is_some());
+        let parts = held.and_then(|held| Some((&held.function, held.negotiated.as_mut()?)));
         let refuse = |why: &str| {
             Failure::new(FailureKind::Other, "cannot change the layout of NTBs").because(why)
         };
-        let Some((function, negotiated, reactor)) = parts else {
+        let Some((function, negotiated)) = parts else {
             let _ = done.send(Err(
                 refuse("no data path is running").of(FailureKind::NotOpen)
             ));
@@ -276,18 +274,21 @@ impl Control {
             )));
             return;
         }
-        reactor.reframe(
-            negotiated.framing,
-            Some(Box::new(move || {
-                let _ = done.send(Ok(()));
-            })),
-        );
+        let framing = negotiated.framing;
         let chosen = &mut self.options;
         chosen.ndp = options.ndp;
         chosen.table = options.table;
         chosen.padding = options.padding;
         chosen.max_datagrams = options.max_datagrams;
         chosen.experiment = options.experiment;
+        // Who is told that it is done reads in the status what it is, and may be told at once.
+        self.publish();
+        let told = Box::new(move || {
+            let _ = done.send(Ok(()));
+        });
+        if let Some(reactor) = self.device.as_ref().and_then(|held| held.reactor()) {
+            reactor.reframe(framing, Some(told));
+        }
     }
 
     fn end_probes(&mut self) {
