@@ -6,9 +6,9 @@
 //! Texts stand in the command in one of two forms. The standard has text in the character set of `+CSCS`.
 //! Huawei's modems start with the octets of the coding instead, GSM 7-bit packed, in hexadecimal digits
 //! (`^USSDMODE: 1`). The modem is asked which one is set, and it stays as it is, because it outlasts a
-//! restart. Where `^USSDMODE` is not known, octets are tried first, as ModemManager does with Huawei's
-//! modems; what the modem refuses is said once more in the other form. In both, what is not GSM 7-bit is
-//! octets.
+//! restart. Where `^USSDMODE` is not known, text is tried first: a modem that wants octets refuses a code,
+//! whose `*` and `#` are no digits, but one that wants text would pass the digits on to the network. What the
+//! modem refuses is said once more in the other form. In both, what is not GSM 7-bit is octets.
 
 use std::time::{Duration, Instant};
 
@@ -148,8 +148,8 @@ impl Function {
                 .find_map(|line| Values::new(after(line, "^USSDMODE")?).number::<u8>())
         });
         match mode {
-            Some(0) => self.text_form(),
-            _ => Form::Octets,
+            Some(1) => Form::Octets,
+            _ => self.text_form(),
         }
     }
 
@@ -395,26 +395,26 @@ mod tests {
     fn the_form_is_found_where_the_modem_does_not_tell_it() {
         let text = format!("AT+CUSD=1,\"{CODE}\",15");
         let octets = format!("AT+CUSD=1,\"{CODE_OCTETS}\",15");
-        let script = Script::new(&[(&octets, refused()), (&text, Ok(""))]);
+        let script = Script::new(&[(&octets, Ok("")), (&text, refused())]);
         let mut function = script.function();
         let now = Instant::now();
         assert_eq!(function.ussd(now, 1, &begin(CODE)), None);
-        assert_eq!(script.asked(), ["AT^USSDMODE?", &octets, "AT+CSCS?", &text]);
-        function.unsolicited(now, "+CUSD: 0,\"99\",15");
-        assert_eq!(late(&mut function).3, "99");
+        assert_eq!(script.asked(), ["AT^USSDMODE?", "AT+CSCS?", &text, &octets]);
+        function.unsolicited(now, "+CUSD: 0,\"E8329BFD4697D9EC37\",15");
+        assert_eq!(late(&mut function).3, "hellohello");
         // It is remembered.
         assert_eq!(function.ussd(now, 2, &begin(CODE)), None);
-        assert_eq!(script.asked(), [text.as_str()]);
+        assert_eq!(script.asked(), [octets.as_str()]);
         // What neither form helps with is refused as at first.
-        let script = Script::new(&[(&octets, refused())]);
+        let script = Script::new(&[(&text, refused())]);
         let (status, info) = script.function().ussd(now, 1, &begin(CODE)).unwrap();
         assert_eq!((status, info), (Status::FAILURE, Vec::new()));
         // What has nothing to do with the form is not tried again.
         let pin = Err(Refusal::Cme(Cme(Code::Number(11))));
-        let script = Script::new(&[(&octets, pin)]);
+        let script = Script::new(&[(&text, pin)]);
         let (status, _) = script.function().ussd(now, 1, &begin(CODE)).unwrap();
         assert_eq!(status, Status::PIN_REQUIRED);
-        assert_eq!(script.asked(), ["AT^USSDMODE?", &octets]);
+        assert_eq!(script.asked(), ["AT^USSDMODE?", "AT+CSCS?", &text]);
     }
 
     #[test]
