@@ -161,12 +161,16 @@ fn a_layout_is_in_the_status_once_it_is_in_use() {
     for datagrams in [3, 7] {
         // The control thread takes the choice between two calls that it waits in.
         let [(begin, begun), (end, ended)] = std::array::from_fn(|_| channel::<()>());
-        handle.call(move || drop(begun.recv()));
+        handle.call(move || {
+            let _ = begun.recv();
+        });
         let chosen = handle.choose_layout(&Options {
             max_datagrams: Some(datagrams),
             ..options.clone()
         });
-        handle.call(move || drop(ended.recv()));
+        handle.call(move || {
+            let _ = ended.recv();
+        });
         drop(begin);
         chosen.recv_timeout(PATIENCE).unwrap().unwrap();
         let framing = handle.status().framing.unwrap();
