@@ -92,7 +92,8 @@ pub fn main() -> ExitCode {
         .keeps_running()
         .then(|| output_queue::Queues);
     if arguments.command.keeps_running() {
-        // The setting comes before a second thread is started.
+        output_queue::never_wait();
+        // Before there is a second thread.
         allocator::share_one_arena();
     }
     if let Err(failure) = uwwan_modem::quirks::load(&state::quirk_directories()) {

@@ -25,6 +25,9 @@ pub fn start(verbose: u8) {
         .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())
         .with_target(verbose > 1)
+        // The library would tell of a line that cannot be written by one more, and end the process when
+        // that cannot be written either.
+        .log_internal_errors(false)
         .with_writer(Weighed);
     // This fails only when a subscriber is already installed.
     let _ = match journal::is_reached() {

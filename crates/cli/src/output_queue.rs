@@ -1,19 +1,21 @@
 //! Standard output, standard error and the journal behind bounded queues, each written by a thread of its own.
 //!
 //! A command that runs a modem must not wait for the reader of its lines: a terminal stopped by
-//! Ctrl-S, a pipe that is not read and a full disk would otherwise block the data sessions. Lines
-//! beyond the capacity of a queue, and lines that the system refuses (`EPIPE`, `ENOSPC`), are
-//! dropped and counted.
+//! Ctrl-S, a pipe that is not read and a full disk would hold up the data sessions otherwise. Lines
+//! beyond what a queue takes, and lines that the system refuses (`EPIPE`, `ENOSPC`), are dropped
+//! and counted. So are lines that cannot be written at once where there is no queue ([`never_wait`]):
+//! those of a process before it may have threads, and those of the monitor, which has none.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use log::Level;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::journal::{self, About, Entry, Journal};
 
@@ -29,6 +31,12 @@ static ERR: OnceLock<Queue<Vec<u8>>> = OnceLock::new();
 /// Queue in front of the journal, once [`start`] has put it there. It takes the lines of those of
 /// the two other streams that lead to the journal.
 static JOURNAL: OnceLock<Queue<Entry>> = OnceLock::new();
+
+/// Whether a line without a queue is dropped where it cannot be written.
+static NEVER_WAIT: AtomicBool = AtomicBool::new(false);
+/// Number of bytes that a pipe takes without a wait when it is ready to be written to (`PIPE_BUF`,
+/// pipe(7)).
+const AT_ONCE: usize = 4096;
 
 enum Message<T> {
     Line(T),
@@ -149,7 +157,35 @@ pub fn start() {
     }
 }
 
-/// Returns whether two descriptors lead to the same file.
+/// Has lines for which there is no queue dropped, and counted, where they cannot be written at once. A
+/// failure is waited for, as long as the queues are at the end of the process.
+pub fn never_wait() {
+    NEVER_WAIT.store(true, Ordering::Relaxed);
+}
+
+/// Writes a line to a stream that has no queue.
+///
+/// # Errors
+/// Those of the system, unless such lines are dropped.
+fn directly(mut stream: impl Write + AsFd, line: &[u8], patience: Duration) -> io::Result<()> {
+    if !NEVER_WAIT.load(Ordering::Relaxed) {
+        return stream.write_all(line).and_then(|()| stream.flush());
+    }
+    let time = Timespec::try_from(patience).ok();
+    // More than the first piece of a longer line might be waited for.
+    let line = &line[..line.len().min(AT_ONCE)];
+    let ready = poll(&mut [PollFd::new(&stream, PollFlags::OUT)], time.as_ref());
+    let written = match ready {
+        Ok(0) => Err(io::ErrorKind::WouldBlock.into()),
+        _ => stream.write_all(line).and_then(|()| stream.flush()),
+    };
+    if written.is_err() {
+        DROPPED.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// Returns whether two descriptors lead to the same.
 fn same_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
     let of = |descriptor| rustix::fs::fstat(descriptor).map(|about| (about.st_dev, about.st_ino));
     matches!((of(one), of(other)), (Ok(one), Ok(other)) if one == other)
@@ -172,10 +208,7 @@ pub fn out(text: &str, about: About) -> io::Result<()> {
             Ok(())
         }
         (None, Some(journal)) => enter(journal, text, about),
-        (None, None) => {
-            let mut out = io::stdout().lock();
-            out.write_all(text.as_bytes()).and_then(|()| out.flush())
-        }
+        (None, None) => directly(io::stdout().lock(), text.as_bytes(), Duration::ZERO),
     }
 }
 
@@ -196,18 +229,19 @@ impl Write for Errors {
             enter(journal, &text, About::program(self.0))?;
             return Ok(bytes.len());
         }
+        let patience = match self.0 {
+            Level::Error => LAST_PATIENCE,
+            _ => Duration::ZERO,
+        };
         match ERR.get() {
-            Some(queue) => {
-                queue.push(bytes.to_vec());
-                Ok(bytes.len())
-            }
+            Some(queue) => queue.push(bytes.to_vec()),
             None if journal::is_reached() => {
                 let text = journal::marked(&String::from_utf8_lossy(bytes), self.0);
-                io::stderr().lock().write_all(text.as_bytes())?;
-                Ok(bytes.len())
+                directly(io::stderr().lock(), text.as_bytes(), patience)?;
             }
-            None => io::stderr().lock().write(bytes),
+            None => directly(io::stderr().lock(), bytes, patience)?,
         }
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
