@@ -19,8 +19,12 @@ const OVERFLOW: &str = "/proc/sys/kernel/overflowuid";
 /// File of the kernel with the user ids of this namespace (user_namespaces(7)).
 const MAP: &str = "/proc/self/uid_map";
 
-/// Checks that no user but this one and root can change a file. Returns the reason why it may not be
-/// used, as the end of a sentence about it.
+/// Directories on the way to a user's own files that are root's on every machine, beside `/` and what is
+/// directly in it (Filesystem Hierarchy Standard 3.0; `/var/home` where `/home` is a link to it).
+const OF_ROOT: [&str; 4] = ["/export/home", "/run/user", "/var/home", "/var/tmp"];
+
+/// Checks that a file is changed by nobody but this user and root. Returns why it may not be used, as
+/// the end of a sentence about it.
 ///
 /// # Errors
 /// The reason, which names the directory or link if it is one.
@@ -54,6 +58,7 @@ fn follow(file: &Path) -> Result<(), String> {
             at.pop();
             continue;
         }
+        let stranger = stranger.filter(|_| is_of_root(&at));
         let inside = |why: String| format!("stands in {}, which {why}", at.display());
         let folder = look(&at)?;
         owned(&folder, stranger).map_err(inside)?;
@@ -75,7 +80,7 @@ fn follow(file: &Path) -> Result<(), String> {
         if links > MOST_LINKS {
             return Err("is behind too many links".into());
         }
-        owned(&about, stranger)
+        owned(&about, stranger.filter(|_| is_of_root(&next)))
             .map_err(|why| format!("is behind {}, which {why}", next.display()))?;
         let target = std::fs::read_link(&next)
             .map_err(|error| format!("is behind {}: {error}", next.display()))?;
@@ -104,7 +109,13 @@ fn names(path: &Path) -> impl Iterator<Item = OsString> {
     })
 }
 
-/// Checks that a file belongs to this user, to root, or to `stranger`.
+/// Returns whether a directory or link is root's wherever there is one of this name. Everything that
+/// belongs to no user here has one owner, so the name alone tells root's from another user's.
+fn is_of_root(path: &Path) -> bool {
+    path.components().count() <= 2 || OF_ROOT.iter().any(|of_root| path == Path::new(of_root))
+}
+
+/// Checks that something belongs to this user, to root, or to `stranger`.
 fn owned(about: &Metadata, stranger: Option<u32>) -> Result<(), String> {
     let owner = about.uid();
     match owner == 0 || owner == me() || Some(owner) == stranger {
@@ -113,8 +124,8 @@ fn owned(about: &Metadata, stranger: Option<u32>) -> Result<(), String> {
     }
 }
 
-/// Returns the user id that stands for root where the user ids here are not the machine's, as in a
-/// container of an ordinary user.
+/// Returns the user id that stands for root, and for every other user that there is none of here, where
+/// the user ids are not the machine's, as in a container of an ordinary user's.
 fn stranger() -> Option<u32> {
     let map = std::fs::read_to_string(MAP).ok()?;
     let numbers: Vec<&str> = map.split_whitespace().collect();
@@ -207,6 +218,51 @@ mod tests {
         }
         if me() == 0 {
             check(Path::new("/bin/sh")).unwrap();
+        }
+    }
+
+    /// Names a file, in a process of this test that has a user namespace of its own.
+    const INNER: &str = "UWWAN_TEST_OWN_FILE";
+
+    #[test]
+    fn what_belongs_to_nobody_here_is_root_s_by_name_alone() {
+        if let Some(file) = std::env::var_os(INNER) {
+            print!("{:?}", check(Path::new(&file)));
+            return;
+        }
+        let base = tempfile::tempdir().unwrap();
+        let folder = base.path().join("folder");
+        fs::create_dir(&folder).unwrap();
+        let file = folder.join("hook");
+        fs::write(&file, "").unwrap();
+        mode(&file, 0o700);
+        let inside = |file: &Path| {
+            let name = "own_file::tests::what_belongs_to_nobody_here_is_root_s_by_name_alone";
+            let mut child = std::process::Command::new("unshare");
+            child.args(["--user", "--map-current-user"]);
+            child.arg(std::env::current_exe().unwrap());
+            let child = child.args(["--exact", "--nocapture", name]);
+            let output = child.env(INNER, file).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        assert!(inside(&file).contains("Ok(())"));
+        // Of another user's directory the owner is not known there.
+        let way = match std::os::unix::fs::chown(&folder, Some(12_345), None) {
+            Ok(()) => file.clone(),
+            // Root's is as unknown to an ordinary user, and its name is not one of those.
+            Err(_) => Path::new("/usr/share/doc/../../..").join(file.strip_prefix("/").unwrap()),
+        };
+        let told = inside(&way);
+        assert!(told.contains("belongs to user 65534"), "{told}");
+        for (path, of_root) in [
+            ("/", true),
+            ("/home", true),
+            ("/run/user", true),
+            ("/home/other", false),
+            ("/var/lib/other", false),
+        ] {
+            assert_eq!(is_of_root(Path::new(path)), of_root, "{path}");
         }
     }
 }
