@@ -339,14 +339,20 @@ pub fn sweep(base: &Path) {
 }
 
 /// Removes a runtime directory whose owner has ended, and returns whether it was one. A directory without
-/// a lock is no runtime directory.
+/// a lock is none of ours, unless this user has given it away: a driver whose monitor was killed empties
+/// its directory, and cannot remove it.
 fn clear(path: &Path) -> bool {
     let opened = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK)
         .open(path.join(LOCK));
-    let Ok(lock) = opened else {
-        return false;
+    let lock = match opened {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && is_given_away(path) => {
+            empty(path);
+            return true;
+        }
+        Err(_) => return false,
     };
     if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
         return false;
@@ -355,7 +361,19 @@ fn clear(path: &Path) -> bool {
     true
 }
 
-/// Removes a runtime directory and its content, for the holder of its lock. The lock goes last.
+/// Returns whether a directory belongs to another user, where this user alone can have made it
+/// ([`RuntimeDir::give_to`]).
+fn is_given_away(path: &Path) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    let base = path
+        .parent()
+        .and_then(|base| fs::symlink_metadata(base).ok());
+    let alone = base.is_some_and(|base| base.uid() == own && base.mode() & 0o022 == 0);
+    let about = fs::symlink_metadata(path);
+    alone && about.is_ok_and(|about| about.is_dir() && about.uid() != own)
+}
+
+/// Removes a runtime directory and what is in it, for the holder of its lock. The lock goes last.
 fn empty(path: &Path) {
     for file in fs::read_dir(path).into_iter().flatten().flatten() {
         if file.file_name() != LOCK {
@@ -621,6 +639,32 @@ mod tests {
         left.sort();
         assert_eq!(left, ["1-4", "else", "first"]);
         assert!(alive.path.join(LOCK).exists());
+    }
+
+    #[test]
+    fn what_a_driver_has_emptied_and_could_not_remove_is_swept() {
+        let base = tempfile::tempdir().unwrap();
+        let left = base.path().join("modem");
+        let open = |mode| {
+            fs::set_permissions(base.path(), Permissions::from_mode(mode)).unwrap();
+        };
+        open(0o755);
+        fs::create_dir(&left).unwrap();
+        fs::write(left.join("at"), "").unwrap();
+        if std::os::unix::fs::chown(&left, Some(12_345), None).is_err() {
+            // Only root gives a directory away. That of an ordinary user stays.
+            sweep(base.path());
+            assert!(left.exists());
+            return;
+        }
+        // Where others can make directories, it may be theirs.
+        open(0o777);
+        sweep(base.path());
+        assert!(left.exists());
+        open(0o755);
+        sweep(base.path());
+        assert!(!left.exists());
+        RuntimeDir::create(base.path(), "modem").unwrap();
     }
 
     #[test]
