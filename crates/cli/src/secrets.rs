@@ -5,7 +5,7 @@
 //! program's allocator when it is freed.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -19,8 +19,8 @@ use crate::locked::Locked;
 /// Length of the longest secret, in bytes (MBIM limits a PIN to 16 characters, a password to 255).
 pub const LONGEST: usize = 255;
 
-/// Function that reads a secret from a file.
-type Reading = fn(&Path) -> Result<Zeroizing<String>, Failure>;
+/// Function that reads a secret from a file that was opened, or not, at a path.
+type Reading = fn(io::Result<File>, &Path) -> Result<Zeroizing<String>, Failure>;
 
 /// Returns the secret in a file. The file is read here, so that a mistake is reported at once, and
 /// again each time the secret is needed; in between the secret is not in memory. A secret from a file
@@ -30,16 +30,16 @@ type Reading = fn(&Path) -> Result<Zeroizing<String>, Failure>;
 /// # Errors
 /// Those of `read`.
 pub fn from_file(path: &Path, read: Reading) -> Result<Secret, Failure> {
-    let text = read(path)?;
+    let text = read(File::open(path), path)?;
     if let Some(path) = readable_again(path) {
         return Ok(Secret::asked_for(move || {
-            // A pipe that has replaced the file meanwhile is not waited for.
-            regular(&path).map_err(|error| {
+            // What has taken its place meanwhile is not waited for.
+            let file = regular(&path).map_err(|error| {
                 Failure::new(FailureKind::Host, "a secret can no longer be read")
                     .at(path.display().to_string())
                     .because(error)
             })?;
-            read(&path)
+            read(Ok(file), &path)
         }));
     }
     let kept = Locked::new(text);
@@ -64,8 +64,8 @@ pub fn readable_again(path: &Path) -> Option<PathBuf> {
 /// # Errors
 /// [`FailureKind::Usage`] when the file cannot be read or does not hold a PIN. Its content is never
 /// repeated.
-pub fn pin(path: &Path) -> Result<Zeroizing<String>, Failure> {
-    let text = read(path, "PIN", "--pin-file")?;
+pub fn pin(file: io::Result<File>, path: &Path) -> Result<Zeroizing<String>, Failure> {
+    let text = read(file, path, "PIN", "--pin-file")?;
     if !(4..=8).contains(&text.len()) || !text.bytes().all(|b| b.is_ascii_digit()) {
         return Err(Failure::new(FailureKind::Usage, "the PIN file does not hold a PIN")
             .at(format!("{} (--pin-file)", path.display()))
@@ -95,7 +95,7 @@ pub fn code(
     option: &str,
     lengths: std::ops::RangeInclusive<usize>,
 ) -> Result<Zeroizing<String>, Failure> {
-    let text = read(path, subject, option)?;
+    let text = read(File::open(path), path, subject, option)?;
     check_code(&text, subject, lengths)
         .map_err(|failure| failure.at(format!("{} ({option})", path.display())))?;
     Ok(text)
@@ -134,10 +134,10 @@ pub fn check_code(
 /// Returns the access point's password from a file.
 ///
 /// # Errors
-/// [`FailureKind::Usage`] when the file cannot be read or does not hold a password. Its content is
-/// never repeated.
-pub fn password(path: &Path) -> Result<Zeroizing<String>, Failure> {
-    read(path, "password", "--password-file")
+/// [`FailureKind::Usage`] when the file cannot be read or does not hold that. Its content is never
+/// repeated.
+pub fn password(file: io::Result<File>, path: &Path) -> Result<Zeroizing<String>, Failure> {
+    read(file, path, "password", "--password-file")
 }
 
 /// Returns the text for a field of a message from a file.
@@ -145,16 +145,21 @@ pub fn password(path: &Path) -> Result<Zeroizing<String>, Failure> {
 /// # Errors
 /// Those of [`password`].
 pub fn field(path: &Path, name: &str) -> Result<Zeroizing<String>, Failure> {
-    read(path, name, "--field-file")
+    read(File::open(path), path, name, "--field-file")
 }
 
-/// Returns the text that stands alone on the first line of the file that `option` names. `subject`
-/// names it in errors.
+/// Returns what stands alone on the first line of the file that `option` names and that was opened, or
+/// not, at a path. `subject` says what it is.
 ///
 /// # Errors
 /// [`FailureKind::Usage`] when the file cannot be read or holds something else. Its content is never
 /// repeated.
-pub fn read(path: &Path, subject: &str, option: &str) -> Result<Zeroizing<String>, Failure> {
+pub fn read(
+    file: io::Result<File>,
+    path: &Path,
+    subject: &str,
+    option: &str,
+) -> Result<Zeroizing<String>, Failure> {
     let wrong = |why: &dyn std::fmt::Display| {
         Failure::new(
             FailureKind::Usage,
@@ -167,7 +172,7 @@ pub fn read(path: &Path, subject: &str, option: &str) -> Result<Zeroizing<String
                  install -m 600 /dev/null FILE, then write it there with an editor"
         ))
     };
-    let file = File::open(path).map_err(|error| wrong(&error))?;
+    let file = file.map_err(|error| wrong(&error))?;
     let meta = file.metadata().map_err(|error| wrong(&error))?;
     if meta.is_dir() {
         return Err(wrong(&"it is a directory"));
@@ -204,6 +209,10 @@ mod tests {
     use super::*;
     use std::io::Write;
 
+    fn pin_in(path: &Path) -> Result<Zeroizing<String>, Failure> {
+        pin(File::open(path), path)
+    }
+
     #[test]
     fn a_pipe_in_the_place_of_the_file_is_not_waited_for() {
         let folder = tempfile::tempdir().unwrap();
@@ -231,7 +240,7 @@ mod tests {
     #[test]
     fn a_pin_is_taken_with_or_without_a_line_end() {
         for content in [&b"1234"[..], b"1234\n", b"1234\r\n"] {
-            assert_eq!(*pin(file(content).path()).unwrap(), "1234");
+            assert_eq!(*pin_in(file(content).path()).unwrap(), "1234");
         }
     }
 
@@ -248,7 +257,7 @@ mod tests {
             b"\xff\xfe\x00",
             &[b'7'; 10_000],
         ] {
-            let failure = pin(file(content).path()).unwrap_err();
+            let failure = pin_in(file(content).path()).unwrap_err();
             assert_eq!(failure.kind, FailureKind::Usage);
             let text = failure.to_string();
             assert!(!text.contains("secret") && !text.contains("777"), "{text}");
@@ -257,21 +266,24 @@ mod tests {
 
     #[test]
     fn endless_and_missing_files_end_at_once() {
-        assert!(pin(Path::new("/dev/zero")).is_err());
+        assert!(pin_in(Path::new("/dev/zero")).is_err());
         assert!(
-            pin(Path::new("/"))
+            pin_in(Path::new("/"))
                 .unwrap_err()
                 .to_string()
                 .contains("directory")
         );
-        let missing = pin(Path::new("/nonexistent/pin")).unwrap_err().to_string();
+        let missing = pin_in(Path::new("/nonexistent/pin"))
+            .unwrap_err()
+            .to_string();
         assert!(missing.contains("No such file"), "{missing}");
     }
 
     #[test]
     fn a_password_may_hold_anything_printable() {
+        let kept = file("pä ss\"\n".as_bytes());
         assert_eq!(
-            *password(file("pä ss\"\n".as_bytes()).path()).unwrap(),
+            *password(File::open(kept.path()), kept.path()).unwrap(),
             "pä ss\""
         );
     }

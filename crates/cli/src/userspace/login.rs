@@ -1,5 +1,6 @@
 //! The name and password that clients of a proxy have to give.
 
+use std::fs::File;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -18,8 +19,8 @@ impl Login {
     /// # Errors
     /// [`FailureKind::Usage`] when the file cannot be read or does not hold a login.
     pub fn from_file(path: &Path) -> Result<Self, Failure> {
-        let text = secrets::read(path, "login", "--proxy-login-file")?;
-        // RFC 1929 has one octet for the length of each.
+        let text = secrets::read(File::open(path), path, "login", "--proxy-login-file")?;
+        // RFC 1929 has an octet for the length of each.
         let parts = text.split_once(':');
         let fits = |part: &str| (1..=255).contains(&part.len());
         if parts.is_some_and(|(name, password)| fits(name) && fits(password)) {
