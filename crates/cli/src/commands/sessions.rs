@@ -148,7 +148,7 @@ pub fn connect(arguments: &ConnectArguments) -> Result<(), Failure> {
             .next("add --auth chap, or --auth pap where the operator asks for it"));
     }
     let mut password = match &arguments.password_file {
-        Some(path) => secrets::password(path)?,
+        Some(path) => secrets::password(std::fs::File::open(path), path)?,
         None => Zeroizing::default(),
     };
     sandbox::hide_memory();
@@ -336,12 +336,14 @@ pub fn sessions(arguments: &SessionsArguments) -> Result<(), Failure> {
     let mut modem = arguments.reach.open()?;
     let caps: DeviceCaps = modem.query(DEVICE_CAPS)?;
     let mut found = Vec::new();
+    let mut told = false;
     for session in 0..caps.max_sessions.min(MOST_SESSIONS) {
         let command = MbimCommand::query_with(CONNECT, &query(session));
         // Some firmware refuses a query about a data session that was never active.
         let Ok(state) = modem.optional::<ConnectInfo>(command)? else {
             continue;
         };
+        told = true;
         let addresses = if is_active(&state) {
             configuration(&mut modem, session)?
         } else {
@@ -350,6 +352,13 @@ pub fn sessions(arguments: &SessionsArguments) -> Result<(), Failure> {
         if is_active(&state) || arguments.all {
             found.push((session, state, addresses));
         }
+    }
+    // Who may not ask would take the silence for an answer.
+    if !told
+        && let Err(failure) = modem.query_with::<ConnectInfo>(CONNECT, &query(0))
+        && failure.kind == FailureKind::Permission
+    {
+        return Err(failure);
     }
     modem.close()?;
     if arguments.json {
