@@ -1,7 +1,7 @@
 //! Writes the files of `uwwan bench`: the page with charts, the charts alone, and the values.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use uwwan_figures::{Figures, csv, page};
@@ -78,13 +78,15 @@ impl Report {
     /// # Errors
     /// Fails with [`FailureKind::Usage`] when the file cannot be opened for writing.
     fn open(option: &'static str, path: &Path) -> Result<Report, Failure> {
-        let fresh = !path.exists();
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(|error| cannot(option, path, &error))?;
+        let mut options = OpenOptions::new();
+        options.write(true);
+        let (fresh, file) = match options.clone().create_new(true).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                (false, options.create(true).truncate(false).open(path))
+            }
+            made => (true, made),
+        };
+        let file = file.map_err(|error| cannot(option, path, &error))?;
         Ok(Report {
             option,
             path: path.to_owned(),
