@@ -54,13 +54,17 @@ fn not_allowed(failure: Failure, owners: Option<String>) -> Failure {
         None => failure
             .because("it would end what the running `uwwan up` holds, or is not possible now")
             .next("the same with --force, where the command has it; or `uwwan down` first"),
-        Some(owners) => failure
-            .because(
-                "the running `uwwan up` does not let this user do it, or it is not possible now",
-            )
-            .next(format!(
-                "those who may do it are {owners}; `uwwan up --operator` lets others use the modem"
-            )),
+        Some(owners) => {
+            let mut failure = failure
+                .because(
+                    "the running `uwwan up` does not let this user do it, or it is not possible now",
+                )
+                .next(format!(
+                    "those who may do it are {owners}; `uwwan up --operator` lets others use the modem"
+                ));
+            failure.kind = FailureKind::Permission;
+            failure
+        }
     }
 }
 
@@ -166,17 +170,20 @@ mod tests {
 
     #[test]
     fn a_refusal_says_who_may() {
-        let next = |owner, own| {
+        let told = |owner, own| {
             let failure = Failure::new(FailureKind::Refused, "it");
-            not_allowed(failure, other_owners(owner, own))
-                .next
-                .join("; ")
+            let failure = not_allowed(failure, other_owners(owner, own));
+            (failure.kind, failure.next.join("; "))
         };
         for (owner, own) in [(0, 0), (990, 0), (990, 990)] {
-            assert!(next(owner, own).contains("uwwan down"), "{own}");
+            let (kind, next) = told(owner, own);
+            assert_eq!(kind, FailureKind::Refused);
+            assert!(next.contains("uwwan down"), "{own}");
         }
-        assert!(next(0, 1000).contains("are root; "));
-        let told = next(990, 1000);
+        let (kind, next) = told(0, 1000);
+        assert_eq!(kind, FailureKind::Permission);
+        assert!(next.contains("are root; "));
+        let (_, told) = told(990, 1000);
         assert!(told.contains("root, user 990 (who started it)"), "{told}");
         assert!(
             told.contains("--operator") && !told.contains("uwwan down"),

@@ -35,8 +35,8 @@ pub const LOCK: &str = "lock";
 /// Name of the control socket in the directory of a running `up`, beside that of the control session.
 pub const STATUS_SOCKET: &str = "control";
 
-/// Connects to a socket of a running `up` and returns the connection with the user id of the process
-/// at the other end. Nothing has been sent.
+/// Connects to a socket of a running `up` and returns the connection with the user id of who started the
+/// process at the other end. Nothing has been sent.
 ///
 /// # Errors
 /// [`Failure`] of the kind `NotRunning` when nobody listens there; `Permission` when this user is
@@ -49,10 +49,12 @@ pub(super) fn connect(path: &Path) -> Result<(UnixStream, u32), Failure> {
     let place = path.display().to_string();
     let stream = open(path, PATIENCE).map_err(|error| refused(&place, &error))?;
     let (user, _) = peer(&stream).map_err(|error| refused(&place, &error))?;
-    if trusted(path, Path::new(SYSTEM), user) {
-        return Ok((stream, user));
+    if !trusted(path, Path::new(SYSTEM), user) {
+        return Err(strange(path, user));
     }
-    Err(strange(path, user))
+    // The user of a driver that root has started is nobody who could be asked for anything.
+    let driver_of_root = given_by_root(path, user).unwrap_or(false);
+    Ok((stream, if driver_of_root { 0 } else { user }))
 }
 
 /// Process of an ordinary user at the other end of a connection that root has made. Its answers are
