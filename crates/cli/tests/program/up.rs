@@ -202,6 +202,34 @@ fn a_full_disk_does_not_end_it() {
 }
 
 #[test]
+fn nothing_of_the_log_can_be_written_and_it_runs() {
+    // The monitor and the driver's first steps write without a queue, and log at this level.
+    let full = || {
+        std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap()
+    };
+    let (_reader, writer) = full_pipe();
+    for [out, errors] in [
+        [full().into(), full().into()],
+        [Stdio::null(), Stdio::from(writer)],
+    ] {
+        let base = tempfile::tempdir().unwrap();
+        let mut command = emulated(base.path());
+        command
+            .args(["-vvv", "--dns", "none"])
+            .stdout(out)
+            .stderr(errors);
+        let mut up = Up::spawn_telling(base, command);
+        up.until("online", |status| status["online"] == true);
+        assert!(up.ask(&["down"]).status.success());
+        assert!(up.end().success());
+        leaves_nothing(&up);
+    }
+}
+
+#[test]
 fn a_reader_that_does_not_read_holds_nothing_up() {
     for by_signal in [false, true] {
         let (_reader, writer) = full_pipe();
