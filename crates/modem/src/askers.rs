@@ -3,8 +3,8 @@
 //!
 //! An [`Asker`] sends [`Request`]s to the control thread. Answers, indications and the opening and
 //! end of the control session come back as [`AskerEvent`]s on a channel of its own; a [`Waker`]
-//! wakes an asker that sleeps in a poll loop. Every request gets exactly one answer. Indications
-//! are dropped when too many wait.
+//! wakes an asker that sleeps in a poll loop. Every request gets exactly one answer, or its command
+//! back if it has to be judged once more. Indications are dropped when too many wait.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -38,6 +38,10 @@ pub enum Request {
         command: Command,
         /// Time the modem has for the answer, from the sending of the command.
         timeout: Duration,
+        /// Age of the basis on which the command was judged, if it was (`Basis::age`). The control
+        /// thread does not send a command whose basis has changed since: [`AskerEvent::Overtaken`]
+        /// follows in place of the answer.
+        judged: Option<u64>,
     },
     /// Cancels a command, towards the modem too. It is answered with [`CommandError::Cancelled`]
     /// unless it has been answered before.
@@ -66,6 +70,13 @@ pub(crate) enum AskerEvent {
         ticket: Ticket,
         /// Answer, or the reason why there is none.
         result: Result<Response, CommandError>,
+    },
+    /// A command was not sent, because the basis on which it was judged has changed.
+    Overtaken {
+        /// Id of the request.
+        ticket: Ticket,
+        /// The command, to be judged once more.
+        command: Command,
     },
     /// Indication of the modem.
     Indication {
@@ -253,8 +264,17 @@ impl Askers {
         ticket: Ticket,
         result: Result<Response, CommandError>,
     ) {
+        self.send(asker, AskerEvent::Answer { ticket, result });
+    }
+
+    /// Gives a command back to the asker with this id, which has to judge it once more.
+    pub(crate) fn overtaken(&self, asker: u64, ticket: Ticket, command: Command) {
+        self.send(asker, AskerEvent::Overtaken { ticket, command });
+    }
+
+    fn send(&self, asker: u64, event: AskerEvent) {
         if let Some(sender) = self.senders.iter().find(|sender| sender.id == asker) {
-            sender.send(AskerEvent::Answer { ticket, result });
+            sender.send(event);
         }
     }
 

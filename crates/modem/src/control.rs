@@ -450,6 +450,10 @@ impl Control {
                 timeout,
             } => {
                 self.expect(&format!("the answer to {}", ask.name()), timeout);
+                if ask == Ask::PinEnter {
+                    // A client's operation was allowed by the attempts that remained before.
+                    self.shared.basis_changed();
+                }
                 self.ask(ask, command, timeout);
             }
             Action::Climbed(from) => {
@@ -573,7 +577,11 @@ impl Control {
                 ticket,
                 command,
                 timeout,
+                judged,
             } => {
+                if judged.is_some_and(|age| age != self.shared.basis_age()) {
+                    return self.askers.overtaken(asker, ticket, command);
+                }
                 let connects = foreign_sessions::connects(&command);
                 match start(&mut self.control_session, command, timeout) {
                     Ok(id) => {

@@ -13,7 +13,7 @@ use crate::askers::{Asker, Askers, Message, Request, Ticket};
 use crate::at_port::discipline::Discipline;
 use crate::at_port::lines::JsonLines;
 use crate::at_port::{Answer, Line};
-use crate::permissions::Caller;
+use crate::permissions::{Basis, Caller};
 use crate::proxy::multiplexer::{Config, Multiplexer};
 use crate::share::service::{ClientId, Entrance, Service};
 use crate::share::{Reply, Responder};
@@ -146,7 +146,10 @@ impl Default for Proxy {
         let multiplexer = Multiplexer::new(
             Config::default(),
             ours,
-            Box::new(|| vec![0]),
+            Box::new(|| Basis {
+                held: vec![0],
+                age: 0,
+            }),
             asker,
             Arc::default(),
         );

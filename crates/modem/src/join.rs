@@ -118,7 +118,6 @@ impl Joining {
         waker: Option<Waker>,
         leave: Box<dyn Fn(u64) + Send>,
     ) -> Result<(Self, Joined), Failure> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         let wrong = |why: &dyn std::fmt::Display| {
             Failure::new(FailureKind::Usage, "the interface cannot be used").because(why)
         };
@@ -136,6 +135,19 @@ impl Joining {
             carries: options.carries,
         };
         let data = HostData::handed(&kind, descriptors, waiting).map_err(|error| wrong(&error))?;
+        Ok(Self::of(options, name, data, waker, leave))
+    }
+
+    /// Makes the order for an interface of this name whose packets come by `data`, and the handle of the
+    /// program, as [`Joining::new`] does.
+    pub(crate) fn of(
+        options: JoinOptions,
+        name: String,
+        data: HostData,
+        waker: Option<Waker>,
+        leave: Box<dyn Fn(u64) + Send>,
+    ) -> (Self, Joined) {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let (sender, news) = unbounded();
         let teller = Teller { sender, waker };
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -153,7 +165,7 @@ impl Joining {
             news,
             leave,
         };
-        Ok((Self { options, guest }, joined))
+        (Self { options, guest }, joined)
     }
 }
 

@@ -18,6 +18,7 @@ use crate::host::HostProvider;
 use crate::join::{JoinOptions, Joined, Joining};
 use crate::kind::Choice;
 use crate::options::{Options, SessionOptions};
+use crate::permissions::Basis;
 use crate::poll::Waker;
 use crate::raw::{Listener, Raw, To};
 use crate::selector::Selector;
@@ -213,6 +214,17 @@ impl Handle {
     #[must_use]
     pub fn sessions(&self) -> Vec<u8> {
         self.shared.sessions()
+    }
+
+    /// Sends the control thread a message.
+    #[cfg(test)]
+    pub(crate) fn post(&self, message: Message) {
+        self.shared.outbox.send(message).unwrap();
+    }
+
+    /// Returns what judgements on the commands of programs rest on.
+    pub(crate) fn basis(&self) -> Basis {
+        self.shared.basis()
     }
 
     /// Asks for a clean stop and returns at once; [`Handle::wait`] returns when it is done. A

@@ -1,6 +1,6 @@
 //! State that the handles on a modem and its threads share: the status, the counters, and the end.
 
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use crate::askers::Message;
 use crate::at_port::AtPort;
 use crate::counters::{Counters, SessionCounters};
 use crate::failure::Failure;
+use crate::permissions::Basis;
 use crate::status::Status;
 
 /// State that handles and threads share.
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) at: Option<AtPort>,
     /// Counters of the data sessions, by MBIM session id.
     session_counters: Mutex<Vec<(u8, Arc<SessionCounters>)>>,
+    /// Age of the basis of judgements; see [`Basis`].
+    age: AtomicU64,
     pub(crate) outbox: Sender<Message>,
 }
 
@@ -57,6 +60,7 @@ impl Shared {
             stops: AtomicU32::new(0),
             at,
             session_counters: Mutex::new(ids.map(|id| (*id, Arc::default())).collect()),
+            age: AtomicU64::new(0),
             outbox,
         }
     }
@@ -139,7 +143,26 @@ impl Shared {
     pub(crate) fn add_session(&self, session: u8) -> Arc<SessionCounters> {
         let counters = Arc::<SessionCounters>::default();
         locked(&self.session_counters).push((session, Arc::clone(&counters)));
+        self.basis_changed();
         counters
+    }
+
+    /// Returns what judgements on commands rest on. The age is read first, so that a session is never
+    /// missing at the age that its beginning has brought.
+    pub(crate) fn basis(&self) -> Basis {
+        let age = self.basis_age();
+        let held = self.sessions().into_iter().map(u32::from).collect();
+        Basis { held, age }
+    }
+
+    /// Returns the age of the basis of judgements.
+    pub(crate) fn basis_age(&self) -> u64 {
+        self.age.load(Ordering::Acquire)
+    }
+
+    /// Has commands that were judged before judged once more.
+    pub(crate) fn basis_changed(&self) {
+        self.age.fetch_add(1, Ordering::Release);
     }
 
     /// Removes a data session.

@@ -128,6 +128,7 @@ impl Channel for Direct {
             ticket,
             command,
             timeout,
+            judged: None,
         }) {
             Ok(())
         } else {

@@ -39,6 +39,17 @@ pub(crate) enum Decision {
     Refuse(&'static str),
 }
 
+/// What judgements on commands rest on beside the caller, at one time. Commands are judged where they
+/// come in and sent by the control thread, which changes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Basis {
+    /// MBIM session ids of the sessions that `up` holds, those of programs that have joined included.
+    pub(crate) held: Vec<u32>,
+    /// Number of changes that may have made a command forbidden: of sessions that have begun to be held,
+    /// and of PINs that the driver has sent.
+    pub(crate) age: u64,
+}
+
 /// Program that asks, and the state on which the rules depend.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Standing<'a> {

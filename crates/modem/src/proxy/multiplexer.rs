@@ -14,8 +14,10 @@
 //!   lists whenever it changes; each client's set is answered with the list it sent. A list that the
 //!   modem refuses is taken back, and the modem gets the list that it had before or the driver's own.
 //! - **Permissions.** Each command is judged by the table of `permissions`, when it comes and again
-//!   when it is its turn, because sessions may have begun meanwhile. A PIN operation that may not cost
-//!   the last attempt waits for the answer to a query of the PIN; there is one at a time.
+//!   when it is its turn, because sessions may have begun meanwhile. One that begins after that has
+//!   the control thread give the command back, to be judged once more. A PIN operation that may not
+//!   cost the last attempt waits for the answer to a query of the PIN; there is one at a time. It is
+//!   asked again if the driver has sent a PIN since.
 //! - **Loss of the modem.** Every unanswered command is answered at once with FUNCTION_ERROR "not
 //!   opened", because libmbim would wait for its timeout if the socket were just closed. The socket
 //!   is closed 2 s later.
@@ -42,6 +44,7 @@ use uwwan_mbim::status::Status;
 use super::peer::Peer;
 use super::subscriptions::List;
 use crate::askers::{Asker, Request, Ticket};
+use crate::permissions::Basis;
 use crate::share::service::ClientId;
 
 /// Options of the multiplexer.
@@ -80,6 +83,8 @@ enum Owner {
         kind: CommandKind,
         /// PIN set that waits for the answer.
         then: Option<Command>,
+        /// Age of the basis on which the command was judged.
+        judged: u64,
     },
     /// No client waits for the answer, because the command has been withdrawn.
     Nobody,
@@ -103,8 +108,8 @@ pub struct Multiplexer {
     config: Config,
     /// Returns whether a path that a client names is this modem's.
     ours: Box<dyn Fn(&str) -> bool + Send>,
-    /// Returns the MBIM session ids of the data sessions that the driver holds at present.
-    held: Box<dyn Fn() -> Vec<u32> + Send>,
+    /// Returns what judgements rest on at present.
+    basis: Box<dyn Fn() -> Basis + Send>,
     clients: BTreeMap<ClientId, Peer>,
     owners: BTreeMap<Ticket, Owner>,
     /// Number of commands the modem takes at a time, while the control session is open.
@@ -132,13 +137,13 @@ pub struct Multiplexer {
 }
 
 impl Multiplexer {
-    /// Returns a multiplexer without clients, for a control session that is not open. `ours` returns
-    /// whether a path that a client names is this modem's, and `held` the MBIM session ids of the data
-    /// sessions that the driver holds when it is called. The number of clients is kept in `count`.
+    /// Returns a multiplexer without clients, for a control session that is not open. `ours`
+    /// returns whether a path that a client names means this modem, and `basis` what judgements rest on
+    /// when it is called. The number of clients is kept in `count`.
     pub(crate) fn new(
         config: Config,
         ours: Box<dyn Fn(&str) -> bool + Send>,
-        held: Box<dyn Fn() -> Vec<u32> + Send>,
+        basis: Box<dyn Fn() -> Basis + Send>,
         asker: Asker,
         count: Arc<AtomicUsize>,
     ) -> Self {
@@ -146,7 +151,7 @@ impl Multiplexer {
         Self {
             config,
             ours,
-            held,
+            basis,
             clients: BTreeMap::new(),
             owners: BTreeMap::new(),
             modem: None,

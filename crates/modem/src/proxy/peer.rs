@@ -38,6 +38,9 @@ pub(super) struct Queued {
     /// PIN set that goes to the modem after this query of the PIN, if it cannot cost the last
     /// attempt.
     pub(super) then: Option<Command>,
+    /// Age of the basis on which the command was judged, if that was before its turn: that of a PIN set,
+    /// at the query before it.
+    pub(super) judged: Option<u64>,
 }
 
 /// Time after which a client that has sent neither OPEN nor a command is dropped.
@@ -238,9 +241,9 @@ impl Peer {
         self.send(now, transaction, answer(id, result));
     }
 
-    /// Handles the answer to the query that precedes a PIN operation. The operation is next, unless
-    /// it could cost the last attempt: one remains, or their number is unknown and the modem
-    /// `refused` the operation before.
+    /// Takes the answer to the query that precedes a PIN operation. The operation is next, unless it
+    /// could cost the last attempt: one remains, or their number is unknown and the modem `refused`
+    /// the operation before. `judged` is the age of the basis when the query was sent.
     pub(super) fn pin_asked(
         &mut self,
         now: Instant,
@@ -248,6 +251,7 @@ impl Peer {
         command: Command,
         result: Result<Response, CommandError>,
         refused: bool,
+        judged: u64,
     ) {
         let remaining = match &result {
             Ok(response) if response.status.is_success() => PinInfo::decode(&response.info)
@@ -268,6 +272,7 @@ impl Peer {
             transaction,
             command,
             then: None,
+            judged: Some(judged),
         });
     }
 

@@ -29,8 +29,8 @@ use crate::permissions::{Caller, at_names};
 use crate::status::Interface;
 use crate::{Handle, Modem, Selector};
 
-/// Time for any step, long enough for a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Long enough for any step on a loaded machine.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Host interface that drops all packets.
 struct Sink {
@@ -57,16 +57,21 @@ impl Single for Sink {
 
 struct Sinks;
 
+/// Returns a host's end for packets that nobody takes.
+pub(super) fn sink() -> HostData {
+    let (ours, theirs) = UnixDatagram::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    HostData::Single(Box::new(Sink {
+        ours,
+        _theirs: theirs,
+    }))
+}
+
 impl HostProvider for Sinks {
     fn bring_up(&mut self, _: &HostConfig) -> Result<HostEnd, Failure> {
-        let (ours, theirs) = UnixDatagram::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
         Ok(HostEnd {
             control: Box::new(Sinks),
-            data: HostData::Single(Box::new(Sink {
-                ours,
-                _theirs: theirs,
-            })),
+            data: sink(),
         })
     }
 }
@@ -104,29 +109,35 @@ struct Bench {
     stops: Arc<AtomicUsize>,
 }
 
+/// Returns an emulated modem with a PIN, and a driver that is online on it.
+pub(super) fn online() -> (Emulator, Handle) {
+    let knobs = "settle_ms=20,absent_ms=200,pin=1234";
+    let emulator = Emulator::new(knobs.parse().unwrap(), FarSide::BuiltIn).unwrap();
+    let options = Options {
+        settle: Some(Duration::from_millis(60)),
+        probe: false,
+        pin: Secret::new("1234".to_owned()),
+        ..Options::default()
+    };
+    let handle = Modem::start(
+        emulator.backend(),
+        Selector::Any,
+        options,
+        Box::new(Sinks),
+        Box::new(|_| {}),
+    )
+    .unwrap();
+    assert!(
+        handle.wait_online(PATIENCE).is_ok(),
+        "{:?}",
+        handle.status()
+    );
+    (emulator, handle)
+}
+
 impl Bench {
     fn start() -> Self {
-        let knobs = "settle_ms=20,absent_ms=200,pin=1234";
-        let emulator = Emulator::new(knobs.parse().unwrap(), FarSide::BuiltIn).unwrap();
-        let options = Options {
-            settle: Some(Duration::from_millis(60)),
-            probe: false,
-            pin: Secret::new("1234".to_owned()),
-            ..Options::default()
-        };
-        let handle = Modem::start(
-            emulator.backend(),
-            Selector::Any,
-            options,
-            Box::new(Sinks),
-            Box::new(|_| {}),
-        )
-        .unwrap();
-        assert!(
-            handle.wait_online(PATIENCE).is_ok(),
-            "{:?}",
-            handle.status()
-        );
+        let (emulator, handle) = online();
         handle.at_port().unwrap().wait_open(PATIENCE).unwrap();
         let folder = std::env::temp_dir().join(format!("uwwan-every-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();

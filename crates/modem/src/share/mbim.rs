@@ -108,11 +108,11 @@ impl Builder {
         ours.extend(options.terminal.clone());
         let ours = resolved(ours);
         let clients = Arc::new(AtomicUsize::new(0));
-        let held = handle.clone();
+        let modem = handle.clone();
         let service = self.service(Box::new(Multiplexer::new(
             options.rules.clone(),
             Box::new(move |path| means(path, &ours)),
-            Box::new(move || held.sessions().into_iter().map(u32::from).collect()),
+            Box::new(move || modem.basis()),
             handle.asker(Some(self.waker())),
             Arc::clone(&clients),
         )));

@@ -30,6 +30,8 @@ mod credentials;
 pub(crate) mod descriptors;
 #[cfg(test)]
 mod every_command;
+#[cfg(test)]
+mod joining;
 mod listener;
 mod mbim;
 mod sending;

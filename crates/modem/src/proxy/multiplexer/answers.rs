@@ -6,12 +6,13 @@ use uwwan_mbim::CommandKind;
 use uwwan_mbim::message::Body;
 use uwwan_mbim::registry::CidId;
 use uwwan_mbim::services::basic_connect::PIN;
-use uwwan_mbim::session::{CommandError, Response};
+use uwwan_mbim::session::{Command, CommandError, Response};
 use uwwan_mbim::status::{ProtocolError, Status};
 
 use super::{Multiplexer, Owner};
 use crate::askers::{AskerEvent, Ticket};
-use crate::permissions;
+use crate::permissions::{self, Decision};
+use crate::proxy::peer::Queued;
 
 /// Number of events of the control thread taken in one round.
 const MOST_NEWS: usize = 1024;
@@ -27,6 +28,9 @@ impl Multiplexer {
                 Ok(Some(AskerEvent::Down { why })) => self.modem_down(now, &why),
                 Ok(Some(AskerEvent::Subscribed)) => self.modem_subscribed(now),
                 Ok(Some(AskerEvent::Answer { ticket, result })) => self.answer(now, ticket, result),
+                Ok(Some(AskerEvent::Overtaken { ticket, command })) => {
+                    self.overtaken(now, ticket, command);
+                }
                 Ok(Some(AskerEvent::Indication { id, info })) => self.indication(now, id, &info),
                 Ok(None) => return false,
                 Err(_) => {
@@ -105,6 +109,7 @@ impl Multiplexer {
                 id,
                 kind,
                 then,
+                judged,
             }) => {
                 if id == PIN && kind != CommandKind::QUERY {
                     let succeeded = result
@@ -118,13 +123,49 @@ impl Multiplexer {
                     peer.under_way.swap_remove(place);
                     match then {
                         Some(command) => {
-                            peer.pin_asked(now, transaction, command, result, self.pin_refused);
+                            let refused = self.pin_refused;
+                            peer.pin_asked(now, transaction, command, result, refused, judged);
                         }
                         None => peer.answer(now, transaction, id, result),
                     }
                     self.advance(now, client);
                 }
             }
+        }
+        self.schedule(now);
+    }
+
+    /// Takes back a command whose basis has changed since it was judged. It is the client's next one, so
+    /// that it is judged once more. A PIN set is preceded by another query of the PIN.
+    pub(in crate::proxy) fn overtaken(
+        &mut self,
+        now: Instant,
+        ticket: Ticket,
+        mut command: Command,
+    ) {
+        if let Some(Owner::Client {
+            client,
+            transaction,
+            then,
+            ..
+        }) = self.owners.remove(&ticket)
+            && let Some(peer) = self.clients.get_mut(&client)
+            && let Some(place) = peer.under_way.iter().position(|(of, _)| *of == ticket)
+        {
+            peer.under_way.swap_remove(place);
+            let basis = (self.basis)();
+            let standing = peer.standing(self.config.guard, &basis.held);
+            let (command, then) = match permissions::judge_mbim(&standing, &mut command) {
+                Decision::UnlessLastAttempt(_) => (Command::query(command.id), Some(command)),
+                // It is refused, if so, when it is its turn.
+                _ => (command, then),
+            };
+            peer.queue.push_front(Queued {
+                transaction,
+                command,
+                then,
+                judged: None,
+            });
         }
         self.schedule(now);
     }

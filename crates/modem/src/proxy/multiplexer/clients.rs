@@ -282,8 +282,8 @@ impl Multiplexer {
         if peer.is_pending(transaction) {
             return peer.refuse(now, transaction, ProtocolError::DUPLICATED_TID);
         }
-        let held = (self.held)();
-        let standing = peer.standing(self.config.guard, &held);
+        let basis = (self.basis)();
+        let standing = peer.standing(self.config.guard, &basis.held);
         let mut command = command;
         let then = match permissions::judge_mbim(&standing, &mut command) {
             Decision::Allow => None,
@@ -319,6 +319,7 @@ impl Multiplexer {
             transaction,
             command,
             then,
+            judged: None,
         });
     }
 
@@ -349,9 +350,9 @@ impl Multiplexer {
             let Some(mut queued) = peer.queue.pop_front() else {
                 return;
             };
-            // The session that the command would end may have begun while it waited.
-            let held = (self.held)();
-            let standing = peer.standing(self.config.guard, &held);
+            // The session it would end may have begun while it waited.
+            let basis = (self.basis)();
+            let standing = peer.standing(self.config.guard, &basis.held);
             if let Decision::Refuse(effect) =
                 permissions::judge_mbim(&standing, &mut queued.command)
             {
@@ -361,6 +362,7 @@ impl Multiplexer {
                 self.advance(now, client);
                 continue;
             }
+            let judged = queued.judged.unwrap_or(basis.age);
             peer.under_way.push((ticket, queued.transaction));
             let owner = Owner::Client {
                 client,
@@ -368,12 +370,14 @@ impl Multiplexer {
                 id: queued.command.id,
                 kind: queued.command.kind,
                 then: queued.then,
+                judged,
             };
             self.owners.insert(ticket, owner);
             self.asker.request(Request::Send {
                 ticket,
                 timeout: permissions::patience(queued.command.id),
                 command: queued.command,
+                judged: Some(judged),
             });
         }
     }

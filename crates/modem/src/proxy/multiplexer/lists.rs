@@ -53,6 +53,7 @@ impl Multiplexer {
             ticket,
             timeout: permissions::patience(command.id),
             command,
+            judged: None,
         });
         false
     }

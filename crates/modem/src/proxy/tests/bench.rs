@@ -15,7 +15,7 @@ use uwwan_mbim::session::{Command, Response};
 use uwwan_mbim::status::{ProtocolError, Status};
 
 use crate::askers::{Asker, Message, Request, Ticket};
-use crate::permissions::Caller;
+use crate::permissions::{Basis, Caller};
 use crate::proxy::multiplexer::{Config, Multiplexer};
 use crate::share::service::{ClientId, Entrance, Service};
 
@@ -25,8 +25,8 @@ pub const PATH: &str = "/run/uwwan/1-4/mbim";
 pub struct Bench {
     pub mux: Multiplexer,
     count: Arc<AtomicUsize>,
-    /// MBIM session ids of the data sessions that the driver holds.
-    pub held: Arc<Mutex<Vec<u32>>>,
+    /// What judgements rest on.
+    pub basis: Arc<Mutex<Basis>>,
     /// Inbox in the place of the control thread's.
     inbox: Receiver<Message>,
     pub now: Instant,
@@ -42,15 +42,18 @@ impl Bench {
         let (outbox, inbox) = unbounded();
         let asker = Asker::attached(outbox, None);
         let count = Arc::default();
-        let held = Arc::new(Mutex::new(vec![0]));
-        let holds = {
-            let held = Arc::clone(&held);
-            Box::new(move || held.lock().unwrap().clone())
+        let basis = Arc::new(Mutex::new(Basis {
+            held: vec![0],
+            age: 0,
+        }));
+        let at_present = {
+            let basis = Arc::clone(&basis);
+            Box::new(move || basis.lock().unwrap().clone())
         };
         let ours = Box::new(move |path: &str| path == ours);
         Self {
-            mux: Multiplexer::new(config, ours, holds, asker, Arc::clone(&count)),
-            held,
+            mux: Multiplexer::new(config, ours, at_present, asker, Arc::clone(&count)),
+            basis,
             count,
             inbox,
             now: Instant::now(),

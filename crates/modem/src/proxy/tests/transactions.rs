@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use uwwan_mbim::CommandKind;
+use uwwan_mbim::fields::Layout as _;
 use uwwan_mbim::message::Body;
 use uwwan_mbim::services::basic_connect::{
     self as bc, ActivationCommand, ConnectSet, RadioStateSet, RadioSwitchState,
@@ -14,8 +15,8 @@ use uwwan_mbim::session::{Command, CommandError};
 use uwwan_mbim::status::{ProtocolError, Status};
 
 use super::bench::{Bench, PATH, body, cancel, configuration, done, open, query, set};
-use crate::askers::Request;
-use crate::permissions::Caller;
+use crate::askers::{Request, Ticket};
+use crate::permissions::{Basis, Caller};
 use crate::proxy::INSIST;
 use crate::proxy::multiplexer::Config;
 use crate::share::service::{Entrance, Service};
@@ -437,7 +438,7 @@ fn a_session_that_begins_while_a_command_waits_is_not_ended_by_it() {
     // The command waits for its turn, and the driver does not have the session yet.
     bench.say(client, 6, end(7));
     bench.say(client, 7, end(6));
-    bench.held.lock().unwrap().push(7);
+    bench.basis.lock().unwrap().held.push(7);
     bench.answer(ticket, &command, Status::NONE, b"");
     let heard = bench.heard(client);
     assert_eq!(heard.len(), 2);
@@ -452,9 +453,115 @@ fn a_session_that_begins_while_a_command_waits_is_not_ended_by_it() {
     // has ended.
     bench.say(client, 8, end(7));
     assert_eq!(bench.heard(client)[0].body, refused);
-    bench.held.lock().unwrap().pop();
+    bench.basis.lock().unwrap().held.pop();
     bench.say(client, 9, end(7));
     assert_eq!(bench.order().1.info[0], 7);
+}
+
+/// Returns the only command for the modem, and the age of the basis on which it was judged.
+fn judged(bench: &mut Bench) -> (Ticket, Command, u64) {
+    let mut requests = bench.requests();
+    assert_eq!(requests.len(), 1, "{requests:?}");
+    match requests.remove(0) {
+        Request::Send {
+            ticket,
+            command,
+            judged: Some(age),
+            ..
+        } => (ticket, command, age),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_command_that_comes_back_is_judged_once_more_in_its_place() {
+    let end = set(bc::CONNECT, &[7_u32, 0].map(u32::to_le_bytes).concat());
+    let mut bench = Bench::open(1);
+    let client = bench.mbimcli();
+    bench.basis.lock().unwrap().age = 4;
+    bench.say(client, 5, end.clone());
+    bench.say(client, 6, query(bc::PIN));
+    let (ticket, command, age) = judged(&mut bench);
+    assert_eq!((command.info[0], age), (7, 4));
+    // Something else has begun, so it may be sent.
+    bench.basis.lock().unwrap().age = 5;
+    bench.mux.overtaken(bench.now, ticket, command);
+    let (ticket, command, age) = judged(&mut bench);
+    assert_eq!((command.info[0], age), (7, 5));
+    // The session itself has begun, so it is refused, and the next command has its turn.
+    *bench.basis.lock().unwrap() = Basis {
+        held: vec![0, 7],
+        age: 6,
+    };
+    bench.mux.overtaken(bench.now, ticket, command);
+    let heard = bench.heard(client);
+    assert_eq!(heard.len(), 1);
+    assert_eq!(heard[0].transaction, 5);
+    let refused = done(bc::CONNECT, Status::OPERATION_NOT_ALLOWED, b"");
+    assert_eq!(heard[0].body, refused);
+    let (ticket, command, _) = judged(&mut bench);
+    assert_eq!(command.id, bc::PIN);
+    bench.answer(ticket, &command, Status::NONE, b"");
+    bench.heard(client);
+    // One whose client has left, or has withdrawn it, goes nowhere.
+    bench.say(client, 7, set(bc::CONNECT, &[6, 0, 0, 0]));
+    let (ticket, command, _) = judged(&mut bench);
+    bench.say(client, 7, cancel());
+    bench.requests();
+    bench.mux.overtaken(bench.now, ticket, command);
+    assert_eq!(bench.requests(), []);
+    assert_eq!(bench.mux.outstanding(), 0);
+    bench.say(client, 8, set(bc::CONNECT, &[6, 0, 0, 0]));
+    let (ticket, command, _) = judged(&mut bench);
+    bench.mux.disconnect(bench.now, client);
+    bench.mux.overtaken(bench.now, ticket, command);
+    assert_eq!(bench.requests(), []);
+    assert_eq!(bench.mux.outstanding(), 0);
+}
+
+#[test]
+fn a_pin_operation_that_comes_back_asks_for_the_attempts_again() {
+    let remaining = |remaining_attempts| {
+        bc::PinInfo {
+            pin_type: bc::PinType::PIN1,
+            pin_state: bc::PinState::LOCKED,
+            remaining_attempts,
+        }
+        .encode_info()
+    };
+    let operation = body(Command::set(
+        bc::PIN,
+        &bc::PinSet {
+            pin_type: bc::PinType::PIN1,
+            pin_operation: bc::PinOperation::ENTER,
+            pin: "0000".into(),
+            new_pin: String::new(),
+        },
+    ));
+    let mut bench = Bench::open(1);
+    let client = bench.private();
+    bench.say(client, 5, operation.clone());
+    let (ticket, command, age) = judged(&mut bench);
+    assert_eq!((command.kind, age), (CommandKind::QUERY, 0));
+    // The driver sends a PIN after the modem has told how many attempts remain.
+    bench.basis.lock().unwrap().age = 1;
+    bench.answer(ticket, &command, Status::NONE, &remaining(2));
+    let (ticket, command, age) = judged(&mut bench);
+    assert_eq!((command.kind, age), (CommandKind::SET, 0));
+    bench.mux.overtaken(bench.now, ticket, command);
+    let (ticket, command, age) = judged(&mut bench);
+    assert_eq!((command.kind, age), (CommandKind::QUERY, 1));
+    bench.answer(ticket, &command, Status::NONE, &remaining(1));
+    let refused = done(bc::PIN, Status::OPERATION_NOT_ALLOWED, b"");
+    assert_eq!(bench.heard(client)[0].body, refused);
+    // A forced one is sent as it is.
+    bench.say(client, 6, set(INSIST, b""));
+    bench.heard(client);
+    bench.say(client, 7, operation);
+    let (ticket, command, _) = judged(&mut bench);
+    assert_eq!(command.kind, CommandKind::SET);
+    bench.mux.overtaken(bench.now, ticket, command);
+    assert_eq!(judged(&mut bench).1.kind, CommandKind::SET);
 }
 
 #[test]
