@@ -81,6 +81,10 @@ pub mod class {
     pub const VENDOR: u8 = 0xff;
 }
 
+/// Bit of `bmNetworkCapabilities` that says that the function takes encapsulated commands (NCM 1.0,
+/// table 5-2; Linux `USB_CDC_NCM_NCAP_ENCAP_COMMAND`).
+pub const TAKES_ENCAPSULATED_COMMANDS: u8 = 1 << 2;
+
 /// `bInterfaceSubClass` of communication interfaces (CDC 1.2, table 4).
 #[allow(missing_docs)]
 pub mod subclass {

@@ -1,5 +1,6 @@
 //! The functions of a configuration that the modem emulates.
 
+use uwwan_usb::codes::TAKES_ENCAPSULATED_COMMANDS;
 use uwwan_usb::descriptors::{
     AlternateSetting, ClassTriple, Configuration, Descriptors, Endpoint, Functional, Interface,
     TransferKind,
@@ -16,9 +17,6 @@ const VENDOR_NCM: [u8; 3] = [0x16, 0x46, 0x76];
 const DIALLING_VENDORS: [u16; 2] = [HUAWEI, 0x03f0];
 /// Vendor id of Huawei.
 const HUAWEI: u16 = 0x12d1;
-/// Bit of `bmNetworkCapabilities` that says that the function takes encapsulated commands (NCM 1.0,
-/// table 5-2).
-const CAPABILITY_ENCAPSULATED: u8 = 0x04;
 /// Length in bytes, without its checksum, of the longest frame of a function that declares none.
 const USUAL_FRAME: usize = 1514;
 
@@ -189,7 +187,8 @@ impl Functions {
             mac_index: function.mac_index,
             // Functions of the standard class have links that are up, unless a knob says otherwise.
             dials: false,
-            pipe: device.vendor() == HUAWEI && function.capabilities & CAPABILITY_ENCAPSULATED != 0,
+            pipe: device.vendor() == HUAWEI
+                && function.capabilities & TAKES_ENCAPSULATED_COMMANDS != 0,
         });
         let own = own.into_iter().map(|(function, _)| function);
         let ecm = ecm.into_iter().map(|function| DataFunction {
@@ -236,7 +235,7 @@ fn vendor_ncm(configuration: &Configuration) -> Vec<(DataFunction, u8)> {
             let found = function(NetworkKind::Ncm, interface, first, data)?;
             let found = DataFunction {
                 dials: true,
-                pipe: found.capabilities & CAPABILITY_ENCAPSULATED != 0,
+                pipe: found.capabilities & TAKES_ENCAPSULATED_COMMANDS != 0,
                 ..found
             };
             Some((found, first.class.1))

@@ -13,7 +13,7 @@ use super::serial::{HUAWEI, at_candidates};
 use super::{
     Communication, NcmFunction, bulk_pair, communication, ethernet, interrupt_in, ncm_function,
 };
-use crate::codes::{class, subclass};
+use crate::codes::{TAKES_ENCAPSULATED_COMMANDS, class, subclass};
 use crate::descriptors::{ClassTriple, Descriptors};
 
 /// Kind of a function that is dialled by AT commands.
@@ -49,10 +49,6 @@ pub struct DialledFunction {
     pub function: NcmFunction,
 }
 
-/// Bit of `bmNetworkCapabilities` that says that the function takes encapsulated commands (NCM 1.0,
-/// 5.2.1).
-const ENCAPSULATED: u8 = 1 << 1;
-
 /// A network function that takes AT commands as encapsulated commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AtPipe {
@@ -72,7 +68,8 @@ pub fn at_pipe(descriptors: &Descriptors, configuration: u8) -> Option<AtPipe> {
         let takes = match found.kind {
             DialledKind::HuaweiNcm => true,
             DialledKind::Ncm => {
-                descriptors.vendor() == HUAWEI && found.function.capabilities & ENCAPSULATED != 0
+                descriptors.vendor() == HUAWEI
+                    && found.function.capabilities & TAKES_ENCAPSULATED_COMMANDS != 0
             }
             DialledKind::Ecm => false,
         };
@@ -146,11 +143,15 @@ fn alone(at: &Communication<'_>) -> Option<NcmFunction> {
 mod tests {
     use super::*;
 
-    fn of(file: &str) -> Vec<DialledFunction> {
+    fn bytes(file: &str) -> Vec<u8> {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("tests/vectors/descriptors")
             .join(file);
-        dialled(&Descriptors::from_sysfs(&std::fs::read(path).unwrap()))
+        std::fs::read(path).unwrap()
+    }
+
+    fn of(file: &str) -> Vec<DialledFunction> {
+        dialled(&Descriptors::from_sysfs(&bytes(file)))
     }
 
     /// Returns kind, configuration, interfaces with the alternate setting of the data, and
@@ -208,6 +209,21 @@ mod tests {
             assert_eq!(found.len(), 1, "{file}");
             assert_eq!(found[0].kind, kind, "{file}");
             assert!(found[0].function.interrupt_in.is_some(), "{file}");
+        }
+    }
+
+    /// The bits are those of NCM 1.0, table 5-2: packet filter, address, encapsulated commands.
+    #[test]
+    fn ncm_of_the_class_takes_at_commands_where_it_says_so() {
+        let mut bytes = bytes("huawei_stick_ncm_12d1_155e.bin");
+        let functional = bytes.windows(5).position(|at| at == [6, 0x24, 0x1a, 0, 1]);
+        let capabilities = functional.unwrap() + 5;
+        for (bits, takes) in [(0x1f, true), (0x04, true), (0x02, false), (0x1b, false)] {
+            bytes[capabilities] = bits;
+            let descriptors = Descriptors::from_sysfs(&bytes);
+            let configuration = dialled(&descriptors)[0].function.configuration;
+            let pipe = at_pipe(&descriptors, configuration);
+            assert_eq!(pipe.is_some(), takes, "{bits:#04x}");
         }
     }
 
