@@ -85,7 +85,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 #[derive(Debug, serde::Serialize, schemars::JsonSchema)]
 #[serde(untagged)]
 pub(super) enum Configured {
-    /// Without a value.
+    /// Configurations of the device, where the command names no value.
     Is {
         /// Vendor id, product id and port of the device.
         device: String,
@@ -93,10 +93,10 @@ pub(super) enum Configured {
         active: u8,
         /// Configurations that the device has.
         present: Vec<u8>,
-        /// The first with an MBIM function; null when there is none.
+        /// First configuration that has an MBIM function; null when none has one.
         mbim: Option<u8>,
     },
-    /// With a value.
+    /// Switch that was made, where the command names a value.
     Switched {
         /// Vendor id, product id and port of the device.
         device: String,
@@ -187,7 +187,7 @@ fn config(arguments: &ConfigArguments) -> Result<(), Failure> {
         } else {
             ViaZero::Always
         },
-        // Kernel drivers are to have the device afterwards.
+        // The switch lets kernel drivers bind to the device afterwards.
         guard: false,
         ..SwitchPlan::new(target, [])
     };
