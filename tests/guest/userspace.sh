@@ -29,14 +29,16 @@ start_servers() {
   # The package's script would have made this directory.
   grep -q '^sshd:' /etc/passwd || echo 'sshd:x:101:65534::/run/sshd:/usr/sbin/nologin' >>/etc/passwd
   far /usr/sbin/sshd -f /dev/null -h /tmp/host_key -o PidFile=/tmp/sshd.pid -o StrictModes=no -o PermitRootLogin=yes -p 22
+  # A server takes one client at a time, and learns late of the end of one whose session has ended.
   far iperf3 --server --daemon
+  far iperf3 --server --daemon --port 5202
   wait_for 10 servers_listen
 }
 
 servers_listen() {
   local listening port
   listening=$(far ss -Hltn)
-  for port in 22 53 5201 8000; do
+  for port in 22 53 5201 5202 8000; do
     [[ $listening == *":$port "* ]] || return 1
   done
 }
@@ -134,7 +136,7 @@ check 'stop: up ends with status 0' wait "$up_pid"
 check 'exec: curl in bash, by name' same_file in_exec bash -c \
   'curl --disable --silent --show-error --max-time 120 http://far.test:8000/file'
 check 'exec: iperf3 up' in_exec iperf3 --client "$far_address" --time 2
-check 'exec: iperf3 down, IPv6' in_exec iperf3 --client "$far_address6" --time 2 --reverse
+check 'exec: iperf3 down, IPv6' in_exec iperf3 --client "$far_address6" --port 5202 --time 2 --reverse
 check 'exec: the status is the program'"'"'s' fails_with 7 in_exec bash -c 'exit 7'
 kill "$capture" || true
 check 'at the end: addresses, routes and name servers are as before' test "$(network)" = "$network_before"
