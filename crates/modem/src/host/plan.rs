@@ -6,7 +6,7 @@ use uwwan_tun::plan::Through;
 use uwwan_tun::{Address, Configuration, Error, Plan, Prefix};
 
 use crate::options::{Dns, Routes, SessionOptions, TunMode};
-use crate::status::{Addresses, HostChange};
+use crate::status::{Addresses, HostChange, Interface};
 
 /// Configuration of a host interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,16 +95,15 @@ pub(super) fn plan(config: &HostConfig) -> Result<Plan, Error> {
     ))
 }
 
-/// Returns what was changed on the host and is there, for programs.
-pub(super) fn changes(configuration: &Configuration) -> Vec<HostChange> {
-    let changes = configuration.changes().into_iter();
-    changes.map(HostChange::from).collect()
-}
-
-/// Returns the same as [`changes`], a line each for people.
-pub(super) fn lines(configuration: &Configuration) -> Vec<String> {
+/// Returns the status of an interface with what was changed on the host and is there, for programs and for
+/// people. `about` tells the rest.
+pub(super) fn configured(configuration: &Configuration, about: Interface) -> Interface {
     let changes = configuration.changes();
-    changes.iter().map(ToString::to_string).collect()
+    Interface {
+        applied: changes.iter().map(ToString::to_string).collect(),
+        changes: changes.into_iter().map(HostChange::from).collect(),
+        ..about
+    }
 }
 
 #[cfg(test)]

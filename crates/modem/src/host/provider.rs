@@ -8,7 +8,7 @@ use uwwan_tun::{Configuration, Interface as _, Watch};
 
 use super::control::{HostControl, HostEnd, HostNews, HostProvider, other_kind};
 use super::handed::HostInterface;
-use super::plan::{HostConfig, changes, lines, plan};
+use super::plan::{HostConfig, configured, plan};
 use super::tap;
 use super::tun::HostTun;
 use super::upkeep::{self, Upkeep};
@@ -135,11 +135,7 @@ impl HostControl for TunControl {
     }
 
     fn interface(&self) -> Interface {
-        let mut interface = Interface {
-            applied: lines(&self.configuration),
-            changes: changes(&self.configuration),
-            ..self.about.clone()
-        };
+        let mut interface = configured(&self.configuration, self.about.clone());
         if let Some((guard, servers)) = &self.dns
             && let Some(line) = guard.describe()
         {

@@ -10,7 +10,7 @@ use uwwan_tun::{Configuration, Error, Interface as _, Plan, Tap, Watch};
 use super::control::{HostControl, HostNews, other_kind};
 use super::data::Single;
 use super::handed::HostInterface;
-use super::plan::{self, Ethernet, HostConfig, changes, lines};
+use super::plan::{self, Ethernet, HostConfig, configured};
 use super::upkeep::{self, Upkeep};
 use crate::failure::Failure;
 use crate::status::{Interface, InterfaceType};
@@ -115,10 +115,6 @@ impl HostControl for TapControl {
     }
 
     fn interface(&self) -> Interface {
-        Interface {
-            applied: lines(&self.configuration),
-            changes: changes(&self.configuration),
-            ..about(&self.tap)
-        }
+        configured(&self.configuration, about(&self.tap))
     }
 }
