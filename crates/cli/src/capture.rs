@@ -1,7 +1,7 @@
 //! The capture that a command makes of the modem it opens (`--capture`).
 //!
 //! A process has one set of captures. [`Options::prepare`] opens the file, [`Prepared::start`] begins,
-//! [`observed`] puts the observer in front of a backend, and [`finish`] ends the capture with the
+//! [`observed`] has a backend report to the observer, and [`finish`] ends the capture with the
 //! process and reports its outcome.
 
 use std::fs::File;
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use uwwan_modem::capture::{self, Capture, Captures, Destination, Files, Ring};
 use uwwan_usb::device::Backend;
-use uwwan_usb::observed::{Observed, Observer};
+use uwwan_usb::observed::Observer;
 
 use crate::checks::within;
 use crate::failure::{Failure, FailureKind};
@@ -138,7 +138,7 @@ impl Options {
         })
     }
 
-    /// Begins the capture, if one is asked for, and returns `backend` with the observer in front.
+    /// Begins the capture, if one is asked for, and returns `backend`, which reports to the observer.
     ///
     /// # Errors
     /// Those of [`Options::prepare`] and [`Prepared::start`].
@@ -203,12 +203,12 @@ pub fn observer() -> Option<Arc<dyn Observer>> {
     Some(Arc::clone(captures) as Arc<dyn Observer>)
 }
 
-/// Returns the backend with the observer in front, if there may be captures.
+/// Returns the backend, which reports to the observer from now on if there may be captures.
 pub fn observed(backend: Arc<dyn Backend>) -> Arc<dyn Backend> {
-    match observer() {
-        Some(observer) => Arc::new(Observed::new(backend, observer)),
-        None => backend,
+    if let Some(observer) = observer() {
+        backend.observe(observer);
     }
+    backend
 }
 
 /// Ends the capture that the command line asked for, and reports its outcome.

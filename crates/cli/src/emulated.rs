@@ -12,6 +12,7 @@ use uwwan_emulator::{Controls, Emulator, FarSide, KnobError, Knobs, Setup};
 use uwwan_modem::{Selector, usual_mode};
 use uwwan_usb::device::{Backend, Device, Found};
 use uwwan_usb::functions;
+use uwwan_usb::observed::Observer;
 
 use crate::descriptor_file;
 use crate::failure::{Failure, FailureKind};
@@ -319,6 +320,10 @@ impl Backend for Kept {
 
     fn open(&self, found: &Found) -> Result<Arc<dyn Device>, uwwan_usb::error::Error> {
         self.backend.open(found)
+    }
+
+    fn observe(&self, observer: Arc<dyn Observer>) {
+        self.backend.observe(observer);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use common::{
@@ -9,8 +10,10 @@ use common::{
 };
 use uwwan_emulator::{Emulator, FarSide};
 use uwwan_ncm::Placement;
+use uwwan_usb::descriptors::TransferKind;
 use uwwan_usb::device::{Queue, Setup};
 use uwwan_usb::error::{Error, TransferError};
+use uwwan_usb::observed::{Observer, Opened, Seen};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -40,6 +43,98 @@ fn the_device_is_listed_as_a_linux_host_leaves_it() {
         found.identity.product_name.as_deref(),
         Some("HP lt4132 LTE/HSPA+ 4G Module")
     );
+}
+
+/// Keeps what is reported to it as text.
+#[derive(Default)]
+struct Notes(Mutex<Vec<String>>);
+
+impl Observer for Notes {
+    fn is_active(&self) -> bool {
+        true
+    }
+
+    fn opened(&self, opened: &Opened<'_>) {
+        let line = format!("opened in {}", opened.active_configuration);
+        self.0.lock().unwrap().push(line);
+    }
+
+    fn transfer(&self, seen: &Seen<'_>) {
+        let Seen {
+            moment,
+            kind,
+            endpoint,
+            ..
+        } = seen;
+        let setup = seen.setup.map(|setup| format!(" {setup:02x?}"));
+        let line = format!(
+            "{moment:?} {kind:?} {endpoint:02x}{} {} {:02x?}",
+            setup.unwrap_or_default(),
+            seen.length,
+            seen.data
+        );
+        self.0.lock().unwrap().push(line);
+    }
+}
+
+#[test]
+fn an_observer_is_told_of_every_request_and_transfer_of_a_program() {
+    let emulator = emulator("");
+    let backend = emulator.backend();
+    let notes = Arc::<Notes>::default();
+    backend.observe(Arc::clone(&notes) as Arc<dyn Observer>);
+    let device = backend.open(&backend.devices().unwrap()[0]).unwrap();
+    for interface in 0..7 {
+        device.detach_kernel_driver(interface).unwrap();
+    }
+    device.set_configuration(0).unwrap();
+    device.set_configuration(3).unwrap();
+    for interface in 0..3 {
+        device.detach_kernel_driver(interface).unwrap();
+        device.claim(interface).unwrap();
+    }
+    device.set_alternate_setting(1, 1).unwrap();
+    let size = Setup {
+        request_type: 0x21,
+        request: 0x85,
+        value: 0,
+        index: 0,
+    };
+    let mut answer = [0; 4];
+    assert_eq!(device.control_in(size, &mut answer, SECOND).unwrap(), 4);
+    let serial = device.descriptors().configuration(3).unwrap();
+    let serial = serial
+        .interfaces
+        .iter()
+        .find(|one| one.number == 2)
+        .unwrap();
+    let mut ends = serial.alternates[0].endpoints.iter();
+    let out = ends.find(|end| end.kind == TransferKind::Bulk && !end.is_in());
+    let out = out.unwrap().address;
+    device.clear_halt(out).unwrap();
+    let mut queue = device.queue(out).unwrap();
+    let mut buffer = queue.allocate(1);
+    buffer.bytes_mut()[0] = b'\r';
+    buffer.set_len(1);
+    queue.submit(buffer).unwrap();
+    assert_eq!(queue.next(SECOND).unwrap().result, Ok(1));
+    drop(queue);
+    let expected = [
+        "opened in 2".to_owned(),
+        "Submitted Control 00 [00, 09, 00, 00, 00, 00, 00, 00] 0 []".to_owned(),
+        "Completed(0) Control 00 0 []".to_owned(),
+        "Submitted Control 00 [00, 09, 03, 00, 00, 00, 00, 00] 0 []".to_owned(),
+        "Completed(0) Control 00 0 []".to_owned(),
+        "Submitted Control 00 [01, 0b, 01, 00, 01, 00, 00, 00] 0 []".to_owned(),
+        "Completed(0) Control 00 0 []".to_owned(),
+        "Submitted Control 80 [a1, 85, 00, 00, 00, 00, 04, 00] 4 []".to_owned(),
+        format!("Completed(0) Control 80 4 {answer:02x?}"),
+        format!("Submitted Control 00 [02, 01, 00, 00, {out:02x}, 00, 00, 00] 0 []"),
+        "Completed(0) Control 00 0 []".to_owned(),
+        format!("Submitted Bulk {out:02x} 1 [0d]"),
+        format!("Completed(0) Bulk {out:02x} 1 []"),
+    ];
+    assert_eq!(*notes.0.lock().unwrap(), expected);
 }
 
 #[test]

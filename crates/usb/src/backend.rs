@@ -1,12 +1,14 @@
 //! The backends for real devices, and the choice between them.
 
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::access::{Access, Local};
 use crate::device::{Backend, Device, Found};
 use crate::error::Error;
+use crate::linux::place::Place;
 use crate::linux::sysfs::Sysfs;
+use crate::observed::Observer;
 use crate::{libusb, nusb};
 
 /// The backends for real devices. They list the same devices and do the same with them.
@@ -39,6 +41,7 @@ impl BackendKind {
             kind: self,
             sysfs: Sysfs::default(),
             access,
+            observer: OnceLock::new(),
         })
     }
 }
@@ -48,6 +51,7 @@ pub(crate) struct Machine {
     kind: BackendKind,
     sysfs: Sysfs,
     access: Arc<dyn Access>,
+    observer: OnceLock<Arc<dyn Observer>>,
 }
 
 impl Machine {
@@ -59,6 +63,7 @@ impl Machine {
             kind,
             access: Arc::new(Local::new(sysfs.clone())),
             sysfs,
+            observer: OnceLock::new(),
         }
     }
 }
@@ -80,10 +85,16 @@ impl Backend for Machine {
     }
 
     fn open(&self, found: &Found) -> Result<Arc<dyn Device>, Error> {
+        let place = Place::of(&self.sysfs, &self.access, found)?;
+        let observer = self.observer.get();
         match self.kind {
-            BackendKind::Libusb => libusb::open(&self.sysfs, &self.access, found),
-            BackendKind::Nusb => nusb::open(&self.sysfs, &self.access, found),
+            BackendKind::Libusb => libusb::open(place, observer),
+            BackendKind::Nusb => nusb::open(place, observer),
         }
+    }
+
+    fn observe(&self, observer: Arc<dyn Observer>) {
+        let _ = self.observer.set(observer);
     }
 }
 

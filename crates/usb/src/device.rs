@@ -36,6 +36,7 @@ use std::time::Duration;
 use crate::buffer::Buffer;
 use crate::descriptors::Descriptors;
 use crate::error::{Error, Holder, TransferError};
+use crate::observed::Observer;
 
 /// A way to find and open devices.
 pub trait Backend: Send + Sync {
@@ -59,6 +60,12 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// [`Error::NoPermission`], [`Error::Gone`], or what the backend said.
     fn open(&self, found: &Found) -> Result<Arc<dyn Device>, Error>;
+
+    /// Has the devices that are opened from now on, and their transfers, reported to the first
+    /// observer that is given. A backend may not be able to report anything.
+    fn observe(&self, observer: Arc<dyn Observer>) {
+        drop(observer);
+    }
 }
 
 /// A device as listed, before it is opened.

@@ -6,7 +6,7 @@
 //! [`descriptors`] and [`functions`] tell what a device offers, in the numbers that [`codes`] names;
 //! [`configuration`] makes it offer the right thing, and [`give_back`] leaves it as it was found.
 //! [`requests`] are the class requests of its network functions, [`notifications`] what these tell of
-//! their link. [`observed`] tells of every transfer, and [`forward!`] writes what a device in front of
+//! their link. [`observed`] is what the backends tell of every transfer, and [`forward!`] writes what a device in front of
 //! another one hands on.
 
 #![deny(unsafe_code)]

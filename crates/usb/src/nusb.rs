@@ -46,19 +46,18 @@ mod wake;
 
 use std::sync::Arc;
 
-use crate::access::Access;
-use crate::device::{Device, Found};
+use crate::device::Device;
 use crate::error::Error;
-use crate::linux::sysfs::Sysfs;
+use crate::linux::place::Place;
+use crate::observed::Observer;
 
-/// Opens a device that `sysfs` lists.
+/// Opens the device at a place.
 ///
 /// # Errors
 /// Those of [`Backend::open`](crate::device::Backend::open).
 pub(crate) fn open(
-    sysfs: &Sysfs,
-    access: &Arc<dyn Access>,
-    found: &Found,
+    place: Place,
+    observer: Option<&Arc<dyn Observer>>,
 ) -> Result<Arc<dyn Device>, Error> {
-    Ok(Arc::new(device::NusbDevice::open(sysfs, access, found)?))
+    Ok(Arc::new(device::NusbDevice::open(place, observer)?))
 }

@@ -1,17 +1,16 @@
-//! A backend that reports every transfer to an observer, as usbmon would.
+//! Reports of every transfer of a device to an observer, as usbmon would make them.
 //!
-//! [`Observed`] wraps another backend. A transfer that is not observed costs nothing more, because
-//! the choice is made when the backend is made. Requests that the kernel makes for its caller, such
-//! as SET_CONFIGURATION, are reported as the control transfers that they are on the bus.
+//! A backend has an [`Observation`] of each device that it opens, and calls it where a transfer
+//! begins and ends. Requests that the kernel makes for its caller, such as SET_CONFIGURATION, are
+//! reported as the control transfers that they are on the bus.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use crate::buffer::Buffer;
 use crate::codes::{self, standard};
 use crate::descriptors::{Descriptors, TransferKind};
-use crate::device::{Backend, Completion, Device, Found, Identity, Queue, Rejected, Setup};
+use crate::device::{Completion, Identity, Rejected, Setup};
 use crate::error::{Error, TransferError};
 
 /// Number of low bits of an id that count the transfers of one queue.
@@ -81,48 +80,6 @@ pub struct Seen<'a> {
     pub data: &'a [u8],
 }
 
-/// A backend whose transfers are observed.
-pub struct Observed {
-    inner: Arc<dyn Backend>,
-    observer: Arc<dyn Observer>,
-}
-
-impl Observed {
-    /// Makes a backend that works as `inner` does and reports to `observer`.
-    #[must_use]
-    pub fn new(inner: Arc<dyn Backend>, observer: Arc<dyn Observer>) -> Self {
-        Self { inner, observer }
-    }
-}
-
-impl Backend for Observed {
-    fn name(&self) -> &'static str {
-        self.inner.name()
-    }
-
-    fn unavailable(&self) -> Option<String> {
-        self.inner.unavailable()
-    }
-
-    fn devices(&self) -> Result<Vec<Found>, Error> {
-        self.inner.devices()
-    }
-
-    fn open(&self, found: &Found) -> Result<Arc<dyn Device>, Error> {
-        let inner = self.inner.open(found)?;
-        self.observer.opened(&Opened {
-            identity: inner.identity(),
-            descriptors: inner.descriptors(),
-            active_configuration: inner.active_configuration().unwrap_or(0),
-        });
-        Ok(Arc::new(ObservedDevice {
-            inner,
-            observer: Arc::clone(&self.observer),
-            controls: Numbers::new(),
-        }))
-    }
-}
-
 /// Source of the numbers of the transfers of one queue or of the control endpoint.
 struct Numbers {
     first: u64,
@@ -141,22 +98,49 @@ impl Numbers {
     fn next(&self) -> u64 {
         self.first + self.given.fetch_add(1, Ordering::Relaxed)
     }
+
+    /// Returns the number that is given next.
+    fn peek(&self) -> u64 {
+        self.first + self.given.load(Ordering::Relaxed)
+    }
 }
 
+/// Observation of one open device, which its backend calls with each request and each transfer.
+/// Where nobody observes, a call costs a comparison.
+#[derive(Clone, Default)]
+pub struct Observation(Option<Arc<ObservedDevice>>);
+
 struct ObservedDevice {
-    inner: Arc<dyn Device>,
     observer: Arc<dyn Observer>,
+    bus: u8,
+    address: u8,
     controls: Numbers,
 }
 
-impl ObservedDevice {
-    /// Reports that a control transfer begins. Returns the facts that its end shares.
-    fn begin(&self, setup: Setup, length: usize, sent: &[u8]) -> Seen<'static> {
-        let identity = self.inner.identity();
+impl Observation {
+    /// Begins the observation of a device that was opened, and reports that it was.
+    #[must_use]
+    pub fn begin(observer: &Arc<dyn Observer>, opened: &Opened<'_>) -> Self {
+        observer.opened(opened);
+        Self(Some(Arc::new(ObservedDevice {
+            observer: Arc::clone(observer),
+            bus: opened.identity.bus,
+            address: opened.identity.address,
+            controls: Numbers::new(),
+        })))
+    }
+
+    /// Reports a control transfer that begins. Its data stage has `length` bytes, of which `sent` go
+    /// to the device.
+    #[must_use]
+    pub fn control(&self, setup: Setup, length: usize, sent: &[u8]) -> ObservedControl<'_> {
+        let Some(device) = &self.0 else {
+            return ObservedControl(None);
+        };
         let seen = Seen {
-            bus: identity.bus,
-            address: identity.address,
-            id: self.controls.next(),
+            bus: device.bus,
+            address: device.address,
+            id: device.controls.next(),
             moment: Moment::Submitted,
             kind: TransferKind::Control,
             endpoint: setup.request_type & codes::IN,
@@ -164,54 +148,197 @@ impl ObservedDevice {
             length,
             data: &[],
         };
-        self.observer.transfer(&Seen {
+        device.observer.transfer(&Seen {
             setup: Some(setup.bytes(length)),
             data: sent,
             ..seen
         });
-        seen
+        ObservedControl(Some((&*device.observer, seen)))
     }
 
-    /// Reports the end of a control transfer that moved `length` bytes and received `came`.
-    fn end<T>(&self, seen: Seen<'static>, result: &Result<T, Error>, length: usize, came: &[u8]) {
-        let ended = Seen {
-            moment: Moment::Completed(result.as_ref().err().map_or(0, errno)),
-            length: 0,
-            ..seen
+    /// Carries out a request that the kernel makes for its caller, without data, and reports it.
+    ///
+    /// # Errors
+    /// Those of `carry_out`.
+    pub fn order(
+        &self,
+        setup: Setup,
+        carry_out: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let control = self.control(setup, 0, &[]);
+        let result = carry_out();
+        control.ended(&result, 0, &[]);
+        result
+    }
+
+    /// Returns the observation of a queue of transfers of this kind on an endpoint.
+    #[must_use]
+    pub fn queue(&self, endpoint: u8, kind: TransferKind) -> ObservedQueue {
+        ObservedQueue {
+            device: self.0.clone(),
+            kind,
+            endpoint,
+            numbers: Numbers::new(),
+            reported: false,
+            completed: 0,
+        }
+    }
+}
+
+impl std::fmt::Debug for Observation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "observed: {}", self.0.is_some())
+    }
+}
+
+/// Observation of a control transfer under way.
+pub struct ObservedControl<'a>(Option<(&'a dyn Observer, Seen<'static>)>);
+
+impl ObservedControl<'_> {
+    /// Reports the end of the transfer, which moved `length` bytes and received `came`.
+    pub fn ended<T>(self, result: &Result<T, Error>, length: usize, came: &[u8]) {
+        let Some((observer, seen)) = self.0 else {
+            return;
         };
-        self.observer.transfer(&match result {
-            Ok(_) => Seen {
-                length,
-                data: came,
-                ..ended
-            },
-            Err(_) => ended,
+        let (length, data) = match result {
+            Ok(_) => (length, came),
+            Err(_) => (0, &[][..]),
+        };
+        observer.transfer(&Seen {
+            moment: Moment::Completed(result.as_ref().err().map_or(0, errno)),
+            length,
+            data,
+            ..seen
         });
     }
+}
 
-    /// Carries out a request without data with `act`, and reports it.
-    fn order(
-        &self,
-        request_type: u8,
-        request: u8,
-        value: u16,
-        index: u16,
-        act: impl FnOnce() -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let setup = Setup {
-            request_type,
-            request,
-            value,
-            index,
+/// Observation of the transfers of one queue.
+pub struct ObservedQueue {
+    device: Option<Arc<ObservedDevice>>,
+    kind: TransferKind,
+    endpoint: u8,
+    /// Numbers of the transfers that were submitted. They complete in this order.
+    numbers: Numbers,
+    /// Whether the submission under way was reported.
+    reported: bool,
+    /// Number of transfers whose completion was taken.
+    completed: u64,
+}
+
+impl ObservedQueue {
+    /// Reports that a transfer with this buffer is about to be submitted.
+    /// [`ObservedQueue::submitted`] follows.
+    pub fn submitting(&mut self, buffer: &Buffer) {
+        let Some(device) = self.observed() else {
+            self.reported = false;
+            return;
         };
-        let seen = self.begin(setup, 0, &[]);
-        let result = act();
-        self.end(seen, &result, 0, &[]);
-        result
+        let (length, data) = match self.is_in() {
+            true => (buffer.capacity(), &[][..]),
+            false => (buffer.filled().len(), buffer.filled()),
+        };
+        self.report(device, self.numbers.peek(), Moment::Submitted, length, data);
+        self.reported = true;
+    }
+
+    /// Records the outcome of a submission, and reports a rejection.
+    pub fn submitted(&mut self, result: &Result<(), Rejected>) {
+        match result {
+            Ok(()) => {
+                self.numbers.next();
+            }
+            Err(rejected) => {
+                if let Some(device) = self.device.as_ref().filter(|_| self.reported) {
+                    let moment = Moment::Rejected(errno(&rejected.error));
+                    self.report(device, self.numbers.peek(), moment, 0, &[]);
+                }
+            }
+        }
+    }
+
+    /// Reports the completion of the oldest transfer, if that is what the queue's owner gets.
+    pub fn completed(&mut self, completion: Option<&Completion>) {
+        let Some(completion) = completion else {
+            return;
+        };
+        let number = self.numbers.first + self.completed;
+        self.completed += 1;
+        let Some(device) = self.observed() else {
+            return;
+        };
+        let status = match completion.result {
+            Ok(_) => 0,
+            Err(error) => transfer_errno(error),
+        };
+        let came = completion.buffer.filled();
+        let (length, data) = match (self.is_in(), completion.result) {
+            (true, _) => (came.len(), came),
+            (false, result) => (result.unwrap_or(0), &[][..]),
+        };
+        self.report(device, number, Moment::Completed(status), length, data);
+    }
+
+    /// Returns the device, if transfers are to be reported at the moment.
+    fn observed(&self) -> Option<&ObservedDevice> {
+        let device = self.device.as_deref();
+        device.filter(|device| device.observer.is_active())
+    }
+
+    fn is_in(&self) -> bool {
+        self.endpoint & codes::IN != 0
+    }
+
+    fn report(&self, device: &ObservedDevice, id: u64, moment: Moment, length: usize, data: &[u8]) {
+        device.observer.transfer(&Seen {
+            bus: device.bus,
+            address: device.address,
+            id,
+            moment,
+            kind: self.kind,
+            endpoint: self.endpoint,
+            setup: None,
+            length,
+            data,
+        });
     }
 }
 
 impl Setup {
+    /// Returns the request that selects a configuration (USB 2.0, 9.4.7).
+    #[must_use]
+    pub fn set_configuration(value: u8) -> Self {
+        Self {
+            request_type: TO_DEVICE,
+            request: standard::SET_CONFIGURATION,
+            value: value.into(),
+            index: 0,
+        }
+    }
+
+    /// Returns the request that selects an alternate setting of an interface (USB 2.0, 9.4.10).
+    #[must_use]
+    pub fn set_interface(interface: u8, alternate: u8) -> Self {
+        Self {
+            request_type: TO_INTERFACE,
+            request: standard::SET_INTERFACE,
+            value: alternate.into(),
+            index: interface.into(),
+        }
+    }
+
+    /// Returns the request that clears the halt of an endpoint (USB 2.0, 9.4.1). The feature
+    /// ENDPOINT_HALT is number 0.
+    #[must_use]
+    pub fn clear_halt(endpoint: u8) -> Self {
+        Self {
+            request_type: TO_ENDPOINT,
+            request: standard::CLEAR_FEATURE,
+            value: 0,
+            index: endpoint.into(),
+        }
+    }
+
     /// Returns the eight bytes of the setup stage with a data stage of `length` bytes, as they are on
     /// the bus (USB 2.0, 9.3).
     #[must_use]
@@ -229,202 +356,6 @@ impl Setup {
             low,
             high,
         ]
-    }
-}
-
-impl Device for ObservedDevice {
-    crate::forward!(identity descriptors active_configuration guard_port holder);
-    crate::forward!(detach_kernel_driver attach_kernel_driver claim release reset pump);
-
-    fn set_configuration(&self, value: u8) -> Result<(), Error> {
-        self.order(
-            TO_DEVICE,
-            standard::SET_CONFIGURATION,
-            value.into(),
-            0,
-            || self.inner.set_configuration(value),
-        )
-    }
-
-    fn force_configuration(&self, value: u8) -> Result<(), Error> {
-        self.order(
-            TO_DEVICE,
-            standard::SET_CONFIGURATION,
-            value.into(),
-            0,
-            || self.inner.force_configuration(value),
-        )
-    }
-
-    fn set_alternate_setting(&self, interface: u8, alternate: u8) -> Result<(), Error> {
-        self.order(
-            TO_INTERFACE,
-            standard::SET_INTERFACE,
-            alternate.into(),
-            interface.into(),
-            || self.inner.set_alternate_setting(interface, alternate),
-        )
-    }
-
-    fn control_in(&self, setup: Setup, data: &mut [u8], timeout: Duration) -> Result<usize, Error> {
-        let seen = self.begin(setup, data.len(), &[]);
-        let result = self.inner.control_in(setup, data, timeout);
-        let length = result.as_ref().map_or(0, |length| *length).min(data.len());
-        self.end(seen, &result, length, &data[..length]);
-        result
-    }
-
-    fn control_out(&self, setup: Setup, data: &[u8], timeout: Duration) -> Result<(), Error> {
-        let seen = self.begin(setup, data.len(), data);
-        let result = self.inner.control_out(setup, data, timeout);
-        self.end(seen, &result, data.len(), &[]);
-        result
-    }
-
-    fn clear_halt(&self, endpoint: u8) -> Result<(), Error> {
-        // The feature ENDPOINT_HALT (USB 2.0, 9.4.1) is number 0.
-        self.order(
-            TO_ENDPOINT,
-            standard::CLEAR_FEATURE,
-            0,
-            endpoint.into(),
-            || self.inner.clear_halt(endpoint),
-        )
-    }
-
-    fn queue(&self, endpoint: u8) -> Result<Box<dyn Queue>, Error> {
-        let inner = self.inner.queue(endpoint)?;
-        let identity = self.inner.identity();
-        let active = self.inner.active_configuration().unwrap_or(0);
-        let kind = transfer_kind(self.inner.descriptors(), active, endpoint);
-        Ok(Box::new(ObservedQueue {
-            seen: Template {
-                bus: identity.bus,
-                address: identity.address,
-                kind,
-                endpoint,
-                first: Numbers::new().first,
-            },
-            inner,
-            observer: Arc::clone(&self.observer),
-            submitted: 0,
-            completed: 0,
-        }))
-    }
-}
-
-/// Returns the transfer type of an endpoint. An address may have different types in different
-/// configurations, so that in the `active` one counts first; `active` is 0 when it is not known.
-fn transfer_kind(descriptors: &Descriptors, active: u8, endpoint: u8) -> TransferKind {
-    let active = descriptors.configuration(active).into_iter();
-    active
-        .chain(&descriptors.configurations)
-        .flat_map(|configuration| &configuration.interfaces)
-        .flat_map(|interface| &interface.alternates)
-        .flat_map(|alternate| &alternate.endpoints)
-        .find(|described| described.address == endpoint)
-        .map_or(TransferKind::Bulk, |described| described.kind)
-}
-
-/// Facts that all events of a queue's transfers share.
-#[derive(Clone, Copy)]
-struct Template {
-    bus: u8,
-    address: u8,
-    kind: TransferKind,
-    endpoint: u8,
-    first: u64,
-}
-
-impl Template {
-    fn at<'a>(self, number: u64, moment: Moment, length: usize, data: &'a [u8]) -> Seen<'a> {
-        Seen {
-            bus: self.bus,
-            address: self.address,
-            id: self.first + number,
-            moment,
-            kind: self.kind,
-            endpoint: self.endpoint,
-            setup: None,
-            length,
-            data,
-        }
-    }
-
-    fn is_in(self) -> bool {
-        self.endpoint & codes::IN != 0
-    }
-}
-
-struct ObservedQueue {
-    inner: Box<dyn Queue>,
-    observer: Arc<dyn Observer>,
-    seen: Template,
-    /// Number of transfers submitted so far. They complete in this order.
-    submitted: u64,
-    /// Number of transfers whose completion was taken.
-    completed: u64,
-}
-
-impl ObservedQueue {
-    fn take(&mut self, completion: Option<Completion>) -> Option<Completion> {
-        let completion = completion?;
-        let number = self.completed;
-        self.completed += 1;
-        if self.observer.is_active() {
-            let status = match completion.result {
-                Ok(_) => 0,
-                Err(error) => transfer_errno(error),
-            };
-            let came = completion.buffer.filled();
-            let (length, data) = match (self.seen.is_in(), completion.result) {
-                (true, _) => (came.len(), came),
-                (false, result) => (result.unwrap_or(0), &[][..]),
-            };
-            let moment = Moment::Completed(status);
-            self.observer
-                .transfer(&self.seen.at(number, moment, length, data));
-        }
-        Some(completion)
-    }
-}
-
-impl Queue for ObservedQueue {
-    crate::forward!(endpoint max_packet_size allocate set_zero_packet pending cancel_all interrupter);
-
-    fn submit(&mut self, buffer: Buffer) -> Result<(), Rejected> {
-        let active = self.observer.is_active();
-        let number = self.submitted;
-        if active {
-            let (length, data) = if self.seen.is_in() {
-                (buffer.capacity(), &[][..])
-            } else {
-                (buffer.filled().len(), buffer.filled())
-            };
-            let seen = self.seen.at(number, Moment::Submitted, length, data);
-            self.observer.transfer(&seen);
-        }
-        let result = self.inner.submit(buffer);
-        match &result {
-            Ok(()) => self.submitted += 1,
-            Err(rejected) if active => {
-                let moment = Moment::Rejected(errno(&rejected.error));
-                self.observer
-                    .transfer(&self.seen.at(number, moment, 0, &[]));
-            }
-            Err(_) => {}
-        }
-        result
-    }
-
-    fn try_next(&mut self) -> Option<Completion> {
-        let completion = self.inner.try_next();
-        self.take(completion)
-    }
-
-    fn next(&mut self, timeout: Duration) -> Option<Completion> {
-        let completion = self.inner.next(timeout);
-        self.take(completion)
     }
 }
 
@@ -460,6 +391,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+    use crate::device::Device;
     use crate::fake::FakeDevice;
 
     /// An observer that keeps what is reported to it as text.
@@ -488,98 +420,58 @@ mod tests {
         }
     }
 
-    fn device(observer: &Arc<Notes>) -> ObservedDevice {
-        ObservedDevice {
-            inner: Arc::new(FakeDevice::new(0)),
-            observer: Arc::clone(observer) as Arc<dyn Observer>,
-            controls: Numbers::new(),
-        }
+    fn observation(notes: &Arc<Notes>) -> Observation {
+        let observer = Arc::clone(notes) as Arc<dyn Observer>;
+        let device = FakeDevice::new(0);
+        let opened = Opened {
+            identity: device.identity(),
+            descriptors: device.descriptors(),
+            active_configuration: 0,
+        };
+        let observation = Observation::begin(&observer, &opened);
+        assert_eq!(notes.lines.lock().unwrap().drain(..).count(), 1);
+        observation
     }
 
     #[test]
     fn requests_are_told_as_they_are_on_the_bus() {
         let notes = Arc::<Notes>::default();
-        let device = device(&notes);
-        device.set_configuration(3).unwrap();
+        let observation = observation(&notes);
+        let stall = || Error::Stall {
+            operation: String::new(),
+        };
+        let order = |setup, refused: bool| {
+            let carried_out = observation.order(setup, || match refused {
+                true => Err(stall()),
+                false => Ok(()),
+            });
+            assert_eq!(carried_out.is_err(), refused);
+        };
+        order(Setup::set_configuration(3), false);
+        order(Setup::set_interface(1, 2), false);
+        order(Setup::clear_halt(0x81), true);
         let setup = Setup {
             request_type: 0x21,
             request: 0x86,
             value: 0,
             index: 1,
         };
-        let second = Duration::from_secs(1);
-        device.control_out(setup, &[0, 0x40, 0, 0], second).unwrap();
+        let size = [0, 0x40, 0, 0];
+        let control = observation.control(setup, size.len(), &size);
+        control.ended(&Ok(()), size.len(), &[]);
         assert_eq!(
             *notes.lines.lock().unwrap(),
             [
                 "Submitted 00 Some([00, 09, 03, 00, 00, 00, 00, 00]) 0 []",
                 "Completed(0) 00 None 0 []",
+                "Submitted 00 Some([01, 0b, 02, 00, 01, 00, 00, 00]) 0 []",
+                "Completed(0) 00 None 0 []",
+                "Submitted 00 Some([02, 01, 00, 00, 81, 00, 00, 00]) 0 []",
+                "Completed(-32) 00 None 0 []",
                 "Submitted 00 Some([21, 86, 00, 00, 01, 00, 04, 00]) 4 [00, 40, 00, 00]",
                 "Completed(0) 00 None 4 []",
             ]
         );
-    }
-
-    #[test]
-    fn an_endpoint_is_of_the_kind_it_has_in_the_active_configuration() {
-        let mut descriptors = crate::descriptors::vectors::lt4132();
-        let mut last = descriptors.configurations.last().unwrap().clone();
-        let kinds = [TransferKind::Bulk, TransferKind::Interrupt];
-        // The first configuration gets every endpoint of the last one, as the other transfer type.
-        let mut first = last.clone();
-        (first.value, last.value) = (1, 2);
-        let endpoints = (first.interfaces.iter_mut())
-            .flat_map(|interface| &mut interface.alternates)
-            .flat_map(|alternate| &mut alternate.endpoints);
-        for endpoint in endpoints {
-            endpoint.kind = kinds[usize::from(endpoint.kind == TransferKind::Bulk)];
-        }
-        descriptors.configurations = vec![first, last];
-        let mut seen = 0;
-        for configuration in &descriptors.configurations {
-            let endpoints = (configuration.interfaces.iter())
-                .flat_map(|interface| &interface.alternates)
-                .flat_map(|alternate| &alternate.endpoints);
-            for endpoint in endpoints {
-                let kind = transfer_kind(&descriptors, configuration.value, endpoint.address);
-                assert_eq!(kind, endpoint.kind, "{:02x}", endpoint.address);
-                seen += 1;
-            }
-        }
-        assert!(seen >= 4, "{seen}");
-    }
-
-    /// A queue that completes each transfer at once.
-    struct Echo(Vec<Buffer>);
-
-    impl Queue for Echo {
-        fn endpoint(&self) -> u8 {
-            0x81
-        }
-        fn max_packet_size(&self) -> u16 {
-            512
-        }
-        fn allocate(&mut self, capacity: usize) -> Buffer {
-            Buffer::heap(capacity)
-        }
-        fn submit(&mut self, mut buffer: Buffer) -> Result<(), Rejected> {
-            buffer.set_len(2);
-            self.0.push(buffer);
-            Ok(())
-        }
-        fn set_zero_packet(&mut self, _: bool) {}
-        fn pending(&self) -> usize {
-            self.0.len()
-        }
-        fn try_next(&mut self) -> Option<Completion> {
-            let buffer = self.0.pop()?;
-            let result = Ok(buffer.filled().len());
-            Some(Completion { buffer, result })
-        }
-        fn next(&mut self, _: Duration) -> Option<Completion> {
-            self.try_next()
-        }
-        fn cancel_all(&mut self) {}
     }
 
     #[test]
@@ -589,21 +481,16 @@ mod tests {
                 off,
                 ..Notes::default()
             });
-            let mut queue = ObservedQueue {
-                inner: Box::new(Echo(Vec::new())),
-                observer: Arc::clone(&notes) as Arc<dyn Observer>,
-                seen: Template {
-                    bus: 1,
-                    address: 2,
-                    kind: TransferKind::Bulk,
-                    endpoint: 0x81,
-                    first: 0,
-                },
-                submitted: 0,
-                completed: 0,
-            };
-            queue.submit(Buffer::heap(8)).unwrap();
-            assert_eq!(queue.try_next().unwrap().result, Ok(2));
+            let mut queue = observation(&notes).queue(0x81, TransferKind::Bulk);
+            let mut buffer = Buffer::heap(8);
+            queue.submitting(&buffer);
+            queue.submitted(&Ok(()));
+            buffer.set_len(2);
+            queue.completed(None);
+            queue.completed(Some(&Completion {
+                buffer,
+                result: Ok(2),
+            }));
             let told = notes.lines.lock().unwrap();
             if off {
                 assert!(told.is_empty(), "{told:?}");

@@ -1,6 +1,7 @@
 //! Interfaces and endpoints of a configuration, as its descriptors list them.
 
 use uwwan_usb::codes::descriptor;
+use uwwan_usb::descriptors::TransferKind;
 
 /// The bits of `wMaxPacketSize` that say the size; the others ask for further transactions in a
 /// microframe (USB 2.0, 9.6.6).
@@ -21,6 +22,16 @@ pub struct EndpointPlace {
     pub max_packet_size: u16,
     /// `bInterval`, as the descriptor has it.
     pub interval: u8,
+}
+
+impl EndpointPlace {
+    /// Returns the type of the endpoint's transfers.
+    pub fn kind(&self) -> TransferKind {
+        match self.interrupt {
+            true => TransferKind::Interrupt,
+            false => TransferKind::Bulk,
+        }
+    }
 }
 
 /// An alternate setting of an interface.

@@ -1,13 +1,14 @@
 //! The backend, and the devices opened with it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use uwwan_usb::codes::standard;
+use uwwan_usb::codes::{self, standard};
 use uwwan_usb::descriptors::Descriptors;
 use uwwan_usb::device::{Backend, Device, Found, Identity, Pump, Queue, Setup};
 use uwwan_usb::error::{Error, Holder};
+use uwwan_usb::observed::{Observation, Observer, Opened};
 
 use super::bus::{Bus, HOST_REQUEST};
 use super::host::Owner;
@@ -18,12 +19,16 @@ use crate::urb::{Completed, SetupPacket, UrbStatus};
 /// Backend whose only device is the emulated modem.
 pub(super) struct InProcess {
     bus: Arc<Bus>,
+    observer: OnceLock<Arc<dyn Observer>>,
 }
 
 impl InProcess {
     /// Makes a backend that opens devices on `bus`.
     pub fn new(bus: Arc<Bus>) -> Self {
-        Self { bus }
+        Self {
+            bus,
+            observer: OnceLock::new(),
+        }
     }
 }
 
@@ -54,14 +59,28 @@ impl Backend for InProcess {
             return Err(gone());
         }
         self.bus.enumerate(generation);
-        Ok(Arc::new(Open {
+        let mut open = Open {
             owner: self.bus.host.open(),
             identity: found.identity.clone(),
             descriptors: self.bus.descriptors(),
             generation,
             bus: Arc::clone(&self.bus),
             pumped: Arc::default(),
-        }))
+            observation: Observation::default(),
+        };
+        if let Some(observer) = self.observer.get() {
+            let opened = Opened {
+                identity: &open.identity,
+                descriptors: &open.descriptors,
+                active_configuration: open.active_configuration().unwrap_or(0),
+            };
+            open.observation = Observation::begin(observer, &opened);
+        }
+        Ok(Arc::new(open))
+    }
+
+    fn observe(&self, observer: Arc<dyn Observer>) {
+        let _ = self.observer.set(observer);
     }
 }
 
@@ -73,6 +92,7 @@ struct Open {
     descriptors: Descriptors,
     generation: u64,
     pumped: Arc<AtomicBool>,
+    observation: Observation,
 }
 
 impl Open {
@@ -119,6 +139,20 @@ impl Open {
                 }),
             },
         }
+    }
+
+    /// Makes a control request of the program with a data stage of `length` bytes, which `data` fills
+    /// if it goes to the device.
+    fn control(
+        &self,
+        setup: Setup,
+        length: usize,
+        data: &[u8],
+        timeout: Duration,
+    ) -> Result<Completed, Error> {
+        self.allowed(setup)?;
+        let what = format_args!("control request {:#04x}", setup.request);
+        self.request(packet(setup, length), data, timeout, what)
     }
 
     /// Refuses class requests to an interface that a kernel driver holds, as usbfs does.
@@ -172,22 +206,8 @@ impl Device for Open {
     }
 
     fn set_configuration(&self, value: u8) -> Result<(), Error> {
-        let what = format_args!("select configuration {value}");
-        self.present(what)?;
-        if let Some(holder) = self.bus.host.any_holder(Instant::now()) {
-            return Err(Error::Busy {
-                operation: self.what(what),
-                holder: Some(holder),
-            });
-        }
-        let setup = SetupPacket {
-            request: standard::SET_CONFIGURATION,
-            value: value.into(),
-            ..SetupPacket::default()
-        };
-        self.request(setup, &[], HOST_REQUEST, what)?;
-        self.bus.configured(value);
-        Ok(())
+        self.observation
+            .order(Setup::set_configuration(value), || self.configure(value))
     }
 
     fn holder(&self, interface: u8) -> Result<Option<Holder>, Error> {
@@ -245,69 +265,38 @@ impl Device for Open {
     }
 
     fn set_alternate_setting(&self, interface: u8, alternate: u8) -> Result<(), Error> {
-        let what = format_args!("select alternate setting {alternate} of interface {interface}");
-        self.present(what)?;
-        if !self.bus.host.is_claimed(self.owner, interface) {
-            return Err(Error::Other {
-                operation: self.what(what),
-                reason: "the interface is not claimed".into(),
-            });
-        }
-        // The kernel would end the transfers; nusb refuses.
-        let endpoints = self.bus.host.endpoints_of(interface);
-        let pending = |end: &u8| self.bus.pending(*end).load(Ordering::SeqCst) > 0;
-        if endpoints.iter().any(pending) {
-            return Err(Error::Busy {
-                operation: self.what(what),
-                holder: Some(Holder::Own("this program's own transfers")),
-            });
-        }
-        self.set_alternate(interface, alternate, what)
+        self.observation
+            .order(Setup::set_interface(interface, alternate), || {
+                self.select_alternate(interface, alternate)
+            })
     }
 
     fn control_in(&self, setup: Setup, data: &mut [u8], timeout: Duration) -> Result<usize, Error> {
-        self.allowed(setup)?;
         let mut setup = setup;
-        setup.request_type |= 0x80;
-        let done = self.request(
-            packet(setup, data.len()),
-            &[],
-            timeout,
-            format_args!("control request {:#04x}", setup.request),
-        )?;
-        let received = done.buffer.filled();
-        data[..received.len()].copy_from_slice(received);
-        Ok(received.len())
+        setup.request_type |= codes::IN;
+        let observed = self.observation.control(setup, data.len(), &[]);
+        let result = self.control(setup, data.len(), &[], timeout).map(|done| {
+            let received = done.buffer.filled();
+            data[..received.len()].copy_from_slice(received);
+            received.len()
+        });
+        let received = *result.as_ref().unwrap_or(&0);
+        observed.ended(&result, received, &data[..received]);
+        result
     }
 
     fn control_out(&self, setup: Setup, data: &[u8], timeout: Duration) -> Result<(), Error> {
-        self.allowed(setup)?;
         let mut setup = setup;
-        setup.request_type &= 0x7f;
-        self.request(
-            packet(setup, data.len()),
-            data,
-            timeout,
-            format_args!("control request {:#04x}", setup.request),
-        )?;
-        Ok(())
+        setup.request_type &= !codes::IN;
+        let observed = self.observation.control(setup, data.len(), data);
+        let result = self.control(setup, data.len(), data, timeout).map(drop);
+        observed.ended(&result, data.len(), &[]);
+        result
     }
 
     fn clear_halt(&self, endpoint: u8) -> Result<(), Error> {
-        let setup = SetupPacket {
-            request_type: 0x02,
-            request: standard::CLEAR_FEATURE,
-            value: 0,
-            index: endpoint.into(),
-            length: 0,
-        };
-        self.request(
-            setup,
-            &[],
-            HOST_REQUEST,
-            format_args!("clear the halt of endpoint {endpoint:#04x}"),
-        )?;
-        Ok(())
+        self.observation
+            .order(Setup::clear_halt(endpoint), || self.end_halt(endpoint))
     }
 
     fn reset(&self) -> Result<(), Error> {
@@ -328,7 +317,7 @@ impl Device for Open {
     fn queue(&self, endpoint: u8) -> Result<Box<dyn Queue>, Error> {
         let what = format_args!("queue transfers on endpoint {endpoint:#04x}");
         self.present(what)?;
-        let max_packet_size = self
+        let place = self
             .bus
             .host
             .endpoint(self.owner, endpoint)
@@ -339,8 +328,8 @@ impl Device for Open {
             &self.bus,
             self.owner,
             self.generation,
-            endpoint,
-            max_packet_size,
+            place,
+            self.observation.queue(endpoint, place.kind()),
         )))
     }
 
@@ -360,6 +349,66 @@ impl Device for Open {
 }
 
 impl Open {
+    /// Clears the halt of an endpoint.
+    fn end_halt(&self, endpoint: u8) -> Result<(), Error> {
+        let setup = SetupPacket {
+            request_type: 0x02,
+            request: standard::CLEAR_FEATURE,
+            value: 0,
+            index: endpoint.into(),
+            length: 0,
+        };
+        self.request(
+            setup,
+            &[],
+            HOST_REQUEST,
+            format_args!("clear the halt of endpoint {endpoint:#04x}"),
+        )?;
+        Ok(())
+    }
+
+    /// Selects an alternate setting of a claimed interface without pending transfers.
+    fn select_alternate(&self, interface: u8, alternate: u8) -> Result<(), Error> {
+        let what = format_args!("select alternate setting {alternate} of interface {interface}");
+        self.present(what)?;
+        if !self.bus.host.is_claimed(self.owner, interface) {
+            return Err(Error::Other {
+                operation: self.what(what),
+                reason: "the interface is not claimed".into(),
+            });
+        }
+        // The kernel would end the transfers; nusb refuses.
+        let endpoints = self.bus.host.endpoints_of(interface);
+        let pending = |end: &u8| self.bus.pending(*end).load(Ordering::SeqCst) > 0;
+        if endpoints.iter().any(pending) {
+            return Err(Error::Busy {
+                operation: self.what(what),
+                holder: Some(Holder::Own("this program's own transfers")),
+            });
+        }
+        self.set_alternate(interface, alternate, what)
+    }
+
+    /// Selects a configuration while no interface is held.
+    fn configure(&self, value: u8) -> Result<(), Error> {
+        let what = format_args!("select configuration {value}");
+        self.present(what)?;
+        if let Some(holder) = self.bus.host.any_holder(Instant::now()) {
+            return Err(Error::Busy {
+                operation: self.what(what),
+                holder: Some(holder),
+            });
+        }
+        let setup = SetupPacket {
+            request: standard::SET_CONFIGURATION,
+            value: value.into(),
+            ..SetupPacket::default()
+        };
+        self.request(setup, &[], HOST_REQUEST, what)?;
+        self.bus.configured(value);
+        Ok(())
+    }
+
     fn set_alternate(
         &self,
         interface: u8,

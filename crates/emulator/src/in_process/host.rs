@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use uwwan_usb::error::Holder as UsbHolder;
 
-use crate::descriptors::{Configuration, Layout};
+use crate::descriptors::{Configuration, EndpointPlace, Layout};
 use crate::knobs::HostDrivers;
 
 /// Time after which a driver binds that is in a module loaded on demand.
@@ -287,9 +287,8 @@ impl Host {
             .collect()
     }
 
-    /// Returns `wMaxPacketSize` in bytes of an endpoint in the active alternate setting of an
-    /// interface claimed by `owner`.
-    pub fn endpoint(&self, owner: Owner, address: u8) -> Option<u16> {
+    /// Returns an endpoint in the active alternate setting of an interface claimed by `owner`.
+    pub fn endpoint(&self, owner: Owner, address: u8) -> Option<EndpointPlace> {
         let state = self.lock();
         state
             .layout
@@ -301,7 +300,7 @@ impl Host {
                     && state.alternates.get(&place.interface).copied().unwrap_or(0)
                         == place.alternate
             })
-            .map(|place| place.max_packet_size)
+            .copied()
     }
 }
 

@@ -8,9 +8,11 @@ use std::time::Duration;
 use uwwan_usb::buffer::Buffer;
 use uwwan_usb::device::{Completion, Interrupter, Pump, Queue, Rejected};
 use uwwan_usb::error::{Error, TransferError};
+use uwwan_usb::observed::ObservedQueue;
 
 use super::bus::{Bus, HOST_REQUEST};
 use super::host::Owner;
+use crate::descriptors::EndpointPlace;
 use crate::upstream::Request;
 use crate::urb::{Completed, SetupPacket, Urb, UrbStatus};
 
@@ -26,6 +28,7 @@ pub(super) struct EndpointQueue {
     number: u32,
     endpoint: u8,
     max_packet_size: u16,
+    observed: ObservedQueue,
     zero_packet: bool,
     pending: usize,
     /// Sequence numbers of the next transfer and of the oldest one pending.
@@ -41,16 +44,17 @@ impl EndpointQueue {
         bus: &Arc<Bus>,
         owner: Owner,
         generation: u64,
-        endpoint: u8,
-        max_packet_size: u16,
+        place: EndpointPlace,
+        observed: ObservedQueue,
     ) -> Self {
         Self {
             number: bus.channel.open_queue(),
             bus: Arc::clone(bus),
             owner,
             generation,
-            endpoint,
-            max_packet_size,
+            endpoint: place.address,
+            max_packet_size: place.max_packet_size,
+            observed,
             zero_packet: false,
             pending: 0,
             sequence: 0,
@@ -61,6 +65,12 @@ impl EndpointQueue {
 
     fn token(&self, sequence: u32) -> u64 {
         u64::from(self.number) << 32 | u64::from(sequence)
+    }
+
+    fn complete(&mut self, done: Completed) -> Completion {
+        let completion = self.finish(done);
+        self.observed.completed(Some(&completion));
+        completion
     }
 
     fn finish(&mut self, done: Completed) -> Completion {
@@ -84,22 +94,12 @@ impl EndpointQueue {
             },
         }
     }
-}
 
-impl Queue for EndpointQueue {
-    fn endpoint(&self) -> u8 {
-        self.endpoint
-    }
-
-    fn max_packet_size(&self) -> u16 {
-        self.max_packet_size
-    }
-
-    fn allocate(&mut self, capacity: usize) -> Buffer {
-        Buffer::heap(capacity)
-    }
-
-    fn submit(&mut self, buffer: Buffer) -> Result<(), Rejected> {
+    /// Submits a transfer.
+    ///
+    /// # Errors
+    /// Those of [`Queue::submit`].
+    fn begin(&mut self, buffer: Buffer) -> Result<(), Rejected> {
         if self.bus.generation() != Some(self.generation) {
             return Err(Rejected {
                 buffer,
@@ -143,6 +143,27 @@ impl Queue for EndpointQueue {
         self.bus.channel.ask(Request::Submit(urb), generation);
         Ok(())
     }
+}
+
+impl Queue for EndpointQueue {
+    fn endpoint(&self) -> u8 {
+        self.endpoint
+    }
+
+    fn max_packet_size(&self) -> u16 {
+        self.max_packet_size
+    }
+
+    fn allocate(&mut self, capacity: usize) -> Buffer {
+        Buffer::heap(capacity)
+    }
+
+    fn submit(&mut self, buffer: Buffer) -> Result<(), Rejected> {
+        self.observed.submitting(&buffer);
+        let result = self.begin(buffer);
+        self.observed.submitted(&result);
+        result
+    }
 
     fn set_zero_packet(&mut self, enabled: bool) {
         self.zero_packet = enabled;
@@ -154,7 +175,7 @@ impl Queue for EndpointQueue {
 
     fn try_next(&mut self) -> Option<Completion> {
         let done = self.bus.channel.try_take(self.number)?;
-        Some(self.finish(done))
+        Some(self.complete(done))
     }
 
     fn next(&mut self, timeout: Duration) -> Option<Completion> {
@@ -162,7 +183,7 @@ impl Queue for EndpointQueue {
             return None;
         }
         let done = self.bus.channel.take(self.number, timeout)?;
-        Some(self.finish(done))
+        Some(self.complete(done))
     }
 
     fn interrupter(&self) -> Option<Interrupter> {

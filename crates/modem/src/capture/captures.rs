@@ -21,7 +21,7 @@ const MOST_CAPTURES: usize = 4;
 const MOST_ORDERS: usize = 16;
 
 /// The captures of this process. It is the [`Observer`] of the backend that opens the modem
-/// ([`uwwan_usb::observed::Observed`]), and captures begin and end while the modem runs.
+/// ([`uwwan_usb::device::Backend::observe`]), and captures begin and end while the modem runs.
 #[derive(Default)]
 pub struct Captures {
     running: RwLock<Vec<Arc<Recorder>>>,

@@ -12,15 +12,14 @@ use super::inner::Inner;
 use super::pump::LibusbPump;
 use super::queue::LibusbQueue;
 use super::wake::Wake;
-use crate::access::Access;
 use crate::buffer::Buffer;
 use crate::codes;
 use crate::deadline::deadline;
 use crate::descriptors::{Descriptors, TransferKind};
-use crate::device::{Device, Found, Identity, PortGuard, Pump, Queue, Setup};
+use crate::device::{Device, Identity, PortGuard, Pump, Queue, Setup};
 use crate::error::{Error, Holder, TransferError};
 use crate::linux::place::{Place, request};
-use crate::linux::sysfs::Sysfs;
+use crate::observed::Observer;
 
 /// Length of a control request's setup stage in bytes (USB 2.0, 9.3).
 const SETUP_LENGTH: usize = 8;
@@ -42,16 +41,11 @@ pub(super) struct LibusbDevice {
 }
 
 impl LibusbDevice {
-    /// Opens a device that was listed.
+    /// Opens the device at a place.
     ///
     /// # Errors
     /// As [`Backend::open`](crate::device::Backend::open).
-    pub(super) fn open(
-        sysfs: &Sysfs,
-        access: &Arc<dyn Access>,
-        found: &Found,
-    ) -> Result<Self, Error> {
-        let place = Place::of(sysfs, access, found)?;
+    pub(super) fn open(place: Place, observer: Option<&Arc<dyn Observer>>) -> Result<Self, Error> {
         let operation = format!("open {}", place.identity);
         let node = place.open_node(&operation)?;
         let wake = Wake::new().map_err(|error| Error::Other {
@@ -61,7 +55,7 @@ impl LibusbDevice {
         let handle = Handle::open(node.into(), wake).map_err(|error| to_error(error, operation))?;
         Ok(Self {
             inner: Arc::new(Inner::new(handle, place.identity.clone())),
-            place,
+            place: place.observed(observer),
             control: Mutex::default(),
         })
     }
@@ -102,12 +96,7 @@ impl LibusbDevice {
         }
         let mut buffer = Buffer::heap(SETUP_LENGTH + length);
         let bytes = buffer.bytes_mut();
-        bytes[0] = setup.request_type;
-        bytes[1] = setup.request;
-        bytes[2..4].copy_from_slice(&setup.value.to_le_bytes());
-        bytes[4..6].copy_from_slice(&setup.index.to_le_bytes());
-        // The length was checked above, so it fits 16 bits.
-        bytes[6..8].copy_from_slice(&u16::try_from(length).unwrap_or(0).to_le_bytes());
+        bytes[..SETUP_LENGTH].copy_from_slice(&setup.bytes(length));
         bytes[SETUP_LENGTH..SETUP_LENGTH + data.len()].copy_from_slice(data);
 
         let kept = self
@@ -193,25 +182,9 @@ impl LibusbDevice {
         }
         to_error(error, operation)
     }
-}
 
-impl Device for LibusbDevice {
-    fn identity(&self) -> &Identity {
-        &self.place.identity
-    }
-
-    fn descriptors(&self) -> &Descriptors {
-        &self.place.descriptors
-    }
-
-    fn active_configuration(&self) -> Result<u8, Error> {
-        // libusb would send a request to the device, because the device was opened by its
-        // descriptor.
-        self.gone_if_absent("read the active configuration")?;
-        self.place.active_configuration()
-    }
-
-    fn set_configuration(&self, value: u8) -> Result<(), Error> {
+    /// Selects a configuration.
+    fn configure(&self, value: u8) -> Result<(), Error> {
         let operation = self.operation(&format!("select configuration {value}"));
         let result = match value {
             0 => self.usb().unconfigure(),
@@ -234,13 +207,77 @@ impl Device for LibusbDevice {
         }
     }
 
-    fn force_configuration(&self, value: u8) -> Result<(), Error> {
-        let Err(refused) = self.set_configuration(value) else {
+    /// Selects a configuration although kernel drivers hold interfaces.
+    fn force(&self, value: u8) -> Result<(), Error> {
+        let Err(refused) = self.configure(value) else {
             return Ok(());
         };
         self.place.force_configuration(value, refused)?;
         self.inner.claims().clear();
         Ok(())
+    }
+
+    /// Selects an alternate setting.
+    fn select_alternate(&self, interface: u8, alternate: u8) -> Result<(), Error> {
+        let what = format!("set alternate setting {alternate} of interface {interface}");
+        match self.usb().set_alternate_setting(interface, alternate) {
+            Ok(()) => {
+                self.inner.claims().insert(interface, alternate);
+                Ok(())
+            }
+            Err(rusb::Error::NotFound) => Err(Error::Other {
+                operation: self.operation(&what),
+                reason: "not claimed, or no such alternate setting".to_owned(),
+            }),
+            Err(error) => {
+                self.gone_if_absent(&what)?;
+                Err(to_error(error, self.operation(&what)))
+            }
+        }
+    }
+
+    /// Clears the halt of an endpoint.
+    fn end_halt(&self, endpoint: u8) -> Result<(), Error> {
+        let what = format!("clear the halt of endpoint {endpoint:02x}");
+        match self.usb().clear_halt(endpoint) {
+            Ok(()) => Ok(()),
+            Err(rusb::Error::NotFound) => Err(Error::NoSuchEndpoint {
+                operation: self.operation(&what),
+            }),
+            Err(error) => {
+                self.gone_if_absent(&what)?;
+                Err(to_error(error, self.operation(&what)))
+            }
+        }
+    }
+}
+
+impl Device for LibusbDevice {
+    fn identity(&self) -> &Identity {
+        &self.place.identity
+    }
+
+    fn descriptors(&self) -> &Descriptors {
+        &self.place.descriptors
+    }
+
+    fn active_configuration(&self) -> Result<u8, Error> {
+        // libusb would send a request to the device, because the device was opened by its
+        // descriptor.
+        self.gone_if_absent("read the active configuration")?;
+        self.place.active_configuration()
+    }
+
+    fn set_configuration(&self, value: u8) -> Result<(), Error> {
+        self.place
+            .observation
+            .order(Setup::set_configuration(value), || self.configure(value))
+    }
+
+    fn force_configuration(&self, value: u8) -> Result<(), Error> {
+        self.place
+            .observation
+            .order(Setup::set_configuration(value), || self.force(value))
     }
 
     fn guard_port(&self) -> Result<PortGuard, Error> {
@@ -315,21 +352,11 @@ impl Device for LibusbDevice {
     }
 
     fn set_alternate_setting(&self, interface: u8, alternate: u8) -> Result<(), Error> {
-        let what = format!("set alternate setting {alternate} of interface {interface}");
-        match self.usb().set_alternate_setting(interface, alternate) {
-            Ok(()) => {
-                self.inner.claims().insert(interface, alternate);
-                Ok(())
-            }
-            Err(rusb::Error::NotFound) => Err(Error::Other {
-                operation: self.operation(&what),
-                reason: "not claimed, or no such alternate setting".to_owned(),
-            }),
-            Err(error) => {
-                self.gone_if_absent(&what)?;
-                Err(to_error(error, self.operation(&what)))
-            }
-        }
+        self.place
+            .observation
+            .order(Setup::set_interface(interface, alternate), || {
+                self.select_alternate(interface, alternate)
+            })
     }
 
     fn control_in(&self, setup: Setup, data: &mut [u8], timeout: Duration) -> Result<usize, Error> {
@@ -337,10 +364,16 @@ impl Device for LibusbDevice {
             request_type: setup.request_type | codes::IN,
             ..setup
         };
-        let (buffer, moved) = self.control(setup, data.len(), &[], timeout)?;
-        let moved = moved.min(data.len());
-        data[..moved].copy_from_slice(&buffer.bytes()[SETUP_LENGTH..SETUP_LENGTH + moved]);
-        Ok(moved)
+        let observed = self.place.observation.control(setup, data.len(), &[]);
+        let result = self.control(setup, data.len(), &[], timeout);
+        let result = result.map(|(buffer, moved)| {
+            let moved = moved.min(data.len());
+            data[..moved].copy_from_slice(&buffer.bytes()[SETUP_LENGTH..SETUP_LENGTH + moved]);
+            moved
+        });
+        let moved = *result.as_ref().unwrap_or(&0);
+        observed.ended(&result, moved, &data[..moved]);
+        result
     }
 
     fn control_out(&self, setup: Setup, data: &[u8], timeout: Duration) -> Result<(), Error> {
@@ -348,21 +381,16 @@ impl Device for LibusbDevice {
             request_type: setup.request_type & !codes::IN,
             ..setup
         };
-        self.control(setup, data.len(), data, timeout).map(|_| ())
+        let observed = self.place.observation.control(setup, data.len(), data);
+        let result = self.control(setup, data.len(), data, timeout).map(drop);
+        observed.ended(&result, data.len(), &[]);
+        result
     }
 
     fn clear_halt(&self, endpoint: u8) -> Result<(), Error> {
-        let what = format!("clear the halt of endpoint {endpoint:02x}");
-        match self.usb().clear_halt(endpoint) {
-            Ok(()) => Ok(()),
-            Err(rusb::Error::NotFound) => Err(Error::NoSuchEndpoint {
-                operation: self.operation(&what),
-            }),
-            Err(error) => {
-                self.gone_if_absent(&what)?;
-                Err(to_error(error, self.operation(&what)))
-            }
-        }
+        self.place
+            .observation
+            .order(Setup::clear_halt(endpoint), || self.end_halt(endpoint))
     }
 
     fn reset(&self) -> Result<(), Error> {
@@ -390,11 +418,13 @@ impl Device for LibusbDevice {
                 operation: operation(),
             });
         };
-        let queue = LibusbQueue::new(Arc::clone(&self.inner), found).ok_or_else(|| {
-            Error::NoSuchEndpoint {
-                operation: operation(),
-            }
-        })?;
+        let observed = self.place.observation.queue(endpoint, found.kind);
+        let queue =
+            LibusbQueue::new(Arc::clone(&self.inner), found, observed).ok_or_else(|| {
+                Error::NoSuchEndpoint {
+                    operation: operation(),
+                }
+            })?;
         Ok(Box::new(queue))
     }
 

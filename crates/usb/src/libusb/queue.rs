@@ -13,6 +13,7 @@ use crate::deadline::deadline;
 use crate::descriptors::{Endpoint, TransferKind};
 use crate::device::{Completion, Interrupter, Queue, Rejected};
 use crate::error::Error;
+use crate::observed::ObservedQueue;
 
 /// Number of transfers allocated in advance; more are made when a queue is kept deeper.
 const DEPTH: usize = 16;
@@ -30,12 +31,17 @@ pub(super) struct LibusbQueue {
     in_flight: VecDeque<Transfer>,
     /// Whether the owner of the queue may no longer wait.
     interrupted: Arc<AtomicBool>,
+    observed: ObservedQueue,
 }
 
 impl LibusbQueue {
     /// Makes the queue of an endpoint. Returns `None` for an endpoint that is neither bulk nor
     /// interrupt.
-    pub(super) fn new(inner: Arc<Inner>, endpoint: Endpoint) -> Option<Self> {
+    pub(super) fn new(
+        inner: Arc<Inner>,
+        endpoint: Endpoint,
+        observed: ObservedQueue,
+    ) -> Option<Self> {
         if !matches!(endpoint.kind, TransferKind::Bulk | TransferKind::Interrupt) {
             return None;
         }
@@ -50,6 +56,7 @@ impl LibusbQueue {
             idle,
             in_flight,
             interrupted: Arc::default(),
+            observed,
         })
     }
 
@@ -60,30 +67,19 @@ impl LibusbQueue {
         if self.endpoint.is_in() {
             buffer.set_len(moved);
         }
-        Some(Completion {
+        let completion = Completion {
             buffer,
             result: result.map(|()| moved),
-        })
-    }
-}
-
-impl Queue for LibusbQueue {
-    fn endpoint(&self) -> u8 {
-        self.endpoint.address
+        };
+        self.observed.completed(Some(&completion));
+        Some(completion)
     }
 
-    fn max_packet_size(&self) -> u16 {
-        self.endpoint.max_packet_size
-    }
-
-    fn allocate(&mut self, capacity: usize) -> Buffer {
-        match self.inner.handle.map(capacity) {
-            Some(mapped) => Buffer::from_memory(Memory::Mapped(mapped), 0),
-            None => Buffer::heap(capacity),
-        }
-    }
-
-    fn submit(&mut self, buffer: Buffer) -> Result<(), Rejected> {
+    /// Submits a transfer.
+    ///
+    /// # Errors
+    /// Those of [`Queue::submit`].
+    fn begin(&mut self, buffer: Buffer) -> Result<(), Rejected> {
         let operation = || {
             let (endpoint, device) = (self.endpoint.address, &self.inner.identity);
             format!("submit a transfer on endpoint {endpoint:02x} of {device}")
@@ -140,6 +136,30 @@ impl Queue for LibusbQueue {
                 Err(Rejected { buffer, error })
             }
         }
+    }
+}
+
+impl Queue for LibusbQueue {
+    fn endpoint(&self) -> u8 {
+        self.endpoint.address
+    }
+
+    fn max_packet_size(&self) -> u16 {
+        self.endpoint.max_packet_size
+    }
+
+    fn allocate(&mut self, capacity: usize) -> Buffer {
+        match self.inner.handle.map(capacity) {
+            Some(mapped) => Buffer::from_memory(Memory::Mapped(mapped), 0),
+            None => Buffer::heap(capacity),
+        }
+    }
+
+    fn submit(&mut self, buffer: Buffer) -> Result<(), Rejected> {
+        self.observed.submitting(&buffer);
+        let result = self.begin(buffer);
+        self.observed.submitted(&result);
+        result
     }
 
     fn set_zero_packet(&mut self, enabled: bool) {

@@ -11,6 +11,7 @@ use crate::access::Access;
 use crate::descriptors::{Descriptors, Endpoint};
 use crate::device::{Found, Identity, PortGuard};
 use crate::error::{Error, Holder};
+use crate::observed::{Observation, Observer, Opened};
 
 /// A device at its port as the kernel shows it.
 #[derive(Debug, Clone)]
@@ -19,6 +20,7 @@ pub(crate) struct Place {
     pub(crate) access: Arc<dyn Access>,
     pub(crate) identity: Identity,
     pub(crate) descriptors: Descriptors,
+    pub(crate) observation: Observation,
 }
 
 impl Place {
@@ -44,7 +46,21 @@ impl Place {
             access: Arc::clone(access),
             identity: found.identity.clone(),
             descriptors: found.descriptors.clone(),
+            observation: Observation::default(),
         })
+    }
+
+    /// Lets an observer see the device, which has just been opened.
+    pub(crate) fn observed(mut self, observer: Option<&Arc<dyn Observer>>) -> Self {
+        if let Some(observer) = observer {
+            let opened = Opened {
+                identity: &self.identity,
+                descriptors: &self.descriptors,
+                active_configuration: self.active_configuration().unwrap_or(0),
+            };
+            self.observation = Observation::begin(observer, &opened);
+        }
+        self
     }
 
     /// Returns `what` followed by the device, as [`Error`] names operations.

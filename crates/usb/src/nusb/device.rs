@@ -11,12 +11,11 @@ use super::inner::{Inner, open_node};
 use super::pump::NusbPump;
 use super::queue::NusbQueue;
 use super::wake::PumpSignal;
-use crate::access::Access;
 use crate::descriptors::{Descriptors, Endpoint, TransferKind};
-use crate::device::{Device, Found, Identity, PortGuard, Pump, Queue, Setup};
+use crate::device::{Device, Identity, PortGuard, Pump, Queue, Setup};
 use crate::error::{Error, Holder};
 use crate::linux::place::Place;
-use crate::linux::sysfs::Sysfs;
+use crate::observed::Observer;
 
 /// An open device driven through nusb.
 pub(super) struct NusbDevice {
@@ -24,16 +23,11 @@ pub(super) struct NusbDevice {
 }
 
 impl NusbDevice {
-    /// Opens a device that was listed.
+    /// Opens the device at a place.
     ///
     /// # Errors
     /// As [`Backend::open`](crate::device::Backend::open).
-    pub(super) fn open(
-        sysfs: &Sysfs,
-        access: &Arc<dyn Access>,
-        found: &Found,
-    ) -> Result<Self, Error> {
-        let place = Place::of(sysfs, access, found)?;
+    pub(super) fn open(place: Place, observer: Option<&Arc<dyn Observer>>) -> Result<Self, Error> {
         let operation = format!("open {}", place.identity);
         let signal =
             PumpSignal::new(place.open_node(&operation)?).map_err(|error| Error::Other {
@@ -41,6 +35,7 @@ impl NusbDevice {
                 reason: error.to_string(),
             })?;
         let usb = open_node(&place)?;
+        let place = place.observed(observer);
         Ok(Self {
             inner: Arc::new(Inner::new(usb, place, Arc::new(signal))),
         })
@@ -113,23 +108,9 @@ impl NusbDevice {
             .open_endpoint::<K, D>(interface, address, || self.place().operation(what))?;
         Ok(endpoint.clear_halt().wait())
     }
-}
 
-impl Device for NusbDevice {
-    fn identity(&self) -> &Identity {
-        &self.place().identity
-    }
-
-    fn descriptors(&self) -> &Descriptors {
-        &self.place().descriptors
-    }
-
-    fn active_configuration(&self) -> Result<u8, Error> {
-        self.gone_if_absent("read the active configuration")?;
-        self.place().active_configuration()
-    }
-
-    fn set_configuration(&self, value: u8) -> Result<(), Error> {
+    /// Selects a configuration.
+    fn configure(&self, value: u8) -> Result<(), Error> {
         let what = format!("select configuration {value}");
         let operation = self.place().operation(&what);
         if value == 0 && self.descriptors().configuration(0).is_some() {
@@ -156,13 +137,90 @@ impl Device for NusbDevice {
         }
     }
 
-    fn force_configuration(&self, value: u8) -> Result<(), Error> {
-        let Err(refused) = self.set_configuration(value) else {
+    /// Selects a configuration although kernel drivers hold interfaces.
+    fn force(&self, value: u8) -> Result<(), Error> {
+        let Err(refused) = self.configure(value) else {
             return Ok(());
         };
         self.place().force_configuration(value, refused)?;
         self.inner.forget_claims();
         self.inner.reopen()
+    }
+
+    /// Selects an alternate setting.
+    fn select_alternate(&self, interface: u8, alternate: u8) -> Result<(), Error> {
+        self.gone_if_absent(&format!(
+            "set alternate setting {alternate} of interface {interface}"
+        ))?;
+        self.inner.set_alternate(interface, alternate)
+    }
+
+    /// Clears the halt of an endpoint.
+    fn end_halt(&self, endpoint: u8) -> Result<(), Error> {
+        let what = format!("clear the halt of endpoint {endpoint:02x}");
+        let parking = self.inner.parking(endpoint);
+        if parking.as_ref().is_some_and(|parking| parking.is_away()) {
+            return Err(Error::Busy {
+                operation: self.place().operation(&what),
+                holder: Some(Holder::Own("this program's own transfers")),
+            });
+        }
+        let cleared = match parking.and_then(|parking| parking.clear_halt()) {
+            Some(cleared) => cleared,
+            None => {
+                let (interface, found) = self.find_endpoint(endpoint, &what)?;
+                match (found.kind, found.is_in()) {
+                    (TransferKind::Bulk, true) => {
+                        self.clear_halt_of::<Bulk, In>(interface, endpoint, &what)?
+                    }
+                    (TransferKind::Bulk, false) => {
+                        self.clear_halt_of::<Bulk, Out>(interface, endpoint, &what)?
+                    }
+                    (TransferKind::Interrupt, true) => {
+                        self.clear_halt_of::<Interrupt, In>(interface, endpoint, &what)?
+                    }
+                    (TransferKind::Interrupt, false) => {
+                        self.clear_halt_of::<Interrupt, Out>(interface, endpoint, &what)?
+                    }
+                    (TransferKind::Control | TransferKind::Isochronous, _) => {
+                        return Err(Error::NoSuchEndpoint {
+                            operation: self.place().operation(&what),
+                        });
+                    }
+                }
+            }
+        };
+        cleared.or_else(|error| {
+            self.gone_if_absent(&what)?;
+            Err(to_error(&error, self.place().operation(&what)))
+        })
+    }
+}
+
+impl Device for NusbDevice {
+    fn identity(&self) -> &Identity {
+        &self.place().identity
+    }
+
+    fn descriptors(&self) -> &Descriptors {
+        &self.place().descriptors
+    }
+
+    fn active_configuration(&self) -> Result<u8, Error> {
+        self.gone_if_absent("read the active configuration")?;
+        self.place().active_configuration()
+    }
+
+    fn set_configuration(&self, value: u8) -> Result<(), Error> {
+        self.place()
+            .observation
+            .order(Setup::set_configuration(value), || self.configure(value))
+    }
+
+    fn force_configuration(&self, value: u8) -> Result<(), Error> {
+        self.place()
+            .observation
+            .order(Setup::set_configuration(value), || self.force(value))
     }
 
     fn guard_port(&self) -> Result<PortGuard, Error> {
@@ -214,58 +272,32 @@ impl Device for NusbDevice {
     }
 
     fn set_alternate_setting(&self, interface: u8, alternate: u8) -> Result<(), Error> {
-        self.gone_if_absent(&format!(
-            "set alternate setting {alternate} of interface {interface}"
-        ))?;
-        self.inner.set_alternate(interface, alternate)
+        self.place()
+            .observation
+            .order(Setup::set_interface(interface, alternate), || {
+                self.select_alternate(interface, alternate)
+            })
     }
 
     fn control_in(&self, setup: Setup, data: &mut [u8], timeout: Duration) -> Result<usize, Error> {
-        self.inner.control_in(setup, data, timeout)
+        let observed = self.place().observation.control(setup, data.len(), &[]);
+        let result = self.inner.control_in(setup, data, timeout);
+        let moved = *result.as_ref().unwrap_or(&0);
+        observed.ended(&result, moved, &data[..moved]);
+        result
     }
 
     fn control_out(&self, setup: Setup, data: &[u8], timeout: Duration) -> Result<(), Error> {
-        self.inner.control_out(setup, data, timeout)
+        let observed = self.place().observation.control(setup, data.len(), data);
+        let result = self.inner.control_out(setup, data, timeout);
+        observed.ended(&result, data.len(), &[]);
+        result
     }
 
     fn clear_halt(&self, endpoint: u8) -> Result<(), Error> {
-        let what = format!("clear the halt of endpoint {endpoint:02x}");
-        let parking = self.inner.parking(endpoint);
-        if parking.as_ref().is_some_and(|parking| parking.is_away()) {
-            return Err(Error::Busy {
-                operation: self.place().operation(&what),
-                holder: Some(Holder::Own("this program's own transfers")),
-            });
-        }
-        let cleared = match parking.and_then(|parking| parking.clear_halt()) {
-            Some(cleared) => cleared,
-            None => {
-                let (interface, found) = self.find_endpoint(endpoint, &what)?;
-                match (found.kind, found.is_in()) {
-                    (TransferKind::Bulk, true) => {
-                        self.clear_halt_of::<Bulk, In>(interface, endpoint, &what)?
-                    }
-                    (TransferKind::Bulk, false) => {
-                        self.clear_halt_of::<Bulk, Out>(interface, endpoint, &what)?
-                    }
-                    (TransferKind::Interrupt, true) => {
-                        self.clear_halt_of::<Interrupt, In>(interface, endpoint, &what)?
-                    }
-                    (TransferKind::Interrupt, false) => {
-                        self.clear_halt_of::<Interrupt, Out>(interface, endpoint, &what)?
-                    }
-                    (TransferKind::Control | TransferKind::Isochronous, _) => {
-                        return Err(Error::NoSuchEndpoint {
-                            operation: self.place().operation(&what),
-                        });
-                    }
-                }
-            }
-        };
-        cleared.or_else(|error| {
-            self.gone_if_absent(&what)?;
-            Err(to_error(&error, self.place().operation(&what)))
-        })
+        self.place()
+            .observation
+            .order(Setup::clear_halt(endpoint), || self.end_halt(endpoint))
     }
 
     fn reset(&self) -> Result<(), Error> {

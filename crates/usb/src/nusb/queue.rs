@@ -20,6 +20,7 @@ use crate::deadline::deadline;
 use crate::descriptors;
 use crate::device::{Completion, Interrupter, Queue, Rejected};
 use crate::error::{Error, TransferError};
+use crate::observed::ObservedQueue;
 
 /// Number of transfers for which memory is reserved in advance; a queue may be kept deeper.
 const DEPTH: usize = 32;
@@ -73,6 +74,7 @@ pub(super) struct NusbQueue<K: BulkOrInterrupt, D: EndpointDirection> {
     /// Whether the kernel refused the transfer in the newest slot.
     refused: bool,
     inner: Arc<Inner>,
+    observed: ObservedQueue,
 }
 
 impl<K: BulkOrInterrupt + 'static, D: EndpointDirection + 'static> NusbQueue<K, D> {
@@ -104,6 +106,10 @@ impl<K: BulkOrInterrupt + 'static, D: EndpointDirection + 'static> NusbQueue<K, 
             pending: 0,
             deepest: 0,
             refused: false,
+            observed: inner
+                .place
+                .observation
+                .queue(described.address, described.kind),
             inner,
         }
     }
@@ -384,30 +390,12 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> NusbQueue<K, D> {
             error: error(self.operation()),
         }
     }
-}
 
-impl<K: BulkOrInterrupt, D: EndpointDirection> Queue for NusbQueue<K, D> {
-    fn endpoint(&self) -> u8 {
-        self.described.address
-    }
-
-    fn max_packet_size(&self) -> u16 {
-        self.described.max_packet_size
-    }
-
-    fn allocate(&mut self, capacity: usize) -> Buffer {
-        let asked = self.asked(capacity);
-        if !self.described.is_in() || asked > LONGEST {
-            return Buffer::heap(capacity);
-        }
-        let buffer = match (&self.endpoint, &*self.parking.look()) {
-            (Some(endpoint), _) | (None, Parked::Here(endpoint)) => endpoint.allocate(asked),
-            (None, Parked::Away | Parked::Closed) => Transferred::new(asked),
-        };
-        Buffer::from_memory(Memory::Nusb(Area::new(buffer, capacity)), 0)
-    }
-
-    fn submit(&mut self, buffer: Buffer) -> Result<(), Rejected> {
+    /// Submits a transfer.
+    ///
+    /// # Errors
+    /// Those of [`Queue::submit`].
+    fn begin(&mut self, buffer: Buffer) -> Result<(), Rejected> {
         if self.inner.signal.is_gone() {
             return Err(self.rejected(buffer, |operation| Error::Gone { operation }));
         }
@@ -462,6 +450,35 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> Queue for NusbQueue<K, D> {
         self.park();
         Ok(())
     }
+}
+
+impl<K: BulkOrInterrupt, D: EndpointDirection> Queue for NusbQueue<K, D> {
+    fn endpoint(&self) -> u8 {
+        self.described.address
+    }
+
+    fn max_packet_size(&self) -> u16 {
+        self.described.max_packet_size
+    }
+
+    fn allocate(&mut self, capacity: usize) -> Buffer {
+        let asked = self.asked(capacity);
+        if !self.described.is_in() || asked > LONGEST {
+            return Buffer::heap(capacity);
+        }
+        let buffer = match (&self.endpoint, &*self.parking.look()) {
+            (Some(endpoint), _) | (None, Parked::Here(endpoint)) => endpoint.allocate(asked),
+            (None, Parked::Away | Parked::Closed) => Transferred::new(asked),
+        };
+        Buffer::from_memory(Memory::Nusb(Area::new(buffer, capacity)), 0)
+    }
+
+    fn submit(&mut self, buffer: Buffer) -> Result<(), Rejected> {
+        self.observed.submitting(&buffer);
+        let result = self.begin(buffer);
+        self.observed.submitted(&result);
+        result
+    }
 
     fn set_zero_packet(&mut self, enabled: bool) {
         self.zero_packet = enabled;
@@ -475,15 +492,17 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> Queue for NusbQueue<K, D> {
         let taken = self.take();
         // A caller that gets a completion looks for more before it sleeps.
         self.queue_waker.mute(taken.is_some());
+        self.observed.completed(taken.as_ref());
         taken
     }
 
     fn next(&mut self, timeout: Duration) -> Option<Completion> {
-        let taken = self.take();
-        if taken.is_some() || self.slots.is_empty() || timeout.is_zero() {
-            return taken;
+        let mut taken = self.take();
+        if taken.is_none() && !self.slots.is_empty() && !timeout.is_zero() {
+            taken = self.wait(deadline(timeout), true);
         }
-        self.wait(deadline(timeout), true)
+        self.observed.completed(taken.as_ref());
+        taken
     }
 
     fn interrupter(&self) -> Option<Interrupter> {
