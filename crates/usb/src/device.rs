@@ -36,7 +36,9 @@ use std::time::Duration;
 use crate::buffer::Buffer;
 use crate::descriptors::Descriptors;
 use crate::error::{Error, Holder, TransferError};
-use crate::observed::Observer;
+use crate::observer::Observer;
+
+pub use crate::identity::{Identity, Speed};
 
 /// A way to find and open devices.
 pub trait Backend: Send + Sync {
@@ -62,7 +64,7 @@ pub trait Backend: Send + Sync {
     fn open(&self, found: &Found) -> Result<Arc<dyn Device>, Error>;
 
     /// Has the devices that are opened from now on, and their transfers, reported to the first
-    /// observer that is given. A backend may not be able to report anything.
+    /// observer that is given. A backend without a method of its own reports nothing.
     fn observe(&self, observer: Arc<dyn Observer>) {
         drop(observer);
     }
@@ -81,57 +83,6 @@ pub struct Found {
     /// Numbers of interfaces of the active configuration, each with the name of the kernel driver
     /// that is bound to it.
     pub kernel_drivers: Vec<(u8, String)>,
-}
-
-/// Place where a device is plugged in, and what it says it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Identity {
-    /// `idVendor`.
-    pub vendor: u16,
-    /// `idProduct`.
-    pub product: u16,
-    /// Number of the bus, as in `/dev/bus/usb/BBB`.
-    pub bus: u8,
-    /// Number of the device on its bus, as in `/dev/bus/usb/BBB/DDD`; it changes at each enumeration.
-    pub address: u8,
-    /// Path of the port as the kernel names it (`1-4.2`); it stays over re-enumeration.
-    pub port: String,
-    /// Signalling rate of the connection.
-    pub speed: Speed,
-    /// The string that `iManufacturer` names, if it could be read.
-    pub manufacturer: Option<String>,
-    /// The string that `iProduct` names, if it could be read.
-    pub product_name: Option<String>,
-    /// The string that `iSerialNumber` names, if it could be read. All units of the lt4132 share one.
-    pub serial: Option<String>,
-}
-
-impl std::fmt::Display for Identity {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{:04x}:{:04x} at {}",
-            self.vendor, self.product, self.port
-        )
-    }
-}
-
-/// Signalling rate of a device.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Speed {
-    /// The rate is not known.
-    #[default]
-    Unknown,
-    /// 1.5 Mbit/s.
-    Low,
-    /// 12 Mbit/s.
-    Full,
-    /// 480 Mbit/s.
-    High,
-    /// 5 Gbit/s.
-    Super,
-    /// 10 Gbit/s or more.
-    SuperPlus,
 }
 
 /// An open device. Dropping the last reference to it releases all claims.

@@ -23,11 +23,13 @@ pub mod error;
 mod forward;
 pub mod functions;
 pub mod give_back;
+mod identity;
 pub mod libusb;
 mod linux;
 pub mod notifications;
 pub mod nusb;
 pub mod observed;
+mod observer;
 pub mod requests;
 
 #[cfg(test)]
