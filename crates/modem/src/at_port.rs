@@ -13,23 +13,22 @@
 //! result codes go to every listener.
 //!
 //! - [`AtPort`], in `owner`: the thread, probing, commands, subscriptions.
-//! - `channel`: the ways on which commands may go. `transport`: a claimed serial interface, with its
-//!   control lines raised and its bulk queues. `pipe`: the encapsulated commands of a network function.
+//! - `candidates`: the functions that may take commands. `channel`: the trait of an open one. `serial`: a
+//!   claimed serial interface, with its control lines raised and its bulk queues. `pipe`: the
+//!   encapsulated commands of a network function.
 //! - [`open`]: the port of a device that no `up` runs.
-//! - `discipline`, `lines`: the two forms in which other programs use the port, a terminal and JSON
-//!   lines; the entrances they come in by are those of [`share`](crate::share).
+//!
+//! Other programs use the port by a service of [`share`](crate::share).
 //!
 //! No command and no answer is ever logged: they may hold a PIN, an IMSI or a message.
 
+mod candidates;
 mod channel;
 mod claim;
-pub(crate) mod discipline;
-pub(crate) mod lines;
 pub mod open;
 pub(crate) mod owner;
 mod pipe;
-pub(crate) mod protocol;
-mod transport;
+mod serial;
 
 use std::fmt;
 use std::time::Duration;
@@ -42,8 +41,8 @@ use uwwan_usb::functions::{self, SerialRole};
 
 use crate::failure::{Failure, FailureKind};
 
-pub use channel::Candidate;
-pub(crate) use channel::candidates;
+pub use candidates::Candidate;
+pub(crate) use candidates::candidates;
 pub use owner::{AtPort, Ticket};
 
 /// Answer to a command.

@@ -10,11 +10,11 @@ use uwwan_mbim::session::{Command, CommandError, Response};
 use uwwan_mbim::status::Status;
 
 use crate::askers::{Asker, Askers, Message, Request, Ticket};
-use crate::at_port::discipline::Discipline;
-use crate::at_port::lines::JsonLines;
 use crate::at_port::{Answer, Line};
 use crate::permissions::{Basis, Caller};
 use crate::proxy::multiplexer::{Config, Multiplexer};
+use crate::share::at::JsonLines;
+use crate::share::at::line_discipline::LineDiscipline;
 use crate::share::service::{ClientId, Entrance, Service};
 use crate::share::{Reply, Responder};
 
@@ -242,7 +242,7 @@ pub enum AtClient {
 pub struct JsonTalk(JsonLines);
 /// State of a client at the terminal.
 #[derive(Default)]
-pub struct TypedTalk(Discipline);
+pub struct TypedTalk(LineDiscipline);
 
 impl AtClient {
     /// Returns a client that has just connected.
@@ -323,7 +323,7 @@ pub fn reply(line: &[u8]) {
     if let Ok(reply) = serde_json::from_slice::<Reply>(line) {
         let _ = reply.decode();
     }
-    let _ = serde_json::from_slice::<crate::at_port::protocol::Message>(line);
+    let _ = serde_json::from_slice::<crate::share::at::protocol::Message>(line);
 }
 
 /// Reads a quirk file.

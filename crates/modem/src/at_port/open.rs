@@ -7,7 +7,7 @@ use uwwan_usb::configuration::{self, Step, SwitchPlan, ViaZero};
 use uwwan_usb::device::{Backend, Device, Found};
 use uwwan_usb::functions::{self, SerialRole};
 
-use super::channel::Candidate;
+use super::candidates::Candidate;
 use super::{AtPort, Port, Role};
 use crate::failure::Failure;
 use crate::quirks::{self, Quirk};

@@ -15,8 +15,8 @@ use uwwan_at::dialogue::{Command, CommandId, Dialogue, Event};
 use uwwan_at::failure::Failure as Refusal;
 use uwwan_usb::device::Device;
 
-use super::channel::{Candidate, Channel};
-use super::transport::Incoming;
+use super::candidates::{self, Candidate};
+use super::channel::{Channel, Incoming};
 use super::{Answer, LONGEST_TIMEOUT, Line, Port};
 use crate::failure::{Failure, FailureKind};
 use crate::permissions;
@@ -255,7 +255,7 @@ struct Link {
     candidates: Vec<Candidate>,
     /// Index of the interface among the candidates.
     index: usize,
-    channel: Channel,
+    channel: Box<dyn Channel>,
 }
 
 enum Phase {
@@ -501,7 +501,7 @@ impl Owner {
         later: bool,
     ) {
         for index in from..candidates.len() {
-            let opened = Channel::open(&device, &candidates[index]).and_then(|mut channel| {
+            let opened = candidates::open(&device, &candidates[index]).and_then(|mut channel| {
                 // A carriage return ends a line that an earlier program may have left half written.
                 channel.send(b"\r").map_err(super::system)?;
                 Ok(channel)

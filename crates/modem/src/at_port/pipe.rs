@@ -2,7 +2,7 @@
 //!
 //! Huawei's NCM takes AT commands this way, and the kernel's `huawei_cdc_ncm` offers them as
 //! `/dev/cdc-wdm0`. RESPONSE_AVAILABLE says when to fetch. The data thread reads the notifications of a
-//! modem that is driven, and passes this one on with [`Pipe::response_available`]. Until one has come the
+//! modem that is driven, and passes this one on with [`Channel::response_available`]. Until one has come the
 //! function is asked again and again, after ever longer pauses, since nobody may be listening and not
 //! every firmware notifies.
 
@@ -16,8 +16,8 @@ use uwwan_usb::error::Error;
 use uwwan_usb::requests;
 use zeroize::Zeroize;
 
+use super::channel::{Channel, Incoming};
 use super::claim::Claim;
-use super::transport::Incoming;
 use crate::failure::Failure;
 
 /// Largest message in bytes, as in Linux `huawei_cdc_ncm.c`.
@@ -45,7 +45,7 @@ pub(super) struct Pipe {
     device: Arc<dyn Device>,
     interface: u8,
     reasons: Option<Sender<AskReason>>,
-    pub(super) incoming: Receiver<Incoming>,
+    incoming: Receiver<Incoming>,
     reader: Option<JoinHandle<()>>,
     /// The interface, unless the device's driver has it. It is given back when the reader has ended.
     _claim: Option<Claim>,
@@ -92,11 +92,16 @@ impl Pipe {
         Ok(pipe)
     }
 
-    /// Sends bytes and waits until the device has taken them.
-    ///
-    /// # Errors
-    /// The reason in words, when the device is gone or refuses the request.
-    pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
+    /// Wakes the reader. Where reasons to ask wait already, one more tells the reader nothing new.
+    fn ask(&self, reason: AskReason) {
+        if let Some(reasons) = &self.reasons {
+            let _ = reasons.try_send(reason);
+        }
+    }
+}
+
+impl Channel for Pipe {
+    fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
         for piece in bytes.chunks(LARGEST) {
             requests::send_encapsulated(&*self.device, self.interface, piece)
                 .map_err(|error| error.to_string())?;
@@ -105,16 +110,12 @@ impl Pipe {
         Ok(())
     }
 
-    /// Records that a response is available.
-    pub(super) fn response_available(&self) {
-        self.ask(AskReason::Available);
+    fn incoming(&self) -> &Receiver<Incoming> {
+        &self.incoming
     }
 
-    /// Wakes the reader. Where reasons to ask wait already, one more tells the reader nothing new.
-    fn ask(&self, reason: AskReason) {
-        if let Some(reasons) = &self.reasons {
-            let _ = reasons.try_send(reason);
-        }
+    fn response_available(&self) {
+        self.ask(AskReason::Available);
     }
 }
 

@@ -1,19 +1,23 @@
 //! Client of the AT port, whoever owns the device: it goes through a running `up`, or opens the
 //! port in this process.
 
-use std::path::Path;
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use uwwan_at::dialogue::Command;
 use uwwan_usb::configuration::Step;
 use uwwan_usb::device::{Backend, Found};
 use uwwan_usb::functions;
 
-use super::at_socket::AtSocket;
+use super::socket::{self, JsonLines};
 use crate::at_port::open::{Choice, Opened, open, switch};
+use crate::at_port::owner::PATIENCE;
 use crate::at_port::{self, Answer, AtPort, Line, command};
 use crate::failure::{Failure, FailureKind};
+use crate::share::at::protocol::{Message, Request, final_result};
 
 /// Time within which a modem has to leave the bus after `AT^RESET`.
 const LEAVE: Duration = Duration::from_secs(30);
@@ -25,6 +29,12 @@ const RECOVER: Duration = Duration::from_secs(240);
 const SILENT: Duration = Duration::from_secs(60);
 /// Interval at which the bus is looked at while the modem restarts.
 const LOOK: Duration = Duration::from_millis(100);
+/// Length of the longest message that is read from a running `up`, in bytes: the longest answer with
+/// room for escapes.
+const LONGEST_MESSAGE: usize = 4 << 20;
+/// Time that an answer of a running `up` may take beyond the command's own, because other clients are
+/// served first.
+const SLACK: Duration = Duration::from_secs(180);
 
 /// Client of an AT port.
 pub struct AtClient(Owner);
@@ -149,6 +159,157 @@ impl AtClient {
             Owner::Running(socket) => recovered(socket),
             Owner::Here(here) => here.come_back(told),
         }
+    }
+}
+
+/// Connection to the AT socket of a running `uwwan up`.
+#[derive(Debug)]
+struct AtSocket {
+    lines: JsonLines,
+    socket: PathBuf,
+    /// Unsolicited result codes and NMEA sentences that have not been fetched.
+    unsolicited: VecDeque<Line>,
+    /// Whether commands are sent even where they end data sessions of the running `up`.
+    insists: bool,
+}
+
+impl AtSocket {
+    /// Connects to a socket.
+    ///
+    /// # Errors
+    /// [`Failure`] with the socket and the reason.
+    fn connect(path: &Path) -> Result<Self, Failure> {
+        let (stream, _) = socket::connect(path)?;
+        let lines = JsonLines::over(stream, LONGEST_MESSAGE);
+        Ok(Self {
+            lines: lines.map_err(at_port::system)?,
+            socket: path.to_owned(),
+            unsolicited: VecDeque::new(),
+            insists: false,
+        })
+    }
+
+    /// Returns a second connection to the same socket.
+    ///
+    /// # Errors
+    /// Those of [`AtSocket::connect`].
+    fn again(&self) -> Result<Self, Failure> {
+        Self::connect(&self.socket)
+    }
+
+    /// Sends a command, with text for its prompt if it has one, and returns its answer.
+    ///
+    /// # Errors
+    /// [`Failure`] when there is no answer at all.
+    fn ask(
+        &mut self,
+        command: &Command,
+        text: Option<&str>,
+        timeout: Option<Duration>,
+    ) -> Result<Answer, Failure> {
+        self.send(&Request::Command {
+            line: command.line().to_owned(),
+            text: text.map(str::to_owned),
+            force: self.insists,
+            timeout_ms: timeout.map(|time| time.as_millis().try_into().unwrap_or(u64::MAX)),
+        })?;
+        let patience = command.timeout() + PATIENCE + SLACK;
+        match self.answer(patience)? {
+            Message::Answer {
+                command,
+                lines,
+                truncated,
+                result,
+            } => Ok(Answer {
+                command,
+                lines,
+                truncated,
+                result: final_result(&result),
+            }),
+            _ => Err(self.broken(&"the answer is to another request")),
+        }
+    }
+
+    /// Subscribes to unsolicited result codes and NMEA sentences; [`AtSocket::line`] returns them
+    /// from here on.
+    ///
+    /// # Errors
+    /// [`Failure`] when the other end is gone.
+    fn listen(&mut self) -> Result<(), Failure> {
+        self.send(&Request::Listen {})?;
+        self.answer(Duration::from_secs(10)).map(|_| ())
+    }
+
+    /// Returns a description of the interface that answers; `None` when none does at present.
+    ///
+    /// # Errors
+    /// [`Failure`] when the other end is gone.
+    fn port(&mut self) -> Result<Option<String>, Failure> {
+        self.send(&Request::State {})?;
+        match self.answer(Duration::from_secs(10))? {
+            Message::State { port } => Ok(port),
+            _ => Err(self.broken(&"the answer is to another request")),
+        }
+    }
+
+    /// Returns the next unsolicited result code or NMEA sentence, if one comes within `patience`.
+    ///
+    /// # Errors
+    /// [`Failure`] when the other end is gone.
+    fn line(&mut self, patience: Duration) -> Result<Option<Line>, Failure> {
+        if let Some(line) = self.unsolicited.pop_front() {
+            return Ok(Some(line));
+        }
+        match self.message(Instant::now() + patience)? {
+            None => Ok(None),
+            Some(Message::Unsolicited(text)) => Ok(Some(Line::Unsolicited(text))),
+            Some(Message::Nmea(text)) => Ok(Some(Line::Nmea(text))),
+            Some(_) => Err(self.broken(&"an answer came without a request")),
+        }
+    }
+
+    fn send(&mut self, request: &Request) -> Result<(), Failure> {
+        let sent = self.lines.send(request);
+        sent.map_err(|error| self.broken(&error))
+    }
+
+    /// Returns the next message that answers a request; unsolicited ones are kept for
+    /// [`AtSocket::line`].
+    fn answer(&mut self, patience: Duration) -> Result<Message, Failure> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.message(deadline)? {
+                None => {
+                    return Err(self.broken(&format_args!("silent for {} s", patience.as_secs())));
+                }
+                Some(Message::Unsolicited(text)) => self.keep(Line::Unsolicited(text)),
+                Some(Message::Nmea(text)) => self.keep(Line::Nmea(text)),
+                Some(Message::Error(failure)) => return Err(failure),
+                Some(other) => return Ok(other),
+            }
+        }
+    }
+
+    fn keep(&mut self, line: Line) {
+        if self.unsolicited.len() < 1024 {
+            self.unsolicited.push_back(line);
+        }
+    }
+
+    /// Returns the next message, if one comes by `deadline`.
+    fn message(&mut self, deadline: Instant) -> Result<Option<Message>, Failure> {
+        match self.lines.line(deadline) {
+            Ok(None) => Ok(None),
+            Ok(Some(line)) if line.last() == Some(&b'\n') => serde_json::from_slice(&line)
+                .map(Some)
+                .map_err(|error| self.broken(&error)),
+            Ok(Some(_)) => Err(at_port::away("the running uwwan has ended")),
+            Err(error) => Err(self.broken(&error)),
+        }
+    }
+
+    fn broken(&self, why: &dyn std::fmt::Display) -> Failure {
+        at_port::system(format!("{}: {why}", self.socket.display()))
     }
 }
 
@@ -281,5 +442,23 @@ impl Lines {
                 Err(_) => Err(gone()),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::status::tests::refusing;
+
+    #[test]
+    fn a_refusal_is_heard_though_the_connection_is_closed_before_the_command() {
+        let refusal = Failure::new(FailureKind::Permission, "you may not");
+        let (_folder, path, thread) = refusing(&Message::Error(refusal));
+        let mut socket = AtSocket::connect(&path).unwrap();
+        thread.join().unwrap();
+        let failure = socket.port().unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Permission);
+        let failure = socket.port().unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Missing);
     }
 }

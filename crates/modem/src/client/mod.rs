@@ -37,7 +37,6 @@
 //! ```
 
 mod at;
-mod at_socket;
 mod channel;
 mod direct;
 mod error;

@@ -9,16 +9,17 @@
 //! is one that the user could have made.
 
 use std::fs::Metadata;
-use std::io::{self, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use serde::Serialize;
 
 use super::error::refused;
 use crate::failure::{Failure, FailureKind};
@@ -26,6 +27,8 @@ use crate::failure::{Failure, FailureKind};
 /// Time for which a socket whose queue of connections is full is waited for. The process that
 /// listens there hangs.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Time within which a line has to be sent.
+const SEND_PATIENCE: Duration = Duration::from_secs(10);
 /// Directory that holds root's runtime directories. Root alone can make it, and gives it to the user
 /// of a service.
 pub const SYSTEM: &str = "/run/uwwan";
@@ -181,6 +184,75 @@ pub(super) fn send(stream: &mut UnixStream, line: &[u8]) -> io::Result<()> {
             Ok(())
         }
         sent => sent,
+    }
+}
+
+/// Connection that carries JSON lines.
+#[derive(Debug)]
+pub(super) struct JsonLines {
+    pub(super) stream: BufReader<UnixStream>,
+    /// First bytes of a line that has not arrived as a whole.
+    partial: Vec<u8>,
+    /// Length of the longest line that is read, in bytes.
+    longest: usize,
+}
+
+impl JsonLines {
+    /// Returns the connection over a stream, on which a line has to be sent within 10 s.
+    ///
+    /// # Errors
+    /// The system's error, when it refuses the time limit.
+    pub(super) fn over(stream: UnixStream, longest: usize) -> io::Result<Self> {
+        stream.set_write_timeout(Some(SEND_PATIENCE))?;
+        Ok(Self {
+            stream: BufReader::new(stream),
+            partial: Vec::new(),
+            longest,
+        })
+    }
+
+    /// Sends a line, as [`send`] does.
+    ///
+    /// # Errors
+    /// Those of [`send`].
+    pub(super) fn send(&mut self, message: &impl Serialize) -> io::Result<()> {
+        let mut line = serde_json::to_vec(message).unwrap_or_default();
+        line.push(b'\n');
+        send(self.stream.get_mut(), &line)
+    }
+
+    /// Returns the next line if it has arrived as a whole by `deadline`. A line without its end is what
+    /// came before the other end closed the connection.
+    ///
+    /// # Errors
+    /// The system's error, and [`io::ErrorKind::Other`] for a line that is too long.
+    pub(super) fn line(&mut self, deadline: Instant) -> io::Result<Option<Vec<u8>>> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            self.stream.get_ref().set_read_timeout(Some(left))?;
+            let read = match self.stream.fill_buf() {
+                Ok(read) => read,
+                Err(error) => match error.kind() {
+                    io::ErrorKind::Interrupted => continue,
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => return Ok(None),
+                    io::ErrorKind::ConnectionReset => &[],
+                    _ => return Err(error),
+                },
+            };
+            let end = read.iter().position(|byte| *byte == b'\n');
+            let taken = end.map_or(read.len(), |end| end + 1);
+            self.partial.extend_from_slice(&read[..taken]);
+            self.stream.consume(taken);
+            if end.is_some() || taken == 0 {
+                return Ok(Some(std::mem::take(&mut self.partial)));
+            }
+            if self.partial.len() > self.longest {
+                return Err(io::Error::other("the answer does not end"));
+            }
+        }
     }
 }
 

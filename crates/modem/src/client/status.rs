@@ -1,7 +1,7 @@
 //! Client of the control socket of a running `up`, which tells the status and takes orders;
 //! [`share`](crate::share) defines the messages.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read};
 use std::net::Shutdown;
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use super::socket::{self, Stranger};
+use super::socket::{self, JsonLines, Stranger};
 use crate::asking::{Answer, Question};
 use crate::failure::{Failure, FailureKind};
 use crate::join::{JoinNews, JoinOptions};
@@ -19,8 +19,7 @@ use crate::share::{Reply, Request, Sending, descriptors};
 
 /// Length of the longest reply line that is read, in bytes.
 const LONGEST_REPLY: usize = 1 << 20;
-/// Time within which a request has to be sent, and the reply to a request for the status has to
-/// come.
+/// Time within which the reply to a request for the status has to come.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest time until a running `up` knows that a program has left.
 const LEAVING: Duration = Duration::from_secs(1);
@@ -30,7 +29,7 @@ const LONGEST_REASON: usize = 400;
 /// Client of the control socket of a running `up` (`control` in its runtime directory).
 #[derive(Debug)]
 pub struct StatusClient {
-    stream: BufReader<UnixStream>,
+    lines: JsonLines,
     place: String,
     /// The user at the other end, if that is an ordinary user and this process is root's.
     stranger: Option<Stranger>,
@@ -59,11 +58,9 @@ impl StatusClient {
 
     fn over(path: &Path, stream: UnixStream, stranger: Option<Stranger>) -> Result<Self, Failure> {
         let place = path.display().to_string();
-        stream
-            .set_write_timeout(Some(PATIENCE))
-            .map_err(|error| broken(&place, &error))?;
+        let lines = JsonLines::over(stream, LONGEST_REPLY);
         Ok(Self {
-            stream: BufReader::new(stream),
+            lines: lines.map_err(|error| broken(&place, &error))?,
             place,
             stranger,
         })
@@ -83,9 +80,8 @@ impl StatusClient {
     /// other end has closed is reported by [`StatusClient::reply`], after the replies that it has
     /// sent.
     pub fn ask(&mut self, request: Request) -> Result<(), Failure> {
-        let mut line = serde_json::to_vec(&request).unwrap_or_default();
-        line.push(b'\n');
-        socket::send(self.stream.get_mut(), &line).map_err(|error| broken(&self.place, &error))
+        let sent = self.lines.send(&request);
+        sent.map_err(|error| broken(&self.place, &error))
     }
 
     /// Waits at most `patience` for the next reply and returns it, or `None` when the other end has
@@ -95,10 +91,13 @@ impl StatusClient {
     /// [`Failure`] of the kind `Unreadable` on silence or an answer that cannot be parsed, and the
     /// failure that a refusal carries.
     pub fn reply(&mut self, patience: Duration) -> Result<Option<Reply>, Failure> {
-        let line = match self.line(patience) {
-            Ok(line) if line.is_empty() => return Ok(None),
-            Ok(line) => line,
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+        let line = match self.lines.line(Instant::now() + patience) {
+            Ok(Some(line)) if line.is_empty() => return Ok(None),
+            Ok(Some(line)) => line,
+            Ok(None) => {
+                let silence = io::Error::from(io::ErrorKind::TimedOut);
+                return Err(broken(&self.place, &silence));
+            }
             Err(error) => return Err(broken(&self.place, &error)),
         };
         let mut reply: Reply =
@@ -121,35 +120,6 @@ impl StatusClient {
         .at(&self.place))
     }
 
-    /// Reads a line, which has to arrive as a whole within `patience`. The bytes before the end of
-    /// the connection count as a line, too.
-    fn line(&mut self, patience: Duration) -> io::Result<Vec<u8>> {
-        let deadline = Instant::now() + patience;
-        let mut line = Vec::new();
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            self.stream.get_ref().set_read_timeout(Some(left))?;
-            let read = match self.stream.fill_buf() {
-                Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            let end = read.iter().position(|byte| *byte == b'\n');
-            let taken = end.map_or(read.len(), |end| end + 1);
-            line.extend_from_slice(&read[..taken]);
-            self.stream.consume(taken);
-            if end.is_some() || taken == 0 {
-                return Ok(line);
-            }
-            if line.len() > LONGEST_REPLY {
-                return Err(io::Error::other("the answer does not end"));
-            }
-        }
-    }
-
     /// Asks for a capture and returns the stream that carries the bytes of its file, and the same stream
     /// for another thread, which ends the capture by shutting down its writing half. The rest of the file
     /// follows, and the other end closes the connection.
@@ -164,12 +134,12 @@ impl StatusClient {
         if self.reply(PATIENCE)?.is_none() {
             return Err(broken(&self.place, &"it has ended"));
         }
-        let stream = self.stream.get_ref();
+        let stream = self.lines.stream.get_ref();
         let ended = stream
             .set_read_timeout(None)
             .and_then(|()| stream.try_clone());
         let ended = ended.map_err(|error| broken(&self.place, &error))?;
-        Ok((self.stream, ended))
+        Ok((self.lines.stream, ended))
     }
 
     /// Sends bytes as they are, and returns what follows until the time to wait is over.
@@ -188,7 +158,7 @@ impl StatusClient {
             lengths: transfers.iter().map(|bytes| bytes.len() as u32).collect(),
             wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
         }))?;
-        let stream = self.stream.get_mut();
+        let stream = self.lines.stream.get_mut();
         let sent = transfers
             .iter()
             .try_for_each(|bytes| socket::send(stream, bytes));
@@ -230,7 +200,7 @@ impl StatusClient {
         line.push(b'\n');
         // The descriptors travel beside the first byte. A closed connection is reported by the
         // reply.
-        let stream = self.stream.get_mut();
+        let stream = self.lines.stream.get_mut();
         let sent = match descriptors::send(stream, &line, descriptors) {
             Ok(sent) => socket::send(stream, line.get(sent..).unwrap_or_default()),
             Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
@@ -325,7 +295,7 @@ impl Drop for RawEvents {
         if self.ended {
             return;
         }
-        let stream = self.client.stream.get_mut();
+        let stream = self.client.lines.stream.get_mut();
         let _ = stream.shutdown(Shutdown::Write);
         let _ = stream.set_read_timeout(Some(LEAVING));
         let deadline = Instant::now() + LEAVING;

@@ -1,13 +1,19 @@
-//! Service that gives other programs the AT port: a terminal for each opener, and JSON lines.
+//! Service that gives other programs the AT port: a terminal for each opener, with a line discipline
+//! of its own, and JSON lines. The state machines of both do no I/O: bytes go in and come out.
 //!
 //! A client has one command under way at a time, so no client can keep the port from others. A
 //! client that does not read loses unsolicited result codes first and answers last. Commands of a
 //! client that leaves are withdrawn if they have not been sent.
 
-use std::collections::BTreeMap;
+pub(crate) mod line_discipline;
+pub(crate) mod protocol;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use uwwan_at::codes::cme;
@@ -18,12 +24,12 @@ use super::listener::Listener;
 use super::server::{Builder, too_many};
 use super::service::{ClientId, Entrance, Service};
 use super::terminals::Terminals;
-use crate::at_port::discipline::Discipline;
-use crate::at_port::lines::JsonLines;
-use crate::at_port::{Answer, AtPort, Line, Ticket};
+use crate::at_port::{self, Answer, AtPort, Line, Ticket};
 use crate::failure::{Failure, FailureKind};
 use crate::permissions::{self, Caller, Decision, Standing};
 use crate::poll::Waker;
+use line_discipline::LineDiscipline;
+use protocol::{LONGEST_REQUEST, Message, Request, final_text};
 
 /// Largest number of clients at a time, of either kind.
 const MOST_CLIENTS: usize = 32;
@@ -33,6 +39,13 @@ const HELD: &[u32] = &[0];
 /// Number of messages of the port's thread that may wait before unsolicited result codes are
 /// dropped.
 const MOST_NEWS: usize = 1024;
+
+/// Number of bytes that may wait for a client before it is dropped.
+const MOST_OUTPUT: usize = 2 << 20;
+/// Number of bytes that may wait for a client before unsolicited result codes are dropped.
+const MOST_OUTPUT_UNASKED: usize = 256 * 1024;
+/// Number of bytes that may wait for a client before its next request is put off.
+const MUCH_OUTPUT: usize = 64 * 1024;
 
 /// Entrances of the AT port and their rules.
 #[derive(Debug, Clone)]
@@ -98,8 +111,151 @@ enum News {
 
 /// Form in which a client uses the port.
 enum Dialect {
-    Terminal(Box<Discipline>),
+    Terminal(Box<LineDiscipline>),
     Json(JsonLines),
+}
+
+/// State of a client that uses the port by JSON lines: `uwwan at`. It sends [`Request`]s and gets a
+/// [`Message`] for each, in order. A client that listens gets unsolicited result codes between them.
+#[derive(Debug, Default)]
+pub(crate) struct JsonLines {
+    input: Vec<u8>,
+    output: VecDeque<u8>,
+    listens: bool,
+    has_asked: bool,
+    /// Whether the client broke the protocol or does not read: nothing more is taken from it.
+    done: bool,
+}
+
+impl JsonLines {
+    /// Returns the number of bytes that the server takes from the client at present.
+    pub(crate) fn room(&self) -> usize {
+        if self.done {
+            return 0;
+        }
+        (LONGEST_REQUEST + 1).saturating_sub(self.input.len())
+    }
+
+    /// Takes bytes of the client, at most [`JsonLines::room`].
+    pub(crate) fn receive(&mut self, bytes: &[u8]) {
+        self.input.extend_from_slice(bytes);
+    }
+
+    /// Returns the next command for the port, and answers requests that need none. The command's
+    /// answer has to be given to [`JsonLines::answered`] before there is another. `port` returns a
+    /// description of the interface that answers. The second value says whether the client forces
+    /// the command.
+    pub(crate) fn next(&mut self, port: impl Fn() -> Option<String>) -> Option<(Command, bool)> {
+        // A loop, not recursion: many requests may come at once.
+        while !self.done && self.output.len() <= MUCH_OUTPUT {
+            let Some(end) = self.input.iter().position(|byte| *byte == b'\n') else {
+                if self.input.len() > LONGEST_REQUEST {
+                    self.refuse(at_port::system("a request is too long"));
+                }
+                return None;
+            };
+            // A request may hold a PIN, so nothing of it stays here.
+            let rest = self.input.split_off(end + 1);
+            let line = std::mem::replace(&mut self.input, rest);
+            let request = serde_json::from_slice(&line[..end]);
+            match request {
+                Ok(Request::Listen {}) => {
+                    self.listens = true;
+                    self.send(&Message::State { port: port() });
+                }
+                Ok(Request::State {}) => self.send(&Message::State { port: port() }),
+                Ok(Request::Command {
+                    line,
+                    text,
+                    timeout_ms,
+                    force,
+                }) => match at_port::command(
+                    &line,
+                    text.as_deref(),
+                    timeout_ms.map(Duration::from_millis),
+                ) {
+                    Ok(command) => {
+                        self.has_asked = true;
+                        return Some((command, force));
+                    }
+                    Err(error) => self.send(&Message::Error(error)),
+                },
+                Err(error) => self.refuse(at_port::system(format_args!("not a request: {error}"))),
+            }
+            self.has_asked = true;
+        }
+        None
+    }
+
+    /// Sends the answer to the command, or the reason why there is none.
+    pub(crate) fn answered(&mut self, result: &Result<Answer, Failure>) {
+        self.send(&match result {
+            Ok(answer) => Message::Answer {
+                command: answer.command.clone(),
+                lines: answer.lines.clone(),
+                truncated: answer.truncated,
+                result: final_text(&answer.result),
+            },
+            Err(error) => Message::Error(error.clone()),
+        });
+    }
+
+    /// Sends an unsolicited result code or an NMEA sentence, if the client listens and too much
+    /// does not wait already.
+    pub(crate) fn tell(&mut self, line: &Line) {
+        if self.listens && self.output.len() <= MOST_OUTPUT_UNASKED {
+            self.send(&match line {
+                Line::Unsolicited(text) => Message::Unsolicited(text.clone()),
+                Line::Nmea(text) => Message::Nmea(text.clone()),
+            });
+        }
+    }
+
+    /// Sends the client a failure; nothing more is taken from it.
+    pub(crate) fn refuse(&mut self, failure: Failure) {
+        self.send(&Message::Error(failure));
+        self.done = true;
+    }
+
+    /// Returns whether nothing more is taken from the client.
+    pub(crate) fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// Returns whether the client has sent a request.
+    pub(crate) fn has_asked(&self) -> bool {
+        self.has_asked
+    }
+
+    /// Returns bytes for the client, as many as one write takes at best.
+    pub(crate) fn output(&self) -> &[u8] {
+        self.output.as_slices().0
+    }
+
+    /// Removes `count` bytes, which have been written, from the output.
+    pub(crate) fn wrote(&mut self, count: usize) {
+        self.output.drain(..count.min(self.output.len()));
+        if self.output.is_empty() {
+            // Answers repeat their commands, which may hold a PIN, so the buffer is freed when it
+            // is empty.
+            self.output = VecDeque::new();
+        }
+    }
+
+    fn send(&mut self, message: &Message) {
+        if self.done {
+            return;
+        }
+        if self.output.len() > MOST_OUTPUT {
+            self.done = true;
+            self.output.clear();
+            return;
+        }
+        if let Ok(line) = serde_json::to_vec(message) {
+            self.output.extend(line);
+            self.output.push_back(b'\n');
+        }
+    }
 }
 
 struct Client {

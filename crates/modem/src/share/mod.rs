@@ -25,7 +25,7 @@
 //! no client: bytes that a client does not take stay in its service's output, which has a bound and
 //! a time limit.
 
-mod at;
+pub(crate) mod at;
 mod credentials;
 pub(crate) mod descriptors;
 #[cfg(test)]

@@ -3,13 +3,14 @@
 //! The interface is opened as the kernel's `option` driver opens it: both bulk endpoints are used,
 //! DTR and RTS are raised, and firmware that refuses the control lines is used all the same. A
 //! thread reads the bytes from the device and sends them over a channel. It ends when the other end
-//! of the channel or the transport is dropped.
+//! of the channel or the port is dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::channel::{Channel, Incoming};
 use super::claim::Claim;
 use crate::failure::Failure;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -35,20 +36,12 @@ const WRITE_TIME: Duration = Duration::from_secs(3);
 /// Number of endpoint halts in a row, without a byte between them, before the port counts as lost.
 const MOST_HALTS: u32 = 3;
 
-/// Message of the reader.
-#[derive(Debug)]
-pub(super) enum Incoming {
-    Bytes(Vec<u8>),
-    /// Nothing more will come, for this reason.
-    Lost(String),
-}
-
 /// Claimed interface with its bulk queues.
-pub(super) struct Transport {
+pub(super) struct SerialPort {
     device: Arc<dyn Device>,
     interface: u8,
     out: Option<Box<dyn Queue>>,
-    pub(super) incoming: Receiver<Incoming>,
+    incoming: Receiver<Incoming>,
     unwanted: Arc<AtomicBool>,
     /// The waker that ends the reader's wait.
     interrupter: Option<Interrupter>,
@@ -58,7 +51,7 @@ pub(super) struct Transport {
     _claim: Claim,
 }
 
-impl Transport {
+impl SerialPort {
     /// Detaches the interface from its kernel driver, claims it, raises DTR and RTS and starts the
     /// reader.
     ///
@@ -71,7 +64,7 @@ impl Transport {
         let interface = function.interface;
         let claim = Claim::take(device, &[interface, function.data_interface])?;
         let (sender, incoming) = bounded(16);
-        let mut transport = Self {
+        let mut port = Self {
             device: Arc::clone(device),
             interface,
             out: None,
@@ -86,7 +79,7 @@ impl Transport {
             Err(error) => tracing::debug!("AT port: control lines: {error}"),
             Ok(()) => {}
         }
-        transport.out = Some(
+        port.out = Some(
             device
                 .queue(function.bulk_out.address)
                 .map_err(super::usb)?,
@@ -97,33 +90,31 @@ impl Transport {
                 .submit(Buffer::heap(READ))
                 .map_err(|rejected| super::usb(rejected.error))?;
         }
-        transport.interrupter = queue.interrupter();
+        port.interrupter = queue.interrupter();
         let reader = Reader {
-            turn: match transport.interrupter {
+            turn: match port.interrupter {
                 Some(_) => LONG_TURN,
                 None => TURN,
             },
             device: Arc::clone(device),
             queue,
             sender,
-            unwanted: Arc::clone(&transport.unwanted),
+            unwanted: Arc::clone(&port.unwanted),
         };
-        transport.reader = Some(
+        port.reader = Some(
             std::thread::Builder::new()
                 .name("uwwan-at-read".into())
                 .stack_size(256 * 1024)
                 .spawn(move || reader.run())
                 .map_err(|error| super::system(format!("start the AT port's reader: {error}")))?,
         );
-        Ok(transport)
+        Ok(port)
     }
+}
 
-    /// Writes bytes and waits until the device has taken them.
-    ///
-    /// # Errors
-    /// The reason in words, when the device is gone, halts the endpoint or takes nothing within 3
-    /// s.
-    pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
+impl Channel for SerialPort {
+    /// Fails also when the device halts the endpoint or takes nothing within 3 s.
+    fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
         let queue = self.out.as_mut().ok_or("closed")?;
         for piece in bytes.chunks(WRITE) {
             let mut buffer = Buffer::heap(piece.len());
@@ -159,9 +150,13 @@ impl Transport {
         }
         Ok(())
     }
+
+    fn incoming(&self) -> &Receiver<Incoming> {
+        &self.incoming
+    }
 }
 
-impl Drop for Transport {
+impl Drop for SerialPort {
     fn drop(&mut self) {
         self.unwanted.store(true, Ordering::Relaxed);
         if let Some(interrupter) = &self.interrupter {
@@ -191,7 +186,7 @@ impl Reader {
         let _ = self.sender.send(Incoming::Lost(why));
     }
 
-    /// Reads until the transport is dropped or fails; returns the reason in words.
+    /// Reads until the port is dropped or fails; returns the reason in words.
     fn read(&mut self) -> String {
         let mut halts = 0;
         loop {

@@ -143,7 +143,7 @@ mod tests {
         for result in results {
             assert_eq!(final_result(&final_text(&result)), result);
         }
-        let original = super::super::silent("interface 2");
+        let original = crate::at_port::silent("interface 2");
         let text = serde_json::to_string(&Message::Error(original.clone())).unwrap();
         assert_eq!(
             serde_json::from_str::<Message>(&text).unwrap(),

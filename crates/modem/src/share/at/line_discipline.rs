@@ -14,7 +14,7 @@ use uwwan_at::failure::Failure as Refusal;
 use uwwan_at::line::{Action, Command as Part, split};
 
 use super::protocol::final_text;
-use super::{Answer, Line};
+use crate::at_port::{Answer, Line};
 use crate::failure::Failure;
 
 /// Length of the longest command line, in bytes.
@@ -44,7 +44,7 @@ enum Mode {
 
 /// State of the port for one opener.
 #[derive(Debug)]
-pub(crate) struct Discipline {
+pub(crate) struct LineDiscipline {
     mode: Mode,
     echo: bool,
     verbose: bool,
@@ -59,7 +59,7 @@ pub(crate) struct Discipline {
     has_spoken: bool,
 }
 
-impl Default for Discipline {
+impl Default for LineDiscipline {
     /// Returns the state after power-up: `E1 V1 Q0`.
     fn default() -> Self {
         Self {
@@ -77,8 +77,8 @@ impl Default for Discipline {
     }
 }
 
-impl Discipline {
-    /// Takes bytes that the program wrote, up to [`Discipline::room`]; the rest is dropped.
+impl LineDiscipline {
+    /// Takes bytes that the program wrote, up to [`LineDiscipline::room`]; the rest is dropped.
     pub(crate) fn receive(&mut self, bytes: &[u8]) {
         let room = MOST_AHEAD.saturating_sub(self.ahead.len());
         self.ahead.extend(&bytes[..room.min(bytes.len())]);
@@ -90,7 +90,7 @@ impl Discipline {
     }
 
     /// Returns the next command for the modem. Its answer has to be given to
-    /// [`Discipline::answered`] before there is another.
+    /// [`LineDiscipline::answered`] before there is another.
     pub(crate) fn next(&mut self) -> Option<Command> {
         while !matches!(self.mode, Mode::Busy) {
             let Some(byte) = self.ahead.pop_front() else {
@@ -362,7 +362,7 @@ mod tests {
     use super::*;
     use uwwan_at::failure::{Cme, Code};
 
-    fn said(discipline: &mut Discipline) -> String {
+    fn said(discipline: &mut LineDiscipline) -> String {
         let bytes: Vec<u8> = discipline.output.drain(..).collect();
         String::from_utf8_lossy(&bytes).into_owned()
     }
@@ -378,7 +378,7 @@ mod tests {
 
     #[test]
     fn a_command_and_its_answer_as_a_modem_writes_them() {
-        let mut port = Discipline::default();
+        let mut port = LineDiscipline::default();
         port.receive(b"AT+CSQ\r");
         assert_eq!(port.next().unwrap().line(), "AT+CSQ");
         port.receive(b"AT+CIMI\r");
@@ -396,7 +396,7 @@ mod tests {
 
     #[test]
     fn echo_and_result_codes_are_the_openers_own() {
-        let mut port = Discipline::default();
+        let mut port = LineDiscipline::default();
         port.receive(b"ATE0\rAT\r");
         assert_eq!(port.next().unwrap().line(), "AT");
         assert_eq!(said(&mut port), "ATE0\r\r\nOK\r\n");
@@ -422,7 +422,7 @@ mod tests {
 
     #[test]
     fn text_is_collected_before_the_port_is_used() {
-        let mut port = Discipline::default();
+        let mut port = LineDiscipline::default();
         port.receive(b"ATE0\rAT+CMGS=\"+47\"\rhel");
         assert!(port.next().is_none());
         assert!(said(&mut port).ends_with("\r\n> "));
@@ -442,7 +442,7 @@ mod tests {
 
     #[test]
     fn noise_long_lines_and_readers_that_do_not_read_are_bounded() {
-        let mut port = Discipline::default();
+        let mut port = LineDiscipline::default();
         port.receive(b"hello\r\n\r\n\0\xff\xfe\r");
         assert!(port.next().is_none());
         assert!(!port.has_spoken());
@@ -470,7 +470,7 @@ mod tests {
 
     #[test]
     fn a_line_feed_ends_a_line_and_a_slash_repeats_it() {
-        let mut port = Discipline::default();
+        let mut port = LineDiscipline::default();
         port.receive(b"ATI\n");
         assert_eq!(port.next().unwrap().line(), "ATI");
         port.answered(&answer(&[], Ok(())));
