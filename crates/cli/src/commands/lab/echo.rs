@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use uwwan_netstack::echo;
 
-/// Length in bytes of the mark at the begin of the data: number of the trial and number of the
+/// Length in bytes of the mark at the beginning of the data: number of the trial and number of the
 /// datagram, both of 32 bits.
 const MARK: usize = 8;
 /// Length of the header of an echo request in bytes.
