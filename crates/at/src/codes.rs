@@ -1,4 +1,4 @@
-//! The numbers behind `+CME ERROR` and `+CMS ERROR`, with their names and words.
+//! The numbers behind `+CME ERROR` and `+CMS ERROR`, with their names and words, and those of `+COPS`.
 
 /// Defines a module with a constant for each number, and the ways from a number to its words and back.
 macro_rules! numbers {
@@ -103,4 +103,48 @@ numbers! {
         NO_CNMA_ACKNOWLEDGEMENT_EXPECTED = 340, "no +CNMA acknowledgement expected";
         UNKNOWN_ERROR = 500, "unknown error";
     }
+}
+
+/// Modes in which the operator is chosen (`+COPS`, 3GPP TS 27.007, 7.3).
+pub mod operator_mode {
+    /// The modem chooses the operator.
+    pub const AUTOMATIC: u8 = 0;
+    /// The user has chosen the operator.
+    pub const MANUAL: u8 = 1;
+    /// The modem has left the network.
+    pub const DEREGISTERED: u8 = 2;
+    /// The user has chosen the operator, and the modem chooses another one where that is not there.
+    pub const MANUAL_OR_AUTOMATIC: u8 = 4;
+}
+
+/// States of an operator that a scan has found (`+COPS`, 3GPP TS 27.007, 7.3).
+pub mod operator_state {
+    /// The state is not known.
+    pub const UNKNOWN: u8 = 0;
+    /// The modem may register with the operator.
+    pub const AVAILABLE: u8 = 1;
+    /// The modem is registered with the operator.
+    pub const CURRENT: u8 = 2;
+    /// The modem may not register with the operator.
+    pub const FORBIDDEN: u8 = 3;
+}
+
+/// Access technologies (`+COPS` and `+CREG`, 3GPP TS 27.007, 7.2 and 7.3).
+pub mod access_technology {
+    /// GSM with GPRS.
+    pub const GSM: u8 = 0;
+    /// GSM in a narrow band.
+    pub const GSM_COMPACT: u8 = 1;
+    /// UMTS.
+    pub const UTRAN: u8 = 2;
+    /// GSM with EDGE.
+    pub const GSM_EGPRS: u8 = 3;
+    /// UMTS with HSDPA.
+    pub const UTRAN_HSDPA: u8 = 4;
+    /// UMTS with HSUPA.
+    pub const UTRAN_HSUPA: u8 = 5;
+    /// UMTS with HSDPA and HSUPA.
+    pub const UTRAN_HSPA: u8 = 6;
+    /// LTE.
+    pub const E_UTRAN: u8 = 7;
 }

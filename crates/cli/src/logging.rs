@@ -28,7 +28,7 @@ pub fn start(verbose: u8) {
         // The library would tell of a line that cannot be written by one more, and end the process when
         // that cannot be written either.
         .log_internal_errors(false)
-        .with_writer(Weighed);
+        .with_writer(LevelWriters);
     // This fails only when a subscriber is already installed.
     let _ = match journal::is_reached() {
         // The journal has time and weight beside each message.
@@ -38,9 +38,9 @@ pub fn start(verbose: u8) {
 }
 
 /// Maker of writers that know the level of their messages.
-struct Weighed;
+struct LevelWriters;
 
-impl MakeWriter<'_> for Weighed {
+impl MakeWriter<'_> for LevelWriters {
     type Writer = Errors;
 
     fn make_writer(&self) -> Errors {

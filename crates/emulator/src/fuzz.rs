@@ -11,7 +11,7 @@ use crate::far_side::Network;
 use crate::host_socket::MAX_ANSWERS;
 use crate::modem::Modem;
 use crate::report::Recorder;
-use crate::rules::{Happened, Running, file};
+use crate::rules::{ModemHistory, Running, file};
 use crate::setup::Setup;
 use crate::upstream::{HostGone, MAX_REQUESTS, Request, Upstream};
 use crate::usbip::connection::Connection as UsbIp;
@@ -27,12 +27,12 @@ pub fn rule_file(text: &str) {
     let mut running = Running::new(content.rules, begun);
     for turn in 0..64u64 {
         let now = begun + Duration::from_millis(turn * 50);
-        let happened = Happened {
+        let happened = ModemHistory {
             ntbs_out: turn * turn,
             ntbs_in: turn,
             open: turn % 2 == 0,
             registered: turn % 3 == 0,
-            ..Happened::default()
+            ..ModemHistory::default()
         };
         let _ = running.at("AT+CSQ", now);
         let actions = running.look(happened, now);

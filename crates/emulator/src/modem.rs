@@ -20,10 +20,10 @@ use crate::far_side::Network;
 use crate::firmware::{Change, Firmware, Persistent};
 use crate::knobs::{DialOutcome, Knobs};
 use crate::mbim_function::{MbimContext, MbimFunction};
-use crate::ncm_function::{DataContext, Mishap, NcmFunction, Routes};
+use crate::ncm_function::{DataContext, NcmFunction, Routes, TransferFault};
 use crate::random::Random;
 use crate::report::{Counters, Recorder};
-use crate::rules::{Action, Answer, Happened, Running};
+use crate::rules::{Action, Answer, ModemHistory, Running};
 use crate::setup::Setup;
 use crate::urb::SetupPacket;
 
@@ -251,7 +251,7 @@ impl Modem {
         if self.rules.is_idle() {
             return;
         }
-        let happened = Happened {
+        let happened = ModemHistory {
             ntbs_out: self.counters.blocks_out,
             ntbs_in: self.counters.blocks_in,
             configured: self.functions.data.is_some(),
@@ -417,12 +417,12 @@ impl Modem {
     }
 
     /// Executes the effect of a knob, and returns the verdict on the transfer.
-    fn verdict(&mut self, mishap: Option<Mishap>) -> OutVerdict {
+    fn verdict(&mut self, mishap: Option<TransferFault>) -> OutVerdict {
         match mishap {
-            Some(Mishap::Stall) => return OutVerdict::Stall,
-            Some(Mishap::Fault) => return OutVerdict::Fault,
-            Some(Mishap::Reset) => self.departure = Some(Departure::Reset),
-            Some(Mishap::Unplug) => self.departure = Some(Departure::Unplug),
+            Some(TransferFault::Stall) => return OutVerdict::Stall,
+            Some(TransferFault::Fault) => return OutVerdict::Fault,
+            Some(TransferFault::Reset) => self.departure = Some(Departure::Reset),
+            Some(TransferFault::Unplug) => self.departure = Some(Departure::Unplug),
             // The random events that make the device leave continue from one power-on to the next.
             None if self.random.happens(self.knobs.reset_ppm) => {
                 self.departure = Some(Departure::Reset);

@@ -31,7 +31,7 @@ use crate::urb::SetupPacket;
 pub(crate) use context::DataContext;
 use downlink::Downlink;
 pub(crate) use routes::Routes;
-pub(crate) use uplink::Mishap;
+pub(crate) use uplink::TransferFault;
 use uplink::Uplink;
 
 /// Least NTB input size in bytes that a host may ask for (NCM 1.0, 6.2.7).
@@ -396,7 +396,7 @@ impl NcmFunction {
         data: &[u8],
         ended: bool,
         context: &mut DataContext<'_>,
-    ) -> (bool, Option<Mishap>) {
+    ) -> (bool, Option<TransferFault>) {
         if self.function.kind == NetworkKind::Ecm {
             return self.uplink.frame(data, ended, context);
         }

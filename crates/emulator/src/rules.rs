@@ -21,7 +21,7 @@ use uwwan_mbim::message::CommandKind;
 use uwwan_mbim::status::Status;
 use uwwan_mbim::uuid::Uuid;
 
-pub(crate) use running::{Happened, Running};
+pub(crate) use running::{ModemHistory, Running};
 
 /// Largest number of rules of a modem.
 pub const MOST_RULES: usize = 8192;

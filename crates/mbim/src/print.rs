@@ -47,7 +47,7 @@ pub fn escape(text: &str) -> String {
 #[must_use]
 pub fn json_line(value: &Json) -> String {
     let mut out = Vec::new();
-    let mut serializer = serde_json::Serializer::with_formatter(&mut out, Careful);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, EscapedFormatter);
     // Writing to memory cannot fail, and the value is valid JSON already.
     if serde::Serialize::serialize(value, &mut serializer).is_err() {
         return String::from("null");
@@ -55,9 +55,9 @@ pub fn json_line(value: &Json) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
-struct Careful;
+struct EscapedFormatter;
 
-impl serde_json::ser::Formatter for Careful {
+impl serde_json::ser::Formatter for EscapedFormatter {
     fn write_string_fragment<W: ?Sized + io::Write>(
         &mut self,
         writer: &mut W,

@@ -62,7 +62,7 @@ use held::HeldSession;
 use raw_senders::RawSenders;
 
 /// Origin of a command. The answer goes there.
-enum Asker {
+enum CommandOrigin {
     Ladder(Ask),
     Session {
         id: u8,
@@ -115,7 +115,7 @@ pub(crate) struct Control {
     /// The state in which the device was found first.
     as_found: Option<found::AsFound>,
     control_session: ControlSession,
-    asked: HashMap<TransactionId, Asker>,
+    asked: HashMap<TransactionId, CommandOrigin>,
     askers: Askers,
     control_buffer: Vec<u8>,
     /// Whether a plain network device may be driven, because one was selected.
@@ -585,7 +585,7 @@ impl Control {
                 let connects = foreign_sessions::connects(&command);
                 match start(&mut self.control_session, command, timeout) {
                     Ok(id) => {
-                        let program = Asker::Program {
+                        let program = CommandOrigin::Program {
                             asker,
                             ticket,
                             connects,
@@ -602,7 +602,7 @@ impl Control {
     fn ask(&mut self, ask: Ask, command: Command, timeout: Duration) {
         match start(&mut self.control_session, command, timeout) {
             Ok(id) => {
-                self.asked.insert(id, Asker::Ladder(ask));
+                self.asked.insert(id, CommandOrigin::Ladder(ask));
             }
             Err(error) => {
                 let outcome = Outcome::Refused(error.to_string());

@@ -23,7 +23,7 @@ use access::{impossible, must, no_command, query, query_with};
 use crate::failure::{Failure, FailureKind};
 
 pub use access::{ModemAccess, NoOperator};
-pub use modem::{AtModem, Told};
+pub use modem::{AtModem, Progress};
 pub use operator::{Operator, Source, is_code};
 
 /// Operators of profile `"99999"` as it leaves the factory (firmware 11.617.13.00.00).

@@ -149,7 +149,7 @@ impl Joining {
     ) -> (Self, Joined) {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let (sender, news) = unbounded();
-        let teller = Teller { sender, waker };
+        let teller = NewsSender { sender, waker };
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let control = Box::new(GuestControl {
             teller: teller.clone(),
@@ -173,7 +173,7 @@ impl Joining {
 pub(crate) struct Guest {
     /// Number of the program's handle.
     pub(crate) number: u64,
-    teller: Teller,
+    teller: NewsSender,
     /// The host interface, until the session takes it.
     end: Option<HostEnd>,
 }
@@ -216,12 +216,12 @@ impl Guest {
 
 /// The driver's end of a program's channel of news.
 #[derive(Clone)]
-struct Teller {
+struct NewsSender {
     sender: Sender<JoinNews>,
     waker: Option<Waker>,
 }
 
-impl Teller {
+impl NewsSender {
     fn tell(&self, news: JoinNews) {
         let _ = self.sender.send(news);
         self.wake();
@@ -242,7 +242,7 @@ impl Drop for Guest {
 
 /// The control half of a host interface that another program configures.
 struct GuestControl {
-    teller: Teller,
+    teller: NewsSender,
     name: String,
 }
 

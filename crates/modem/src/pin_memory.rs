@@ -38,7 +38,7 @@ pub struct PinMemory {
 
 /// The digest that stands for a PIN of a SIM in one memory: the PIN itself is not in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mark(String);
+pub struct PinDigest(String);
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -122,7 +122,7 @@ pub fn pin_state(status: Status, info: &[u8]) -> Option<Result<PinInfo, DecodeEr
 
 /// History of a PIN before it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Past {
+pub enum PinHistory {
     /// Nothing speaks against the PIN.
     Clean,
     /// An earlier process sent the PIN, and it was refused or the outcome is not known.
@@ -150,8 +150,8 @@ impl Default for PinMemory {
 impl PinMemory {
     /// Returns the digest that stands for a PIN of a SIM in this memory.
     #[must_use]
-    pub fn mark(&self, sim: &str, pin: &str) -> Mark {
-        let mark = Mark(self.hash(sim, pin));
+    pub fn mark(&self, sim: &str, pin: &str) -> PinDigest {
+        let mark = PinDigest(self.hash(sim, pin));
         // The hash function's state on the stack held the PIN.
         scrub_stack();
         mark
@@ -170,9 +170,9 @@ impl PinMemory {
     /// Returns the history of a PIN, while the SIM has `remaining` attempts remaining, if that is
     /// reported.
     #[must_use]
-    pub fn past(&self, pin: &Mark, remaining: Option<u32>) -> Past {
+    pub fn past(&self, pin: &PinDigest, remaining: Option<u32>) -> PinHistory {
         let Some(entry) = self.entries.iter().find(|entry| entry.pin == pin.0) else {
-            return Past::Clean;
+            return PinHistory::Clean;
         };
         // An attempt that the SIM has not counted did not reach it, or was made with the right PIN.
         let not_counted = match (entry.sent_with, remaining) {
@@ -180,15 +180,15 @@ impl PinMemory {
             _ => false,
         };
         if !entry.refused && not_counted {
-            Past::Clean
+            PinHistory::Clean
         } else if entry.here {
-            Past::RefusedHere
+            PinHistory::RefusedHere
         } else {
-            Past::RefusedBefore
+            PinHistory::RefusedBefore
         }
     }
 
-    fn put(&mut self, pin: &Mark, sent_with: Option<u32>, refused: bool) {
+    fn put(&mut self, pin: &PinDigest, sent_with: Option<u32>, refused: bool) {
         self.forget(pin);
         if self.entries.len() >= MOST {
             self.entries.remove(0);
@@ -203,17 +203,17 @@ impl PinMemory {
 
     /// Records that a PIN is about to be sent, while the SIM has `remaining` attempts remaining, if that
     /// is reported.
-    pub fn sending(&mut self, pin: &Mark, remaining: Option<u32>) {
+    pub fn sending(&mut self, pin: &PinDigest, remaining: Option<u32>) {
         self.put(pin, remaining, false);
     }
 
     /// Records that a SIM has refused a PIN.
-    pub fn refused(&mut self, pin: &Mark) {
+    pub fn refused(&mut self, pin: &PinDigest) {
         self.put(pin, None, true);
     }
 
     /// Removes a PIN that the SIM has accepted or for which it has not counted an attempt.
-    pub fn forget(&mut self, pin: &Mark) {
+    pub fn forget(&mut self, pin: &PinDigest) {
         self.entries.retain(|entry| entry.pin != pin.0);
     }
 
@@ -300,25 +300,31 @@ mod tests {
     #[test]
     fn a_refused_pin_is_known_to_every_later_process() {
         let mut memory = PinMemory::default();
-        assert_eq!(memory.past(&memory.mark(SIM, "1234"), Some(3)), Past::Clean);
+        assert_eq!(
+            memory.past(&memory.mark(SIM, "1234"), Some(3)),
+            PinHistory::Clean
+        );
         memory.sending(&memory.mark(SIM, "1234"), Some(3));
         memory.refused(&memory.mark(SIM, "1234"));
         assert_eq!(
             memory.past(&memory.mark(SIM, "1234"), Some(2)),
-            Past::RefusedHere
+            PinHistory::RefusedHere
         );
         let later = next_process(&next_process(&memory));
         // This holds even after another PIN has reset the number of attempts.
         for remaining in [None, Some(2), Some(3)] {
             assert_eq!(
                 later.past(&later.mark(SIM, "1234"), remaining),
-                Past::RefusedBefore
+                PinHistory::RefusedBefore
             );
         }
-        assert_eq!(later.past(&later.mark(SIM, "4321"), Some(2)), Past::Clean);
+        assert_eq!(
+            later.past(&later.mark(SIM, "4321"), Some(2)),
+            PinHistory::Clean
+        );
         assert_eq!(
             later.past(&later.mark("another SIM", "1234"), Some(2)),
-            Past::Clean
+            PinHistory::Clean
         );
     }
 
@@ -328,23 +334,29 @@ mod tests {
         memory.sending(&memory.mark(SIM, "1234"), Some(3));
         assert_eq!(
             memory.past(&memory.mark(SIM, "1234"), Some(2)),
-            Past::RefusedHere
+            PinHistory::RefusedHere
         );
-        assert_eq!(memory.past(&memory.mark(SIM, "1234"), Some(3)), Past::Clean);
+        assert_eq!(
+            memory.past(&memory.mark(SIM, "1234"), Some(3)),
+            PinHistory::Clean
+        );
         let later = next_process(&memory);
         assert_eq!(
             later.past(&later.mark(SIM, "1234"), Some(2)),
-            Past::RefusedBefore
+            PinHistory::RefusedBefore
         );
         assert_eq!(
             later.past(&later.mark(SIM, "1234"), None),
-            Past::RefusedBefore
+            PinHistory::RefusedBefore
         );
-        assert_eq!(later.past(&later.mark(SIM, "1234"), Some(3)), Past::Clean);
+        assert_eq!(
+            later.past(&later.mark(SIM, "1234"), Some(3)),
+            PinHistory::Clean
+        );
         memory.sending(&memory.mark(SIM, "1234"), None);
         assert_eq!(
             next_process(&memory).past(&memory.mark(SIM, "1234"), Some(3)),
-            Past::RefusedBefore
+            PinHistory::RefusedBefore
         );
     }
 
@@ -353,7 +365,10 @@ mod tests {
         let mut memory = PinMemory::default();
         memory.sending(&memory.mark(SIM, "1234"), Some(3));
         memory.forget(&memory.mark(SIM, "1234"));
-        assert_eq!(memory.past(&memory.mark(SIM, "1234"), Some(3)), Past::Clean);
+        assert_eq!(
+            memory.past(&memory.mark(SIM, "1234"), Some(3)),
+            PinHistory::Clean
+        );
         assert!(memory.entries.is_empty());
     }
 

@@ -39,7 +39,7 @@ pub enum To {
 /// Event after bytes were sent as they are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub enum Heard {
+pub enum RawEvent {
     /// A transfer ended.
     Sent {
         /// Number of the transfer, from 0.
@@ -78,7 +78,7 @@ pub(crate) struct Raw {
     pub(crate) to: To,
     pub(crate) transfers: Vec<Vec<u8>>,
     pub(crate) wait: Duration,
-    pub(crate) teller: Teller,
+    pub(crate) teller: RawEventSender,
 }
 
 impl Raw {
@@ -96,7 +96,7 @@ impl Raw {
         check(transfers.iter().map(Vec::len), wait)?;
         let (sender, events) = unbounded();
         let waiting = Arc::<AtomicUsize>::default();
-        let teller = Teller {
+        let teller = RawEventSender {
             events: Some(sender),
             waiting: Arc::clone(&waiting),
             missed: 0,
@@ -142,8 +142,8 @@ pub(crate) fn check(lengths: impl Iterator<Item = usize>, wait: Duration) -> Res
 }
 
 /// Sending end of the channel of events. Dropping it closes the channel.
-pub(crate) struct Teller {
-    events: Option<Sender<Heard>>,
+pub(crate) struct RawEventSender {
+    events: Option<Sender<RawEvent>>,
     waiting: Arc<AtomicUsize>,
     missed: u64,
     begun: Instant,
@@ -152,7 +152,7 @@ pub(crate) struct Teller {
     waker: Option<Waker>,
 }
 
-impl Teller {
+impl RawEventSender {
     /// Starts the time to wait.
     pub(crate) fn begin(&mut self, now: Instant, wait: Duration) {
         self.begun = now;
@@ -174,7 +174,7 @@ impl Teller {
     pub(crate) fn sent(&mut self, transfer: usize, length: usize, error: Option<String>) -> bool {
         self.tell(
             0,
-            Heard::Sent {
+            RawEvent::Sent {
                 transfer,
                 length,
                 error,
@@ -190,12 +190,12 @@ impl Teller {
         }
         if self.missed > 0 {
             let transfers = std::mem::take(&mut self.missed);
-            self.tell(0, Heard::Missed { transfers });
+            self.tell(0, RawEvent::Missed { transfers });
         }
         let after = now.saturating_duration_since(self.begun).as_micros();
         self.tell(
             bytes.len(),
-            Heard::Came {
+            RawEvent::Came {
                 bytes: bytes.to_vec(),
                 after: u64::try_from(after).unwrap_or(u64::MAX),
                 answers,
@@ -205,10 +205,10 @@ impl Teller {
 
     /// Reports a failure as the last event.
     pub(crate) fn fail(mut self, failure: Failure) {
-        self.tell(0, Heard::Failed { failure });
+        self.tell(0, RawEvent::Failed { failure });
     }
 
-    fn tell(&mut self, bytes: usize, event: Heard) -> bool {
+    fn tell(&mut self, bytes: usize, event: RawEvent) -> bool {
         self.waiting.fetch_add(bytes + EVENT, Ordering::Relaxed);
         let told = self
             .events
@@ -221,11 +221,11 @@ impl Teller {
     }
 }
 
-impl Drop for Teller {
+impl Drop for RawEventSender {
     fn drop(&mut self) {
         if self.missed > 0 {
             let transfers = self.missed;
-            self.tell(0, Heard::Missed { transfers });
+            self.tell(0, RawEvent::Missed { transfers });
         }
         // The channel is closed before the other end is woken.
         self.events = None;
@@ -238,7 +238,7 @@ impl Drop for Teller {
 /// Receiving end of the channel of events. As an iterator it waits for each event, and ends with the
 /// time to wait.
 pub struct Listener {
-    events: Receiver<Heard>,
+    events: Receiver<RawEvent>,
     waiting: Arc<AtomicUsize>,
 }
 
@@ -247,7 +247,7 @@ impl Listener {
     ///
     /// # Errors
     /// [`Ended`] when nothing more will come.
-    pub(crate) fn try_next(&mut self) -> Result<Option<Heard>, Ended> {
+    pub(crate) fn try_next(&mut self) -> Result<Option<RawEvent>, Ended> {
         match self.events.try_recv() {
             Ok(event) => Ok(Some(self.taken(event))),
             Err(TryRecvError::Empty) => Ok(None),
@@ -259,7 +259,7 @@ impl Listener {
     ///
     /// # Errors
     /// [`Ended`] when nothing more will come.
-    pub fn wait(&mut self, patience: Duration) -> Result<Option<Heard>, Ended> {
+    pub fn wait(&mut self, patience: Duration) -> Result<Option<RawEvent>, Ended> {
         match self.events.recv_timeout(patience) {
             Ok(event) => Ok(Some(self.taken(event))),
             Err(RecvTimeoutError::Timeout) => Ok(None),
@@ -267,9 +267,9 @@ impl Listener {
         }
     }
 
-    fn taken(&self, event: Heard) -> Heard {
+    fn taken(&self, event: RawEvent) -> RawEvent {
         let bytes = match &event {
-            Heard::Came { bytes, .. } => bytes.len(),
+            RawEvent::Came { bytes, .. } => bytes.len(),
             _ => 0,
         };
         self.waiting.fetch_sub(bytes + EVENT, Ordering::Relaxed);
@@ -278,9 +278,9 @@ impl Listener {
 }
 
 impl Iterator for Listener {
-    type Item = Heard;
+    type Item = RawEvent;
 
-    fn next(&mut self) -> Option<Heard> {
+    fn next(&mut self) -> Option<RawEvent> {
         let event = self.events.recv().ok()?;
         Some(self.taken(event))
     }
@@ -303,14 +303,14 @@ mod tests {
         for _ in 0..5 {
             assert!(teller.came(now, &vec![0; 1 << 20], false));
         }
-        let came = |event: Option<Heard>| matches!(event, Some(Heard::Came { .. }));
+        let came = |event: Option<RawEvent>| matches!(event, Some(RawEvent::Came { .. }));
         assert!(came(listener.next()));
         assert!(came(listener.next()));
         assert!(teller.came(now, &[1], true));
         drop(teller);
-        let rest: Vec<Heard> = listener.collect();
+        let rest: Vec<RawEvent> = listener.collect();
         assert_eq!(rest.len(), 3, "one more, what was missed, the last");
-        assert_eq!(rest[1], Heard::Missed { transfers: 2 });
+        assert_eq!(rest[1], RawEvent::Missed { transfers: 2 });
     }
 
     #[test]

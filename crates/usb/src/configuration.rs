@@ -227,11 +227,11 @@ pub fn switch(
         rounds += 1;
         match switching.round() {
             Ok(()) => break,
-            Err(Setback::Fatal(error)) => {
+            Err(RoundFailure::Fatal(error)) => {
                 switching.release_all();
                 return Err(error);
             }
-            Err(Setback::Retry(step, error)) => {
+            Err(RoundFailure::Retry(step, error)) => {
                 switching.release_all();
                 if switching.elapsed() >= plan.patience {
                     return Err(error);
@@ -252,7 +252,7 @@ pub fn switch(
 }
 
 /// Reason why a round did not succeed.
-enum Setback {
+enum RoundFailure {
     /// The error cannot pass, so the switch fails.
     Fatal(Error),
     /// The round is tried again and the step reported; the error becomes the reason when the time
@@ -260,7 +260,7 @@ enum Setback {
     Retry(Step, Error),
 }
 
-impl From<Error> for Setback {
+impl From<Error> for RoundFailure {
     fn from(error: Error) -> Self {
         if fatal(&error) {
             Self::Fatal(error)
@@ -295,7 +295,7 @@ impl Switching<'_> {
         self.begun.elapsed().saturating_sub(self.settled)
     }
 
-    fn round(&mut self) -> Result<(), Setback> {
+    fn round(&mut self) -> Result<(), RoundFailure> {
         let target = self.plan.target;
         let active = self.device.active_configuration()?;
         let stay = active == target
@@ -325,7 +325,7 @@ impl Switching<'_> {
     }
 
     /// Frees all interfaces of configuration `active` and selects `next`.
-    fn leave(&mut self, active: u8, next: u8) -> Result<(), Setback> {
+    fn leave(&mut self, active: u8, next: u8) -> Result<(), RoundFailure> {
         let holder = self.free(active)?;
         match self.device.set_configuration(next) {
             Err(Error::Busy {
@@ -350,7 +350,7 @@ impl Switching<'_> {
 
     /// Releases and detaches all interfaces of configuration `active`. Returns the kernel driver or
     /// the program that still holds one, if any does.
-    fn free(&mut self, active: u8) -> Result<Option<Holder>, Setback> {
+    fn free(&mut self, active: u8) -> Result<Option<Holder>, RoundFailure> {
         let mut holder = None;
         let numbers: Vec<u8> = self
             .device
@@ -376,7 +376,7 @@ impl Switching<'_> {
                         self.detached.push((active, interface, driver.clone()));
                         (self.observer)(Step::Detached { interface, driver });
                     }
-                    Err(error) if fatal(&error) => return Err(Setback::Fatal(error)),
+                    Err(error) if fatal(&error) => return Err(RoundFailure::Fatal(error)),
                     Err(_) => {
                         holder = Some(Holder::Driver(driver));
                         break;
@@ -387,7 +387,7 @@ impl Switching<'_> {
         Ok(holder)
     }
 
-    fn settle(&mut self) -> Result<(), Setback> {
+    fn settle(&mut self) -> Result<(), RoundFailure> {
         if !self.plan.settle.is_zero() {
             (self.observer)(Step::Settling(self.plan.settle));
             let begun = Instant::now();
@@ -398,12 +398,12 @@ impl Switching<'_> {
     }
 
     /// Fails when another configuration than `value` is active.
-    fn expect(&self, value: u8) -> Result<(), Setback> {
+    fn expect(&self, value: u8) -> Result<(), RoundFailure> {
         let found = self.device.active_configuration()?;
         if found == value {
             return Ok(());
         }
-        Err(Setback::Retry(
+        Err(RoundFailure::Retry(
             Step::Interfered { found },
             Error::Other {
                 operation: format!(
@@ -419,7 +419,7 @@ impl Switching<'_> {
         ))
     }
 
-    fn claim(&mut self, interface: u8) -> Result<(), Setback> {
+    fn claim(&mut self, interface: u8) -> Result<(), RoundFailure> {
         loop {
             if let Some(Holder::Driver(driver)) = self.device.holder(interface)? {
                 match self.device.detach_kernel_driver(interface) {
@@ -428,7 +428,7 @@ impl Switching<'_> {
                             .push((self.plan.target, interface, driver.clone()));
                         (self.observer)(Step::TookBack { interface, driver });
                     }
-                    Err(error) if fatal(&error) => return Err(Setback::Fatal(error)),
+                    Err(error) if fatal(&error) => return Err(RoundFailure::Fatal(error)),
                     // The driver has left, or has bound again; the claim that follows shows which.
                     Err(_) => {}
                 }
@@ -438,7 +438,7 @@ impl Switching<'_> {
                     (self.observer)(Step::Claimed(interface));
                     return Ok(());
                 }
-                Err(error) if fatal(&error) => return Err(Setback::Fatal(error)),
+                Err(error) if fatal(&error) => return Err(RoundFailure::Fatal(error)),
                 Err(error) => {
                     // In another configuration the number belongs to another interface.
                     self.expect(self.plan.target)?;
@@ -461,9 +461,9 @@ impl Switching<'_> {
     }
 
     /// Releases this program's claim of `interface`, if there is one.
-    fn release(&mut self, interface: u8) -> Result<(), Setback> {
+    fn release(&mut self, interface: u8) -> Result<(), RoundFailure> {
         match self.device.release(interface) {
-            Err(error) if fatal(&error) => Err(Setback::Fatal(error)),
+            Err(error) if fatal(&error) => Err(RoundFailure::Fatal(error)),
             _ => Ok(()),
         }
     }

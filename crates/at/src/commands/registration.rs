@@ -40,7 +40,7 @@ pub struct Registration {
     pub area: Option<u32>,
     /// Cell identity, if given.
     pub cell: Option<u32>,
-    /// Access technology: 0 GSM, 2 UTRAN, 7 E-UTRAN.
+    /// Access technology, one of [`access_technology`](crate::codes::access_technology).
     pub technology: Option<u8>,
 }
 
@@ -94,14 +94,13 @@ registration! {
 /// Answer to `AT+COPS?`: the operator in use (3GPP TS 27.007, 7.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operator {
-    /// Mode in which the operator is chosen: 0 automatic, 1 manual, 2 deregistered, 4 manual with
-    /// automatic fallback.
+    /// Mode in which the operator is chosen, one of [`operator_mode`](crate::codes::operator_mode).
     pub mode: u8,
     /// Form of the operator's name: 0 long name, 1 short name, 2 number.
     pub format: Option<u8>,
     /// Name or number of the operator; `None` without service.
     pub name: Option<String>,
-    /// Access technology: 0 GSM, 2 UTRAN, 7 E-UTRAN.
+    /// Access technology, one of [`access_technology`](crate::codes::access_technology).
     pub technology: Option<u8>,
 }
 
@@ -126,7 +125,7 @@ impl Query for Operator {
 /// An operator found by a scan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundOperator {
-    /// State of the operator: 0 unknown, 1 available, 2 current, 3 forbidden.
+    /// State of the operator, one of [`operator_state`](crate::codes::operator_state).
     pub status: u8,
     /// Long name of the operator.
     pub long_name: Option<String>,
@@ -134,7 +133,7 @@ pub struct FoundOperator {
     pub short_name: Option<String>,
     /// Country and network code of the operator, in digits.
     pub number: String,
-    /// Access technology: 0 GSM, 2 UTRAN, 7 E-UTRAN.
+    /// Access technology, one of [`access_technology`](crate::codes::access_technology).
     pub technology: Option<u8>,
 }
 

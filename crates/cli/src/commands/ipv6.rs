@@ -8,7 +8,7 @@ use uwwan_mbim::services::basic_connect::{self as bc, Provider};
 use uwwan_modem::Status;
 use uwwan_modem::client::{Client as MbimClient, StatusClient};
 use uwwan_modem::ipv6::{
-    self, AtModem, Change, Findings, NoOperator, Operator, Plan, Source, Told, Verdict, is_code,
+    self, AtModem, Change, Findings, NoOperator, Operator, Plan, Progress, Source, Verdict, is_code,
 };
 
 use crate::failure::{Failure, FailureKind};
@@ -113,7 +113,7 @@ struct Case {
 }
 
 impl Case {
-    fn open(reach: &Reach, chosen: Option<&String>, told: Told) -> Result<Self, Failure> {
+    fn open(reach: &Reach, chosen: Option<&String>, told: Progress) -> Result<Self, Failure> {
         let chosen = chosen.map(|code| Operator {
             code: code.clone(),
             source: Source::Chosen,
@@ -358,7 +358,7 @@ fn change(arguments: &ChangeArguments, on: bool) -> Result<(), Failure> {
             .because("a question would stand in the middle of it")
             .next("add --yes, or --show to change nothing"));
     }
-    let told: Told = Box::new(move |step| {
+    let told: Progress = Box::new(move |step| {
         if !json {
             note(format!("  {}", plain(step)));
         }

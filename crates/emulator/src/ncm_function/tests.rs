@@ -161,7 +161,7 @@ impl Bench {
         ));
     }
 
-    fn transmit(&mut self, data: &[u8], ended: bool) -> (bool, Option<Mishap>) {
+    fn transmit(&mut self, data: &[u8], ended: bool) -> (bool, Option<TransferFault>) {
         let mut air = DataContext {
             network: &mut self.network,
             routes: &self.routes,
@@ -478,7 +478,7 @@ fn what_other_firmware_does_on_request() {
     let mut bench = Bench::new("stall_out_after=2,stall_in_after=1");
     let bytes = ntb(&Choices::default(), 0, &[packet(60)]);
     assert_eq!(bench.transmit(&bytes, true).1, None);
-    assert_eq!(bench.transmit(&bytes, true).1, Some(Mishap::Stall));
+    assert_eq!(bench.transmit(&bytes, true).1, Some(TransferFault::Stall));
     assert_eq!(bench.transmit(&bytes, true).1, None);
     for expected in [false, true, false] {
         bench.network.towards_host.push_back(packet(60));

@@ -19,7 +19,7 @@ const MAX_ASKED: usize = 16;
 
 /// Effect of a knob on a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mishap {
+pub(crate) enum TransferFault {
     /// The endpoint halts.
     Stall,
     /// The transfer fails on the bus.
@@ -78,23 +78,23 @@ struct Mishaps {
 
 impl Mishaps {
     /// Counts an NTB and returns the effect of a knob on it, if there is one.
-    fn next(&mut self, knobs: &Knobs) -> Option<Mishap> {
+    fn next(&mut self, knobs: &Knobs) -> Option<TransferFault> {
         self.ntbs += 1;
         let stalls = self.happens(knobs.stall_out_ppm, knobs);
         let fails = self.happens(knobs.fault_out_ppm, knobs);
         let reached = |limit: u64| limit != 0 && self.ntbs >= limit;
         if reached(knobs.unplug_after) {
-            Some(Mishap::Unplug)
+            Some(TransferFault::Unplug)
         } else if reached(knobs.reset_after) && !self.reset {
             self.reset = true;
-            Some(Mishap::Reset)
+            Some(TransferFault::Reset)
         } else if reached(knobs.stall_out_after) && !self.stalled {
             self.stalled = true;
-            Some(Mishap::Stall)
+            Some(TransferFault::Stall)
         } else if stalls {
-            Some(Mishap::Stall)
+            Some(TransferFault::Stall)
         } else {
-            fails.then_some(Mishap::Fault)
+            fails.then_some(TransferFault::Fault)
         }
     }
 
@@ -164,7 +164,7 @@ impl Uplink {
         parameters: &NtbParameters,
         format: Format,
         context: &mut DataContext<'_>,
-    ) -> (bool, Option<Mishap>) {
+    ) -> (bool, Option<TransferFault>) {
         // A host may take back a transfer that was not accepted and send another one.
         let again = std::mem::take(&mut self.blocked) && self.at_hand == fingerprint(data);
         if !again {
@@ -209,7 +209,7 @@ impl Uplink {
         data: &[u8],
         ended: bool,
         context: &mut DataContext<'_>,
-    ) -> (bool, Option<Mishap>) {
+    ) -> (bool, Option<TransferFault>) {
         let again = std::mem::take(&mut self.blocked) && self.at_hand == fingerprint(data);
         if !again {
             context.counters.bus_bytes += data.len() as u64;
@@ -251,7 +251,7 @@ impl Uplink {
         frame: &[u8],
         again: bool,
         context: &mut DataContext<'_>,
-    ) -> (bool, Option<Mishap>) {
+    ) -> (bool, Option<TransferFault>) {
         if frame.is_empty() {
             return (true, None);
         }
@@ -274,14 +274,14 @@ impl Uplink {
     }
 
     /// Counts an NTB or a frame, and returns the effect of a knob on it.
-    fn count(&mut self, context: &mut DataContext<'_>) -> Option<Mishap> {
+    fn count(&mut self, context: &mut DataContext<'_>) -> Option<TransferFault> {
         context.counters.blocks_out += 1;
         self.passed = 0;
         let mishap = self.mishaps.next(context.knobs)?;
         match mishap {
-            Mishap::Stall => context.counters.stalls += 1,
-            Mishap::Fault => context.counters.failed_transfers += 1,
-            Mishap::Reset | Mishap::Unplug => {}
+            TransferFault::Stall => context.counters.stalls += 1,
+            TransferFault::Fault => context.counters.failed_transfers += 1,
+            TransferFault::Reset | TransferFault::Unplug => {}
         }
         Some(mishap)
     }
@@ -295,7 +295,7 @@ impl Uplink {
         parameters: &NtbParameters,
         format: Format,
         context: &mut DataContext<'_>,
-    ) -> (bool, Option<Mishap>) {
+    ) -> (bool, Option<TransferFault>) {
         if data.is_empty() {
             return (true, None);
         }

@@ -15,7 +15,7 @@ const MOST_AT_ONCE: u64 = 16;
 
 /// History of the modem.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Happened {
+pub(crate) struct ModemHistory {
     /// Number of NTBs from the host.
     pub ntbs_out: u64,
     /// Number of NTBs to the host.
@@ -32,7 +32,7 @@ pub(crate) struct Happened {
     pub connected: bool,
 }
 
-impl Happened {
+impl ModemHistory {
     /// Returns the states that the modem has got into since `before`.
     fn entered(&self, before: &Self) -> Vec<State> {
         let edges = [
@@ -87,7 +87,7 @@ pub(crate) struct Running {
     events: Vec<Armed>,
     started: Instant,
     /// History at the last call of [`Running::look`].
-    before: Happened,
+    before: ModemHistory,
     /// Actions, each with the time at which it is due.
     waiting: Vec<(Instant, Action)>,
 }
@@ -111,7 +111,7 @@ impl Running {
             requests,
             events,
             started: now,
-            before: Happened::default(),
+            before: ModemHistory::default(),
             waiting: Vec::new(),
         }
     }
@@ -190,7 +190,7 @@ impl Running {
     }
 
     /// Compares what has happened with the rules for events, and returns the actions that are due.
-    pub fn look(&mut self, happened: Happened, now: Instant) -> Vec<Action> {
+    pub fn look(&mut self, happened: ModemHistory, now: Instant) -> Vec<Action> {
         let entered = happened.entered(&self.before);
         self.before = happened;
         let since = now.saturating_duration_since(self.started);
@@ -293,7 +293,7 @@ mod tests {
         let text = |text: &str| Some(Answer::At(text.to_owned()));
         assert_eq!(said, [text("one"), text("two"), text("two")]);
         assert_eq!(running.at("AT+CREG?", now), None);
-        assert_eq!(running.look(Happened::default(), now).len(), 3);
+        assert_eq!(running.look(ModemHistory::default(), now).len(), 3);
     }
 
     #[test]
@@ -307,7 +307,7 @@ mod tests {
             ],
             now,
         );
-        let mut happened = Happened::default();
+        let mut happened = ModemHistory::default();
         assert!(running.look(happened, now).is_empty());
         assert_eq!(running.deadline(), Some(now + Duration::from_secs(5)));
         for (ntbs, expected) in [(9, 0), (10, 1), (11, 0), (40, 1), (90, 0)] {

@@ -133,7 +133,7 @@ pub fn attach(emulator: &Emulator) -> Result<Attached, AttachError> {
     let port = plug_in(&handle, &recorder, None)?;
     let stop = Arc::new(AtomicBool::new(false));
     let shared_port = Arc::new(AtomicU32::new(port));
-    let keeper = Keeper {
+    let keeper = Replugger {
         handle,
         recorder,
         stop: Arc::clone(&stop),
@@ -150,14 +150,14 @@ pub fn attach(emulator: &Emulator) -> Result<Attached, AttachError> {
 }
 
 /// State of the thread that plugs the modem in again whenever it comes back.
-struct Keeper {
+struct Replugger {
     handle: Handle,
     recorder: Recorder,
     stop: Arc<AtomicBool>,
     port: Arc<AtomicU32>,
 }
 
-impl Keeper {
+impl Replugger {
     fn run(self) {
         let mut failures = 0;
         let mut home = self.port.load(Ordering::SeqCst);

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::reads::{Begin, Reads};
+use super::reads::{ReadReason, Reads};
 use super::types::*;
 use crate::fragment::{Limits, Reassembler};
 use crate::message::{Body, Header, Message};
@@ -372,7 +372,7 @@ impl ControlSession {
             .reads
             .begin(now, self.awaiting(), self.config.poll_interval)?;
         self.counters.reads += 1;
-        if begin == Begin::Polled {
+        if begin == ReadReason::Polled {
             self.counters.polls += 1;
         }
         Some(Transmit::GetEncapsulated)

@@ -25,7 +25,7 @@ pub(super) struct Reads {
     owed: u32,
     /// Number of notifications since the read under way began.
     arrived: u32,
-    reading: Option<Begin>,
+    reading: Option<ReadReason>,
     not_before: Option<Instant>,
     pause: Duration,
     quiet_since: Option<Instant>,
@@ -35,7 +35,7 @@ pub(super) struct Reads {
 
 /// Reason why a read begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Begin {
+pub(super) enum ReadReason {
     Notified,
     Polled,
 }
@@ -77,7 +77,12 @@ impl Reads {
 
     /// Returns why to read at this time, if a read is due. `awaiting` says that an answer is
     /// outstanding, and `poll` is the time of silence after which a poll is due.
-    pub(super) fn begin(&mut self, now: Instant, awaiting: bool, poll: Duration) -> Option<Begin> {
+    pub(super) fn begin(
+        &mut self,
+        now: Instant,
+        awaiting: bool,
+        poll: Duration,
+    ) -> Option<ReadReason> {
         if self.reading.is_some() {
             return None;
         }
@@ -87,8 +92,8 @@ impl Reads {
             }
             self.owed -= 1;
             self.arrived = 0;
-            self.reading = Some(Begin::Notified);
-            return Some(Begin::Notified);
+            self.reading = Some(ReadReason::Notified);
+            return Some(ReadReason::Notified);
         }
         if !awaiting {
             self.quiet_since = None;
@@ -100,13 +105,13 @@ impl Reads {
         }
         self.quiet_since = Some(now);
         self.arrived = 0;
-        self.reading = Some(Begin::Polled);
-        Some(Begin::Polled)
+        self.reading = Some(ReadReason::Polled);
+        Some(ReadReason::Polled)
     }
 
     /// Takes note that the read brought a message or fragment.
     pub(super) fn filled(&mut self, now: Instant) {
-        let polled = self.reading.take() == Some(Begin::Polled);
+        let polled = self.reading.take() == Some(ReadReason::Polled);
         if polled || self.draining {
             // The notification of this answer got lost, and maybe those of more answers.
             self.owed = self.owed.max(1);
@@ -121,7 +126,7 @@ impl Reads {
         self.owed = self.owed.min(self.arrived);
         self.draining = false;
         // Polls are rare, and must not delay the read for a notification that follows.
-        if self.reading.take() != Some(Begin::Polled) {
+        if self.reading.take() != Some(ReadReason::Polled) {
             self.not_before = Some(now + self.pause);
             self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         }
@@ -155,7 +160,7 @@ mod tests {
         reads.notified();
         reads.notified();
         for _ in 0..2 {
-            assert_eq!(reads.begin(now, true, POLL), Some(Begin::Notified));
+            assert_eq!(reads.begin(now, true, POLL), Some(ReadReason::Notified));
             assert_eq!(reads.begin(now, true, POLL), None, "one read at a time");
             reads.filled(now);
         }
@@ -211,11 +216,11 @@ mod tests {
         let mut reads = Reads::new();
         assert_eq!(reads.begin(start, true, POLL), None);
         let due = reads.deadline(true, POLL).unwrap();
-        assert_eq!(reads.begin(due, true, POLL), Some(Begin::Polled));
+        assert_eq!(reads.begin(due, true, POLL), Some(ReadReason::Polled));
         reads.filled(due);
         assert_eq!(
             reads.begin(due, true, POLL),
-            Some(Begin::Notified),
+            Some(ReadReason::Notified),
             "there may be more"
         );
         reads.empty(due);

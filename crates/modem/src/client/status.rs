@@ -14,7 +14,7 @@ use super::socket::{self, JsonLines, Stranger};
 use crate::asking::{Answer, Question};
 use crate::failure::{Failure, FailureKind};
 use crate::join::{JoinNews, JoinOptions};
-use crate::raw::{self, Heard, To};
+use crate::raw::{self, RawEvent, To};
 use crate::share::{Reply, Request, Sending, descriptors};
 
 /// Length of the longest reply line that is read, in bytes.
@@ -151,7 +151,7 @@ impl StatusClient {
         to: To,
         transfers: &[Vec<u8>],
         wait: Duration,
-    ) -> Result<impl Iterator<Item = Result<Heard, Failure>>, Failure> {
+    ) -> Result<impl Iterator<Item = Result<RawEvent, Failure>>, Failure> {
         raw::check(transfers.iter().map(Vec::len), wait)?;
         self.ask(Request::Send(Sending {
             to,
@@ -270,7 +270,7 @@ struct RawEvents {
 }
 
 impl Iterator for RawEvents {
-    type Item = Result<Heard, Failure>;
+    type Item = Result<RawEvent, Failure>;
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.ended {

@@ -6,7 +6,7 @@ use uwwan_mbim::session::State;
 
 use super::ending::DISCONNECT_PATIENCE;
 use super::held::HeldSession;
-use super::{Asker, Control, start};
+use super::{CommandOrigin, Control, start};
 use crate::event::{Event, SessionChange, SessionEvent};
 use crate::failure::{FailureKind, Rung};
 use crate::join::Joining;
@@ -40,7 +40,7 @@ impl Control {
             sessions.any(|session| session.machine.id() == id)
                 || self.foreign_sessions.has(id)
                 || asked.any(|asker| {
-                    matches!(asker, Asker::Program { connects: Some(of), .. } if *of == u32::from(id))
+                    matches!(asker, CommandOrigin::Program { connects: Some(of), .. } if *of == u32::from(id))
                 })
         };
         // Ids given by people, and by the programs they start, count from below.
@@ -126,8 +126,9 @@ impl Control {
         let session = self.sessions.remove(index);
         let id = session.machine.id();
         // The answers to its commands are of no interest any more.
-        self.asked
-            .retain(|_, asker| !matches!(asker, Asker::Session { id: of, .. } if *of == id));
+        self.asked.retain(
+            |_, asker| !matches!(asker, CommandOrigin::Session { id: of, .. } if *of == id),
+        );
         if let Some(reactor) = self.device.as_ref().and_then(|held| held.reactor()) {
             reactor.remove_session(id);
         }

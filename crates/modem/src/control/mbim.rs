@@ -10,7 +10,7 @@ use uwwan_mbim::session::{
 };
 use uwwan_mbim::status::Status;
 
-use super::{Asker, Control, ForeignSessions};
+use super::{CommandOrigin, Control, ForeignSessions};
 use crate::askers::Ticket;
 use crate::dialled;
 use crate::failure::Rung;
@@ -49,10 +49,10 @@ impl Control {
     pub(super) fn drop_all_askers(&mut self) {
         for (_, asker) in self.asked.drain() {
             match asker {
-                Asker::Program { asker, ticket, .. } => {
+                CommandOrigin::Program { asker, ticket, .. } => {
                     self.askers.answer(asker, ticket, Err(CommandError::Closed));
                 }
-                Asker::Ladder(_) | Asker::Session { .. } => {}
+                CommandOrigin::Ladder(_) | CommandOrigin::Session { .. } => {}
             }
         }
         self.askers.down("the control session has ended");
@@ -62,7 +62,9 @@ impl Control {
     /// Cancels a command that its asker has withdrawn.
     pub(super) fn withdraw(&mut self, by: u64, withdrawn: Ticket) {
         let id = self.asked.iter().find_map(|(id, asker)| match asker {
-            Asker::Program { asker, ticket, .. } if (*asker, *ticket) == (by, withdrawn) => {
+            CommandOrigin::Program { asker, ticket, .. }
+                if (*asker, *ticket) == (by, withdrawn) =>
+            {
                 Some(*id)
             }
             _ => None,
@@ -125,7 +127,7 @@ impl Control {
             Err(error) => tracing::trace!("transaction {}: {error}", id.0),
         }
         match self.asked.remove(&id) {
-            Some(Asker::Program {
+            Some(CommandOrigin::Program {
                 asker,
                 ticket,
                 connects,
@@ -139,7 +141,7 @@ impl Control {
                 self.askers.answer(asker, ticket, result);
                 self.observe(observed);
             }
-            Some(Asker::Ladder(ask)) => {
+            Some(CommandOrigin::Ladder(ask)) => {
                 if ask == Ask::Subscribe {
                     self.askers.subscribed();
                 }
@@ -147,7 +149,7 @@ impl Control {
                     self.input(Input::Answer(ask, outcome));
                 }
             }
-            Some(Asker::Session { id, ask }) => {
+            Some(CommandOrigin::Session { id, ask }) => {
                 if let Some(outcome) = outcome_of(result) {
                     self.session_answer(id, ask, outcome);
                 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::raw::Teller;
+use crate::raw::RawEventSender;
 
 /// Largest number of such programs at a time.
 const MOST_RAW_SENDERS: usize = 8;
@@ -13,7 +13,7 @@ pub(super) struct RawSenders(pub(super) Vec<RawSender>);
 /// Program that is told of messages of the modem.
 pub(super) struct RawSender {
     /// Channel on which the program is told.
-    pub(super) teller: Teller,
+    pub(super) teller: RawEventSender,
     /// Transaction ids of the messages that were sent, or 0 where they have none.
     pub(super) ids: Vec<u32>,
 }

@@ -10,7 +10,7 @@ use uwwan_ncm::Stream;
 
 use super::ending::DISCONNECT_PATIENCE;
 use super::held::HeldSession;
-use super::{Asker, Control, start};
+use super::{CommandOrigin, Control, start};
 use crate::askers::Message;
 use crate::datapath::{SessionAddressing, SessionPlan};
 use crate::diagnosis::{Diagnosis, DiagnosisKind};
@@ -127,7 +127,8 @@ impl Control {
                 }
                 match start(&mut self.control_session, command, timeout) {
                     Ok(transaction) => {
-                        self.asked.insert(transaction, Asker::Session { id, ask });
+                        self.asked
+                            .insert(transaction, CommandOrigin::Session { id, ask });
                     }
                     Err(error) => {
                         self.session_answer(id, ask, Outcome::Refused(error.to_string()));
@@ -352,7 +353,8 @@ impl Control {
             if let Ok(id) = start(&mut self.control_session, command, DISCONNECT_PATIENCE) {
                 let session = session.machine.id();
                 let ask = SessionAsk::Deactivate;
-                self.asked.insert(id, Asker::Session { id: session, ask });
+                self.asked
+                    .insert(id, CommandOrigin::Session { id: session, ask });
                 asked.push(id);
             }
         }

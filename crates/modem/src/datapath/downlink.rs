@@ -26,7 +26,7 @@ use super::link::Seen;
 use super::plan::ReceiveSizes;
 use crate::counters::Tally;
 use crate::failure::Failure;
-use crate::raw::Teller;
+use crate::raw::RawEventSender;
 
 /// The receive side of one bring-up.
 pub(super) struct Downlink {
@@ -67,7 +67,7 @@ pub(super) struct Downlink {
     /// Whether the endpoint is halted.
     pub(super) halted: bool,
     /// Program that is told of received transfers.
-    teller: Option<Teller>,
+    teller: Option<RawEventSender>,
 }
 
 /// Smaller size of buffers that was asked for and is not agreed yet.
@@ -132,7 +132,7 @@ impl Downlink {
     }
 
     /// Reports received transfers to a program, beside their usual handling.
-    pub(super) fn tell(&mut self, teller: Teller) {
+    pub(super) fn tell(&mut self, teller: RawEventSender) {
         self.teller = Some(teller);
     }
 
@@ -143,7 +143,7 @@ impl Downlink {
 
     /// Returns whether the program that is told still listens.
     pub(super) fn is_heard(&self) -> bool {
-        self.teller.as_ref().is_some_and(Teller::is_heard)
+        self.teller.as_ref().is_some_and(RawEventSender::is_heard)
     }
 
     /// Reports to the program how a transfer of its own ended. Returns `false` when it does not listen

@@ -1,5 +1,6 @@
 //! Registration, operators, packet service and signal.
 
+use uwwan_at::codes::{access_technology, operator_mode, operator_state};
 use uwwan_at::commands::identity::{NetworkDigits, Subscriber};
 use uwwan_at::commands::registration::{
     CircuitRegistration, LteRegistration, Operator, OperatorScan, PacketRegistration, Registration,
@@ -43,7 +44,9 @@ impl Function {
                 _ => RegisterState::UNKNOWN,
             },
             register_mode: match mode {
-                Some(1 | 4) => RegisterMode::MANUAL,
+                Some(operator_mode::MANUAL | operator_mode::MANUAL_OR_AUTOMATIC) => {
+                    RegisterMode::MANUAL
+                }
                 _ => RegisterMode::AUTOMATIC,
             },
             available_data_classes: technology.map_or(DataClass::default(), class),
@@ -108,8 +111,8 @@ impl Function {
         let providers = found.into_iter().map(|one| Provider {
             provider_id: one.number,
             provider_state: match one.status {
-                2 => ProviderState::REGISTERED | ProviderState::VISIBLE,
-                3 => ProviderState::FORBIDDEN | ProviderState::VISIBLE,
+                operator_state::CURRENT => ProviderState::REGISTERED | ProviderState::VISIBLE,
+                operator_state::FORBIDDEN => ProviderState::FORBIDDEN | ProviderState::VISIBLE,
                 _ => ProviderState::VISIBLE,
             },
             provider_name: one.long_name.or(one.short_name).unwrap_or_default(),
@@ -200,13 +203,16 @@ impl Function {
 
 /// Returns the data class of an access technology (3GPP TS 27.007, 7.3).
 fn class(technology: u8) -> DataClass {
+    use access_technology::{
+        GSM, GSM_COMPACT, GSM_EGPRS, UTRAN, UTRAN_HSDPA, UTRAN_HSPA, UTRAN_HSUPA,
+    };
     match technology {
-        0 | 1 => DataClass::GPRS,
-        3 => DataClass::EDGE,
-        2 => DataClass::UMTS,
-        4 => DataClass::UMTS | DataClass::HSDPA,
-        5 => DataClass::UMTS | DataClass::HSUPA,
-        6 => DataClass::UMTS | DataClass::HSDPA | DataClass::HSUPA,
+        GSM | GSM_COMPACT => DataClass::GPRS,
+        GSM_EGPRS => DataClass::EDGE,
+        UTRAN => DataClass::UMTS,
+        UTRAN_HSDPA => DataClass::UMTS | DataClass::HSDPA,
+        UTRAN_HSUPA => DataClass::UMTS | DataClass::HSUPA,
+        UTRAN_HSPA => DataClass::UMTS | DataClass::HSDPA | DataClass::HSUPA,
         _ => DataClass::LTE,
     }
 }

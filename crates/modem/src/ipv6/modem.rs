@@ -9,13 +9,13 @@ use crate::client::AtClient;
 use crate::failure::Failure;
 
 /// Callback that is called with each step, in words.
-pub type Told = Box<dyn FnMut(&str)>;
+pub type Progress = Box<dyn FnMut(&str)>;
 
 /// A modem behind a client of its AT port.
 pub struct AtModem {
     client: AtClient,
     operator: Box<dyn FnMut() -> Option<Operator>>,
-    told: Told,
+    told: Progress,
 }
 
 impl AtModem {
@@ -24,7 +24,7 @@ impl AtModem {
     pub fn new(
         client: AtClient,
         operator: impl FnMut() -> Option<Operator> + 'static,
-        told: Told,
+        told: Progress,
     ) -> Self {
         Self {
             client,

@@ -38,7 +38,7 @@ use crate::event::Event;
 use crate::failure::{Failure, Rung};
 use crate::fcc::Unlocking;
 use crate::options::{FccUnlock, Options};
-use crate::pin_memory::{Mark, PinMemory};
+use crate::pin_memory::{PinDigest, PinMemory};
 use crate::quirks::Quirk;
 use crate::status::{DeviceIdentity, Network, Signal};
 
@@ -272,7 +272,7 @@ pub struct Ladder {
     unlock_tried: bool,
     sim_id: String,
     /// The PIN that was sent to the locked SIM, if one was.
-    pin_sent: Option<Mark>,
+    pin_sent: Option<PinDigest>,
     detours: u32,
     unanswered: u32,
 }

@@ -10,7 +10,7 @@ use uwwan_mbim::status::Status;
 use super::{Action, Ask, Ladder, Outcome, PATIENCE, STARTING, ask, passes};
 use crate::explain;
 use crate::failure::{FailureKind, Rung};
-use crate::pin_memory::{self, Past, UNKNOWN_ATTEMPTS, not_tried};
+use crate::pin_memory::{self, PinHistory, UNKNOWN_ATTEMPTS, not_tried};
 
 impl Ladder {
     fn sim_name(&self) -> String {
@@ -77,7 +77,7 @@ impl Ladder {
                 "write it to a file only you can read and give that with --pin-file, or turn the PIN off \
                  in a phone",
             )
-        } else if past == Past::RefusedHere {
+        } else if past == PinHistory::RefusedHere {
             refusal(
                 format!(
                     "the SIM waits for its PIN{remaining_text}; the one given was refused before"
@@ -85,7 +85,7 @@ impl Ladder {
                 "the PIN in the file is wrong",
                 "correct the PIN file; this PIN is not entered again",
             )
-        } else if past == Past::RefusedBefore && !self.options.force_pin {
+        } else if past == PinHistory::RefusedBefore && !self.options.force_pin {
             refusal(
                 format!(
                     "the SIM waits for its PIN{remaining_text}; the one given was refused on an earlier run"

@@ -4,12 +4,12 @@ use uwwan_at::dialogue::Command;
 use uwwan_at::line::{self, Action, split};
 
 use super::table::{AT, Arguments, AtRow, Form, UNLISTED};
-use super::{Decision, Rule, Standing};
+use super::{CallerState, Decision, Rule};
 
 /// Returns the decision on a command line: that on its strictest part. A line that cannot be parsed
 /// needs force, because the modem may find a command of the table in it. So does text with a line
 /// end, because a modem that does not wait for text takes the rest for commands.
-pub(crate) fn judge(standing: &Standing<'_>, command: &Command) -> Decision {
+pub(crate) fn judge(standing: &CallerState<'_>, command: &Command) -> Decision {
     let ends = |text: &str| text.contains('\r');
     let parts = parts(command).filter(|_| !command.text().is_some_and(ends));
     let Some(parts) = parts else {

@@ -12,7 +12,7 @@ use uwwan_mbim::services::ms_basic_connect_extensions::{self as ext, VersionInfo
 use uwwan_mbim::session::Command;
 
 use super::table::{Ends, MBIM, MbimRow, UNLISTED, Which};
-use super::{Caller, Decision, Standing};
+use super::{Caller, CallerState, Decision};
 
 /// Version MBIM 1.0 without extensions, as VERSION encodes it. The driver speaks this version; a
 /// later one that a client agreed on with the modem would change the layouts of the driver's own
@@ -23,7 +23,7 @@ const PLAIN: VersionInfo = VersionInfo {
 };
 
 /// Returns the decision on a command. An allowed VERSION is changed to ask for the driver's version.
-pub(crate) fn judge(standing: &Standing<'_>, command: &mut Command) -> Decision {
+pub(crate) fn judge(standing: &CallerState<'_>, command: &mut Command) -> Decision {
     if command.id == ext::VERSION {
         command.info = PLAIN.encode_info();
     }
@@ -69,7 +69,7 @@ fn row(command: &Command) -> Option<&'static MbimRow> {
 /// Returns the information buffer of an indication in the form that a caller may see, or `None`
 /// when the caller may not query the CID.
 pub(crate) fn told(caller: Caller, id: CidId, info: &[u8]) -> Option<Vec<u8>> {
-    let standing = Standing {
+    let standing = CallerState {
         caller,
         forced: false,
         held: &[],

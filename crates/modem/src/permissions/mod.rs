@@ -52,7 +52,7 @@ pub(crate) struct Basis {
 
 /// Program that asks, and the state on which the rules depend.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Standing<'a> {
+pub(crate) struct CallerState<'a> {
     /// Caller that the program is.
     pub(crate) caller: Caller,
     /// Whether the owner forces its commands. The flag has no effect for other callers.
@@ -61,7 +61,7 @@ pub(crate) struct Standing<'a> {
     pub(crate) held: &'a [u32],
 }
 
-impl Standing<'_> {
+impl CallerState<'_> {
     fn decide(&self, rules: table::Rules, ends_held: bool, effect: &'static str) -> Decision {
         let forced = self.forced && self.caller == Caller::Owner;
         match rules[self.caller as usize] {

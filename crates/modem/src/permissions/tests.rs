@@ -23,8 +23,8 @@ const CALLERS: [Caller; 4] = [
     Caller::Owner,
 ];
 
-fn standing(caller: Caller) -> Standing<'static> {
-    Standing {
+fn standing(caller: Caller) -> CallerState<'static> {
+    CallerState {
         caller,
         forced: false,
         held: &[0, 7],
@@ -108,7 +108,7 @@ fn what_would_end_a_held_session_is_refused_to_all() {
             let decision = judged(caller, &command);
             assert!(matches!(decision, Decision::Refuse(_)), "{command:?}");
         }
-        let forced = |caller| Standing {
+        let forced = |caller| CallerState {
             forced: true,
             ..standing(caller)
         };
@@ -131,7 +131,7 @@ fn what_would_end_a_held_session_is_refused_to_all() {
         }
     }
     // A caller loses nothing where no session is held.
-    let alone = Standing {
+    let alone = CallerState {
         held: &[],
         ..standing(Caller::Owner)
     };
@@ -247,7 +247,7 @@ fn text_that_could_be_commands_needs_force() {
             let decision = judge_at(&standing(caller), &command);
             assert_eq!(decision == Decision::Allow, expected, "{caller:?}: {text}");
         }
-        let forced = Standing {
+        let forced = CallerState {
             forced: true,
             ..standing(Caller::Owner)
         };

@@ -13,7 +13,7 @@ use uwwan_mbim::status::{ProtocolError, Status};
 
 use super::subscriptions::List;
 use crate::askers::Ticket;
-use crate::permissions::{self, Caller, Standing};
+use crate::permissions::{self, Caller, CallerState};
 use crate::pin_memory::UNKNOWN_ATTEMPTS;
 use crate::share::service::Entrance;
 use crate::stream::Stream;
@@ -127,8 +127,8 @@ impl Peer {
     /// Returns the state on which the rules for the client's commands depend. `guard` is whether the
     /// owner has to force commands for which the rules ask that, and `held` are the MBIM session ids of
     /// the driver's sessions.
-    pub(super) fn standing<'a>(&self, guard: bool, held: &'a [u32]) -> Standing<'a> {
-        Standing {
+    pub(super) fn standing<'a>(&self, guard: bool, held: &'a [u32]) -> CallerState<'a> {
+        CallerState {
             caller: self.caller,
             forced: !guard || self.insists,
             held,

@@ -26,7 +26,7 @@ use super::service::{ClientId, Entrance, Service};
 use super::terminals::Terminals;
 use crate::at_port::{self, Answer, AtPort, Line, Ticket};
 use crate::failure::{Failure, FailureKind};
-use crate::permissions::{self, Caller, Decision, Standing};
+use crate::permissions::{self, Caller, CallerState, Decision};
 use crate::poll::Waker;
 use line_discipline::LineDiscipline;
 use protocol::{LONGEST_REQUEST, Message, Request, final_text};
@@ -322,7 +322,7 @@ impl At {
             let Some((command, force)) = next else {
                 return;
             };
-            let standing = Standing {
+            let standing = CallerState {
                 caller: client.caller,
                 forced: force || !self.guard,
                 held: HELD,

@@ -16,7 +16,7 @@
 //!
 //! `{"command":"send","to":"control","lengths":[16,20],"wait_ms":2000}` (fields of
 //! [`Sending`](super::sending::Sending)) is followed by as many bytes as the lengths add up to. It
-//! is answered with one line, and then with one for each [`Heard`](crate::raw::Heard), until the
+//! is answered with one line, and then with one for each [`RawEvent`](crate::raw::RawEvent), until the
 //! time to wait is over, or the client has closed its sending half.
 //!
 //! `{"command":"ask","session":0,"wait_ms":5000,"what":{"addresses":{"name":"example.com"}}}` (fields of

@@ -9,7 +9,7 @@ use uwwan_mbim::decode::decode;
 use uwwan_mbim::print::Personal;
 use uwwan_mbim::registry::Version;
 use uwwan_modem::client::{StatusClient, interrupted};
-use uwwan_modem::raw::{Heard, To};
+use uwwan_modem::raw::{RawEvent, To};
 
 use super::send::{Arguments, credential, version};
 use crate::checks::within;
@@ -114,7 +114,7 @@ fn read(content: &str, version: Version) -> Result<Vec<u8>, Failure> {
 /// Shows the events until the time is over or there were enough answers.
 fn show(
     arguments: &Arguments,
-    heard: impl Iterator<Item = Result<Heard, Failure>>,
+    heard: impl Iterator<Item = Result<RawEvent, Failure>>,
 ) -> Result<(), Failure> {
     let personal = if arguments.show_personal {
         Personal::Show
@@ -124,7 +124,7 @@ fn show(
     let (mut came, mut refused) = (0, None);
     for event in heard {
         match event? {
-            Heard::Sent {
+            RawEvent::Sent {
                 transfer,
                 length,
                 error,
@@ -143,7 +143,7 @@ fn show(
                     refused = Some(error);
                 }
             }
-            Heard::Came {
+            RawEvent::Came {
                 bytes,
                 after,
                 answers,
@@ -180,7 +180,7 @@ fn show(
                     return Ok(());
                 }
             }
-            Heard::Missed { transfers } => {
+            RawEvent::Missed { transfers } => {
                 if arguments.json {
                     say_json(&Told::Missed { transfers })?;
                 } else {
@@ -189,7 +189,7 @@ fn show(
                     ));
                 }
             }
-            Heard::Failed { failure } => return Err(failure),
+            RawEvent::Failed { failure } => return Err(failure),
         }
     }
     if came > 0 {

@@ -6,7 +6,7 @@ use crossbeam_channel::Receiver;
 use schemars::JsonSchema;
 use serde::Serialize;
 use uwwan_modem::client::StatusClient;
-use uwwan_modem::raw::{Heard, Listener, To};
+use uwwan_modem::raw::{Listener, RawEvent, To};
 use uwwan_modem::status::Addresses;
 
 use super::decode::{Direction, Seen, Shown};
@@ -171,7 +171,7 @@ struct NtbEvents {
 }
 
 impl Iterator for NtbEvents {
-    type Item = Result<Heard, Failure>;
+    type Item = Result<RawEvent, Failure>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -268,12 +268,12 @@ fn tell_online(arguments: &Arguments, addresses: &Addresses) -> Result<(), Failu
 fn show(
     arguments: &Arguments,
     count: usize,
-    events: impl Iterator<Item = Result<Heard, Failure>>,
+    events: impl Iterator<Item = Result<RawEvent, Failure>>,
 ) -> Result<(), Failure> {
     let (mut came, mut sent, mut refused) = (0, 0, None);
     for event in events {
         match event? {
-            Heard::Sent {
+            RawEvent::Sent {
                 transfer,
                 length,
                 error,
@@ -293,20 +293,20 @@ fn show(
                     refused = Some((transfer, error));
                 }
             }
-            Heard::Came { bytes, after, .. } => {
+            RawEvent::Came { bytes, after, .. } => {
                 came += 1;
                 tell(arguments, &bytes, after)?;
             }
-            Heard::Missed { transfers } if arguments.json => {
+            RawEvent::Missed { transfers } if arguments.json => {
                 say_json(&Told::Missed {
                     transfers,
                     ntbs: transfers,
                 })?;
             }
-            Heard::Missed { transfers } => {
+            RawEvent::Missed { transfers } => {
                 note(format!("{transfers} NTBs came too fast and are not shown"));
             }
-            Heard::Failed { failure } => return Err(failure),
+            RawEvent::Failed { failure } => return Err(failure),
         }
         // An answer may be reported before the end of its own transfer, and transfers that are still to
         // come are not sent once the listener is gone.

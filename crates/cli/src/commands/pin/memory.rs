@@ -3,7 +3,7 @@
 use uwwan_mbim::services::basic_connect::{SUBSCRIBER_READY_STATUS, SubscriberReadyStatus};
 use uwwan_mbim::session::Command;
 use uwwan_modem::client::Client;
-use uwwan_modem::pin_memory::{Past, PinMemory};
+use uwwan_modem::pin_memory::{PinHistory, PinMemory};
 use uwwan_modem::state_file::StateFile;
 
 use crate::failure::{Failure, FailureKind};
@@ -49,7 +49,7 @@ impl Memory {
         force: bool,
     ) -> Result<(), Failure> {
         let pin = self.store.content.mark(&self.sim, pin);
-        if self.store.content.past(&pin, remaining) != Past::Clean && !force {
+        if self.store.content.past(&pin, remaining) != PinHistory::Clean && !force {
             return Err(
                 Failure::new(FailureKind::Refused, "this SIM has refused this PIN before")
                     .because("each time it is entered costs an attempt")

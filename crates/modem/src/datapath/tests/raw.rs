@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::datapath::raw::RawNtbs;
-use crate::raw::{Heard, Listener, Raw, To};
+use crate::raw::{Listener, Raw, RawEvent, To};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -59,7 +59,7 @@ impl Bench {
         self.out.lock().sent.clone()
     }
 
-    fn heard(&mut self) -> Vec<Heard> {
+    fn heard(&mut self) -> Vec<RawEvent> {
         let listener = self.listener.as_mut().unwrap();
         std::iter::from_fn(|| listener.try_next().ok().flatten()).collect()
     }
@@ -78,8 +78,8 @@ impl Bench {
     }
 }
 
-fn sent(transfer: usize, length: usize, error: Option<&str>) -> Heard {
-    Heard::Sent {
+fn sent(transfer: usize, length: usize, error: Option<&str>) -> RawEvent {
+    RawEvent::Sent {
         transfer,
         length,
         error: error.map(str::to_owned),
@@ -139,7 +139,7 @@ fn a_device_that_takes_nothing_holds_nothing_up() {
     bench.now = bench.raw.deadline();
     assert!(!bench.turn());
     let heard = bench.heard();
-    let [Heard::Failed { failure }] = &heard[..] else {
+    let [RawEvent::Failed { failure }] = &heard[..] else {
         panic!("{heard:?}");
     };
     assert!(failure.to_string().contains("do not leave"), "{failure}");

@@ -1,7 +1,7 @@
 //! The data thread.
 
 use super::*;
-use crate::raw::{Heard, Raw, To};
+use crate::raw::{Raw, RawEvent, To};
 use crate::watch::Verdict;
 
 /// A pump that learns when a transfer completes.
@@ -369,7 +369,7 @@ fn what_comes_after_ntbs_of_a_program_is_told_and_delivered() {
     };
     let (raw, mut listener) = begin();
     machine.reactor.send_raw(raw);
-    let Some(Heard::Failed { failure }) = listener.next() else {
+    let Some(RawEvent::Failed { failure }) = listener.next() else {
         panic!("there is no data path");
     };
     assert_eq!(failure.kind, crate::FailureKind::NotOpen);
@@ -382,26 +382,26 @@ fn what_comes_after_ntbs_of_a_program_is_told_and_delivered() {
     let (other, mut refused) = begin();
     machine.reactor.send_raw(other);
     assert!(
-        matches!(refused.next(), Some(Heard::Failed { .. })),
+        matches!(refused.next(), Some(RawEvent::Failed { .. })),
         "one at a time"
     );
     machine.bulk_out.complete(Ok(8));
     machine.ring();
     assert!(matches!(
         listener.next(),
-        Some(Heard::Sent { error: None, .. })
+        Some(RawEvent::Sent { error: None, .. })
     ));
     let ntb = pack(&[packet(2, 60)]);
     machine.bulk_in.deliver(&ntb);
     machine.ring();
-    let Some(Heard::Came { bytes, .. }) = listener.next() else {
+    let Some(RawEvent::Came { bytes, .. }) = listener.next() else {
         panic!("nothing came");
     };
     assert_eq!(bytes, ntb);
     machine.until("receiving", || !machine.host.script().incoming.is_empty());
     // The end of the data path ends the program's sending.
     assert!(machine.reactor.stop_data());
-    assert!(matches!(listener.next(), Some(Heard::Failed { .. })));
+    assert!(matches!(listener.next(), Some(RawEvent::Failed { .. })));
     assert!(listener.next().is_none());
 }
 

@@ -6,7 +6,7 @@ use crate::asking::{Answer, Question};
 use crate::capture;
 use crate::failure::{Failure, FailureKind};
 use crate::join::{JoinNews, JoinOptions};
-use crate::raw::Heard;
+use crate::raw::RawEvent;
 use crate::share::sending::Sending;
 use crate::status::Status;
 
@@ -67,7 +67,7 @@ pub struct Reply {
     pub stopped: Option<bool>,
     /// Event after bytes were sent as they are, following the first answer to `send`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub heard: Option<Heard>,
+    pub heard: Option<RawEvent>,
     /// The network's answer, in answer to `ask`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,

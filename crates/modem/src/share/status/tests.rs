@@ -1,7 +1,7 @@
 use super::client::REQUEST_TIME;
 use super::*;
 use crate::capture::{self, Capture, Captures, Destination};
-use crate::raw::{self, Heard, To};
+use crate::raw::{self, RawEvent, To};
 use std::time::Duration;
 use uwwan_usb::descriptors::TransferKind;
 use uwwan_usb::observed::{Moment, Observer, Seen};
@@ -163,7 +163,7 @@ fn bytes_follow_their_order_and_what_is_heard_follows_the_answer() {
     assert!(reply(&mut service, client).ok);
     assert!(raw.teller.came(now, &[1, 2], true));
     let heard = reply(&mut service, client).heard.unwrap();
-    assert!(matches!(heard, Heard::Came { bytes, answers: true, .. } if bytes == [1, 2]));
+    assert!(matches!(heard, RawEvent::Came { bytes, answers: true, .. } if bytes == [1, 2]));
     drop(raw.teller);
     service.work(now);
     assert!(service.take_finished(now).is_some());
