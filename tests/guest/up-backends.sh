@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # 'uwwan up' with each USB backend in turn, in the same steps: online from configuration 2, traffic
 # in both directions with many transfers in flight and endpoints that stall again and again, the
-# modem unplugged under load, little memory for transfers, and a clean end.
+# modem unplugged under load, little memory for transfers, and a clean end. Captures of commands over
+# both tell the same.
 # guest: --cpus 1 --timeout 600
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
@@ -18,6 +19,9 @@ more_with_memory() {
   before=$("$program" status --json | jq .framing.receive_transfers)
   wait_for 90 eval "ping -c 1 -W 1 '$far_address' >/dev/null; stated '.framing.receive_transfers > $before'"
 }
+
+# shown KIND TEXT: succeeds when the capture of that kind has something with that text.
+shown() { "$program" capture show "$logs/$usb-$1.pcapng" --kind "$1" | grep "$2"; }
 
 story() {
   check "$usb: the emulated modem is plugged in" start_emulator far0 --attach \
@@ -72,6 +76,12 @@ story() {
 
   check "$usb: configuration 3 by hand" "$program" usb config 3 --usb "$usb"
   check "$usb: configuration 3 is active" wait_for 10 configuration_is 3
+
+  check "$usb: a command over MBIM is captured" "$program" radio --usb "$usb" --capture "$logs/$usb-mbim.pcapng"
+  check "$usb: the capture has the answer" shown mbim RADIO_STATE
+  check "$usb: a command over AT is captured" "$program" at --usb "$usb" --capture "$logs/$usb-at.pcapng" AT+CGMM
+  check "$usb: the capture has the command" shown at AT+CGMM
+  check "$usb: the capture has the answer to it" shown at OK
   judge_emulator far0
   check "$usb: the plug is pulled" wait_for 10 modem_gone
 }
@@ -80,6 +90,10 @@ modprobe -a vhci-hcd cdc_ether cdc_mbim option tun
 check 'the far machine serves' start_far_side
 for usb in libusb nusb; do
   story
+done
+for kind in mbim at; do
+  check "both backends tell the same of $kind" \
+    "$program" capture show --diff "$logs/libusb-$kind.pcapng" "$logs/nusb-$kind.pcapng"
 done
 check 'the kernel has nothing to complain about' bash -c '! dmesg | grep -E "BUG|WARNING|Oops|usbfs: .*did not claim"'
 finish
