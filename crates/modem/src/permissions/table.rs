@@ -107,7 +107,7 @@ pub(super) const MBIM: &[MbimRow] = &[
     mbim(Which::Service(qmi::UUID), Ends::Always, [Never, Never, Never, WithForce], TUNNEL),
     // These commands change what the driver holds.
     mbim(Which::Set(bc::CONNECT), Ends::Session, [Never, UnlessHeld, UnlessHeld, UnlessHeld], "the data session belongs to the driver"),
-    mbim(Which::Set(bc::IP_PACKET_FILTERS), Ends::Session, [Never, UnlessHeld, UnlessHeld, Free], "it would filter what the driver carries"),
+    mbim(Which::Set(bc::IP_PACKET_FILTERS), Ends::Always, [Never, Never, Never, Free], "it would filter what another program with this session id carries, now or later"),
     mbim(Which::Set(bc::RADIO_STATE), Ends::Unless(0, RadioSwitchState::ON.0), [Never, UnlessHeld, UnlessHeld, UnlessHeld], RADIO),
     mbim(Which::Set(quectel::RADIO_STATE), Ends::Unless(0, quectel::QuectelRadioSwitchState::ON.0), [Never, Never, UnlessHeld, UnlessHeld], RADIO),
     mbim(Which::Set(bc::PACKET_SERVICE), Ends::Unless(0, PacketServiceAction::ATTACH.0), [Never, UnlessHeld, UnlessHeld, UnlessHeld], DETACH),

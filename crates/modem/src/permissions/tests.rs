@@ -117,6 +117,13 @@ fn what_would_end_a_held_session_is_refused_to_all() {
         let operator = judge_mbim(&forced(Caller::Operator), &mut command.clone());
         assert_ne!(operator, Decision::Allow, "{command:?}");
     }
+    // A filter stays in the modem, also for a program that gets the session later.
+    let filters = set(bc::IP_PACKET_FILTERS, &[3, 0, 0, 0, 0, 0, 0, 0]);
+    for caller in [Caller::Everyone, Caller::Guest, Caller::Operator] {
+        let decision = judged(caller, &filters);
+        assert!(matches!(decision, Decision::Refuse(_)), "{caller:?}");
+    }
+    assert_eq!(judged(Caller::Owner, &filters), Decision::Allow);
     for command in [
         connect(3, ActivationCommand::ACTIVATE),
         connect(3, ActivationCommand::DEACTIVATE),

@@ -8,7 +8,7 @@ use uwwan_emulator::Emulator;
 use uwwan_mbim::CommandKind;
 use uwwan_mbim::message::{Body, Message as MbimMessage};
 use uwwan_mbim::registry::CidId;
-use uwwan_mbim::services::basic_connect::{CONNECT, DEVICE_CAPS, DeviceCaps, IP_PACKET_FILTERS};
+use uwwan_mbim::services::basic_connect::{CONNECT, DEVICE_CAPS, DeviceCaps};
 use uwwan_mbim::status::Status;
 
 use super::every_command::{PATIENCE, online, sink};
@@ -162,7 +162,6 @@ fn nothing_for(session: u8) -> Vec<u8> {
 fn a_session_that_begins_after_the_judgement_is_not_reached() {
     for (caller, command) in [
         (Caller::Guest, CONNECT),
-        (Caller::Guest, IP_PACKET_FILTERS),
         (Caller::Operator, CONNECT),
         (Caller::Owner, CONNECT),
     ] {
