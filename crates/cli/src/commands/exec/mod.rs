@@ -16,6 +16,9 @@
 //! Where an `up` runs the modem, the driver is a client of that `up` instead: it hands over the interface's
 //! descriptors for a data session, and passes on the addresses ([`through`]).
 //!
+//! When the program has ended, the front waits a moment until the peers have what it has written
+//! ([`unsent`]).
+//!
 //! Driver and interfaces' process are in terminal sessions of their own, so that neither Ctrl-C nor
 //! Ctrl-Z reaches them. The driver ends when the front ends for any reason, and the interfaces'
 //! process ends when the driver does.
@@ -23,6 +26,7 @@
 mod ffi;
 mod program;
 mod through;
+mod unsent;
 mod waiting;
 
 use std::ffi::OsString;
@@ -69,7 +73,8 @@ Examples:
 
 The program sees a loopback interface, the modem's TUN interface, and an /etc/resolv.conf with the
 network's name servers; neither the machine's interfaces nor its resolver services. It starts when the
-modem is online, and [hooks] of a configuration file are not run. When it ends the modem is put back as `up` puts it back.
+modem is online, and [hooks] of a configuration file are not run. When it ends, what its TCP connections
+still have to send is sent, for 2 s at most, and the modem is put back as `up` puts it back.
 
 An ordinary user needs access to the USB device (udev rule) and user namespaces, no capability: the
 program runs as the same user. Sockets in the file system still lead to the machine's services.

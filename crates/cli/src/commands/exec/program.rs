@@ -6,11 +6,13 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
+use std::time::Instant;
 
 use libc::{SIGCHLD, SIGCONT};
 use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, WaitStatus};
 
 use super::super::beside::GO;
+use super::unsent;
 use super::waiting::{Came, Event, Signals};
 use crate::failure::{self, Failure, FailureKind};
 use crate::monitor;
@@ -68,7 +70,11 @@ impl Program {
         (&self.socket).write_all(&[GO]).map_err(broken)?;
         let end = match self.online().map_err(broken)? {
             Some(end) => end,
-            None => self.program().map_err(broken)?,
+            None => {
+                let end = self.program().map_err(broken)?;
+                self.last_bytes().map_err(broken)?;
+                end
+            }
         };
         self.put_back().map_err(broken)?;
         end_as(end)
@@ -98,6 +104,7 @@ impl Program {
                     Some(Signal::TSTP) => stop(),
                     _ => {}
                 },
+                Event::Time => {}
             }
         }
     }
@@ -144,6 +151,21 @@ impl Program {
                 let _ = rustix::process::kill_process(child, Signal::CONT);
             }
         }
+    }
+
+    /// Waits until the peers have what the program has written to its TCP sockets, for
+    /// [`unsent::PATIENCE`] at most, and until a signal that requests an end.
+    fn last_bytes(&self) -> io::Result<()> {
+        let until = Instant::now() + unsent::PATIENCE;
+        while unsent::any() && Instant::now() < until {
+            if let Event::Signal(came) = self.signals.wait_for(None, Some(unsent::LOOK))?
+                && let Some(Signal::INT | Signal::TERM | Signal::HUP | Signal::QUIT) =
+                    Signal::from_named_raw(came.number)
+            {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Lets the driver release the modem, and waits for that. A signal that comes meanwhile goes to

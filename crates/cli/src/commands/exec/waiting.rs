@@ -3,11 +3,12 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::Command;
+use std::time::Duration;
 
 use libc::{
     SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2, SIGWINCH,
 };
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::ffi::{self, Mask};
@@ -35,6 +36,8 @@ pub(super) enum Event {
     Signal(Came),
     /// The descriptor that was waited for beside signals is ready.
     Ready,
+    /// The time is over.
+    Time,
 }
 
 /// The signals that come to this process.
@@ -69,6 +72,19 @@ impl Signals {
     /// # Errors
     /// Those of poll(2) and read(2).
     pub(super) fn wait(&self, beside: Option<BorrowedFd<'_>>) -> io::Result<Event> {
+        self.wait_for(beside, None)
+    }
+
+    /// Does as [`Signals::wait`], for that time at most, if one is given.
+    ///
+    /// # Errors
+    /// Those of [`Signals::wait`].
+    pub(super) fn wait_for(
+        &self,
+        beside: Option<BorrowedFd<'_>>,
+        time: Option<Duration>,
+    ) -> io::Result<Event> {
+        let time = time.and_then(|time| Timespec::try_from(time).ok());
         loop {
             if let Some((number, code)) = ffi::next(self.descriptor.as_fd())? {
                 return Ok(Event::Signal(Came {
@@ -81,7 +97,8 @@ impl Signals {
                 .as_ref()
                 .map(|other| PollFd::new(other, PollFlags::IN));
             let mut all: Vec<PollFd<'_>> = [own].into_iter().chain(other).collect();
-            match poll(&mut all, None) {
+            match poll(&mut all, time.as_ref()) {
+                Ok(0) => return Ok(Event::Time),
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
