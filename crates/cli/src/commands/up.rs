@@ -218,7 +218,8 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
         runtime::make_base(&base)?;
         runtime::sweep(&base);
         Ok::<(), Failure>(())
-    })?;
+    })
+    .map_err(|errno| monitor::not_the_driver(&base, errno))??;
     let hooks = Arc::new(settings.hooks.clone().unwrap_or_default());
     let facts = Facts {
         device: match &device {

@@ -5,8 +5,9 @@
 
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use uwwan_modem::capture;
 use uwwan_modem::heal::memory::LayoutMemory;
 use uwwan_modem::options::Secret;
@@ -45,6 +46,15 @@ pub(super) struct Files {
     pub(super) opened: Option<OwnedFd>,
 }
 
+/// Returns the failure for a directory of the driver's user in which this process cannot act as that
+/// user.
+pub fn not_the_driver(folder: &Path, errno: Errno) -> Failure {
+    Failure::new(FailureKind::Host, "cannot act as the driver's user")
+        .at(folder.display().to_string())
+        .because(io::Error::from(errno))
+        .next("give the program CAP_SETUID and CAP_SETGID, or name a directory of root's with --runtime-dir DIR")
+}
+
 impl Files {
     /// Returns the descriptor that goes with the reply.
     pub(super) fn take_opened(&mut self) -> Option<OwnedFd> {
@@ -81,8 +91,8 @@ impl Files {
                 let port = port.name().ok_or_else(|| refused("the port has no name"))?;
                 let directory = self.directory.as_mut();
                 let directory = directory.ok_or_else(|| refused("there is nothing to link to"))?;
-                acting_in(&self.base, self.driver, || directory.link(port));
-                Ok(())
+                acting_in(&self.base, self.driver, || directory.link(port))
+                    .map_err(|errno| not_the_driver(&self.base, errno))
             }
             Request::File { number } => self.next_file(*number),
             _ => Err(refused("it is not about a file")),
@@ -122,7 +132,8 @@ impl Files {
         }
         let made = acting_in(&self.base, self.driver, || {
             RuntimeDir::create(&self.base, name)
-        })?;
+        })
+        .map_err(|errno| not_the_driver(&self.base, errno))??;
         let failed = |error: io::Error| {
             Failure::new(FailureKind::Host, "cannot hand over the runtime directory")
                 .at(self.base.display().to_string())
@@ -157,10 +168,13 @@ impl Files {
 impl Drop for Files {
     fn drop(&mut self) {
         let directory = self.directory.take();
-        acting_in(&self.base, self.driver, || {
+        let swept = acting_in(&self.base, self.driver, || {
             drop(directory);
             runtime::sweep(&self.base);
         });
+        if let Err(errno) = swept {
+            tracing::warn!("{}", not_the_driver(&self.base, errno));
+        }
     }
 }
 

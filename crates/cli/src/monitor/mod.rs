@@ -59,6 +59,7 @@ use uwwan_modem::{Options, Selector};
 
 pub use driver::{Monitor, Provider};
 pub use ffi::fork;
+pub use files::not_the_driver;
 pub use namespace::{Interfaces, interfaces};
 
 use crate::failure::{self, Failure, FailureKind};
@@ -151,7 +152,8 @@ pub fn split(options: &mut Options, start: Start<'_>) -> Result<Monitor, Failure
         // has done nothing yet, ends instead.
         let _ = rustix::process::kill_process(driver, Signal::KILL);
         let _ = end_of(driver, WaitOptions::empty());
-        sandbox::acting_in(start.base, start.driver, || runtime::sweep(start.base));
+        // What cannot be swept now is swept at the next start.
+        let _ = sandbox::acting_in(start.base, start.driver, || runtime::sweep(start.base));
         return Err(failed(error));
     }
     let mut devices = Devices::new(start.device.cloned());

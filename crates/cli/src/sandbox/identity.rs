@@ -79,28 +79,34 @@ impl Identity {
 /// Acts in a directory as the driver's user, if the directory is that user's, so that nothing is done
 /// there with root's rights: a user who may write into the directory could have put a link in the
 /// way.
-pub fn acting_in<T>(folder: &Path, driver: Option<Identity>, act: impl FnOnce() -> T) -> T {
+///
+/// # Errors
+/// Those of setresgid(2) and setresuid(2). Nothing is done if the thread cannot become that user; if it
+/// cannot become root again, it has been done.
+pub fn acting_in<T>(
+    folder: &Path,
+    driver: Option<Identity>,
+    act: impl FnOnce() -> T,
+) -> Result<T, Errno> {
     let own = rustix::process::geteuid();
     let owner = fs::symlink_metadata(folder).ok();
     let owner = owner.filter(|owner| {
         own.is_root() && driver.is_some_and(|driver| driver.user.as_raw() == owner.uid())
     });
     let Some(owner) = owner else {
-        return act();
+        return Ok(act());
     };
     let (user, group) = (Uid::from_raw(owner.uid()), Gid::from_raw(owner.gid()));
-    let entered = rustix::thread::set_thread_res_gid(None, group, None)
-        .and_then(|()| rustix::thread::set_thread_res_uid(None, user, None));
-    if let Err(error) = &entered {
-        tracing::warn!("root acts in {}: {error}", folder.display());
+    let back = || rustix::thread::set_thread_res_gid(None, Gid::ROOT, None);
+    rustix::thread::set_thread_res_gid(None, group, None)?;
+    if let Err(error) = rustix::thread::set_thread_res_uid(None, user, None) {
+        back()?;
+        return Err(error);
     }
     let result = act();
-    let left = rustix::thread::set_thread_res_uid(None, own, None)
-        .and_then(|()| rustix::thread::set_thread_res_gid(None, Gid::ROOT, None));
-    if let Err(error) = left {
-        tracing::warn!("root's rights are not had back: {error}");
-    }
-    result
+    rustix::thread::set_thread_res_uid(None, own, None)?;
+    back()?;
+    Ok(result)
 }
 
 /// Returns the user of this name, from lines such as those of `/etc/passwd`.
@@ -215,7 +221,7 @@ mod tests {
         });
         let made = |name: &str, driver| {
             let file = folder.path().join(name);
-            acting_in(folder.path(), driver, || fs::write(&file, "").unwrap());
+            acting_in(folder.path(), driver, || fs::write(&file, "").unwrap()).unwrap();
             owner(&file)
         };
         assert_eq!((made("one", None), made("two", driver)), (own, own));
@@ -223,8 +229,21 @@ mod tests {
             std::os::unix::fs::chown(folder.path(), Some(65_520), Some(65_520)).unwrap();
             assert_eq!((made("three", None), made("four", driver)), (0, 65_520));
             let hidden = acting_in(folder.path(), driver, || fs::read("/etc/shadow").is_err());
-            assert!(hidden);
+            assert!(hidden.unwrap());
             assert!(fs::read("/etc/shadow").is_ok());
+            // A thread that cannot become that user does nothing at all as root.
+            let refused = std::thread::scope(|scope| {
+                let thread = scope.spawn(|| {
+                    let mut sets = rustix::thread::capabilities(None).unwrap();
+                    sets.effective.remove(rustix::thread::CapabilitySet::SETUID);
+                    rustix::thread::set_capabilities(None, sets).unwrap();
+                    let acted = acting_in(folder.path(), driver, || panic!("root acts"));
+                    let group = rustix::process::getegid();
+                    (acted, group)
+                });
+                thread.join().unwrap()
+            });
+            assert_eq!(refused, (Err(Errno::PERM), Gid::ROOT));
         }
     }
 }
