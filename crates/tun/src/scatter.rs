@@ -39,8 +39,8 @@ use crate::segment::Plan;
 const MAX_PACKET: usize = (64 << 10) + 256;
 /// Largest number of datagrams placed by one read; further ones follow from the spill buffer.
 const MAX_PLACES: usize = 64;
-/// Largest number of areas that one read fills; each may hold one datagram alone.
-pub const MAX_AREAS: usize = MAX_PLACES;
+/// Largest number of areas that one read fills.
+pub const MAX_AREAS: usize = 16;
 /// Number of packets after a large one during which another is expected.
 const MEMORY: u32 = 32;
 

@@ -31,11 +31,10 @@ const USUAL_DEPTH: Depth = Depth {
     receive: 16,
     send: 8,
 };
-/// Number of transfers in flight that have one frame each: as many bytes as some NTBs, and towards the
-/// device a packet of 64 KiB behind another one.
+/// Number of transfers in flight that have one frame each: as many bytes as some NTBs.
 const FRAMES_DEPTH: Depth = Depth {
     receive: 64,
-    send: 112,
+    send: 32,
 };
 /// Largest number of notifications on their way to the control thread; more are dropped.
 const MOST_NOTIFICATIONS: u32 = 64;

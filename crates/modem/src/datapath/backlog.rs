@@ -14,10 +14,6 @@
 
 use std::time::{Duration, Instant};
 
-/// Least bytes that may be in flight ahead of a frame, where each has a transfer of its own: what a
-/// high-speed bus carries in a good microframe (USB 2.0 section 5.8.4).
-const FRAMES: usize = 8 * 1024;
-
 /// Bytes in flight to the device, and the rate at which it takes them.
 #[derive(Debug)]
 pub(super) struct Backlog {
@@ -40,11 +36,6 @@ impl Backlog {
     const SPAN: Duration = Duration::from_millis(2);
     /// Length in bytes of a large packet, which is read as a whole.
     const LARGE: usize = 64 * 1024;
-
-    /// Makes a backlog of transfers that are one frame each.
-    pub(super) fn of_frames() -> Self {
-        Self::new(FRAMES)
-    }
 
     /// Makes a backlog of NTBs of up to `ntb` bytes.
     pub(super) fn new(ntb: usize) -> Self {
@@ -100,12 +91,9 @@ impl Backlog {
 
     /// Returns whether the bound leaves room for another NTB, or for those of a large packet.
     pub(super) fn has_room(&self, large: bool) -> bool {
-        let limit = self.limit;
-        limit.is_none_or(|limit| self.in_flight <= self.most_ahead(limit, large))
-    }
-
-    /// Returns the bytes that may be in flight ahead of another NTB, or of those of a large packet.
-    fn most_ahead(&self, limit: usize, large: bool) -> usize {
+        let Some(limit) = self.limit else {
+            return true;
+        };
         let ahead = if large {
             // The thread may be late by one NTB before the bus runs dry.
             limit
@@ -114,18 +102,7 @@ impl Backlog {
         } else {
             limit.saturating_sub(self.ntb)
         };
-        ahead.max(self.ntb)
-    }
-
-    /// Returns the time in which the device takes what is in flight too much; zero when there is room, or
-    /// the rate is not known.
-    pub(super) fn until_room(&self, large: bool) -> Duration {
-        let Some(limit) = self.limit.filter(|limit| *limit > 0) else {
-            return Duration::ZERO;
-        };
-        let over = self.in_flight.saturating_sub(self.most_ahead(limit, large));
-        let nanoseconds = Self::TIME.as_nanos() * over as u128 / limit as u128;
-        Duration::from_nanos(nanoseconds.try_into().unwrap_or(u64::MAX))
+        self.in_flight <= ahead.max(self.ntb)
     }
 }
 
@@ -193,27 +170,6 @@ mod tests {
                 self.now = (*next).max(self.now) + self.late;
             }
         }
-    }
-
-    #[test]
-    fn what_is_too_much_takes_as_long_as_the_rate_says() {
-        let start = Instant::now();
-        let mut backlog = Backlog::new(1000);
-        backlog.submitted(start, 10_000);
-        assert_eq!(
-            backlog.until_room(false),
-            Duration::ZERO,
-            "no rate is known"
-        );
-        // Two bytes in a microsecond.
-        backlog.ended(4000);
-        backlog.reaped(start + Duration::from_millis(2), 6, true);
-        assert!(!backlog.has_room(false) && !backlog.has_room(true));
-        assert_eq!(backlog.until_room(false), Duration::from_micros(2500));
-        assert_eq!(backlog.until_room(true), Duration::from_micros(2000));
-        backlog.ended(4000);
-        assert!(backlog.has_room(true));
-        assert_eq!(backlog.until_room(true), Duration::ZERO);
     }
 
     proptest! {

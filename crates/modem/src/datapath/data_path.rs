@@ -248,8 +248,6 @@ impl DataPath {
         }
         self.read_hosts(now, delivered, tally, report)?;
         self.uplink.flush(tally)?;
-        let large = self.paths.iter_mut().any(|path| path.expects_large());
-        self.uplink.rest(now, large);
         self.more |= self.uplink.is_stuck() && !self.downlink.is_making_way();
 
         let filled = self.uplink.take_filled();

@@ -407,10 +407,7 @@ impl Worker {
         let now = Instant::now();
         let mut usb = 0;
         let mut timed = false;
-        let rest = self.data.as_ref().and_then(|data| {
-            let both = [data.downlink.resting(), data.uplink.resting()];
-            both.into_iter().flatten().max()
-        });
+        let rest = self.data.as_ref().and_then(|data| data.downlink.resting());
         if let Some(until) = rest.filter(|until| now < *until) {
             at_most(until.saturating_duration_since(now));
         } else if let Some(pump) = &self.pump {

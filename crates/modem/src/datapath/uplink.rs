@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use uwwan_ncm::{Framing, Full, LinkHeader, Stream};
 use uwwan_tun::scatter::Scatter;
@@ -69,12 +69,6 @@ pub(super) struct Uplink {
     pub(super) pace: Pace,
     /// The bytes in flight, bounded by time.
     backlog: Backlog,
-    /// Time until which the device is not asked how many frames it has taken.
-    rest: Option<Instant>,
-    /// Whether a transfer has begun or ended since the last rest was considered.
-    moved: bool,
-    /// Number of full NTBs, or of frames, built in one round.
-    per_round: usize,
     /// Time at which this round began.
     now: Instant,
     /// Finished NTBs for which the kernel had no memory, or that a halted endpoint did not take.
@@ -134,11 +128,6 @@ fn still_open(read: io::Result<usize>, empty: &mut u32) -> io::Result<usize> {
 impl Uplink {
     /// Number of full NTBs built in one round before the other direction gets its turn.
     const NTBS_PER_ROUND: usize = 4;
-    /// Number of transfers that are one frame built in one round: those of a packet of 64 KiB.
-    const FRAMES_PER_ROUND: usize = 48;
-    /// Longest time for which the device is not asked how many frames it has taken, in which what it sends
-    /// waits as well.
-    const REST: Duration = Duration::from_micros(250);
 
     /// Makes the transmit side with `depth` buffers for NTBs laid out as `framing` says.
     pub(super) fn new(mut queue: Box<dyn Queue>, framing: Framing, depth: usize) -> Self {
@@ -148,16 +137,7 @@ impl Uplink {
             queue,
             open,
             pace: Pace::default(),
-            backlog: match framing.bare {
-                true => Backlog::of_frames(),
-                false => Backlog::new(framing.max_ntb),
-            },
-            rest: None,
-            moved: false,
-            per_round: match framing.bare {
-                true => Self::FRAMES_PER_ROUND,
-                false => Self::NTBS_PER_ROUND,
-            },
+            backlog: Backlog::new(framing.max_ntb),
             now: Instant::now(),
             again: VecDeque::with_capacity(depth),
             buffers: depth,
@@ -348,7 +328,6 @@ impl Uplink {
                 }
                 continue;
             }
-            self.moved = true;
             self.backlog.ended(completion.buffer.filled().len());
             match completion.result {
                 Ok(_) => self.faults.clear(),
@@ -454,7 +433,7 @@ impl Uplink {
             if !self.wants_input(false) {
                 return Ok(Filled::NoRoom);
             }
-            if self.open.is_empty() && ntbs >= self.per_round {
+            if self.open.is_empty() && ntbs == Self::NTBS_PER_ROUND {
                 return Ok(Filled::RoundOver);
             }
             let slot = match self.open.place(stream, want) {
@@ -497,7 +476,7 @@ impl Uplink {
             if !self.wants_input(scatter.expects_large()) {
                 return Ok(Filled::NoRoom);
             }
-            if ntbs >= self.per_round {
+            if ntbs >= Self::NTBS_PER_ROUND {
                 return Ok(Filled::RoundOver);
             }
             let read = scatter.waiting().is_none();
@@ -575,32 +554,15 @@ impl Uplink {
         self.left_off == Filled::Drained
     }
 
-    /// Leaves the device alone until it has taken enough of the frames in flight for the host to be read
-    /// again. Each is a transfer of its own, and would wake the thread for nothing. A device that takes
-    /// nothing is not looked after, either.
-    pub(super) fn rest(&mut self, now: Instant, large: bool) {
-        let moved = std::mem::take(&mut self.moved);
-        let full = self.left_off == Filled::NoRoom && !self.halted;
-        let waits = self.framing.bare && moved && full;
-        let wait = self.backlog.until_room(large).min(Self::REST);
-        self.rest = (waits && !wait.is_zero()).then(|| now + wait);
-    }
-
-    /// Returns the time until which the device is left alone. It may have passed.
-    pub(super) fn resting(&self) -> Option<Instant> {
-        self.rest
-    }
-
     /// Sends the open NTB if it has nothing to wait for.
     pub(super) fn flush(&mut self, tally: &mut Tally) -> Result<(), Fault> {
         let leaves = self.left_off != Filled::RoundOver
             && !self.halted
             && self.again.is_empty()
             && !self.open.is_empty()
-            && (self.framing.bare
-                || self
-                    .pace
-                    .leaves(self.queue.pending(), self.open.is_half_full()));
+            && self
+                .pace
+                .leaves(self.queue.pending(), self.open.is_half_full());
         if leaves { self.close(tally) } else { Ok(()) }
     }
 
@@ -623,8 +585,7 @@ impl Uplink {
             Some(Full::Stream) => tally.closed_stream += 1,
             Some(Full::Room | Full::TooLong) => tally.closed_full += 1,
         }
-        // A frame draws no others into its transfer.
-        let full = self.framing.bare || matches!(finished.reason, Some(Full::Room | Full::TooLong));
+        let full = matches!(finished.reason, Some(Full::Room | Full::TooLong));
         self.pace
             .ntb_left(self.now, finished.datagrams, finished.payload, full);
         tally.sent_packets += finished.datagrams as u64;
@@ -651,7 +612,6 @@ impl Uplink {
         self.queue
             .set_zero_packet(self.framing.needs_zero_packet(length));
         let Err(rejected) = self.queue.submit(buffer) else {
-            self.moved = true;
             self.backlog.submitted(self.now, length);
             return Ok(true);
         };
