@@ -259,8 +259,9 @@ choices! {
         /// Most datagrams in an NTB to the modem; the modem's own limit stays in force [default: 40]
         #[arg(long, value_name = "N", help_heading = "NTBs (NCM Transfer Blocks)")]
         pub max_datagrams: Option<u16>,
-        /// Transfers kept in flight in each direction; below 6, large packets are copied once
-        /// [default: 16 from the modem, 8 to it]
+        /// Transfers kept in flight in each direction; of MBIM and NCM, with fewer than 6 large packets are
+        /// copied once [default: 16 from the modem and 8 to it; with ECM, where a transfer is one frame,
+        /// 64 and 32]
         #[arg(long, value_name = "N", help_heading = "NTBs (NCM Transfer Blocks)")]
         pub in_flight: Option<usize>,
 

@@ -109,7 +109,8 @@ pub struct Arguments {
     /// Most datagrams in an NTB to the modem [default: 40]
     #[arg(long, value_name = "N")]
     max_datagrams: Option<u16>,
-    /// Transfers kept in flight in each direction [default: 16 from the modem, 8 to it]
+    /// Transfers kept in flight in each direction [default: 16 from the modem and 8 to it; with ECM 64
+    /// and 32]
     #[arg(long, value_name = "N")]
     in_flight: Option<usize>,
     /// Pause between USB configuration 0 and the MBIM configuration [default: what the modem needs]
