@@ -384,6 +384,16 @@ words! {
 }
 
 words! {
+    /// Form of a USSD text in `AT+CUSD` (3GPP TS 27.007, 7.15).
+    UssdForm {
+        /// Octets of the coding in hexadecimal digits, GSM 7-bit packed (`^USSDMODE: 1`).
+        Octets = "octets",
+        /// Text in the character set of `AT+CSCS` (`^USSDMODE: 0`).
+        Text = "text",
+    }
+}
+
+words! {
     /// Mode in which packets cross a TUN interface.
     #[derive(Default)]
     TunMode {

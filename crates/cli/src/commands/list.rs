@@ -8,7 +8,7 @@ use uwwan_modem::client::StatusClient;
 use uwwan_modem::composition::way_to_mbim;
 use uwwan_modem::event::BoundDriver;
 use uwwan_modem::heal::memory::Entry;
-use uwwan_modem::options::{FccUnlock, Mode, Padding, Placement};
+use uwwan_modem::options::{FccUnlock, Mode, Padding, Placement, UssdForm};
 use uwwan_modem::quirks::Quirk;
 use uwwan_modem::status::State;
 use uwwan_usb::backend::BackendKind;
@@ -404,6 +404,8 @@ struct Quirks {
     at_port: Option<u8>,
     /// Mode in which the modem carries packets where none is chosen.
     mode: Option<Mode>,
+    /// Form of USSD texts by AT; null where it is found.
+    ussd: Option<UssdForm>,
     /// Way in which the FCC lock is lifted, if the modem may have one.
     fcc_unlock: Option<FccUnlock>,
     /// Whether the configuration is entered from configuration 0.
@@ -430,6 +432,7 @@ impl Quirks {
             source: quirk.source,
             at_port: quirk.at_port,
             mode: quirk.mode,
+            ussd: quirk.ussd,
             fcc_unlock: quirk.fcc_unlock,
             via_zero: quirk.via_zero,
             settle_seconds: quirk.settle.as_secs_f64(),

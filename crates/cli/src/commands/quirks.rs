@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use uwwan_modem::Selector;
 use uwwan_modem::heal::memory::{Entry, LayoutMemory};
-use uwwan_modem::options::{Format, Mode, Padding, Placement};
+use uwwan_modem::options::{Format, Mode, Padding, Placement, UssdForm};
 use uwwan_modem::quirks::{Quirk, all};
 use uwwan_modem::state_file::StateFile;
 use uwwan_usb::backend::BackendKind;
@@ -171,6 +171,9 @@ pub(super) fn words(quirk: &Quirk) -> Vec<String> {
             "carries packets by {mode}, unless --mode names another mode"
         ));
     }
+    if let Some(form) = quirk.ussd {
+        words.push(format!("USSD by AT as {form}"));
+    }
     if let Some(interface) = quirk.at_port {
         words.push(format!("AT port at interface {interface}"));
     }
@@ -217,6 +220,8 @@ struct Row {
     remainder: Option<u16>,
     /// Mode in which the modem carries packets where none is chosen; null where the row names none.
     mode: Option<Mode>,
+    /// Form of USSD texts by AT; null where it is found.
+    ussd: Option<UssdForm>,
     /// Place of the row.
     origin: String,
     /// Source of the row.
@@ -237,6 +242,7 @@ impl Row {
             divisor: quirk.divisor,
             remainder: quirk.remainder,
             mode: quirk.mode,
+            ussd: quirk.ussd,
             origin: quirk.origin.to_string(),
             source: quirk.source,
         }

@@ -72,7 +72,7 @@ fn the_page_of_quirk_files_has_the_fields_and_words_that_are_read() {
     let fields = asked("nothing = 1");
     let fields: BTreeSet<String> = quoted(&fields).into_iter().map(str::to_owned).collect();
     assert_eq!(told, fields);
-    for field in ["ndp", "padding", "ntb", "fcc-unlock", "mode"] {
+    for field in ["ndp", "padding", "ntb", "fcc-unlock", "mode", "ussd"] {
         for word in quoted(&asked(&format!("{field} = \"nothing\""))) {
             let word = word.replace('-', "\\-");
             assert!(QUIRKS.contains(&word), "{field}: {word}");

@@ -49,7 +49,7 @@ impl Control {
         let told = move |fragment| {
             outbox.len() >= dialled::MOST_WAITING || outbox.send(Message::Dialled(fragment)).is_ok()
         };
-        held.dialled = Some(Dialled::start(at, told).map_err(failed)?);
+        held.dialled = Some(Dialled::start(at, self.quirk.ussd, told).map_err(failed)?);
         Ok(())
     }
 

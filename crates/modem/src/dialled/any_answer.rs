@@ -92,7 +92,7 @@ proptest! {
         answers in vec((vec(lines(), 0..6), any::<bool>()), 1..8),
         steps in vec((0..KNOWN.len(), any::<bool>(), vec(any::<u8>(), 0..80), lines(), 0..20_u64), 1..40),
     ) {
-        let mut function = Function::new(Box::new(Anything { answers, next: 0 }));
+        let mut function = Function::new(Box::new(Anything { answers, next: 0 }), None);
         let mut now = Instant::now();
         let dial = ConnectSet {
             activation_command: ActivationCommand::ACTIVATE,

@@ -17,6 +17,7 @@ use super::dialogue::{Dialogue, Late};
 use super::status;
 use crate::at_port::Answer;
 use crate::failure::{Failure, FailureKind};
+use crate::options::UssdForm;
 
 /// Access to a modem by AT commands.
 pub(super) trait Ask: Send {
@@ -45,6 +46,8 @@ pub(super) struct Function {
     pub(super) dialogue: Dialogue,
     /// Answers to commands that have waited.
     pub(super) late: VecDeque<Late>,
+    /// Form of USSD texts that the quirk table names.
+    pub(super) ussd: Option<UssdForm>,
     /// Whether the modem has told of its registration, and the host does not know.
     pub(super) registration_changed: bool,
 }
@@ -72,8 +75,10 @@ pub(super) const KNOWN: [CidId; 18] = [
 ];
 
 impl Function {
-    pub(super) fn new(port: Box<dyn Ask>) -> Self {
+    /// Makes a function on `port`. `ussd` is the form of USSD texts, if it is known.
+    pub(super) fn new(port: Box<dyn Ask>, ussd: Option<UssdForm>) -> Self {
         Self {
+            ussd,
             port,
             connection: Connection::default(),
             indications: VecDeque::new(),

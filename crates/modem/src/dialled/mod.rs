@@ -50,6 +50,7 @@ use uwwan_mbim::status::{ProtocolError, Status};
 use zeroize::Zeroize;
 
 use crate::at_port::{AtPort, Line};
+use crate::options::UssdForm;
 use function::{Ask, Function};
 
 /// Largest control transfer of the function in bytes, which is as long as a control request can be.
@@ -80,13 +81,15 @@ pub(crate) struct Dialled {
 }
 
 impl Dialled {
-    /// Starts the function on an AT port. `told` is called with each fragment of a message to the host, on
-    /// the function's thread, and must not block; `false` ends the function.
+    /// Starts the function on an AT port. `ussd` is the form of USSD texts, if it is known. `told` is called
+    /// with each fragment of a message to the host, on the function's thread, and must not block; `false`
+    /// ends the function.
     ///
     /// # Errors
     /// The system's error when it refuses a thread.
     pub(crate) fn start(
         at: AtPort,
+        ussd: Option<UssdForm>,
         told: impl FnMut(Vec<u8>) -> bool + Send + 'static,
     ) -> std::io::Result<Self> {
         let (orders, inbox) = unbounded();
@@ -94,7 +97,7 @@ impl Dialled {
         let host = Arc::new(());
         let worker = Worker {
             host: Arc::downgrade(&host),
-            function: Function::new(Box::new(Port(at.clone()))),
+            function: Function::new(Box::new(Port(at.clone())), ussd),
             at,
             inbox,
             lines,

@@ -56,7 +56,7 @@ impl Script {
     }
 
     pub(super) fn function(&self) -> Function {
-        Function::new(Box::new(self.clone()))
+        Function::new(Box::new(self.clone()), None)
     }
 }
 

@@ -8,7 +8,8 @@
 //! (`^USSDMODE: 1`). The modem is asked which one is set, and it stays as it is, because it outlasts a
 //! restart. Where `^USSDMODE` is not known, text is tried first: a modem that wants octets refuses a code,
 //! whose `*` and `#` are no digits, but one that wants text would pass the digits on to the network. What the
-//! modem refuses is said once more in the other form. In both, what is not GSM 7-bit is octets.
+//! modem refuses is said once more in the other form. Where a row of the quirk table names the form, there is
+//! neither question nor second form. In both, what is not GSM 7-bit is octets.
 
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use uwwan_mbim::status::Status;
 use super::dialogue::{Form, Late, Waiting};
 use super::function::{Function, Refused};
 use super::messages::{bytes, hexadecimal};
+use crate::options::UssdForm;
 
 /// Time that the network has to answer: less than the program waits for the answer of its command.
 const PATIENCE: Duration = Duration::from_secs(100);
@@ -94,7 +96,7 @@ impl Function {
                 _
             ))
         );
-        if !form_is_doubtful {
+        if !form_is_doubtful || self.ussd.is_some() {
             if told.is_ok() {
                 self.dialogue.form = Some(first);
             }
@@ -140,8 +142,13 @@ impl Function {
         self.run(&format!("AT+CUSD=1,\"{text}\",{scheme}"))
     }
 
-    /// Asks for the form that the modem is set to.
+    /// Returns the form that the quirk table names, or the one that the modem is set to.
     fn form(&mut self) -> Form {
+        match self.ussd {
+            Some(UssdForm::Octets) => return Form::Octets,
+            Some(UssdForm::Text) => return self.text_form(),
+            None => {}
+        }
         let mode = self.run("AT^USSDMODE?").ok().and_then(|lines| {
             lines
                 .iter()
@@ -389,6 +396,26 @@ mod tests {
         assert_eq!(function.ussd(now, 1, &begin(CODE)), None);
         function.unsolicited(now, "+CUSD: 0,\"00480069\",15");
         assert_eq!(late(&mut function).3, "Hi");
+    }
+
+    #[test]
+    fn a_known_form_is_neither_asked_for_nor_doubted() {
+        let text = format!("AT+CUSD=1,\"{CODE}\",15");
+        let octets = format!("AT+CUSD=1,\"{CODE_OCTETS}\",15");
+        let now = Instant::now();
+        // The modem tells one form and takes, or refuses, the other.
+        let script = Script::new(&[
+            ("AT^USSDMODE?", Ok("^USSDMODE: 0")),
+            (&octets, Ok("")),
+            (&text, refused()),
+        ]);
+        let mut function = Function::new(Box::new(script.clone()), Some(UssdForm::Octets));
+        assert_eq!(function.ussd(now, 1, &begin(CODE)), None);
+        assert_eq!(script.asked(), [octets.as_str()]);
+        let mut function = Function::new(Box::new(script.clone()), Some(UssdForm::Text));
+        let (status, _) = function.ussd(now, 1, &begin(CODE)).unwrap();
+        assert_eq!(status, Status::FAILURE);
+        assert_eq!(script.asked(), ["AT+CSCS?", &text]);
     }
 
     #[test]

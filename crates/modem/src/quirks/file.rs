@@ -24,7 +24,7 @@ use toml::Spanned;
 
 use super::table::{Origin, Quirk, built_in, built_in_ethernet};
 use crate::failure::{Failure, FailureKind};
-use crate::options::{FccUnlock, Format, Mode, Padding, Placement};
+use crate::options::{FccUnlock, Format, Mode, Padding, Placement, UssdForm};
 use crate::state_file;
 
 /// Size of the longest file that is read, in bytes.
@@ -92,6 +92,7 @@ struct Row {
     fcc_unlock: Option<FccUnlock>,
     at_port: Option<u8>,
     mode: Option<Mode>,
+    ussd: Option<UssdForm>,
     story: Option<String>,
     source: Option<String>,
 }
@@ -173,6 +174,7 @@ impl Row {
             fcc_unlock: self.fcc_unlock.or(base.fcc_unlock),
             at_port: self.at_port.or(base.at_port),
             mode: self.mode.or(base.mode),
+            ussd: self.ussd.or(base.ussd),
             story: story.unwrap_or(base.story),
             source: source.unwrap_or(base.source),
             origin: Origin::File { path, line },
@@ -279,7 +281,7 @@ mod tests {
         let path = folder.join("a.toml");
         let text = "# of the lab\n\n[[modem]]\nvendor = 0x2c7c\nproduct = 0x0801\nname = \"ours\"\n\
                     ndp = \"end\"\nsettle = 2.5\nat-port = 3\ninput-size = 16384\n\
-                    ntb = \"32\"\nblock-size = 4096\nmax-datagrams = 7\nmode = \"ncm\"\n\n[[modem]]\nvendor = 0xdead\n";
+                    ntb = \"32\"\nblock-size = 4096\nmax-datagrams = 7\nmode = \"ncm\"\nussd = \"octets\"\n\n[[modem]]\nvendor = 0xdead\n";
         fs::write(&path, text).unwrap();
         let rows = read(&path).unwrap();
         let [[ours, _], [other, _]] = rows[..] else {
@@ -295,6 +297,7 @@ mod tests {
         assert_eq!(ours.ntb, Some(Format::Ntb32));
         assert_eq!((ours.block_size, ours.max_datagrams), (Some(4096), Some(7)));
         assert_eq!((ours.mode, other.mode), (Some(Mode::Ncm), None));
+        assert_eq!((ours.ussd, other.ussd), (Some(UssdForm::Octets), None));
         // The other fields are those of the built-in row.
         assert_eq!(
             (ours.fcc_unlock, ours.source),
@@ -374,6 +377,7 @@ mod tests {
             ),
             ("[[modem]]\nvendor = 1\nntb = \"24\"\n", "line 3, column"),
             ("[[modem]]\nvendor = 1\nmode = \"qmi\"\n", "line 3, column"),
+            ("[[modem]]\nvendor = 1\nussd = \"ucs2\"\n", "line 3, column"),
         ] {
             fs::write(&path, text).unwrap();
             let failure = read(&path).unwrap_err();

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::options::{FccUnlock, Format, Mode, Padding, Placement};
+use crate::options::{FccUnlock, Format, Mode, Padding, Placement, UssdForm};
 
 /// Row of the quirk table: the facts known of a modem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +63,8 @@ pub struct Quirk {
     /// Mode in which the modem carries packets where the user chooses none. It applies where the device
     /// has that mode.
     pub mode: Option<Mode>,
+    /// Form of USSD texts by AT; `None` where the modem tells it, or refuses the other one.
+    pub ussd: Option<UssdForm>,
     /// Difficulty that users meet with the modem.
     pub story: &'static str,
     /// Source of the row.
@@ -120,6 +122,7 @@ pub const DEFAULT: Quirk = Quirk {
     fcc_unlock: None,
     at_port: None,
     mode: None,
+    ussd: None,
     origin: Origin::BuiltIn,
     story: "",
     source: "NCM 1.0, MBIM 1.0; Linux cdc_mbim.c default entry (zero-length packets)",
