@@ -70,7 +70,8 @@ fn chosen<'a>(found: &'a Value, what: &str) -> &'a str {
 
 #[test]
 fn the_place_of_the_ndp_and_the_least_pause_are_found() {
-    let (found, row) = discovered(&["settle_ms=130"]);
+    // A busy machine makes each pause a little longer: the step below is far too short.
+    let (found, row) = discovered(&["settle_ms=149"]);
     assert_eq!(chosen(&found, "format and NDP place"), "NTB16, NDP end");
     assert_eq!(
         chosen(&found, "settle pause"),
