@@ -1,4 +1,5 @@
-//! The numbers behind `+CME ERROR` and `+CMS ERROR`, with their names and words, and those of `+COPS`.
+//! The numbers behind `+CME ERROR` and `+CMS ERROR`, with their names and words, and those of `+COPS`
+//! and `^NDISDUP`.
 
 /// Defines a module with a constant for each number, and the ways from a number to its words and back.
 macro_rules! numbers {
@@ -147,4 +148,16 @@ pub mod access_technology {
     pub const UTRAN_HSPA: u8 = 6;
     /// LTE.
     pub const E_UTRAN: u8 = 7;
+}
+
+/// Ways to authenticate a connection (`^NDISDUP`, Huawei's AT command specification).
+pub mod ndis_authentication {
+    /// No user name and password.
+    pub const NONE: u8 = 0;
+    /// Password in the clear (PAP).
+    pub const PAP: u8 = 1;
+    /// Challenge handshake (CHAP).
+    pub const CHAP: u8 = 2;
+    /// Microsoft's challenge handshake (MS-CHAPv2).
+    pub const MSCHAPV2: u8 = 3;
 }

@@ -21,6 +21,7 @@ use uwwan_modem::capture::scrub::{Options, Report};
 use uwwan_modem::client::{AtClient, Client, StatusClient};
 
 use uwwan_modem::Selector;
+use uwwan_usb::codes::{descriptor, functional};
 use uwwan_usb::descriptors::Descriptors;
 use uwwan_usb::device::Backend;
 use uwwan_usb::requests;
@@ -269,10 +270,12 @@ fn string_indices(descriptors: &Descriptors) -> BTreeSet<u8> {
             && let Some((one, after)) = rest.split_at_checked(length)
         {
             let index = match one[1] {
-                0x02 => one.get(6),
-                0x04 => one.get(8),
-                0x0b => one.get(7),
-                0x24 if one.get(2) == Some(&0x0f) => one.get(3),
+                descriptor::CONFIGURATION => one.get(6),
+                descriptor::INTERFACE => one.get(8),
+                descriptor::ASSOCIATION => one.get(7),
+                descriptor::CLASS_INTERFACE if one.get(2) == Some(&functional::ETHERNET) => {
+                    one.get(3)
+                }
                 _ => None,
             };
             indices.extend(index);

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
+use uwwan_at::codes::ndis_authentication;
 use uwwan_at::commands::context::{Dhcp, Dhcpv6, NetworkInterface};
 use uwwan_at::values::{Values, after};
 use uwwan_mbim::services::basic_connect::{
@@ -123,14 +124,14 @@ impl Function {
             });
         }
         let auth = match wanted.auth_protocol {
-            AuthProtocol::PAP => 1,
-            AuthProtocol::CHAP => 2,
-            AuthProtocol::MSCHAPV2 => 3,
-            _ => 0,
+            AuthProtocol::PAP => ndis_authentication::PAP,
+            AuthProtocol::CHAP => ndis_authentication::CHAP,
+            AuthProtocol::MSCHAPV2 => ndis_authentication::MSCHAPV2,
+            _ => ndis_authentication::NONE,
         };
         let line = Zeroizing::new(match (apn.as_str(), auth) {
-            ("", 0) => "AT^NDISDUP=1,1".to_owned(),
-            (apn, 0) => format!("AT^NDISDUP=1,1,\"{apn}\""),
+            ("", ndis_authentication::NONE) => "AT^NDISDUP=1,1".to_owned(),
+            (apn, ndis_authentication::NONE) => format!("AT^NDISDUP=1,1,\"{apn}\""),
             (apn, auth) => {
                 let user = &wanted.user_name;
                 format!("AT^NDISDUP=1,1,\"{apn}\",\"{user}\",\"{password}\",{auth}")
