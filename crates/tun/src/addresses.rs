@@ -9,7 +9,8 @@
 //! its primary. Addresses and routes of both plans are not touched, so that flows go on.
 //!
 //! Only addresses and routes added here are ever removed, and all of them are removed on drop. An
-//! interface that existed before gets its MTU, queue length and state back.
+//! interface that existed before gets its MTU, queue length and state back. What would be left on it if
+//! the process were killed is noted before each change ([`crate::left`]).
 //!
 //! The system calls are those of netlink.rs and sysctl.rs.
 
@@ -29,15 +30,24 @@ use netlink_packet_route::route::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::io::Errno;
 
-use crate::device::Interface;
+use crate::device::{Interface, is_tun};
 use crate::error::{Error, ErrorKind};
+use crate::left::{Before, LeftInterface, Note};
 use crate::netlink::{Mode, Netlink};
 use crate::observed::{OtherDefault, observe_with, other_defaults};
-use crate::plan::{Address, Change, Ipv6, Plan, Route};
+use crate::plan::{Address, Change, Ipv6, Plan, Route, Through};
 use crate::sysctl;
 
 /// Longest time the kernel takes to bring an IPv6 address into use.
 const LOCAL_PATIENCE: Duration = Duration::from_secs(2);
+/// IPv6 settings that are changed: router advertisements are taken, and a default route from them;
+/// addresses are made from them; the metric of that route.
+const SETTINGS: [&str; 4] = [
+    "accept_ra",
+    "accept_ra_defrtr",
+    "autoconf",
+    "ra_defrtr_metric",
+];
 
 /// Configuration of an interface by a plan. Dropping it removes everything that it added.
 pub struct Configuration {
@@ -52,16 +62,8 @@ pub struct Configuration {
     routes: Vec<Route>,
     /// The parts of it that were missing when they were last looked for.
     missing: Vec<Change>,
-}
-
-/// State of the interface before it was configured.
-#[derive(Default)]
-struct Before {
-    up: bool,
-    mtu: Option<u32>,
-    tx_queue_length: Option<u32>,
-    gen_mode: Option<In6AddrGenMode>,
-    settings: Vec<(&'static str, String)>,
+    /// Where changes are noted that stay when this process is killed.
+    note: Note,
 }
 
 impl Configuration {
@@ -72,9 +74,22 @@ impl Configuration {
     /// [`ErrorKind::Busy`] when another interface has such a route with the same metric,
     /// [`ErrorKind::Gone`]. The interface is then as it was before.
     pub fn apply(plan: Plan, tun: &impl Interface) -> Result<Configuration, Error> {
+        Self::apply_noted(plan, tun, Note::none())
+    }
+
+    /// Does as [`Configuration::apply`]. If the interface was there before, what would be left on it is
+    /// noted before each change.
+    ///
+    /// # Errors
+    /// Those of [`Configuration::apply`].
+    pub fn apply_noted(
+        plan: Plan,
+        tun: &impl Interface,
+        note: Note,
+    ) -> Result<Configuration, Error> {
         plan.check()?;
         let mut netlink = Netlink::open()?;
-        let before = Before::read(&netlink.link("", tun.index())?);
+        let before = read_before(&netlink.link("", tun.index())?);
         let mut configuration = Configuration {
             netlink,
             name: tun.name().to_owned(),
@@ -84,7 +99,9 @@ impl Configuration {
             addresses: Vec::new(),
             routes: Vec::new(),
             missing: Vec::new(),
+            note: if tun.attached() { note } else { Note::none() },
         };
+        configuration.tell_note();
         // When a step fails, dropping the guard undoes the steps before it.
         configuration.set_link()?;
         configuration.complete()?;
@@ -103,6 +120,7 @@ impl Configuration {
             || plan.ipv6 != self.plan.ipv6;
         self.plan = plan;
         self.missing.clear();
+        self.tell_note();
         if link_differs {
             self.set_link()?;
         }
@@ -121,6 +139,65 @@ impl Configuration {
             }
         }
         self.complete()
+    }
+
+    /// Removes what a process that was killed has left on an interface, and gives it its state back.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Gone`]; [`ErrorKind::Busy`] when a process has the interface open;
+    /// [`ErrorKind::Invalid`] when it is no TUN or TAP interface; those of netlink.
+    pub(crate) fn take_back(left: LeftInterface) -> Result<(), Error> {
+        let mut netlink = Netlink::open()?;
+        let link = netlink.link("", left.index)?;
+        let name = netlink.name(left.index);
+        let what = || format!("take back what was set on interface {name}");
+        if !is_tun(&link) {
+            let (why, next) = ("it is no TUN interface", "nothing");
+            return Err(Error::new(ErrorKind::Invalid, what(), why, next));
+        }
+        // The driver takes the carrier away with the last descriptor.
+        if link.header.flags.contains(LinkFlags::LowerUp) {
+            let (why, next) = ("another process has it open", "stop that process");
+            return Err(Error::new(ErrorKind::Busy, what(), why, next));
+        }
+        let before = Before {
+            settings: left
+                .before
+                .settings
+                .into_iter()
+                .filter(|(setting, _)| SETTINGS.contains(&setting.as_str()))
+                .collect(),
+            ..left.before
+        };
+        drop(Configuration {
+            netlink,
+            name,
+            index: left.index,
+            plan: Plan::for_modem(Vec::new(), &[], &Through::Nothing, None, 0),
+            before,
+            addresses: left.addresses,
+            routes: left.routes,
+            missing: Vec::new(),
+            note: Note::none(),
+        });
+        Ok(())
+    }
+
+    /// Notes what would be left on the interface: what was added, and what the plan adds.
+    fn tell_note(&self) {
+        let mut left = LeftInterface {
+            index: self.index,
+            addresses: self.addresses.clone(),
+            routes: self.routes.clone(),
+            before: self.before.clone(),
+        };
+        let more = self.plan.addresses.iter();
+        let more = more.filter(|address| !self.addresses.contains(address));
+        left.addresses.extend(more);
+        let more = self.plan.routes.iter();
+        left.routes
+            .extend(more.filter(|route| !self.routes.contains(route)));
+        self.note.interface(left);
     }
 
     /// Returns the plan in force.
@@ -355,11 +432,11 @@ impl Configuration {
             Ipv6::Static | Ipv6::Host => None,
         };
         let mut settings = vec![
-            ("accept_ra", accept.to_owned()),
-            ("accept_ra_defrtr", default_route.to_owned()),
-            ("autoconf", "1".to_owned()),
+            (SETTINGS[0], accept.to_owned()),
+            (SETTINGS[1], default_route.to_owned()),
+            (SETTINGS[2], "1".to_owned()),
         ];
-        settings.extend(metric.map(|metric| ("ra_defrtr_metric", metric.to_string())));
+        settings.extend(metric.map(|metric| (SETTINGS[3], metric.to_string())));
         for (setting, value) in settings {
             match sysctl::set(&self.name, setting, &value) {
                 Ok(before) => {
@@ -369,7 +446,7 @@ impl Configuration {
                         .iter()
                         .any(|(known, _)| *known == setting)
                     {
-                        self.before.settings.push((setting, before));
+                        self.before.settings.push((setting.to_owned(), before));
                     }
                 }
                 Err(error) => {
@@ -377,6 +454,7 @@ impl Configuration {
                 }
             }
         }
+        self.tell_note();
     }
 
     fn link_message(&self) -> LinkMessage {
@@ -539,7 +617,8 @@ impl Configuration {
         link.attributes
             .extend(before.tx_queue_length.map(LinkAttribute::TxQueueLen));
         if let Some(mode) = before.gen_mode {
-            let mode = AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(mode)]);
+            let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::from(mode));
+            let mode = AfSpecUnspec::Inet6(vec![mode]);
             link.attributes
                 .push(LinkAttribute::AfSpecUnspec(vec![mode]));
         }
@@ -552,7 +631,7 @@ impl Configuration {
             tracing::debug!(interface = %self.name, %error, "interface not restored");
         }
         for (setting, value) in before.settings {
-            if let Err(error) = sysctl::set(&self.name, setting, &value) {
+            if let Err(error) = sysctl::set(&self.name, &setting, &value) {
                 tracing::debug!(interface = %self.name, setting, %error, "setting not restored");
             }
         }
@@ -574,30 +653,29 @@ impl std::fmt::Debug for Configuration {
     }
 }
 
-impl Before {
-    fn read(link: &LinkMessage) -> Before {
-        let mut before = Before {
-            up: link.header.flags.contains(LinkFlags::Up),
-            ..Before::default()
-        };
-        for attribute in &link.attributes {
-            match attribute {
-                LinkAttribute::Mtu(mtu) => before.mtu = Some(*mtu),
-                LinkAttribute::TxQueueLen(length) => before.tx_queue_length = Some(*length),
-                LinkAttribute::AfSpecUnspec(families) => {
-                    before.gen_mode = families.iter().find_map(|family| match family {
-                        AfSpecUnspec::Inet6(parts) => parts.iter().find_map(|part| match part {
-                            AfSpecInet6::AddrGenMode(mode) => Some(*mode),
-                            _ => None,
-                        }),
+/// Returns the state of an interface before it is configured.
+fn read_before(link: &LinkMessage) -> Before {
+    let mut before = Before {
+        up: link.header.flags.contains(LinkFlags::Up),
+        ..Before::default()
+    };
+    for attribute in &link.attributes {
+        match attribute {
+            LinkAttribute::Mtu(mtu) => before.mtu = Some(*mtu),
+            LinkAttribute::TxQueueLen(length) => before.tx_queue_length = Some(*length),
+            LinkAttribute::AfSpecUnspec(families) => {
+                before.gen_mode = families.iter().find_map(|family| match family {
+                    AfSpecUnspec::Inet6(parts) => parts.iter().find_map(|part| match part {
+                        AfSpecInet6::AddrGenMode(mode) => Some(u8::from(mode)),
                         _ => None,
-                    });
-                }
-                _ => {}
+                    }),
+                    _ => None,
+                });
             }
+            _ => {}
         }
-        before
     }
+    before
 }
 
 /// Returns whether the kernel takes two routes for the same one.

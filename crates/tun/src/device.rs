@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use netlink_packet_core::Nla as _;
-use netlink_packet_route::link::{InfoData, LinkAttribute, LinkInfo};
+use netlink_packet_route::link::{InfoData, InfoKind, LinkAttribute, LinkInfo, LinkMessage};
 
 use crate::error::{Error, ErrorKind};
 use crate::waiting::NoWait;
@@ -365,6 +365,14 @@ fn driver_attribute(name: &str, wanted: u16) -> Option<u32> {
     let mut bytes = [0; 4];
     (found.value_len() == bytes.len()).then(|| found.emit_value(&mut bytes))?;
     Some(u32::from_ne_bytes(bytes))
+}
+
+/// Returns whether an interface is of the TUN driver: a TUN or TAP interface.
+pub(crate) fn is_tun(link: &LinkMessage) -> bool {
+    link.attributes.iter().any(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => infos.contains(&LinkInfo::Kind(InfoKind::Tun)),
+        _ => false,
+    })
 }
 
 /// Checks a name by the kernel's rules (`dev_valid_name`); tun-tap would cut a wrong one silently.

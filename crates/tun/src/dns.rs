@@ -1,7 +1,7 @@
 //! Name servers, which are shown, or handed to the program that resolves names on this machine.
 //!
-//! Nothing is changed unless asked for. Dropping the guard undoes the changes. A resolv.conf
-//! changed by a run that crashed is restored by the next one.
+//! Nothing is changed unless asked for. Dropping the guard undoes the changes. Those of a run that
+//! was killed are undone by what it has noted ([`crate::left`]).
 //!
 //! The system calls are those of `resolved`; fork and exec of resolvconf; openat, read, write,
 //! rename and unlink.
@@ -16,6 +16,7 @@ use std::process::{Command, Stdio};
 use rustix::net::{AddressFamily, SocketType};
 
 use crate::error::{Error, ErrorKind};
+use crate::netlink::Netlink;
 use crate::resolved::{self, Link};
 
 /// First line of a resolv.conf that this crate has written.
@@ -165,6 +166,40 @@ fn resolvconf(program: PathBuf, interface: &str, servers: &[IpAddr]) -> Result<U
     })
 }
 
+/// Takes the name servers of the interface with this index from systemd-resolved, if there is such an
+/// interface.
+///
+/// # Errors
+/// Those of the connection to the system bus.
+pub(crate) fn forget_link(index: u32) -> Result<(), Error> {
+    match Netlink::open()?.link("", index) {
+        Ok(_) => Link::left(resolved::connect()?, index).map(drop),
+        Err(error) if error.kind == ErrorKind::Gone => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes back name servers that a process has handed over with [`Method::ResolvConf`] and that it could
+/// not take back itself.
+///
+/// # Errors
+/// Those of the program.
+pub(crate) fn forget_record(
+    interface: &str,
+    servers: &[IpAddr],
+    paths: &Paths,
+) -> Result<(), Error> {
+    if let Some(program) = paths.program("resolvconf") {
+        return run(&program, &["-d".into(), format!("{interface}.uwwan")], "");
+    }
+    // A file with anything else in it is another program's, or another run's, with its backup.
+    let path = &paths.resolv_conf;
+    if std::fs::read_to_string(path).is_ok_and(|there| there == text(servers)) {
+        restore(path, &backup_of(path));
+    }
+    Ok(())
+}
+
 /// Runs a program to its end with `input` on its standard input.
 ///
 /// # Errors
@@ -211,6 +246,12 @@ fn is_ours(path: &Path) -> bool {
     std::fs::read_to_string(path).is_ok_and(|text| text.starts_with(MARK))
 }
 
+/// Returns the resolv.conf with these name servers, or as many of them as it holds.
+fn text(servers: &[IpAddr]) -> String {
+    let servers = &servers[..servers.len().min(MAX_SERVERS)];
+    format!("{MARK}\n{}", describe(servers))
+}
+
 fn file(path: &Path, servers: &[IpAddr]) -> Result<Undo, Error> {
     let backup = backup_of(path);
     let failed = |source: io::Error| {
@@ -223,8 +264,7 @@ fn file(path: &Path, servers: &[IpAddr]) -> Result<Undo, Error> {
             "resolv.conf holds three name servers"
         );
     }
-    let servers = &servers[..servers.len().min(MAX_SERVERS)];
-    let ours = format!("{MARK}\n{}", describe(servers));
+    let ours = text(servers);
     // A file written by this crate was left by a run that crashed, and the backup beside it is the
     // original.
     let crashed = is_ours(path) && backup.symlink_metadata().is_ok();
@@ -424,6 +464,31 @@ mod tests {
         );
         // A process that crashes restores nothing.
         drop(crashed);
+    }
+
+    #[test]
+    fn what_a_killed_run_left_is_taken_back() {
+        let machine = machine("x", "");
+        let path = &machine.paths.resolv_conf;
+        fs::write(path, "nameserver 9.9.9.9\n").unwrap();
+        let killed = machine.set(&servers()).unwrap();
+        // Another run has handed over other servers since.
+        forget_record("uwwan0", &servers()[..1], &machine.paths).unwrap();
+        assert!(is_ours(path) && backup_of(path).exists());
+        forget_record("uwwan0", &servers(), &machine.paths).unwrap();
+        assert_eq!(fs::read_to_string(path).unwrap(), "nameserver 9.9.9.9\n");
+        assert!(!backup_of(path).exists());
+        forget_record("uwwan0", &servers(), &machine.paths).unwrap();
+        assert_eq!(fs::read_to_string(path).unwrap(), "nameserver 9.9.9.9\n");
+        // A process that is killed restores nothing.
+        std::mem::forget(killed);
+    }
+
+    #[test]
+    fn a_killed_runs_record_is_taken_from_resolvconf() {
+        let machine = machine("resolvconf", "");
+        forget_record("uwwan0", &servers(), &machine.paths).unwrap();
+        assert_eq!(machine.log(), "-d uwwan0.uwwan\n");
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //!   changes only the difference when the plan changes, and removes everything again when dropped.
 //!   [`Watch`] reports changes that the kernel announces, so that what others removed can be added
 //!   again.
+//! - [`left`] notes what a process that is killed leaves on the host, so that another takes it back.
 //! - [`dns`] shows name servers or sets them.
 //! - [`namespace`] makes a private network namespace, so that none of this needs root, [`resolver`]
 //!   gives the programs in one name servers of their own, and [`veth`] connects two of them by a
@@ -41,6 +42,7 @@ mod error;
 mod ffi;
 pub mod handed;
 pub mod headers;
+pub mod left;
 pub mod namespace;
 mod netlink;
 mod observed;
@@ -53,6 +55,7 @@ pub mod rules;
 pub mod scatter;
 pub mod segment;
 mod sysctl;
+mod take_back;
 pub mod veth;
 mod waiting;
 mod watch;

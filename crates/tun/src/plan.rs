@@ -4,13 +4,15 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, ErrorKind};
 
 /// Smallest MTU with which IPv6 works, in bytes (RFC 8200 section 5).
 const IPV6_MIN_MTU: u32 = 1280;
 
 /// Address of an interface with the length of its on-link prefix in bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Address {
     /// The address.
     pub ip: IpAddr,
@@ -40,7 +42,8 @@ impl fmt::Display for Address {
 }
 
 /// A range of addresses, given by its first address and the length of the prefix in bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "(IpAddr, u8)", into = "(IpAddr, u8)")]
 pub struct Prefix {
     address: IpAddr,
     length: u8,
@@ -90,6 +93,20 @@ impl Prefix {
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.length)
+    }
+}
+
+impl From<Prefix> for (IpAddr, u8) {
+    fn from(prefix: Prefix) -> Self {
+        (prefix.address, prefix.length)
+    }
+}
+
+impl TryFrom<(IpAddr, u8)> for Prefix {
+    type Error = &'static str;
+
+    fn try_from((address, length): (IpAddr, u8)) -> Result<Self, Self::Error> {
+        Prefix::new(address, length).ok_or("the prefix is longer than an address")
     }
 }
 
@@ -146,7 +163,7 @@ fn masked(address: IpAddr, length: u8) -> IpAddr {
 }
 
 /// Route through the interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Route {
     /// The range of addresses that the route leads to.
     pub destination: Prefix,

@@ -81,14 +81,9 @@ impl Link {
         servers: &[IpAddr],
         everything: bool,
     ) -> Result<Self, Error> {
-        let index = i32::try_from(index).map_err(|_| {
-            Error::new(
-                ErrorKind::Invalid,
-                WHAT,
-                "the interface has no such index",
-                ELSE,
-            )
-        })?;
+        // From here on, the changes are undone when a later step fails.
+        let link = Self::left(connection, index)?;
+        let index = link.index;
         let servers: Vec<(i32, Vec<u8>)> = servers
             .iter()
             .map(|server| match server {
@@ -96,14 +91,24 @@ impl Link {
                 IpAddr::V6(address) => (FAMILIES[1], address.octets().to_vec()),
             })
             .collect();
-        // From here on, the changes are undone when a later step fails.
-        let link = Self { connection, index };
         link.call("SetLinkDNS", &(index, servers))?;
         if everything {
             link.call("SetLinkDomains", &(index, vec![(".", true)]))?;
             link.call("SetLinkDefaultRoute", &(index, true))?;
         }
         Ok(link)
+    }
+
+    /// Returns the interface with this index, whose name servers were given to resolved before.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for an index that no interface has.
+    pub(crate) fn left(connection: Connection, index: u32) -> Result<Self, Error> {
+        let index = i32::try_from(index).map_err(|_| {
+            let why = "the interface has no such index";
+            Error::new(ErrorKind::Invalid, WHAT, why, ELSE)
+        })?;
+        Ok(Self { connection, index })
     }
 
     fn call<B>(&self, method: &str, body: &B) -> Result<(), Error>

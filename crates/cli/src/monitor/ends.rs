@@ -10,6 +10,7 @@ use rustix::fs::OFlags;
 use uwwan_modem::host::{HostConfig, HostControl, HostInterface, TunProvider};
 
 use super::check::{self, refused};
+use super::left::Notes;
 use super::reply::{Opened, Reply};
 use super::request::{Network, Request};
 use crate::failure::{Failure, FailureKind};
@@ -36,16 +37,20 @@ pub(super) struct Ends {
     /// session.
     sessions: Vec<HostConfig>,
     ends: BTreeMap<u8, End>,
+    /// Notes of what would be left on the host, if it can outlive this process. They go after the
+    /// interfaces.
+    notes: Option<Notes>,
     hooks: Arc<Hooks>,
     /// The name of the device in the facts for hooks.
     pub(super) device: String,
 }
 
 impl Ends {
-    pub(super) fn new(sessions: Vec<HostConfig>, hooks: Arc<Hooks>) -> Self {
+    pub(super) fn new(sessions: Vec<HostConfig>, hooks: Arc<Hooks>, notes: Option<Notes>) -> Self {
         Self {
             sessions,
             ends: BTreeMap::new(),
+            notes,
             hooks,
             device: String::new(),
         }
@@ -86,7 +91,7 @@ impl Ends {
                 Reply::default()
             }),
             Request::Close { interface } => {
-                self.ends.remove(interface);
+                self.close(*interface);
                 Ok(Reply::default())
             }
             _ => return None,
@@ -110,8 +115,20 @@ impl Ends {
     /// Closes the interface that a reply is about.
     pub(super) fn undo(&mut self, reply: &Reply) {
         if let Some(opened) = &reply.opened {
-            self.ends.remove(&opened.number);
+            self.close(opened.number);
         }
+    }
+
+    /// Forgets what would be left on the interface with this number.
+    fn forget(&self, number: u8) {
+        if let Some(notes) = &self.notes {
+            notes.forget(number);
+        }
+    }
+
+    fn close(&mut self, number: u8) {
+        self.ends.remove(&number);
+        self.forget(number);
     }
 
     /// Returns the name servers that the network has given, those of the first data session first, each
@@ -154,7 +171,9 @@ impl Ends {
         let (changes, changed) = changes().map_err(|error| {
             Failure::new(FailureKind::Host, "cannot watch the interface").because(error)
         })?;
-        let (mut control, interface) = TunProvider::open(&config)?;
+        let note = self.notes.as_ref().map(|notes| notes.of(number));
+        let opened = TunProvider::open(&config, note.unwrap_or_default());
+        let (mut control, interface) = opened.inspect_err(|_| self.forget(number))?;
         control.watch(Box::new(move || {
             // A full pipe reports the change as well.
             let _ = (&changed).write(&[1]);

@@ -10,7 +10,8 @@
 //!
 //! When the driver ends in any way, the monitor undoes the changes of the host and ends as the
 //! driver did. The device of a driver that was killed is given back to the kernel's drivers. When
-//! the monitor ends, the kernel sends the driver SIGTERM.
+//! the monitor ends, the kernel sends the driver SIGTERM. What both leave on the host when both are killed is noted,
+//! and the monitor of the next run takes it back ([`left`]).
 //!
 //! The rights that each still has, as `/proc/PID/status` shows them after a start by root, and as
 //! `status` prints them:
@@ -38,6 +39,7 @@ mod driver;
 mod ends;
 mod ffi;
 mod files;
+mod left;
 mod namespace;
 mod reply;
 mod request;
@@ -74,6 +76,7 @@ use devices::Devices;
 use driver::RemoteFile;
 use ends::Ends;
 use files::Files;
+use left::{Dead, Notes};
 use request::Wanted;
 
 /// Number that is added to that of the signal that ended a process, as shells report it.
@@ -146,6 +149,8 @@ pub fn split(options: &mut Options, start: Start<'_>) -> Result<Monitor, Failure
         .iter()
         .any(|session| session.dns == Dns::Resolvconf)
         || !start.hooks.is_empty();
+    let dead = Dead::read(start.base, start.driver);
+    let programs = programs || dead.need_program();
     let state = sandbox::enter_as_monitor(programs);
     if let Err(error) = signals::forward(driver) {
         // A signal would end the monitor and leave its changes of the host behind. The driver, which
@@ -156,6 +161,7 @@ pub fn split(options: &mut Options, start: Start<'_>) -> Result<Monitor, Failure
         let _ = sandbox::acting_in(start.base, start.driver, || runtime::sweep(start.base));
         return Err(failed(error));
     }
+    dead.take_back();
     let mut devices = Devices::new(start.device.cloned());
     devices.inhibit();
     let passwords = options.sessions.iter_mut();
@@ -173,7 +179,8 @@ pub fn split(options: &mut Options, start: Start<'_>) -> Result<Monitor, Failure
         capture: start.capture.map(|files| (files, 1)),
         opened: None,
     };
-    let ends = Ends::new(sessions, Arc::clone(&start.hooks));
+    let notes = Notes::new(start.base, start.driver);
+    let ends = Ends::new(sessions, Arc::clone(&start.hooks), Some(notes));
     let mut server = serve::Server::new(ends, devices, files, start.notifier, state);
     let served = server.run(&ours);
     // A driver that still sends a request gets an error.

@@ -35,7 +35,7 @@ pub fn interfaces(sessions: Vec<HostConfig>) -> Result<(Interfaces, Provider), F
     let monitor = Monitor::new(theirs, sessions.clone(), rustix::process::getpid());
     let interfaces = Interfaces {
         channel: ours,
-        ends: Ends::new(sessions, Arc::default()),
+        ends: Ends::new(sessions, Arc::default(), None),
     };
     Ok((interfaces, Provider(monitor)))
 }

@@ -285,6 +285,73 @@ fn a_driver_whose_monitor_was_killed_ends() {
     }
 }
 
+/// The namespace outlives the runs: a shell has it. $0 is the program.
+const TWO_RUNS: &str = r#"
+    ip tuntap add dev kept0 mode tun && ip tuntap add dev kept1 mode tun || exit 9
+    ip address add 172.16.9.9/24 dev kept0
+    up() {
+        "$0" up --device emulator --settle 0.2 --knob ipv6=on --route default --tun-name $1 >"$UWWAN_STATE_DIR/log" 2>&1 &
+        monitor=$!
+        until "$0" status --json 2>/dev/null | grep -q '"online": *true'; do
+            kill -0 $monitor || { cat "$UWWAN_STATE_DIR/log"; exit 9; }
+            sleep 0.05
+        done
+    }
+    up kept0
+    ip -br addr show kept0
+    driver=$(cat /proc/$monitor/task/$monitor/children)
+    kill -STOP $monitor
+    kill -KILL $driver $monitor
+    wait $monitor
+    ip link set kept0 down && ip link set kept0 name other0
+    ip -br addr show other0
+    up kept1
+    echo next
+    ip -br addr show other0
+    ip -o addr show kept1 | grep -c 10.169.198.77
+    ip route
+    "$0" down && wait $monitor
+    echo $?
+    ls -A "$UWWAN_RUNTIME_DIR"
+    "#;
+
+#[test]
+fn what_killed_processes_left_on_an_interface_goes_whatever_the_next_run_uses() {
+    let (base, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let output = std::process::Command::new("unshare")
+        .args(["--map-root-user", "--net", "--", "sh", "-c", TWO_RUNS])
+        .arg(env!("CARGO_BIN_EXE_uwwan"))
+        .env("UWWAN_RUNTIME_DIR", base.path())
+        .env("UWWAN_STATE_DIR", state.path())
+        .env_remove("NOTIFY_SOCKET")
+        .output()
+        .expect("unshare (util-linux) runs");
+    let seen = succeeds(&output);
+    let (before, after) = seen.split_once("next\n").unwrap();
+    let words = |text: &str| {
+        text.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let of = |name: &str| {
+        let mut lines = before.lines().map(words);
+        lines.find(|line| line[0] == name).unwrap()
+    };
+    let own = "10.169.198.77/30".to_owned();
+    assert!(
+        of("kept0").contains(&own) && of("other0").contains(&own),
+        "{before}"
+    );
+    let lines: Vec<&str> = after.lines().collect();
+    assert_eq!(words(lines[0])[2..], ["172.16.9.9/24"], "{after}");
+    assert_eq!(lines[1], "1", "{after}");
+    assert!(
+        !lines[2..].iter().any(|line| line.contains("other0")),
+        "{after}"
+    );
+    assert_eq!(lines.last(), Some(&"0"), "nothing is left: {after}");
+}
+
 #[test]
 fn a_killed_one_does_not_stand_in_the_way() {
     let mut up = Up::start(&[]);

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use uwwan_tun::dns::{self, Guard, Method, Paths};
+use uwwan_tun::left::{LeftServers, Note};
 use uwwan_tun::{Configuration, Interface as _, Watch};
 
 use super::control::{HostControl, HostEnd, HostNews, HostProvider, other_kind};
@@ -22,7 +23,7 @@ pub struct TunProvider {}
 
 impl HostProvider for TunProvider {
     fn bring_up(&mut self, config: &HostConfig) -> Result<HostEnd, Failure> {
-        let (control, interface) = Self::open(config)?;
+        let (control, interface) = Self::open(config, Note::none())?;
         Ok(HostEnd {
             control,
             data: interface.into_data(),
@@ -32,16 +33,20 @@ impl HostProvider for TunProvider {
 
 impl TunProvider {
     /// Does as [`HostProvider::bring_up`], and returns the open interface instead of its data half.
+    /// What stays on the host when this process is killed is noted before it is done.
     ///
     /// # Errors
     /// Those of [`HostProvider::bring_up`].
-    pub fn open(config: &HostConfig) -> Result<(Box<dyn HostControl>, HostInterface), Failure> {
+    pub fn open(
+        config: &HostConfig,
+        note: Note,
+    ) -> Result<(Box<dyn HostControl>, HostInterface), Failure> {
         if let Some(ethernet) = &config.ethernet {
-            return tap::open(config, ethernet);
+            return tap::open(config, ethernet, note);
         }
         let plan = plan(config)?;
         let tun = HostTun::open(config.tun_mode, config.name.as_deref())?;
-        let configuration = Configuration::apply(plan, &tun)?;
+        let configuration = Configuration::apply_noted(plan, &tun, note.clone())?;
         let mut control = TunControl {
             watch: None,
             dns: None,
@@ -51,6 +56,7 @@ impl TunProvider {
             index: tun.index(),
             configuration,
             about: tun.about(),
+            note,
         };
         control.name_servers(config);
         control.upkeep.begin(&mut control.configuration);
@@ -72,6 +78,8 @@ struct TunControl {
     index: u32,
     /// Status of the interface, without the changes.
     about: Interface,
+    /// Where name servers are noted that stay when this process is killed.
+    note: Note,
 }
 
 impl TunControl {
@@ -92,6 +100,15 @@ impl TunControl {
             Dns::Resolvconf => Method::ResolvConf,
         };
         let everything = config.routes == Routes::Default;
+        let left = match method {
+            Method::Resolved => Some(LeftServers::Resolved { index: self.index }),
+            Method::ResolvConf => Some(LeftServers::Resolvconf {
+                interface: self.about.name.clone(),
+                servers: servers.clone(),
+            }),
+            Method::None => None,
+        };
+        self.note.name_servers(left.filter(|_| !servers.is_empty()));
         match dns::set(
             method,
             &self.about.name,

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use uwwan_tun::left::Note;
 use uwwan_tun::plan::Ipv6;
 use uwwan_tun::{Configuration, Error, Interface as _, Plan, Tap, Watch};
 
@@ -32,13 +33,13 @@ pub fn about(tap: &Tap) -> Interface {
 pub(super) fn open(
     config: &HostConfig,
     ethernet: &Ethernet,
+    note: Note,
 ) -> Result<(Box<dyn HostControl>, HostInterface), Failure> {
     let plan = plan(config)?;
     let tap = Arc::new(Tap::open(config.name.as_deref(), ethernet.address)?);
     set_carrier(&tap, ethernet.carrier);
-    let configuration = Configuration::apply(plan, &*tap)?;
+    let mut configuration = Configuration::apply_noted(plan, &*tap, note)?;
     let mut upkeep = Upkeep::default();
-    let mut configuration = configuration;
     upkeep.begin(&mut configuration);
     let interface = HostInterface::Tap(Arc::clone(&tap));
     let control = TapControl {

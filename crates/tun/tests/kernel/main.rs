@@ -4,6 +4,7 @@
 //! and says so.
 
 mod cable;
+mod left;
 mod merging;
 mod monitor;
 mod napi;
@@ -171,6 +172,18 @@ const CHECKS: &[(&str, fn())] = &[
     (
         "streams_get_through_where_datagrams_are_lost",
         streams::streams_get_through_where_datagrams_are_lost,
+    ),
+    (
+        "what_a_killed_run_left_is_taken_back_whatever_the_name_is",
+        left::what_a_killed_run_left_is_taken_back_whatever_the_name_is,
+    ),
+    (
+        "routes_of_others_stay_when_a_killed_runs_are_taken_back",
+        left::routes_of_others_stay_when_a_killed_runs_are_taken_back,
+    ),
+    (
+        "an_interface_of_another_driver_is_not_touched",
+        left::an_interface_of_another_driver_is_not_touched,
     ),
 ];
 
