@@ -199,6 +199,14 @@ impl Figures {
         self.facts.push((name.to_owned(), value.into()));
     }
 
+    /// Adds a fact unless it is there.
+    pub fn fact_once(&mut self, name: &str, value: String) {
+        let fact = (name.to_owned(), value);
+        if !self.facts.contains(&fact) {
+            self.facts.push(fact);
+        }
+    }
+
     /// Adds a note about a group of figures.
     pub fn note(&mut self, group: &str, sentence: &str) {
         self.notes.push((group.to_owned(), sentence.to_owned()));

@@ -299,7 +299,8 @@ fn told<T>(page: &mut Page, label: &str, fact: &Optional<T>, words: impl FnOnce(
     }
 }
 
-fn framing_words(framing: &FramingStatus) -> String {
+/// Returns a sentence's part on the layout of NTBs.
+pub fn framing_words(framing: &FramingStatus) -> String {
     if framing.format == "none" {
         return format!(
             "one frame of up to {} bytes in a transfer",

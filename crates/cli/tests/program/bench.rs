@@ -88,6 +88,14 @@ fn everything(ordinary: bool) {
     assert_eq!(names(&figures, "Throughput", "memcpy").len(), 2);
     let page = std::fs::read_to_string(report).unwrap();
     assert!(page.contains("<svg") && page.contains("block-size 4096"));
+    for fact in [
+        "<dt>begun</dt><dd>20",
+        "<dt>command</dt><dd>uwwan bench --seconds 0.2 --rounds 1 --json --report ",
+        "<dt>agreed, block-size 4096</dt><dd>NTB16, NDP at the end, up to 4096 bytes out",
+        "<dt>agreed, block-size 16384</dt><dd>NTB16, NDP at the end, up to 16384 bytes out",
+    ] {
+        assert!(page.contains(fact), "{fact}");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use uwwan_emulator::{Emulator, FarSide, Knobs, far_side};
 use uwwan_figures::Kind;
 use uwwan_modem::capture::Capture;
 use uwwan_modem::host::{HostProvider, TunProvider, Userspace};
+use uwwan_modem::status::FramingStatus;
 use uwwan_modem::{Event, Handle, Modem, Selector};
 use uwwan_tun::plan::Through;
 use uwwan_tun::{Address, Configuration, Plan, Tun, namespace};
@@ -211,6 +212,10 @@ impl Link for Emulated {
         time: Duration,
     ) -> Result<Option<Vec<Duration>>, Failure> {
         near::ping(&self.near, far_address(), load, time).map(Some)
+    }
+
+    fn framing(&self) -> Option<FramingStatus> {
+        self.handle.status().framing
     }
 
     fn processor(&self) -> Time {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use uwwan_figures::Kind;
+use uwwan_modem::status::FramingStatus;
 
 use super::cost::{self, Time};
 use crate::failure::Failure;
@@ -123,6 +124,11 @@ pub trait Link {
         _time: Duration,
     ) -> Result<Option<Vec<Duration>>, Failure> {
         Ok(None)
+    }
+
+    /// Returns the layout of NTBs that driver and modem have agreed on; `None` on a link without a modem.
+    fn framing(&self) -> Option<FramingStatus> {
+        None
     }
 
     /// Returns the processor time that was used so far.

@@ -39,6 +39,7 @@ use self::iperf3::Server;
 use self::link::{Link, Test};
 use self::profile::Profile;
 use self::report::Files;
+use super::info::framing_words;
 use crate::capture;
 use crate::checks::{bad, within, words};
 use crate::failure::{Failure, FailureKind};
@@ -625,6 +626,10 @@ impl<'a> Bench<'a> {
 
     fn visit(&mut self, visit: &Visit<'_>) -> Result<(), Failure> {
         let mut link = (visit.start)()?;
+        if let Some(framing) = link.framing() {
+            let (name, words) = (format!("agreed, {}", visit.name), framing_words(&framing));
+            self.figures.fact_once(&name, words);
+        }
         let measured = self.measure(visit.name, link.as_mut());
         let ended = link.end();
         measured?;

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use uwwan_figures::Kind;
 use uwwan_modem::Selector;
 use uwwan_modem::client::StatusClient;
-use uwwan_modem::status::Status;
+use uwwan_modem::status::{FramingStatus, Status};
 
 use super::contenders::Contender;
 use super::cost::{self, Time};
@@ -311,6 +311,10 @@ impl Link for Real {
             load.stop()?;
         }
         Ok(Some(times))
+    }
+
+    fn framing(&self) -> Option<FramingStatus> {
+        self.before.status.framing.clone()
     }
 
     fn processor(&self) -> Time {

@@ -1,7 +1,11 @@
 //! Takes measurements and records them as figures.
 
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use uwwan_figures::{Better, Figures, Kind, Spread};
 
 use super::link::{Direction, Link, Test};
@@ -46,7 +50,7 @@ pub fn notes(figures: &mut Figures) {
     }
 }
 
-/// Describes the machine on which the figures were measured, as names and values.
+/// Describes the run and the machine on which the figures were measured, as names and values.
 pub fn machine() -> Vec<(&'static str, String)> {
     let first = |path: &str, field: &str| {
         let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -59,10 +63,37 @@ pub fn machine() -> Vec<(&'static str, String)> {
     let processors = std::thread::available_parallelism().map_or(0, usize::from);
     let model = first("/proc/cpuinfo", "model name").unwrap_or_else(|| "processor".to_owned());
     vec![
+        ("begun", now()),
+        ("command", command_line(std::env::args_os())),
         ("program", format!("uwwan {}", env!("CARGO_PKG_VERSION"))),
         ("kernel", system.release().to_string_lossy().into_owned()),
         ("processors", format!("{processors} × {model}")),
     ]
+}
+
+/// Returns the present time in UTC (RFC 3339).
+fn now() -> String {
+    let mut text = String::new();
+    // A string takes whatever is written to it.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut text));
+    text
+}
+
+/// Returns a command line that a shell reads as these arguments, without the directory of the program.
+/// No secret is in it: PINs and passwords come from files.
+fn command_line(mut arguments: impl Iterator<Item = OsString>) -> String {
+    let program = arguments.next().map(PathBuf::from).unwrap_or_default();
+    let mut line = vec![program.file_name().unwrap_or_default().to_owned()];
+    line.extend(arguments);
+    let words = line.iter().map(|word| {
+        let word = word.to_string_lossy();
+        let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.,:=/@%+".contains(letter);
+        match !word.is_empty() && word.chars().all(plain) {
+            true => word.into_owned(),
+            false => format!("'{}'", word.replace('\'', "'\\''")),
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Takes one measurement for that many seconds, and records its figures under the contender's name.
@@ -271,6 +302,20 @@ mod tests {
         assert!((values[0].1 - 1.0).abs() < 1e-9, "{values:?}");
         assert_eq!(values[1], ("idle, median", 50.5));
         assert_eq!(values[2], ("idle, 95 % are faster", 96.0));
+    }
+
+    #[test]
+    fn the_command_is_told_as_a_shell_reads_it() {
+        let line = |words: &[&str]| command_line(words.iter().map(OsString::from));
+        assert_eq!(
+            line(&["/usr/bin/uwwan", "bench", "--ntb", "16,32"]),
+            "uwwan bench --ntb 16,32"
+        );
+        assert_eq!(
+            line(&["uwwan", "", "a b", "it's", "$x"]),
+            r"uwwan '' 'a b' 'it'\''s' '$x'"
+        );
+        assert!(now().starts_with("20") && now().ends_with('Z'));
     }
 
     #[test]
