@@ -469,3 +469,24 @@ impl Writer<'_> {
             .copied()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_get_a_turn_after_many_calls() {
+        let mut done = Done::default();
+        let mut turns = 0;
+        for _ in 0..3 * Delivery::CALLS_IN_A_ROW {
+            assert!(done.add(1, 64, || Ok(64)));
+            turns += usize::from(done.in_a_row == 0);
+        }
+        assert_eq!(
+            (turns, done.writes),
+            (3, 3 * Delivery::CALLS_IN_A_ROW as u64)
+        );
+        assert!(!done.add(1, 64, || Err(io::ErrorKind::WouldBlock.into())));
+        assert_eq!(done.in_a_row, 0, "a call that did nothing is none");
+    }
+}
