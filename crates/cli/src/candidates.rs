@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use uwwan_modem::composition::way_to_mbim;
+use uwwan_modem::composition::{is_storage_first, way_to_mbim};
 use uwwan_modem::options::Mode;
 use uwwan_modem::quirks::{self, Quirk};
 use uwwan_modem::{Selector, usual_mode};
@@ -72,7 +72,8 @@ pub fn all(backend: &dyn Backend) -> Result<Vec<Candidate>, Failure> {
             // A row of its own makes a device a modem even where the descriptors cannot be read.
             // The vendors' default rows do not, because a keyboard of the same vendor would match.
             let known = function.is_some() || quirk.product.is_some() || is_dialled;
-            let other = !functions::other_networks(&found.descriptors).is_empty();
+            let other = !functions::other_networks(&found.descriptors).is_empty()
+                || is_storage_first(&found.descriptors);
             let named = ethernet.is_some() || other && way_to_mbim(&found.descriptors).is_some();
             let mut candidate = Candidate {
                 found,
@@ -92,7 +93,8 @@ pub fn all(backend: &dyn Backend) -> Result<Vec<Candidate>, Failure> {
 }
 
 /// Returns the device that `selector` selects, usable or not. [`Selector::Any`] selects modems
-/// only, so that no network device of the machine is taken by mistake.
+/// only, so that no network device of the machine is taken by mistake, and one that is a storage device
+/// first only where there is no other.
 ///
 /// # Errors
 /// [`FailureKind::Missing`] when there is none, or [`FailureKind::Several`], which names all of
@@ -104,6 +106,9 @@ pub fn select(backend: &dyn Backend, selector: &Selector) -> Result<Candidate, F
         let meant = *selector != Selector::Any || !candidate.is_ethernet();
         meant && selector.matches(&candidate.found.identity)
     });
+    if *selector == Selector::Any && matching.iter().any(|one| !one.is_storage()) {
+        matching.retain(|one| !one.is_storage());
+    }
     if matching.len() > 1 {
         let names: Vec<String> = matching.iter().map(Candidate::name).collect();
         return Err(Failure::new(
@@ -144,8 +149,8 @@ pub fn usable(
 ) -> Result<Candidate, Failure> {
     let candidate = select(backend, selector)?;
     let candidate = match mode {
-        Some(mode) => candidate.choose_mode(mode)?,
-        None => candidate,
+        Some(mode) if !candidate.is_storage() => candidate.choose_mode(mode)?,
+        _ => candidate,
     };
     let stops = |obstacle: &Failure| {
         obstacle.fatal && !(monitored && obstacle.kind == FailureKind::Permission)
@@ -246,6 +251,11 @@ impl Candidate {
         self.quirk = quirks::find(identity.vendor, identity.product);
     }
 
+    /// Returns whether the device is a storage device first, and a modem once it is told to switch.
+    fn is_storage(&self) -> bool {
+        is_storage_first(&self.found.descriptors)
+    }
+
     /// Returns whether `up` would drive the device as a plain network device.
     pub fn is_ethernet(&self) -> bool {
         self.ethernet.is_some()
@@ -325,6 +335,14 @@ impl Candidate {
     pub fn without_function(&self) -> Option<Failure> {
         if self.wanted().is_some() {
             return None;
+        }
+        if self.is_storage() {
+            let what = "it shows itself as a storage device, until it is told to switch";
+            let failure = Failure::new(FailureKind::Missing, what);
+            return Some(match way_to_mbim(&self.found.descriptors) {
+                Some(way) => failure.next(format!("{} ({})", way.text, way.source)),
+                None => failure,
+            });
         }
         let mut what = "it has no MBIM function in any configuration".to_owned();
         if let Some(fault) = self.found.descriptors.faults.first() {
@@ -481,8 +499,9 @@ mod tests {
         assert!(select(&bus, &Selector::Id(0x03f0, 0xa31d)).is_err());
     }
 
-    /// A bus with a network adapter beside the modems of another bus.
-    struct WithAdapter(Bus);
+    /// A bus with another device at port 3-1 beside the modems of another bus: vendor id, product id and
+    /// configuration descriptor.
+    struct Beside(Bus, u16, u16, &'static [u8]);
 
     /// Configuration descriptor as Linux `f_ncm` sends it.
     #[rustfmt::skip]
@@ -499,25 +518,32 @@ mod tests {
         0x07, 0x05, 0x81, 0x02, 0x00, 0x02, 0x00, 0x07, 0x05, 0x01, 0x02, 0x00, 0x02, 0x00,
     ];
 
-    impl Backend for WithAdapter {
+    /// Configuration descriptor of a drive.
+    const DRIVE: [u8; 18] = [
+        9, 2, 18, 0, 1, 1, 0, 0x80, 250, 9, 4, 0, 0, 0, 8, 6, 0x50, 0,
+    ];
+
+    impl Backend for Beside {
         fn name(&self) -> &'static str {
             "test"
         }
         fn devices(&self) -> Result<Vec<Found>, uwwan_usb::error::Error> {
             let mut devices = self.0.devices()?;
-            let mut adapter = match devices.first() {
+            let mut other = match devices.first() {
                 Some(modem) => modem.clone(),
                 None => Bus(&["1-1"]).devices()?.remove(0),
             };
-            let device = [
-                0x12, 0x01, 0x00, 0x02, 0x00, 0x00, 0x00, 0x40, 0xda, 0x0b, 0x56, 0x81, 0x00, 0x30,
-                0x00, 0x00, 0x00, 0x01,
+            let mut device = [
+                0x12, 0x01, 0x00, 0x02, 0x00, 0x00, 0x00, 0x40, 0, 0, 0, 0, 0x00, 0x30, 0x00, 0x00,
+                0x00, 0x01,
             ];
-            adapter.descriptors = uwwan_usb::descriptors::Descriptors::parse(&device, &[&ADAPTER]);
-            adapter.identity.vendor = 0x0bda;
-            adapter.identity.product = 0x8156;
-            adapter.identity.port = "3-1".to_owned();
-            devices.push(adapter);
+            device[8..10].copy_from_slice(&self.1.to_le_bytes());
+            device[10..12].copy_from_slice(&self.2.to_le_bytes());
+            other.descriptors = uwwan_usb::descriptors::Descriptors::parse(&device, &[self.3]);
+            other.identity.vendor = self.1;
+            other.identity.product = self.2;
+            other.identity.port = "3-1".to_owned();
+            devices.push(other);
             Ok(devices)
         }
         fn open(
@@ -530,7 +556,7 @@ mod tests {
 
     #[test]
     fn a_network_device_is_taken_only_when_named() {
-        let bus = WithAdapter(Bus(&["1-4"]));
+        let bus = Beside(Bus(&["1-4"]), 0x0bda, 0x8156, &ADAPTER);
         let all = all(&bus).unwrap();
         let kinds: Vec<_> = all.iter().map(|c| (c.is_ethernet(), c.wanted())).collect();
         assert_eq!(
@@ -542,13 +568,34 @@ mod tests {
         for named in [Selector::Id(0x0bda, 0x8156), Selector::Port("3-1".into())] {
             assert!(select(&bus, &named).unwrap().is_ethernet());
         }
-        let alone = WithAdapter(Bus(&[]));
+        let alone = Beside(Bus(&[]), 0x0bda, 0x8156, &ADAPTER);
         let failure = select(&alone, &Selector::Any).unwrap_err();
         assert_eq!(failure.kind, FailureKind::Missing);
         let told = failure.to_string();
         assert!(
             told.contains("no modem is present") && told.contains("0bda:8156"),
             "{told}"
+        );
+    }
+
+    #[test]
+    fn a_modem_that_is_a_drive_first_is_told_with_what_to_do() {
+        let alone = Beside(Bus(&[]), 0x12d1, 0x1f01, &DRIVE);
+        for mode in [None, Some(Mode::Ncm)] {
+            // `up --wait` waits where the modem is missing.
+            let failure = usable(&alone, &Selector::Any, true, mode).unwrap_err();
+            assert_eq!(failure.kind, FailureKind::Missing);
+            let told = failure.to_string();
+            assert!(told.contains("usb_modeswitch -v 12d1 -p 1f01 -J"), "{told}");
+        }
+        // Another modem is taken in its place, and drives of others are none.
+        let bus = Beside(Bus(&["1-4"]), 0x12d1, 0x1f01, &DRIVE);
+        let modem = select(&bus, &Selector::Any).unwrap();
+        assert_eq!(modem.found.identity.port, "1-4");
+        assert!(
+            all(&Beside(Bus(&[]), 0x0781, 0x5567, &DRIVE))
+                .unwrap()
+                .is_empty()
         );
     }
 

@@ -77,6 +77,7 @@ pub mod functional {
 #[allow(missing_docs)]
 pub mod class {
     pub const COMMUNICATION: u8 = 0x02;
+    pub const MASS_STORAGE: u8 = 0x08;
     pub const DATA: u8 = 0x0a;
     pub const VENDOR: u8 = 0xff;
 }

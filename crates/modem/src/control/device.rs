@@ -10,6 +10,7 @@ use uwwan_usb::give_back;
 use uwwan_usb::notifications::Reader;
 
 use crate::at_port::AtPort;
+use crate::composition::{is_storage_first, way_to_mbim};
 use crate::datapath::{Reactor, Running};
 use crate::dialled::Dialled;
 use crate::explain;
@@ -175,16 +176,27 @@ pub(crate) fn look(
             Err((failure, false))
         }
         (None, _) => {
-            // Without a selection, only devices that the quirk table knows as modems are named.
+            // Without a selection, only devices that the quirk table knows as modems, or that become one,
+            // are named.
             let named = |found: &&Found| {
                 let Identity {
                     vendor, product, ..
                 } = found.identity;
-                *selector != Selector::Any || quirks::find(vendor, product).product.is_some()
+                *selector != Selector::Any
+                    || quirks::find(vendor, product).product.is_some()
+                    || is_storage_first(&found.descriptors)
             };
             let other = devices.iter().filter(meant).find(named);
+            let storage = other.filter(|found| is_storage_first(&found.descriptors));
             let wanted = choice.words();
             let failure = match other {
+                Some(other) if storage.is_some() => explain::failure(
+                    Rung::Found,
+                    true,
+                    format!("{} shows itself as a storage device", other.identity),
+                    "it becomes a modem when it is told to switch",
+                    &way_to_mbim(&other.descriptors).map_or_else(String::new, |way| way.text),
+                ),
                 Some(other) => explain::failure(
                     Rung::Found,
                     true,
@@ -218,7 +230,7 @@ pub(crate) fn look(
                     "look at `uwwan list` and `lsusb`; --wait waits for it",
                 ),
             };
-            Err((failure, other.is_none()))
+            Err((failure, other.is_none() || storage.is_some()))
         }
     }
 }
