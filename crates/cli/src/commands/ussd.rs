@@ -9,6 +9,8 @@ use uwwan_mbim::gsm::coding::{from_ussd, to_ussd};
 use uwwan_mbim::print::hex;
 use uwwan_mbim::services::ussd::{USSD, Ussd, UssdAction, UssdResponse, UssdSet};
 use uwwan_mbim::session::Command as MbimCommand;
+use uwwan_mbim::status::Status;
+use uwwan_modem::Code;
 use uwwan_modem::client::Client;
 
 use crate::failure::{Failure, FailureKind};
@@ -20,6 +22,8 @@ use crate::spinner;
 
 /// Longest time for the network's answer.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// What to do where another dialogue is in the way.
+const CANCEL: &str = "uwwan ussd --cancel ends one that is under way";
 /// Greatest number of turns of a dialogue. A network that asks on and on is left then.
 const MOST_TURNS: usize = 50;
 
@@ -34,7 +38,11 @@ Examples:
   uwwan ussd '*100#' --json | jq -r '.[0].text'")]
 pub struct Arguments {
     /// The code
-    #[arg(value_name = "CODE", required_unless_present = "cancel")]
+    #[arg(
+        value_name = "CODE",
+        required_unless_present = "cancel",
+        value_parser = clap::builder::NonEmptyStringValueParser::new()
+    )]
     code: Option<String>,
     /// Answer to the network's question; may be repeated
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
@@ -109,7 +117,12 @@ fn turn(modem: &mut Client, action: UssdAction, text: &str) -> Result<Ussd, Fail
         MbimCommand::set(USSD, &set),
         PATIENCE,
     )?;
-    modem.content(&answer)
+    modem
+        .content(&answer)
+        .map_err(|failure| match failure.code {
+            Some(Code::Status(Status::BUSY)) => failure.next(CANCEL),
+            _ => failure,
+        })
 }
 
 fn text(answer: &Ussd) -> Option<String> {
@@ -166,5 +179,5 @@ fn verdict(answer: &Ussd) -> Result<(), Failure> {
     };
     Err(Failure::new(FailureKind::Refused, "the dialogue failed")
         .because(format!("{}: {why}", answer.response))
-        .next("uwwan ussd --cancel ends one that is under way"))
+        .next(CANCEL))
 }

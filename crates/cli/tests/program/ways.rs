@@ -101,6 +101,8 @@ fn ussd(up: &Up, mode: &str) {
         succeeds(&up.ask(&["ussd", "--cancel"])).is_empty(),
         "{mode}"
     );
+    // No network answers an empty code.
+    assert_eq!(up.ask(&["ussd", ""]).status.code(), Some(2), "{mode}");
 }
 
 #[test]
