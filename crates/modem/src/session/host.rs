@@ -318,6 +318,8 @@ impl DataSession {
         if addresses.ipv6.is_none() && self.facts.sizes.carry_ipv6() {
             let why = if self.facts.quirk.ipv6_by_plmn {
                 format!("{}; {}", explain::PLMN_CAUSE, explain::PLMN_NEXT)
+            } else if self.told.ipv4.is_empty() {
+                "none has come over the link yet".into()
             } else {
                 "the modem tells IPv4 only".into()
             };
@@ -326,7 +328,11 @@ impl DataSession {
             self.tell_notice("the IPv6 address reaches the link only; a global one comes by router advertisement".into());
         }
         if addresses.ipv4.is_none() {
-            self.tell_notice(format!("no IPv4 address: the modem tells IPv6 only{next}"));
+            let why = match self.told.ipv6.is_empty() {
+                true => "none has come over the link yet",
+                false => "the modem tells IPv6 only",
+            };
+            self.tell_notice(format!("no IPv4 address: {why}{next}"));
         }
     }
 
