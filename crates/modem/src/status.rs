@@ -351,7 +351,7 @@ pub struct RungTime {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct FramingStatus {
-    /// Format of NTBs to the device: `16` or `32`.
+    /// Format of NTBs to the device: `16`, `32`, or `none` where a transfer is one frame.
     pub format: String,
     /// Place of the NDP in NTBs to the device: `end` or `front`.
     pub ndp: String,

@@ -361,7 +361,10 @@ impl Control {
         let running = reactor.start(plan).map_err(|fault| fault.to_string())?;
         held.data_running = true;
         held.running = Some(running);
-        Ok(format!("{} transfers each way", running.receive_transfers))
+        Ok(format!(
+            "{} transfers from the modem, {} to it",
+            running.receive_transfers, running.send_transfers
+        ))
     }
 
     /// Agrees with the device on smaller NTBs, because memory for the transfers is scarce.

@@ -134,13 +134,16 @@ pub fn fields(
         })
     };
     let traffic = &status.traffic;
+    let frames = (status.framing.as_ref()).is_some_and(|framing| framing.format == "none");
     field(
         "up",
-        describe_direction(&traffic.uplink) + &rate(traffic.uplink.bytes, |t| t.uplink.bytes),
+        describe_direction(&traffic.uplink, frames)
+            + &rate(traffic.uplink.bytes, |t| t.uplink.bytes),
     );
     field(
         "down",
-        describe_direction(&traffic.downlink) + &rate(traffic.downlink.bytes, |t| t.downlink.bytes),
+        describe_direction(&traffic.downlink, frames)
+            + &rate(traffic.downlink.bytes, |t| t.downlink.bytes),
     );
     for session in status
         .sessions
@@ -296,21 +299,17 @@ fn describe_host(host: &HostCalls) -> String {
     text
 }
 
-fn describe_direction(direction: &Direction) -> String {
-    let per_ntb = if direction.blocks == 0 {
-        String::new()
-    } else {
-        format!(
-            " ({:.1} packets each)",
-            direction.packets as f64 / direction.blocks as f64
-        )
-    };
-    format!(
-        "{}, {} packets, {} NTBs{per_ntb}",
-        bytes(direction.bytes),
-        direction.packets,
-        direction.blocks
-    )
+/// Describes what has gone in a direction, in NTBs or as `frames` without them.
+fn describe_direction(direction: &Direction, frames: bool) -> String {
+    let mut text = format!("{}, {} packets", bytes(direction.bytes), direction.packets);
+    if !frames {
+        text += &format!(", {} NTBs", direction.blocks);
+        if direction.blocks > 0 {
+            let each = direction.packets as f64 / direction.blocks as f64;
+            text += &format!(" ({each:.1} packets each)");
+        }
+    }
+    text
 }
 
 fn describe_counters(counters: &[Counter]) -> String {
@@ -326,7 +325,7 @@ fn describe_counters(counters: &[Counter]) -> String {
 mod tests {
     use super::*;
     use uwwan_modem::Rung;
-    use uwwan_modem::status::{Network, Prefix4, Prefix6, SessionStatus};
+    use uwwan_modem::status::{FramingStatus, Network, Prefix4, Prefix6, SessionStatus};
 
     fn reply() -> Reply {
         Reply {
@@ -392,6 +391,31 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part:?} is not in:\n{text}");
         }
+    }
+
+    #[test]
+    fn frames_without_ntbs_are_not_called_ntbs() {
+        let status = Status {
+            framing: Some(FramingStatus {
+                format: "none".into(),
+                ..FramingStatus::default()
+            }),
+            traffic: Traffic {
+                uplink: Direction {
+                    packets: 2,
+                    bytes: 92,
+                    blocks: 2,
+                    block_bytes: 120,
+                },
+                ..Traffic::default()
+            },
+            ..Status::default()
+        };
+        let text = describe(&status, &reply(), None).join("\n");
+        assert!(
+            text.contains("92 B, 2 packets\n") && !text.contains("NTB"),
+            "{text}"
+        );
     }
 
     #[test]
