@@ -1,14 +1,14 @@
-//! Files in which runs of zeros take almost no room, as a Zstandard frame (RFC 8878).
+//! Content in which runs of zeros take almost no room, as a Zstandard frame (RFC 8878).
 //!
 //! Only two kinds of the format's blocks are used: those that hold their bytes as they are, and
 //! those that hold one byte and its number of repetitions. Nothing is searched, coded or
 //! checksummed, so that the cost of writing is that of the bytes that are not zero. Wireshark and
 //! `zstd -d` read the files like any other with the ending `.zst`. A file is one frame, because
-//! Wireshark 4.0 does not read beyond the first frame that reaches past 128 KiB. The file ends with
-//! [`Packer::end`]; one that is still being written, or whose writer was killed, can be read up to
+//! Wireshark 4.0 does not read beyond the first frame that reaches past 128 KiB. The frame ends with
+//! [`Blocks::end`]; a file that is still being written, or whose writer was killed, can be read up to
 //! its last block.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::sync::{Arc, OnceLock};
 
 /// First bytes of a frame (RFC 8878, 3.1.1).
@@ -22,8 +22,6 @@ const LONGEST_BLOCK: usize = 128 << 10;
 const BLOCK_HEADER: usize = 3;
 /// Length in bytes of the shortest run of zeros that becomes a block of its own.
 const SHORTEST_RUN: usize = 16;
-/// Number of bytes that are written to the output at a time.
-const PIECE: usize = 256 << 10;
 
 /// Kinds of blocks (RFC 8878, 3.1.1.2.2).
 const AS_IS: u32 = 0;
@@ -34,68 +32,89 @@ fn block_header(last: bool, kind: u32, length: usize) -> [u8; BLOCK_HEADER] {
     [low, middle, high]
 }
 
-/// An output that packs runs of zeros. The bytes that it holds back are written to `out` with
-/// [`Write::flush`].
-#[derive(Debug)]
-pub(crate) struct Packer<W> {
-    out: W,
+/// Blocks in memory, of one frame or of several.
+#[derive(Debug, Default)]
+pub(crate) struct Blocks {
     held: Vec<u8>,
     /// Whether a frame is open.
     open: bool,
     /// Offset in `held` of the open block's header.
     block: Option<usize>,
-    handed: u64,
+    /// Number of bytes of content in all blocks but the open one.
+    content: u64,
 }
 
-impl<W: Write> Packer<W> {
-    pub fn new(out: W) -> Self {
-        Self {
-            out,
-            held: Vec::with_capacity(PIECE + LONGEST_BLOCK),
-            open: false,
-            block: None,
-            handed: 0,
+impl Blocks {
+    /// Returns the number of bytes of content so far.
+    pub fn content(&self) -> u64 {
+        let open = self.block.map_or(0, |at| self.used(at));
+        self.content + open as u64
+    }
+
+    /// Returns the number of bytes of memory in use.
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Returns the number of bytes in the open block, whose header is at the offset `at`.
+    #[inline]
+    fn used(&self, at: usize) -> usize {
+        self.held.len() - at - BLOCK_HEADER
+    }
+
+    /// Adds bytes as they are. The common case, in which they continue the open block, is here.
+    #[inline]
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        match self.block {
+            Some(at) if self.used(at) + bytes.len() <= LONGEST_BLOCK => {
+                self.held.extend_from_slice(bytes);
+            }
+            _ => self.begin_with(bytes),
         }
     }
 
-    /// Returns the number of bytes that the file has so far.
-    pub fn written(&self) -> u64 {
-        self.handed + self.held.len() as u64
+    /// Adds bytes that the open block has no room for, or that begin one.
+    fn begin_with(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let used = match self.block {
+                Some(at) => self.used(at),
+                None => {
+                    self.begin_frame();
+                    self.block = Some(self.held.len());
+                    self.held.extend([0; BLOCK_HEADER]);
+                    0
+                }
+            };
+            let (now, later) = bytes.split_at(bytes.len().min(LONGEST_BLOCK - used));
+            self.held.extend_from_slice(now);
+            if !later.is_empty() {
+                self.close_block();
+            }
+            bytes = later;
+        }
     }
 
-    pub fn into_inner(self) -> W {
-        self.out
-    }
-
-    /// Writes `length` zeros.
-    pub fn zeros(&mut self, mut length: usize) -> io::Result<()> {
+    /// Adds `length` zeros.
+    #[inline]
+    pub fn zeros(&mut self, mut length: usize) {
+        if length == 0 {
+            return;
+        }
         if length < SHORTEST_RUN {
-            return self.write_all(&[0; SHORTEST_RUN][..length]);
+            return self.bytes(&[0; SHORTEST_RUN][..length]);
         }
         self.close_block();
         self.begin_frame();
+        self.content += length as u64;
         while length > 0 {
             let run = length.min(LONGEST_BLOCK);
             let [low, middle, high] = block_header(false, RUN, run);
             self.held.extend_from_slice(&[low, middle, high, 0]);
             length -= run;
         }
-        self.hand_on()
     }
 
-    /// Writes the bytes as they are. The common case, in which they continue the open block, is
-    /// here; every other one is in `write`.
     #[inline]
-    pub fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let after = self.held.len() + bytes.len();
-        let fits = |at: usize| after - at <= BLOCK_HEADER + LONGEST_BLOCK;
-        if after < PIECE && self.block.is_some_and(fits) {
-            self.held.extend_from_slice(bytes);
-            return Ok(());
-        }
-        self.write_all(bytes)
-    }
-
     fn begin_frame(&mut self) {
         if !self.open {
             self.held.extend(MAGIC);
@@ -104,74 +123,95 @@ impl<W: Write> Packer<W> {
         }
     }
 
+    #[inline]
     fn close_block(&mut self) {
         if let Some(at) = self.block.take() {
-            let length = self.held.len() - at - BLOCK_HEADER;
+            let length = self.used(at);
+            self.content += length as u64;
             if let Some(header) = self.held.get_mut(at..at + BLOCK_HEADER) {
                 header.copy_from_slice(&block_header(false, AS_IS, length));
             }
         }
     }
 
-    /// Ends the file, and writes what is held to the output.
-    pub fn end(&mut self) -> io::Result<()> {
+    /// Ends the frame. What is added then begins another one.
+    pub fn end(&mut self) {
         self.close_block();
         if std::mem::take(&mut self.open) {
             self.held.extend(block_header(true, AS_IS, 0));
         }
-        self.flush()
     }
 
-    /// Writes what is held to the output, once it is enough and no block is open.
-    fn hand_on(&mut self) -> io::Result<()> {
-        if self.held.len() < PIECE {
-            return Ok(());
-        }
+    /// Counts the content from here on, for another file. Returns the number of bytes of memory in use.
+    pub fn begin_next(&mut self) -> usize {
+        self.end();
+        self.content = 0;
+        self.held.len()
+    }
+
+    /// Exchanges the blocks so far for the memory of `other`, which is emptied.
+    pub fn swap(&mut self, other: &mut Vec<u8>) {
         self.close_block();
-        self.hand_all()
-    }
-
-    fn hand_all(&mut self) -> io::Result<()> {
-        self.out.write_all(&self.held)?;
-        self.handed += self.held.len() as u64;
-        self.held.clear();
-        Ok(())
+        other.clear();
+        std::mem::swap(&mut self.held, other);
     }
 }
 
-impl<W: Write> Write for Packer<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let used = self
-            .block
-            .map_or(0, |at| self.held.len() - at - BLOCK_HEADER);
-        let length = bytes.len().min(LONGEST_BLOCK - used);
-        let Some(bytes) = bytes.get(..length).filter(|bytes| !bytes.is_empty()) else {
-            // The block is full.
-            if !bytes.is_empty() {
-                self.close_block();
-                return self.write(bytes);
+/// Writes the content of whole blocks to `out`. `open` is whether a frame is open, in front of the
+/// blocks and behind them.
+///
+/// # Errors
+/// The errors of `out`, and [`io::ErrorKind::InvalidData`] for anything but what [`Blocks`] makes.
+pub(crate) fn unpack(mut blocks: &[u8], open: &mut bool, out: &mut impl Write) -> io::Result<()> {
+    /// Largest number of pieces in one call of the system (`UIO_MAXIOV` of Linux).
+    const MOST_PIECES: usize = 1_024;
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let broken = || io::Error::from(io::ErrorKind::InvalidData);
+    let mut pieces = Vec::new();
+    while !blocks.is_empty() {
+        if !*open {
+            let header = MAGIC.len() + HEADER.len();
+            blocks = blocks.get(header..).ok_or_else(broken)?;
+            *open = true;
+            continue;
+        }
+        let (header, rest) = blocks.split_first_chunk().ok_or_else(broken)?;
+        let [low, middle, high]: [u8; BLOCK_HEADER] = *header;
+        let word = u32::from_le_bytes([low, middle, high, 0]);
+        let (mut length, run) = ((word >> 3) as usize, word >> 1 & 3 == RUN);
+        *open = word & 1 == 0;
+        let stored = if run { 1 } else { length };
+        let (bytes, rest) = rest.split_at_checked(stored).ok_or_else(broken)?;
+        blocks = rest;
+        while length > 0 {
+            let piece = if run { &ZEROS[..] } else { bytes };
+            let piece = piece.get(..length).unwrap_or(piece);
+            pieces.push(IoSlice::new(piece));
+            length -= piece.len();
+            if pieces.len() == MOST_PIECES {
+                write_pieces(&mut pieces, out)?;
             }
-            return Ok(0);
-        };
-        self.begin_frame();
-        if self.block.is_none() {
-            self.block = Some(self.held.len());
-            self.held.extend([0; BLOCK_HEADER]);
         }
-        self.held.extend_from_slice(bytes);
-        self.hand_on()?;
-        Ok(length)
     }
-
-    /// Ends the block, so that what is written so far can be read, and writes it to the output.
-    fn flush(&mut self) -> io::Result<()> {
-        self.close_block();
-        self.hand_all()?;
-        self.out.flush()
-    }
+    write_pieces(&mut pieces, out)
 }
 
-/// Reader of the content of a file that [`Packer`] has written.
+/// Writes all of the pieces, and removes them.
+fn write_pieces(pieces: &mut Vec<IoSlice<'_>>, out: &mut impl Write) -> io::Result<()> {
+    let mut rest = &mut pieces[..];
+    while !rest.is_empty() {
+        match out.write_vectored(rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(length) => IoSlice::advance_slices(&mut rest, length),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    pieces.clear();
+    Ok(())
+}
+
+/// Reader of the content of a file whose blocks [`Blocks`] has made.
 ///
 /// A block of any other kind is refused: reading it takes memory and work, and `zstd -d` serves for
 /// that.
@@ -324,20 +364,25 @@ mod tests {
         }
     }
 
+    fn taken(blocks: &mut Blocks) -> Vec<u8> {
+        let mut taken = Vec::new();
+        blocks.swap(&mut taken);
+        taken
+    }
+
     #[test]
     fn zeros_take_no_room() {
-        let mut packer = Packer::new(Vec::new());
+        let mut blocks = Blocks::default();
         let mut content = Vec::new();
         for _ in 0..4_000 {
-            packer.write_all(b"header").unwrap();
-            packer.zeros(1_372).unwrap();
+            blocks.bytes(b"header");
+            blocks.zeros(1_372);
             content.extend(b"header");
             content.extend([0; 1_372]);
         }
-        packer.end().unwrap();
-        let written = packer.written();
-        let packed = packer.into_inner();
-        assert_eq!(written, packed.len() as u64);
+        blocks.end();
+        assert_eq!(blocks.content(), content.len() as u64);
+        let packed = taken(&mut blocks);
         assert!(packed.len() < 4_000 * 14, "{}", packed.len());
         assert!(unpacked(&packed).unwrap() == content);
     }
@@ -345,14 +390,14 @@ mod tests {
     /// The reference program reads what is written.
     #[test]
     fn zstd_reads_it() {
-        let mut packer = Packer::new(Vec::new());
+        let mut blocks = Blocks::default();
         let long: Vec<u8> = (0..400_000u32).map(|at| at as u8).collect();
-        packer.write_all(&long).unwrap();
-        packer.zeros(9_000_000).unwrap();
-        packer.flush().unwrap();
-        packer.write_all(b"more").unwrap();
-        packer.end().unwrap();
-        let packed = packer.into_inner();
+        blocks.bytes(&long);
+        blocks.zeros(9_000_000);
+        let mut packed = taken(&mut blocks);
+        blocks.bytes(b"more");
+        blocks.end();
+        packed.extend(taken(&mut blocks));
         let content = [&long[..], &vec![0; 9_000_000], b"more"].concat();
         assert!(unpacked(&packed).unwrap() == content);
         let program = std::process::Command::new("zstd")
@@ -371,10 +416,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_told() {
-        let mut packer = Packer::new(Vec::new());
-        packer.write_all(b"content").unwrap();
-        packer.end().unwrap();
-        let whole = packer.into_inner();
+        let mut blocks = Blocks::default();
+        blocks.bytes(b"content");
+        blocks.end();
+        let whole = taken(&mut blocks);
         // Between blocks the file may end, as when its writer was killed.
         let block = MAGIC.len() + HEADER.len();
         let next = block + BLOCK_HEADER + 7;
@@ -405,24 +450,32 @@ mod tests {
         fn whatever_is_packed_comes_back(
             pieces in proptest::collection::vec((0usize..300, 0usize..140_000, any::<bool>()), 0..10)
         ) {
-            let mut packer = Packer::new(Vec::new());
-            let mut content = Vec::new();
+            let mut blocks = Blocks::default();
+            let (mut content, mut packed, mut plain) = (Vec::new(), Vec::new(), Vec::new());
+            let mut open = false;
+            let mut take = |blocks: &mut Blocks| {
+                let taken = taken(blocks);
+                unpack(&taken, &mut open, &mut plain).unwrap();
+                packed.extend(taken);
+            };
             for (bytes, zeros, flushed) in pieces {
-                packer.write_all(&vec![7; bytes]).unwrap();
-                packer.zeros(zeros).unwrap();
+                blocks.bytes(&vec![7; bytes]);
+                blocks.zeros(zeros);
                 content.extend(std::iter::repeat_n(7, bytes));
                 content.extend(std::iter::repeat_n(0, zeros));
+                prop_assert_eq!(blocks.content(), content.len() as u64);
                 if flushed {
-                    packer.flush().unwrap();
+                    take(&mut blocks);
                 }
             }
             // The file is whole, or as a writer leaves it that is killed after a flush.
             let whole: bool = content.len() % 2 == 0;
             if whole {
-                packer.end().unwrap();
+                blocks.end();
             }
-            packer.flush().unwrap();
-            prop_assert!(unpacked(&packer.into_inner()).unwrap() == content);
+            take(&mut blocks);
+            prop_assert!(unpacked(&packed).unwrap() == content);
+            prop_assert!(plain == content);
         }
 
         #[test]

@@ -19,7 +19,6 @@ const ENDPOINT: usize = 10;
 const DEVICE: usize = 11;
 const BUS: usize = 12;
 const SETUP_FLAG: usize = 14;
-const DATA_FLAG: usize = 15;
 const SECONDS: usize = 16;
 const MICROSECONDS: usize = 24;
 const STATUS: usize = 28;
@@ -37,40 +36,45 @@ const PRESENT: u8 = 0;
 /// since 1970; the header takes microseconds. `captured` is the number of data bytes that follow.
 #[must_use]
 pub fn header(transfer: &Transfer<'_>, time: u64, captured: usize) -> [u8; HEADER_MMAPPED] {
-    let mut out = [0; HEADER_MMAPPED];
-    LittleEndian::write_u64(&mut out, transfer.id);
-    out[PHASE] = match transfer.phase {
+    let phase = match transfer.phase {
         Phase::Submit => b'S',
         Phase::Complete => b'C',
         Phase::Error => b'E',
     };
-    out[KIND] = transfer.kind.number();
-    out[ENDPOINT] = transfer.endpoint;
-    out[DEVICE] = transfer.device;
-    LittleEndian::write_u16(&mut out[BUS..], transfer.bus);
-    out[SETUP_FLAG] = if transfer.setup.is_some() {
+    let kind = transfer.kind.number();
+    let setup_flag = if transfer.setup.is_some() {
         PRESENT
     } else {
         b'-'
     };
-    out[DATA_FLAG] = match (captured, transfer.is_in()) {
+    let data_flag = match (captured, transfer.is_in()) {
         (1.., _) => PRESENT,
         (0, true) => b'<',
         (0, false) => b'>',
     };
-    LittleEndian::write_u64(&mut out[SECONDS..], time / 1_000_000_000);
-    LittleEndian::write_u32(
-        &mut out[MICROSECONDS..],
-        (time % 1_000_000_000 / 1_000) as u32,
-    );
-    LittleEndian::write_i32(&mut out[STATUS..], transfer.status);
-    LittleEndian::write_u32(&mut out[LENGTH..], transfer.length);
-    LittleEndian::write_u32(
-        &mut out[CAPTURED..],
-        u32::try_from(captured).unwrap_or(u32::MAX),
-    );
-    if let Some(setup) = transfer.setup {
-        out[SETUP..SETUP + 8].copy_from_slice(&setup);
+    let [bus_low, bus_high] = transfer.bus.to_le_bytes();
+    let microseconds = (time % 1_000_000_000 / 1_000) as u32;
+    let captured = u32::try_from(captured).unwrap_or(u32::MAX);
+    // The header is put together from whole words, which takes few instructions.
+    let mut words = [0u64; HEADER_MMAPPED / 8];
+    words[0] = transfer.id;
+    words[1] = u64::from_le_bytes([
+        phase,
+        kind,
+        transfer.endpoint,
+        transfer.device,
+        bus_low,
+        bus_high,
+        setup_flag,
+        data_flag,
+    ]);
+    words[SECONDS / 8] = time / 1_000_000_000;
+    words[MICROSECONDS / 8] = u64::from(microseconds) | u64::from(transfer.status as u32) << 32;
+    words[LENGTH / 8] = u64::from(transfer.length) | u64::from(captured) << 32;
+    words[SETUP / 8] = transfer.setup.map_or(0, u64::from_le_bytes);
+    let mut out = [0; HEADER_MMAPPED];
+    for (bytes, word) in out.as_chunks_mut().0.iter_mut().zip(words) {
+        *bytes = word.to_le_bytes();
     }
     out
 }

@@ -9,7 +9,7 @@ use pcap_parser::{
 };
 
 use crate::LinkType;
-use crate::packed::Packer;
+use crate::packed::{self, Blocks};
 
 /// Value of `if_tsresol` for times in nanoseconds.
 const NANOSECONDS: u8 = 9;
@@ -19,99 +19,50 @@ const PACKET_HEADER: usize = 28;
 /// Length of a block's end in bytes.
 const TRAILER: usize = 4;
 
+/// Number of bytes that a packed file's [`Writer`] holds back at most.
+const HELD_BACK: usize = 256 << 10;
+
 /// Number of an interface in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Interface(u32);
 
-/// A piece of a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part<'a> {
-    /// The bytes themselves.
-    Bytes(&'a [u8]),
-    /// A run of zeros of this length in bytes.
-    Zeros(usize),
+/// Piece of a packet's data that is kept. Zeros stand in the file for the bytes between the pieces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Piece {
+    /// Offset in the data in bytes.
+    pub offset: u32,
+    /// Length in bytes.
+    pub length: u32,
 }
 
-impl Part<'_> {
-    /// Returns the number of bytes in the part.
-    #[must_use]
-    pub const fn len(&self) -> usize {
-        match self {
-            Self::Bytes(bytes) => bytes.len(),
-            Self::Zeros(length) => *length,
-        }
-    }
-
-    /// Returns whether the part has no bytes.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-/// A writer of one section. Times are in nanoseconds since 1970.
+/// A section in memory, in which runs of zeros take almost no room. Times are in nanoseconds since
+/// 1970.
+///
+/// It is what a packed file holds: the content of a pcapng file in a Zstandard frame (RFC 8878), for
+/// which a file name has the ending `.zst`. [`Form`] writes it as such a file or as a plain one.
 #[derive(Debug)]
-pub struct Writer<W> {
-    out: Output<W>,
+pub struct Section {
+    blocks: Blocks,
     interfaces: u32,
+    /// Number of bytes that were taken, less that of the bytes that were there at the beginning.
+    taken: u64,
 }
 
-#[derive(Debug)]
-enum Output<W> {
-    /// The output, and the number of bytes written to it.
-    Plain(W, u64),
-    Packed(Packer<W>),
-}
-
-impl<W: Write> Output<W> {
-    #[inline]
-    fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Plain(out, written) => {
-                *written += bytes.len() as u64;
-                out.write_all(bytes)
-            }
-            Self::Packed(packer) => packer.bytes(bytes),
-        }
+impl Section {
+    /// Begins a section. `application` is the name of the program that captures.
+    #[must_use]
+    pub fn new(application: &str) -> Self {
+        let mut section = Self {
+            blocks: Blocks::default(),
+            interfaces: 0,
+            taken: 0,
+        };
+        section.begin(application);
+        section
     }
 
-    fn zeros(&mut self, mut length: usize) -> io::Result<()> {
-        const ZEROS: [u8; 4096] = [0; 4096];
-        if let Self::Packed(packer) = self {
-            return packer.zeros(length);
-        }
-        while length > 0 {
-            let take = length.min(ZEROS.len());
-            self.bytes(&ZEROS[..take])?;
-            length -= take;
-        }
-        Ok(())
-    }
-}
-
-impl<W: Write> Writer<W> {
-    /// Begins a file. `application` is the name of the program that captures.
-    ///
-    /// # Errors
-    /// Returns the errors of `out`.
-    pub fn new(out: W, application: &str) -> io::Result<Self> {
-        Self::begin(Output::Plain(out, 0), application)
-    }
-
-    /// Begins a file in which runs of zeros take almost no room. It is the same content in a
-    /// Zstandard frame (RFC 8878), for which a file name has the ending `.zst`. Wireshark and
-    /// [`Reader`](crate::read::Reader) read it like the plain file. The writer holds bytes back
-    /// until [`Writer::flush`].
-    ///
-    /// # Errors
-    /// Returns the errors of `out`.
-    pub fn packed(out: W, application: &str) -> io::Result<Self> {
-        Self::begin(Output::Packed(Packer::new(out)), application)
-    }
-
-    fn begin(out: Output<W>, application: &str) -> io::Result<Self> {
-        let mut writer = Self { out, interfaces: 0 };
-        writer.block(&mut SectionHeaderBlock {
+    fn begin(&mut self, application: &str) {
+        self.block(&mut SectionHeaderBlock {
             block_type: 0,
             block_len1: 0,
             bom: 0,
@@ -120,15 +71,11 @@ impl<W: Write> Writer<W> {
             section_len: -1,
             options: vec![text(OptionCode::ShbUserAppl, application)],
             block_len2: 0,
-        })?;
-        Ok(writer)
+        });
     }
 
     /// Adds an interface. `snap` is the largest number of bytes captured of a packet, 0 for no limit.
-    ///
-    /// # Errors
-    /// Returns the errors of the output.
-    pub fn interface(&mut self, link: LinkType, name: &str, snap: u32) -> io::Result<Interface> {
+    pub fn interface(&mut self, link: LinkType, name: &str, snap: u32) -> Interface {
         self.block(&mut InterfaceDescriptionBlock {
             block_type: 0,
             block_len1: 0,
@@ -139,53 +86,57 @@ impl<W: Write> Writer<W> {
             block_len2: 0,
             if_tsresol: NANOSECONDS,
             if_tsoffset: 0,
-        })?;
-        self.interfaces += 1;
-        Ok(Interface(self.interfaces - 1))
-    }
-
-    /// Writes a packet of which `original` bytes passed and `parts`, one after the other, were
-    /// captured. In a packed file, the parts are searched for zeros.
-    ///
-    /// # Errors
-    /// Returns the errors of the output, and [`io::ErrorKind::InvalidInput`] for a packet of 4 GiB
-    /// or more.
-    pub fn packet(
-        &mut self,
-        interface: Interface,
-        time: u64,
-        parts: &[&[u8]],
-        original: u32,
-        comment: Option<&str>,
-    ) -> io::Result<()> {
-        let captured = parts.iter().map(|part| part.len()).sum();
-        if matches!(self.out, Output::Plain(..)) {
-            let parts = parts.iter().map(|part| Part::Bytes(part));
-            return self.packet_with_gaps(interface, time, captured, parts, original, comment);
-        }
-        let runs = parts
-            .iter()
-            .flat_map(|part| part.chunk_by(|one, next| (*one == 0) == (*next == 0)));
-        let parts = runs.map(|run| match run.first() {
-            Some(0) => Part::Zeros(run.len()),
-            _ => Part::Bytes(run),
         });
-        self.packet_with_gaps(interface, time, captured, parts, original, comment)
+        self.interfaces += 1;
+        Interface(self.interfaces - 1)
     }
 
-    /// Writes a packet as [`Writer::packet`] does. [`Part::Zeros`] stands for bytes that were left
-    /// out, and `captured` is the number of bytes of all parts.
+    /// Adds a packet of which `original` bytes passed. `head` and the pieces `kept` of `data`, which
+    /// are in ascending order and apart from each other, were captured; the packet is as long as with
+    /// all of `data`. Bytes of pieces that lie beyond `data` are left out.
     ///
     /// The block is put together here, because pcap-parser copies the packet several times.
     ///
     /// # Errors
-    /// Returns the errors of [`Writer::packet`].
-    pub fn packet_with_gaps<'p>(
+    /// [`io::ErrorKind::InvalidInput`] for a packet of 4 GiB or more. Nothing is added then.
+    #[inline]
+    pub fn packet<const N: usize>(
         &mut self,
         interface: Interface,
         time: u64,
-        captured: usize,
-        parts: impl Iterator<Item = Part<'p>>,
+        head: &[u8; N],
+        data: &[u8],
+        kept: &[Piece],
+        original: u32,
+    ) -> io::Result<()> {
+        let captured = N + data.len();
+        let (front, whole) = front(interface, time, captured, original, 0)?;
+        self.blocks.bytes(&front);
+        self.blocks.bytes(head);
+        let mut at = 0;
+        for piece in kept {
+            let start = piece.offset as usize;
+            let rest = data.get(start..).unwrap_or_default();
+            let bytes = rest.get(..piece.length as usize).unwrap_or(rest);
+            self.blocks.zeros(start.min(data.len()).saturating_sub(at));
+            self.blocks.bytes(bytes);
+            at = start + bytes.len();
+        }
+        self.blocks.zeros(data.len().saturating_sub(at));
+        self.trailer(captured, &[], whole);
+        Ok(())
+    }
+
+    /// Adds a packet of which `original` bytes passed and `parts`, one after the other, were captured.
+    /// The parts are searched for zeros.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`] for a packet of 4 GiB or more. Nothing is added then.
+    pub fn searched_packet(
+        &mut self,
+        interface: Interface,
+        time: u64,
+        parts: &[&[u8]],
         original: u32,
         comment: Option<&str>,
     ) -> io::Result<()> {
@@ -200,51 +151,35 @@ impl<W: Write> Writer<W> {
             }
             None => Vec::new(),
         };
-        let padded = captured.next_multiple_of(4);
-        let whole = u32::try_from(PACKET_HEADER + padded + comment.len() + TRAILER)
-            .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-        let (high, low) = halves(time);
-        let head = [
-            EPB_MAGIC,
-            whole,
-            interface.0,
-            high,
-            low,
-            captured as u32,
-            original,
-        ];
-        let mut front = [0; PACKET_HEADER];
-        for (field, word) in front.chunks_exact_mut(4).zip(head) {
-            field.copy_from_slice(&word.to_le_bytes());
-        }
-        self.out.bytes(&front)?;
-        let mut told = 0;
+        let captured = parts.iter().map(|part| part.len()).sum();
+        let (front, whole) = front(interface, time, captured, original, comment.len())?;
+        self.blocks.bytes(&front);
         for part in parts {
-            told += part.len();
-            match part {
-                Part::Bytes(bytes) => self.out.bytes(bytes)?,
-                Part::Zeros(length) => self.out.zeros(length)?,
+            for run in part.chunk_by(|one, next| (*one == 0) == (*next == 0)) {
+                match run.first() {
+                    Some(0) => self.blocks.zeros(run.len()),
+                    _ => self.blocks.bytes(run),
+                }
             }
         }
-        debug_assert_eq!(told, captured, "the parts are not as long as was said");
-        self.out.bytes(&[0; 3][..padded - captured])?;
-        if !comment.is_empty() {
-            self.out.bytes(&comment)?;
-        }
-        self.out.bytes(&whole.to_le_bytes())
+        self.trailer(captured, &comment, whole);
+        Ok(())
     }
 
-    /// Writes how many packets an interface has seen and how many of them were lost.
-    ///
-    /// # Errors
-    /// Returns the errors of the output.
-    pub fn statistics(
-        &mut self,
-        interface: Interface,
-        time: u64,
-        received: u64,
-        dropped: u64,
-    ) -> io::Result<()> {
+    #[inline]
+    fn trailer(&mut self, captured: usize, options: &[u8], whole: u32) {
+        let padding = captured.next_multiple_of(4) - captured;
+        if padding > 0 {
+            self.blocks.bytes(&[0; 3][..padding]);
+        }
+        if !options.is_empty() {
+            self.blocks.bytes(options);
+        }
+        self.blocks.bytes(&whole.to_le_bytes());
+    }
+
+    /// Adds how many packets an interface has seen and how many of them were lost.
+    pub fn statistics(&mut self, interface: Interface, time: u64, received: u64, dropped: u64) {
         let (ts_high, ts_low) = halves(time);
         let number = |code, value: u64| PcapNGOption {
             code,
@@ -262,25 +197,178 @@ impl<W: Write> Writer<W> {
                 number(OptionCode::IsbIfDrop, dropped),
             ],
             block_len2: 0,
-        })
+        });
     }
 
-    /// Returns the number of bytes written so far.
+    /// Ends the section and its frame. A packed file that is not ended can be read up to its last
+    /// block.
+    pub fn end(&mut self) {
+        self.blocks.end();
+    }
+
+    /// Begins the section of another file behind this one, which must have ended. Returns the length
+    /// of what is in memory, in bytes: what follows belongs to the other file.
+    pub fn begin_next(&mut self, application: &str) -> usize {
+        let length = self.blocks.begin_next();
+        self.taken = 0u64.wrapping_sub(length as u64);
+        self.interfaces = 0;
+        self.begin(application);
+        length
+    }
+
+    /// Returns the number of bytes that the section has as a packed file, or as a plain one.
+    #[must_use]
+    pub fn written(&self, packed: bool) -> u64 {
+        if packed {
+            self.taken.wrapping_add(self.size() as u64)
+        } else {
+            self.blocks.content()
+        }
+    }
+
+    /// Returns the number of bytes of memory in use.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Takes what is in memory, and uses that of `bytes`, whose content is removed, from here on. The
+    /// section goes on behind what is taken.
+    pub fn swap(&mut self, bytes: &mut Vec<u8>) {
+        self.blocks.swap(bytes);
+        self.taken = self.taken.wrapping_add(bytes.len() as u64);
+    }
+
+    fn block(&mut self, block: &mut impl ToVec) {
+        // Serialising fails only when its output does, and a vector takes everything.
+        self.blocks.bytes(&block.to_vec().unwrap_or_default());
+    }
+}
+
+/// Form of a file that the bytes taken from a [`Section`] are written to.
+#[derive(Debug)]
+pub struct Form {
+    packed: bool,
+    /// Whether a frame is open behind what was written last.
+    open: bool,
+}
+
+impl Form {
+    /// Begins a packed file, or a plain one.
+    #[must_use]
+    pub const fn new(packed: bool) -> Self {
+        Self {
+            packed,
+            open: false,
+        }
+    }
+
+    /// Writes what was taken from a section, behind everything that was taken before.
+    ///
+    /// # Errors
+    /// Returns the errors of `out`.
+    pub fn write(&mut self, bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
+        if self.packed {
+            out.write_all(bytes)
+        } else {
+            packed::unpack(bytes, &mut self.open, out)
+        }
+    }
+}
+
+/// A writer of one section. Times are in nanoseconds since 1970.
+#[derive(Debug)]
+pub struct Writer<W> {
+    section: Section,
+    /// Memory that the section has left.
+    spare: Vec<u8>,
+    form: Form,
+    out: W,
+}
+
+impl<W: Write> Writer<W> {
+    /// Begins a file. `application` is the name of the program that captures.
+    ///
+    /// # Errors
+    /// Returns the errors of `out`.
+    pub fn new(out: W, application: &str) -> io::Result<Self> {
+        Self::begin(out, application, false)
+    }
+
+    /// Begins a file in which runs of zeros take almost no room. It is the same content in a
+    /// Zstandard frame (RFC 8878), for which a file name has the ending `.zst`. Wireshark and
+    /// [`Reader`](crate::read::Reader) read it like the plain file. The writer holds bytes back
+    /// until [`Writer::flush`].
+    ///
+    /// # Errors
+    /// Returns the errors of `out`.
+    pub fn packed(out: W, application: &str) -> io::Result<Self> {
+        Self::begin(out, application, true)
+    }
+
+    fn begin(out: W, application: &str, packed: bool) -> io::Result<Self> {
+        let mut writer = Self {
+            section: Section::new(application),
+            spare: Vec::new(),
+            form: Form::new(packed),
+            out,
+        };
+        writer.hand_on()?;
+        Ok(writer)
+    }
+
+    /// Adds an interface, as [`Section::interface`] does.
+    ///
+    /// # Errors
+    /// Returns the errors of the output.
+    pub fn interface(&mut self, link: LinkType, name: &str, snap: u32) -> io::Result<Interface> {
+        let interface = self.section.interface(link, name, snap);
+        self.hand_on()?;
+        Ok(interface)
+    }
+
+    /// Writes a packet, as [`Section::searched_packet`] does.
+    ///
+    /// # Errors
+    /// Returns the errors of the output and those of [`Section::searched_packet`].
+    pub fn packet(
+        &mut self,
+        interface: Interface,
+        time: u64,
+        parts: &[&[u8]],
+        original: u32,
+        comment: Option<&str>,
+    ) -> io::Result<()> {
+        self.section
+            .searched_packet(interface, time, parts, original, comment)?;
+        self.hand_on()
+    }
+
+    /// Writes the numbers of packets, as [`Section::statistics`] does.
+    ///
+    /// # Errors
+    /// Returns the errors of the output.
+    pub fn statistics(
+        &mut self,
+        interface: Interface,
+        time: u64,
+        received: u64,
+        dropped: u64,
+    ) -> io::Result<()> {
+        self.section.statistics(interface, time, received, dropped);
+        self.hand_on()
+    }
+
+    /// Returns the number of bytes that the file has so far.
     #[must_use]
     pub fn written(&self) -> u64 {
-        match &self.out {
-            Output::Plain(_, written) => *written,
-            Output::Packed(packer) => packer.written(),
-        }
+        self.section.written(self.form.packed)
     }
 
-    /// Returns the output. Bytes that it holds back are not flushed.
+    /// Returns the output. Bytes that are held back are not flushed.
     #[must_use]
     pub fn into_inner(self) -> W {
-        match self.out {
-            Output::Plain(out, _) => out,
-            Output::Packed(packer) => packer.into_inner(),
-        }
+        self.out
     }
 
     /// Writes everything to the output, and flushes it.
@@ -288,10 +376,8 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// Returns the errors of the output.
     pub fn flush(&mut self) -> io::Result<()> {
-        match &mut self.out {
-            Output::Plain(out, _) => out.flush(),
-            Output::Packed(packer) => packer.flush(),
-        }
+        self.hand_all_on()?;
+        self.out.flush()
     }
 
     /// Ends the file, and flushes it. A packed file that is not ended can be read up to its last
@@ -300,16 +386,44 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// Returns the errors of the output.
     pub fn end(&mut self) -> io::Result<()> {
-        match &mut self.out {
-            Output::Plain(out, _) => out.flush(),
-            Output::Packed(packer) => packer.end(),
-        }
+        self.section.end();
+        self.flush()
     }
 
-    fn block(&mut self, block: &mut impl ToVec) -> io::Result<()> {
-        let bytes = block.to_vec().map_err(io::Error::other)?;
-        self.out.bytes(&bytes)
+    /// Hands to the output what is not to be held back.
+    fn hand_on(&mut self) -> io::Result<()> {
+        if self.form.packed && self.section.size() < HELD_BACK {
+            return Ok(());
+        }
+        self.hand_all_on()
     }
+
+    fn hand_all_on(&mut self) -> io::Result<()> {
+        self.section.swap(&mut self.spare);
+        self.form.write(&self.spare, &mut self.out)
+    }
+}
+
+/// Returns what an enhanced packet block with `captured` bytes of a packet has in front of them, and its
+/// length in bytes with options of `options` bytes.
+#[inline]
+fn front(
+    interface: Interface,
+    time: u64,
+    captured: usize,
+    original: u32,
+    options: usize,
+) -> io::Result<([u8; PACKET_HEADER], u32)> {
+    let whole = PACKET_HEADER + captured.next_multiple_of(4) + options + TRAILER;
+    let whole = u32::try_from(whole).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let (high, low) = halves(time);
+    let captured = captured as u32;
+    let head = [EPB_MAGIC, whole, interface.0, high, low, captured, original];
+    let mut front = [0; PACKET_HEADER];
+    for (bytes, word) in front.as_chunks_mut().0.iter_mut().zip(head) {
+        *bytes = word.to_le_bytes();
+    }
+    Ok((front, whole))
 }
 
 fn text(code: OptionCode, text: &str) -> PcapNGOption<'_> {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::exchange::Pairing;
 use crate::transfer::{Kind, Phase};
-use crate::write::{Part, Writer};
+use crate::write::{Form, Piece, Section, Writer};
 
 const KERNEL: &[u8] = include_bytes!("../../tests/vectors/kernel-mbimcli-usbmon.pcap");
 
@@ -166,28 +166,30 @@ proptest::proptest! {
 
 #[test]
 fn a_packed_file_reads_as_the_plain_one() {
-    let write = |mut writer: Writer<Vec<u8>>| {
-        let usb = writer
-            .interface(LinkType::USBMON_MMAPPED, "usb1", 0)
-            .unwrap();
+    let write = |packed| {
+        let mut section = Section::new("uwwan test");
+        let usb = section.interface(LinkType::USBMON_MMAPPED, "usb1", 0);
+        let mut data = vec![7; 16_003];
+        data[16_000..].copy_from_slice(b"NDP");
+        let kept = Piece {
+            offset: 16_000,
+            length: 3,
+        };
         for time in 0..300 {
-            let parts = [
-                Part::Bytes(b"front"),
-                Part::Zeros(16_000),
-                Part::Bytes(b"NDP"),
-            ];
-            writer
-                .packet_with_gaps(usb, time, 16_008, parts.into_iter(), 16_008, None)
+            section
+                .packet(usb, time, b"front", &data, &[kept], 16_008)
                 .unwrap();
         }
-        writer.flush().unwrap();
-        let written = writer.written();
-        let bytes = writer.into_inner();
-        assert_eq!(written, bytes.len() as u64);
-        bytes
+        let mut taken = Vec::new();
+        let written = section.written(packed);
+        section.swap(&mut taken);
+        assert_eq!(section.written(packed), written);
+        let mut out = Vec::new();
+        Form::new(packed).write(&taken, &mut out).unwrap();
+        assert_eq!(written, out.len() as u64);
+        out
     };
-    let plain = write(Writer::new(Vec::new(), "uwwan test").unwrap());
-    let packed = write(Writer::packed(Vec::new(), "uwwan test").unwrap());
+    let (plain, packed) = (write(false), write(true));
     assert!(packed.len() < plain.len() / 100, "{}", packed.len());
     assert!(is_capture(&plain) && is_capture(&packed));
     let packets = all(&packed).unwrap();
@@ -207,6 +209,76 @@ fn a_packed_file_reads_as_the_plain_one() {
     writer.flush().unwrap();
     assert_eq!(writer.into_inner(), packed);
     assert!(packets[0].data.starts_with(b"front\0\0") && packets[0].data.ends_with(b"\0NDP"));
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(24))]
+
+    /// Whatever is left out, and wherever the bytes are cut between two writes and two files, both
+    /// forms hold the same packets.
+    #[test]
+    fn both_forms_hold_what_was_kept(
+        packets in proptest::collection::vec(
+            (0usize..5_000, proptest::collection::vec((0u32..5_000, 0u32..300), 0..6), 0u8..4),
+            1..20,
+        )
+    ) {
+        let mut section = Section::new("uwwan test");
+        let mut usb = section.interface(LinkType::USBMON_MMAPPED, "usb1", 0);
+        let mut forms = [Form::new(true), Form::new(false)];
+        let mut files = [vec![Vec::new()], vec![Vec::new()]];
+        let mut expected = vec![Vec::new()];
+        let (mut taken, mut ends) = (Vec::new(), Vec::new());
+        let mut take = |section: &mut Section, ends: &mut Vec<usize>| {
+            section.swap(&mut taken);
+            let mut from = 0;
+            for end in ends.drain(..).chain([taken.len()]) {
+                for (packed, (form, files)) in [true, false].into_iter().zip(forms.iter_mut().zip(&mut files)) {
+                    form.write(&taken[from..end], files.last_mut().unwrap()).unwrap();
+                    if end < taken.len() {
+                        files.push(Vec::new());
+                        *form = Form::new(packed);
+                    }
+                }
+                from = end;
+            }
+        };
+        for (length, mut spans, then) in packets {
+            let data: Vec<u8> = (0..length).map(|at| (at % 255) as u8 + 1).collect();
+            spans.sort_unstable();
+            let mut kept: Vec<Piece> = Vec::new();
+            let mut whole = vec![0; 3 + length];
+            whole[..3].copy_from_slice(b"sub");
+            for (offset, length) in spans {
+                let end = kept.last().map_or(0, |piece| piece.offset + piece.length);
+                let piece = Piece { offset: offset.max(end), length };
+                kept.push(piece);
+                let from = (piece.offset as usize).min(data.len());
+                let to = ((piece.offset + piece.length) as usize).min(data.len());
+                whole[3 + from..3 + to].copy_from_slice(&data[from..to]);
+            }
+            section.packet(usb, 5, b"sub", &data, &kept, 9_000).unwrap();
+            expected.last_mut().unwrap().push(whole);
+            if then == 0 {
+                section.end();
+                ends.push(section.begin_next("uwwan test"));
+                usb = section.interface(LinkType::USBMON_MMAPPED, "usb1", 0);
+                expected.push(Vec::new());
+            }
+            if then == 1 {
+                take(&mut section, &mut ends);
+            }
+        }
+        section.end();
+        take(&mut section, &mut ends);
+        for files in &files {
+            let read: Vec<Vec<Vec<u8>>> = files
+                .iter()
+                .map(|file| all(file).unwrap().into_iter().map(|it| it.data.to_vec()).collect())
+                .collect();
+            proptest::prop_assert!(read == expected);
+        }
+    }
 }
 
 #[test]

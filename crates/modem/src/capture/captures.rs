@@ -116,6 +116,7 @@ impl Observer for Captures {
     }
 
     fn transfer(&self, seen: &Seen<'_>) {
+        let mut changed = None;
         if let Some(setup) = seen.setup.filter(|setup| DeviceState::is_order(*setup)) {
             let mut devices = self.devices();
             if devices.orders.len() == MOST_ORDERS {
@@ -133,11 +134,17 @@ impl Observer for Captures {
                     && let Some(device) = devices.known.iter_mut().find(meant)
                 {
                     device.obey(setup);
+                    changed = Some((device.clone(), DeviceState::is_selection(setup)));
                 }
             }
         }
         if self.is_active() {
-            self.each(|recorder| recorder.transfer(seen));
+            self.each(|recorder| {
+                recorder.transfer(seen);
+                if let Some((state, selected)) = &changed {
+                    recorder.changed(state.clone(), *selected);
+                }
+            });
         }
     }
 }

@@ -1,15 +1,15 @@
 //! Captures of the transfers between driver and modem, as pcapng files that Wireshark dissects.
 //!
 //! ```text
-//!  control, data, AT threads ──copies──> queue of bounded size ──> uwwan-capture thread ──> file
+//!  control, data, AT threads ──kept bytes, in the file's form──> queue of bounded size ──> uwwan-capture thread ──> file
 //! ```
 //!
 //! - `captures`: the observer of the USB devices, which hands each event to the captures that run,
 //!   and knows the state of the devices for one that begins late.
 //! - `recorder`: one capture, as the threads whose transfers it records see it.
-//! - `queue`: the events that wait to be written; `file_writer`: the thread that writes.
-//! - `snap`: which bytes of an NTB are kept.
-//! - `secrets`: blanks PINs and passwords before they are written.
+//! - `encoder`: puts events into the form of the file; `snap`: which bytes of an NTB are kept.
+//! - `queue`: the bytes that wait to be written; `file_writer`: the thread that writes them.
+//! - `secrets`: blanks PINs and passwords before they are recorded.
 //! - `devices`: a device's descriptors and settings, and the requests that describe them.
 //! - `destination`: a file, a ring of files, or a stream.
 //! - [`scrub`]: a capture without identities and payload.
@@ -20,6 +20,7 @@
 mod captures;
 mod destination;
 mod devices;
+mod encoder;
 mod file_writer;
 mod queue;
 mod recorder;

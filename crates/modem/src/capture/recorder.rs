@@ -1,20 +1,23 @@
 //! One capture, as the threads whose transfers it records see it.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
-use uwwan_capture::transfer::{Kind, Phase, Transfer};
+use uwwan_capture::transfer::{Phase, Transfer};
 use uwwan_usb::descriptors::TransferKind;
 use uwwan_usb::observed::{Moment, Seen};
 
 use super::Options;
 use super::destination::Destination;
 use super::devices::DeviceState;
-use super::file_writer::{FileWriter, Shared, nanoseconds};
-use super::queue::Event;
+use super::encoder::{Encoder, Event, nanoseconds};
+use super::file_writer::{FileWriter, Shared};
+use super::secrets::Blanker;
+use super::snap;
 
 /// Time within which the queued events of a capture that is dropped are written.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
@@ -34,7 +37,8 @@ pub struct Outcome {
 /// A capture.
 pub(super) struct Recorder {
     ended: Receiver<()>,
-    options: Options,
+    /// Blanks secrets, unless they are kept.
+    blanker: Option<Mutex<Blanker>>,
     shared: Arc<Shared>,
 }
 
@@ -49,8 +53,13 @@ impl Recorder {
         devices: Vec<DeviceState>,
     ) -> io::Result<Self> {
         let (ending, ended) = bounded(0);
-        let shared = Arc::<Shared>::default();
-        let writer = FileWriter::new(Arc::clone(&shared), options, destination, devices);
+        let encoder = Encoder::new(options, destination.limit(), devices);
+        let shared = Arc::new(Shared::new(encoder));
+        let writer = FileWriter {
+            shared: Arc::clone(&shared),
+            destination,
+            packed: options.packed,
+        };
         std::thread::Builder::new()
             .name("uwwan-capture".into())
             .spawn(move || {
@@ -59,7 +68,7 @@ impl Recorder {
             })?;
         Ok(Self {
             ended,
-            options,
+            blanker: (!options.secrets).then(Mutex::default),
             shared,
         })
     }
@@ -67,7 +76,20 @@ impl Recorder {
     /// Records that a device was opened.
     pub fn device(&self, state: DeviceState) {
         if !self.has_ended() {
-            self.shared.queue.add_device(state);
+            self.shared.queue.add_with(|encoder| encoder.device(state));
+        }
+    }
+
+    /// Takes over the state of a device that a request has changed. `selected` is whether a configuration
+    /// was selected.
+    pub fn changed(&self, state: DeviceState, selected: bool) {
+        if !self.has_ended() {
+            self.shared.queue.add_with(|encoder| {
+                if selected {
+                    encoder.selected(&state);
+                }
+                encoder.changed(state);
+            });
         }
     }
 
@@ -79,36 +101,48 @@ impl Recorder {
             Moment::Rejected(status) => (Phase::Error, status),
             Moment::Completed(status) => (Phase::Complete, status),
         };
-        let time = nanoseconds();
-        let snap = self
-            .options
-            .snap
-            .filter(|_| seen.kind == TransferKind::Bulk);
-        let event = |data| Event {
-            time,
-            id: seen.id,
+        let event = Event {
+            time: nanoseconds(),
+            seen,
             phase,
-            kind: match seen.kind {
-                TransferKind::Control => Kind::Control,
-                TransferKind::Isochronous => Kind::Isochronous,
-                TransferKind::Bulk => Kind::Bulk,
-                TransferKind::Interrupt => Kind::Interrupt,
-            },
-            endpoint: seen.endpoint,
-            bus: seen.bus,
-            address: seen.address,
-            setup: seen.setup,
             status,
-            length: u32::try_from(seen.length).unwrap_or(u32::MAX),
-            data,
+            data: &self.without_secrets(seen),
+            dropped: shared.dropped.load(Ordering::Relaxed),
         };
         let ended = self.has_ended();
-        if ended || !shared.queue.add(seen, snap, event) {
+        if ended || !shared.queue.add(&event) {
             let before = shared.dropped.fetch_add(1, Ordering::Relaxed);
             if before == 0 && !ended {
                 tracing::warn!("the capture is written too slowly; transfers are missing in it");
             }
         }
+    }
+
+    /// Returns the bytes of a transfer, with secrets blanked. NTBs and frames have none.
+    fn without_secrets<'a>(&self, seen: &Seen<'a>) -> Cow<'a, [u8]> {
+        let data = seen.data;
+        let Some(blanker) = &self.blanker else {
+            return Cow::Borrowed(data);
+        };
+        match seen.kind {
+            _ if data.is_empty() => return Cow::Borrowed(data),
+            TransferKind::Interrupt | TransferKind::Isochronous => return Cow::Borrowed(data),
+            TransferKind::Bulk
+                if matches!(data.get(..4), Some(b"NCMH" | b"ncmh"))
+                    || snap::frame(data, data.len()).is_some() =>
+            {
+                return Cow::Borrowed(data);
+            }
+            TransferKind::Control | TransferKind::Bulk => {}
+        }
+        let mut data = data.to_vec();
+        let mut blanker = blanker.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.kind == TransferKind::Control {
+            blanker.message(&mut data);
+        } else {
+            blanker.serial((seen.bus.into(), seen.address), seen.endpoint, &mut data);
+        }
+        Cow::Owned(data)
     }
 
     /// Returns whether the thread has ended because it cannot write any more.
@@ -118,7 +152,9 @@ impl Recorder {
 
     /// Lets the thread write the queued events and end.
     pub fn end(&self) {
-        self.shared.queue.finish();
+        let shared = &self.shared;
+        let dropped = shared.dropped.load(Ordering::Relaxed);
+        shared.queue.finish(|encoder| encoder.end(dropped));
     }
 
     /// Lets the thread write the queued events and end, and waits for that as long as `patience`.
