@@ -19,7 +19,7 @@ const PIECE: usize = 64 << 10;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  uwwan capture start trace.pcapng              until Ctrl-C, or until `uwwan capture stop`
+  uwwan capture start trace.pcapng.zst          until Ctrl-C, or until `uwwan capture stop`
   uwwan capture start trace.pcapng.zst --snap 128
       without most of the payload, which takes no room then
   uwwan capture start - | wireshark -k -i -     live
