@@ -17,6 +17,7 @@ use crate::error::TransferError;
 use crate::libusb::inner::Inner;
 use crate::libusb::queue::LibusbQueue;
 use crate::libusb::wake::Wake;
+use crate::observed::Observation;
 
 fn handle() -> Arc<Handle> {
     let node: OwnedFd = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
@@ -55,7 +56,8 @@ fn queue(handle: &Arc<Handle>, address: u8) -> LibusbQueue {
         max_packet_size: 512,
         interval: 0,
     };
-    LibusbQueue::new(Arc::new(inner(handle)), endpoint).unwrap()
+    let unobserved = Observation::default().queue(address, TransferKind::Bulk);
+    LibusbQueue::new(Arc::new(inner(handle)), endpoint, unobserved).unwrap()
 }
 
 #[test]
