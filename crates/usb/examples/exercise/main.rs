@@ -203,7 +203,16 @@ impl Bench {
     }
 
     fn open(&self) -> Result<Arc<dyn Device>, Box<dyn std::error::Error>> {
-        Ok(self.backend.open(&self.found()?)?)
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.backend.open(&self.found()?) {
+                // The one that was found is the one that is still being unplugged.
+                Err(Error::Gone { .. }) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                opened => return Ok(opened?),
+            }
+        }
     }
 
     /// Opens the device, selects a configuration and claims interface 0.
