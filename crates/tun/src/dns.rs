@@ -8,15 +8,15 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use rustix::net::{AddressFamily, SocketType};
 
 use crate::error::{Error, ErrorKind};
 use crate::netlink::Netlink;
+use crate::program;
 use crate::resolved::{self, Link};
 
 /// First line of a resolv.conf that this crate has written.
@@ -159,7 +159,7 @@ fn index_of(interface: &str) -> Result<u32, Error> {
 
 fn resolvconf(program: PathBuf, interface: &str, servers: &[IpAddr]) -> Result<Undo, Error> {
     let record = format!("{interface}.uwwan");
-    run(&program, &["-a".into(), record.clone()], &describe(servers))?;
+    program::run(&program, &["-a".into(), record.clone()], &describe(servers))?;
     Ok(Undo::Run {
         program,
         arguments: vec!["-d".into(), record],
@@ -190,7 +190,7 @@ pub(crate) fn forget_record(
     paths: &Paths,
 ) -> Result<(), Error> {
     if let Some(program) = paths.program("resolvconf") {
-        return run(&program, &["-d".into(), format!("{interface}.uwwan")], "");
+        return program::run(&program, &["-d".into(), format!("{interface}.uwwan")], "");
     }
     // A file with anything else in it is another program's, or another run's, with its backup.
     let path = &paths.resolv_conf;
@@ -198,42 +198,6 @@ pub(crate) fn forget_record(
         restore(path, &backup_of(path));
     }
     Ok(())
-}
-
-/// Runs a program to its end with `input` on its standard input.
-///
-/// # Errors
-/// Fails when the program fails, with the text that it has written to its standard error.
-fn run(program: &Path, arguments: &[String], input: &str) -> Result<(), Error> {
-    let what = || format!("run {} {}", program.display(), arguments.join(" "));
-    let failed = |source: io::Error| Error::system(what(), source);
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(failed)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A program that does not read its input says why by its exit status.
-        let _ = stdin.write_all(input.as_bytes());
-    }
-    let output = child.wait_with_output().map_err(failed)?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    let complaint: String = complaint.trim().chars().take(500).collect();
-    Err(Error::new(
-        ErrorKind::Other,
-        what(),
-        if complaint.is_empty() {
-            output.status.to_string()
-        } else {
-            complaint
-        },
-        "see whether the resolver service runs and lets you, or use --dns none",
-    ))
 }
 
 fn backup_of(path: &Path) -> PathBuf {
@@ -315,7 +279,7 @@ impl Drop for Guard {
             // The link removes them when it is dropped.
             Undo::Nothing | Undo::Resolved(_) => {}
             Undo::Run { program, arguments } => {
-                if let Err(error) = run(program, arguments, "") {
+                if let Err(error) = program::run(program, arguments, "") {
                     tracing::warn!(%error, "name servers not taken back");
                 }
             }

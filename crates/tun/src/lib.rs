@@ -48,6 +48,7 @@ mod netlink;
 mod observed;
 pub mod offload;
 pub mod plan;
+mod program;
 mod queues;
 mod resolved;
 pub mod resolver;
