@@ -18,6 +18,8 @@ modem_path='' manager=''
 
 listens() { grep -q 'listening on' "$logs/tcpdump.log"; }
 
+tcpdump_ended() { ! kill -INT "$tcpdump"; }
+
 # by_mbimcli NAME: the kernel's driver and mbimcli bring the modem online.
 by_mbimcli() {
   through_zero 3
@@ -85,7 +87,9 @@ check 'the first modem: the kernel finds it' wait_for 20 find_modem
 check 'the first modem: configuration 2' wait_for 20 configuration_is 2
 wait_for 20 drivers_are 'cdc_ether option'
 by_mbimcli 'the first modem'
-kill -INT "$tcpdump" && wait "$tcpdump"
+# A signal that comes just before tcpdump waits for a transfer wakes nobody, so it is sent until one has.
+wait_for 20 tcpdump_ended
+wait "$tcpdump"
 check 'the first modem ends' stop_emulator far0
 check 'the first modem is gone' wait_for 20 modem_gone
 
