@@ -6,11 +6,12 @@
 //! client that leaves are withdrawn if they have not been sent.
 
 pub(crate) mod line_discipline;
+mod output;
 pub(crate) mod protocol;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -29,6 +30,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::permissions::{self, Caller, CallerState, Decision};
 use crate::poll::Waker;
 use line_discipline::LineDiscipline;
+use output::Output;
 use protocol::{LONGEST_REQUEST, Message, Request, final_text};
 
 /// Largest number of clients at a time, of either kind.
@@ -120,7 +122,7 @@ enum Dialect {
 #[derive(Debug, Default)]
 pub(crate) struct JsonLines {
     input: Vec<u8>,
-    output: VecDeque<u8>,
+    output: Output,
     listens: bool,
     has_asked: bool,
     /// Whether the client broke the protocol or does not read: nothing more is taken from it.
@@ -229,17 +231,12 @@ impl JsonLines {
 
     /// Returns bytes for the client, as many as one write takes at best.
     pub(crate) fn output(&self) -> &[u8] {
-        self.output.as_slices().0
+        self.output.first()
     }
 
     /// Removes `count` bytes, which have been written, from the output.
     pub(crate) fn wrote(&mut self, count: usize) {
-        self.output.drain(..count.min(self.output.len()));
-        if self.output.is_empty() {
-            // Answers repeat their commands, which may hold a PIN, so the buffer is freed when it
-            // is empty.
-            self.output = VecDeque::new();
-        }
+        self.output.wrote(count);
     }
 
     fn send(&mut self, message: &Message) {
@@ -251,9 +248,9 @@ impl JsonLines {
             self.output.clear();
             return;
         }
-        if let Ok(line) = serde_json::to_vec(message) {
-            self.output.extend(line);
-            self.output.push_back(b'\n');
+        if let Ok(mut line) = serde_json::to_vec(message) {
+            line.push(b'\n');
+            self.output.add(&line);
         }
     }
 }

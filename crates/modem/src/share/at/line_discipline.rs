@@ -13,6 +13,7 @@ use uwwan_at::dialogue::Command;
 use uwwan_at::failure::Failure as Refusal;
 use uwwan_at::line::{Action, Command as Part, split};
 
+use super::output::Output;
 use super::protocol::final_text;
 use crate::at_port::{Answer, Line};
 use crate::failure::Failure;
@@ -54,7 +55,7 @@ pub(crate) struct LineDiscipline {
     last: String,
     /// Input that has not been looked at.
     ahead: VecDeque<u8>,
-    output: VecDeque<u8>,
+    output: Output,
     /// Whether the program has sent at least one command line, and so does more than listen.
     has_spoken: bool,
 }
@@ -71,7 +72,7 @@ impl Default for LineDiscipline {
             too_long: false,
             last: String::new(),
             ahead: VecDeque::new(),
-            output: VecDeque::new(),
+            output: Output::default(),
             has_spoken: false,
         }
     }
@@ -144,16 +145,12 @@ impl LineDiscipline {
 
     /// Returns bytes for the program, as many as one write takes at best.
     pub(crate) fn output(&self) -> &[u8] {
-        self.output.as_slices().0
+        self.output.first()
     }
 
     /// Removes `count` bytes, which have been written, from the output.
     pub(crate) fn wrote(&mut self, count: usize) {
-        self.output.drain(..count.min(self.output.len()));
-        if self.output.is_empty() {
-            // The echo repeats what was typed, a PIN too, so the buffer is freed when it is empty.
-            self.output = VecDeque::new();
-        }
+        self.output.wrote(count);
     }
 
     /// Drops the waiting output, which nobody will read.
@@ -320,7 +317,7 @@ impl LineDiscipline {
 
     fn put(&mut self, bytes: &[u8]) {
         if self.output.len() + bytes.len() <= MOST_OUTPUT {
-            self.output.extend(bytes);
+            self.output.add(bytes);
         }
     }
 }
@@ -363,7 +360,11 @@ mod tests {
     use uwwan_at::failure::{Cme, Code};
 
     fn said(discipline: &mut LineDiscipline) -> String {
-        let bytes: Vec<u8> = discipline.output.drain(..).collect();
+        let mut bytes = Vec::new();
+        while !discipline.output().is_empty() {
+            bytes.extend_from_slice(discipline.output());
+            discipline.wrote(discipline.output().len());
+        }
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
