@@ -555,8 +555,8 @@ pub struct HostCalls {
     pub cut: u64,
     /// Number of datagrams written as part of a larger packet.
     pub merged: u64,
-    /// Number of payload bytes that were moved to their places after the read. No other copies are
-    /// made.
+    /// Number of payload bytes that were moved to their places after the read. Short packets that
+    /// were expected are not counted.
     pub moved_bytes: u64,
     /// Number of datagrams that were neither cut nor merged because their checksum is wrong.
     pub damaged: u64,

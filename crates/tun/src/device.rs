@@ -1,8 +1,8 @@
 //! A TUN or TAP interface, each of whose system calls carries one whole IP packet or Ethernet
 //! frame, without a header in front of it.
 //!
-//! The system calls are openat, ioctl (TUNSETIFF, TUNSETOFFLOAD, FIONBIO), readv, writev, preadv2,
-//! pwritev2 and close; with TAP also ioctl (SIOCGIFHWADDR, SIOCSIFHWADDR, TUNSETCARRIER).
+//! The system calls are openat, ioctl (TUNSETIFF, TUNSETOFFLOAD, FIONBIO), read, write, preadv2, pwritev2
+//! and close; with TAP also ioctl (SIOCGIFHWADDR, SIOCSIFHWADDR, TUNSETCARRIER).
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -50,8 +50,8 @@
 //! ```
 //!
 //! The system calls are openat, ioctl (TUNGETFEATURES, TUNSETIFF, TUNSETOFFLOAD, TUNSETVNETHDRSZ,
-//! TUNSETQUEUE), epoll_create, epoll_ctl, epoll_wait, readv, writev, preadv2, pwritev2, close, and
-//! those of netlink.rs.
+//! TUNSETQUEUE), epoll_create, epoll_ctl, epoll_wait, read, readv, write, writev, preadv2, pwritev2,
+//! close, and those of netlink.rs.
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};

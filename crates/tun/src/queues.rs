@@ -125,11 +125,11 @@ impl Queues {
 
     /// Reads one packet from the queue whose turn it is and returns the number of bytes read.
     ///
-    /// Makes the system calls `readv`, or `preadv2`, and `epoll_wait`.
+    /// Makes the system calls `read` or `readv`, or else `preadv2`, and `epoll_wait`.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when no queue has a packet, or the caller must wait for
-    /// another queue; otherwise the errors of `readv` and `epoll_wait`.
+    /// another queue; otherwise the errors of these calls.
     #[inline]
     pub(crate) fn read(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let (readers, waiting) = (&self.readers, self.waiting);
@@ -142,8 +142,10 @@ impl Queues {
 
     /// Writes one packet and returns the number of bytes written.
     ///
+    /// Makes the system call `write` or `writev`, or else `pwritev2`.
+    ///
     /// # Errors
-    /// The errors of `writev`.
+    /// The errors of this call.
     #[inline]
     pub(crate) fn write(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         Ok(self.waiting.writev(self.writable(), buffers)?)

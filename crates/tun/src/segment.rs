@@ -33,9 +33,7 @@ use crate::headers::{
 pub struct Plan {
     /// Template of the headers; `None` for a packet that is not cut.
     cut: Option<Template>,
-    /// Offset in bytes at which the checksummed part of the packet begins, and offset of the
-    /// checksum; `None` when no checksum is to be completed.
-    checksum: Option<(usize, usize)>,
+    checksum: Checksum,
     /// Length of the packet, in bytes.
     total: usize,
     /// Length of the headers in bytes; 0 for a packet that is not cut.
@@ -44,6 +42,40 @@ pub struct Plan {
     size: usize,
     /// Number of datagrams.
     count: usize,
+}
+
+/// Checksum of a packet that the kernel leaves to the reader: the offset in bytes at which the
+/// checksummed part of the packet begins, and the offset of the checksum; `None` when none is to be
+/// completed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Checksum(Option<(usize, usize)>);
+
+impl Checksum {
+    /// Returns the checksum that `vnet` leaves to the reader of a packet of `total` bytes.
+    ///
+    /// # Errors
+    /// [`Refused::Checksum`] when it would lie outside the packet.
+    #[inline]
+    pub(crate) fn of(vnet: &VnetHeader, total: usize) -> Result<Checksum, Refused> {
+        let Some((start, offset)) = vnet.checksum else {
+            return Ok(Checksum(None));
+        };
+        let start = usize::from(start);
+        let at = start + usize::from(offset);
+        if at + 2 > total {
+            return Err(Refused::Checksum);
+        }
+        Ok(Checksum(Some((start, at))))
+    }
+
+    /// Completes the checksum in the whole packet.
+    #[inline]
+    pub(crate) fn complete(self, packet: &mut [u8]) {
+        if let Some((start, at)) = self.0 {
+            let checksum = Sum::of(&packet[start..]).checksum_not_zero();
+            packet[at..at + 2].copy_from_slice(&checksum);
+        }
+    }
 }
 
 /// Headers that all segments share, and the sums of their checksums.
@@ -82,20 +114,9 @@ impl Plan {
             return Err(Refused::Short);
         }
         let head = &head[..head.len().min(total)];
-        let checksum = match vnet.checksum {
-            None => None,
-            Some((start, offset)) => {
-                let start = usize::from(start);
-                let at = start + usize::from(offset);
-                if at + 2 > total {
-                    return Err(Refused::Checksum);
-                }
-                Some((start, at))
-            }
-        };
         let whole = Plan {
             cut: None,
-            checksum,
+            checksum: Checksum::of(vnet, total)?,
             total,
             header: 0,
             size: total,
@@ -133,6 +154,7 @@ impl Plan {
         let field = transport + if tcp { TCP_CHECKSUM } else { UDP_CHECKSUM };
         if self
             .checksum
+            .0
             .is_some_and(|place| place != (transport, field))
         {
             return Err(Refused::Checksum);
@@ -163,7 +185,7 @@ impl Plan {
         self.header = header;
         self.size = segment;
         self.count = payload.div_ceil(segment);
-        let partial = self.checksum.is_some();
+        let partial = self.checksum.0.is_some();
         let template = Template::new(&network, tcp, partial, self.total, &head[..header]);
         self.cut = Some(template);
         Ok(())
@@ -235,12 +257,7 @@ impl Plan {
                 let last = index + 1 == self.count;
                 template.write(index, last, self.size, self.header, datagram);
             }
-            None => {
-                if let Some((start, at)) = self.checksum {
-                    let checksum = Sum::of(&datagram[start..]).checksum_not_zero();
-                    datagram[at..at + 2].copy_from_slice(&checksum);
-                }
-            }
+            None => self.checksum.complete(datagram),
         }
     }
 }

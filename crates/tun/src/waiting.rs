@@ -10,6 +10,9 @@ use std::os::fd::AsFd;
 
 use rustix::io::{Errno, ReadWriteFlags};
 
+/// Number of bytes up to which two buffers are copied into one to be written.
+const SHORT: usize = 256;
+
 /// Means by which calls on a descriptor are kept from blocking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum NoWait {
@@ -33,29 +36,82 @@ impl NoWait {
         )
     }
 
-    /// Reads as readv(2) does.
+    /// Reads as readv(2) does. One buffer is read into by read(2), which takes fewer instructions
+    /// because the kernel has no list of buffers to fetch and to check.
     #[inline]
     pub(crate) fn readv(
         self,
         descriptor: impl AsFd,
         buffers: &mut [IoSliceMut<'_>],
     ) -> Result<usize, Errno> {
-        match self {
-            Self::File => rustix::io::readv(descriptor, buffers),
-            Self::Call => rustix::io::preadv2(descriptor, buffers, 0, ReadWriteFlags::NOWAIT),
+        match (self, buffers) {
+            (Self::File, [buffer]) => rustix::io::read(descriptor, &mut **buffer),
+            (Self::File, buffers) => rustix::io::readv(descriptor, buffers),
+            (Self::Call, buffers) => {
+                rustix::io::preadv2(descriptor, buffers, 0, ReadWriteFlags::NOWAIT)
+            }
         }
     }
 
-    /// Writes as writev(2) does.
+    /// Writes as writev(2) does. One buffer is written by write(2), for the reason told at
+    /// [`NoWait::readv`], and so are two of up to [`SHORT`] bytes together, after a copy that takes
+    /// less than the list does.
     #[inline]
     pub(crate) fn writev(
         self,
         descriptor: impl AsFd,
         buffers: &[IoSlice<'_>],
     ) -> Result<usize, Errno> {
-        match self {
-            Self::File => rustix::io::writev(descriptor, buffers),
-            Self::Call => rustix::io::pwritev2(descriptor, buffers, 0, ReadWriteFlags::NOWAIT),
+        match (self, buffers) {
+            (Self::File, [buffer]) => rustix::io::write(descriptor, buffer),
+            (Self::File, [first, second]) if first.len() + second.len() <= SHORT => {
+                let mut together = [0; SHORT];
+                let length = first.len() + second.len();
+                together[..first.len()].copy_from_slice(first);
+                together[first.len()..length].copy_from_slice(second);
+                rustix::io::write(descriptor, &together[..length])
+            }
+            (Self::File, buffers) => rustix::io::writev(descriptor, buffers),
+            (Self::Call, buffers) => {
+                rustix::io::pwritev2(descriptor, buffers, 0, ReadWriteFlags::NOWAIT)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes `parts` as one message and returns what a read into buffers of these lengths brings.
+    fn through(parts: &[&[u8]], lengths: &[usize]) -> Vec<u8> {
+        let (near, far) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        let parts: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        let written = NoWait::File.writev(&near, &parts).unwrap();
+        let mut memory: Vec<Vec<u8>> = lengths.iter().map(|length| vec![0; *length]).collect();
+        let mut buffers: Vec<_> = memory.iter_mut().map(|to| IoSliceMut::new(to)).collect();
+        let read = NoWait::File.readv(&far, &mut buffers).unwrap();
+        assert_eq!(read, written);
+        let mut bytes = memory.concat();
+        bytes.truncate(read);
+        bytes
+    }
+
+    #[test]
+    fn a_message_is_the_same_in_one_buffer_and_in_several() {
+        let bytes: Vec<u8> = (0..1000_u32).map(|at| (at * 7) as u8).collect();
+        for length in [1, 10, SHORT - 1, SHORT, SHORT + 1, 1000] {
+            let whole = &bytes[..length];
+            let at = length.min(10);
+            let middle = at + (length - at) / 2;
+            for parts in [
+                &[whole][..],
+                &[&whole[..at], &whole[at..]],
+                &[&whole[..at], &whole[at..middle], &whole[middle..]],
+            ] {
+                assert_eq!(through(parts, &[1000]), whole);
+                assert_eq!(through(parts, &[10, 500, 490]), whole);
+            }
         }
     }
 }

@@ -220,8 +220,11 @@ impl Open {
         stream: Stream,
         read: impl FnOnce(&mut [IoSliceMut<'_>]) -> io::Result<usize>,
     ) -> io::Result<Placed> {
+        // A packet that is not expected to be large needs one place, in the first NTB or the next.
+        let wide = scatter.expects_large() || scatter.waiting().is_some();
+        let most = if wide { self.builders.len() } else { 2 };
         let mut areas = FixedVec::<&mut [u8], MAX_AREAS>::new();
-        for buffer in self.ready.iter_mut().take(self.builders.len()) {
+        for buffer in self.ready.iter_mut().take(most.min(self.builders.len())) {
             let _ = areas.push(buffer.bytes_mut());
         }
         let mut ntbs = Ntbs {

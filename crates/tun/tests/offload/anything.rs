@@ -5,7 +5,7 @@ use uwwan_tun::headers::{VNET_HEADER, VnetHeader};
 use uwwan_tun::scatter::Scatter;
 use uwwan_tun::segment::Plan;
 
-use crate::traffic::blocks::{Blocks, coalescer, merge, reading};
+use crate::traffic::blocks::{Blocks, coalescer, cut, merge, reading};
 use crate::traffic::{Traffic, payload};
 
 /// Returns bytes that resemble an IP packet.
@@ -128,16 +128,23 @@ proptest! {
 
 #[test]
 fn a_packet_as_long_as_the_buffer_was_cut_off() {
-    let mut scatter = Scatter::new(1500);
     let traffic = Traffic {
         payload: payload(80_000, 1),
         ..Traffic::udp(false, 0)
     };
-    let mut blocks = Blocks::new(&[3000], 4);
     let bytes = [&[0; VNET_HEADER][..], &traffic.payload].concat();
-    let received = blocks
-        .receive(&mut scatter, reading([&bytes, &[]]))
-        .expect("read");
-    assert_eq!(received.datagrams, 0);
-    assert_eq!(scatter.counters().refused, 1);
+    // Behind so many short packets another such is expected.
+    for short in [0, 64] {
+        let mut scatter = Scatter::new(1500);
+        for _ in 0..short {
+            let traffic = Traffic::tcp(false, 0);
+            cut(&mut scatter, &traffic.vnet(0), &traffic.partial());
+        }
+        let mut blocks = Blocks::new(&[3000], 4);
+        let received = blocks
+            .receive(&mut scatter, reading([&bytes, &[]]))
+            .expect("read");
+        assert_eq!(received.datagrams, 0);
+        assert_eq!(scatter.counters().refused, 1);
+    }
 }

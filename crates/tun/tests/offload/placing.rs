@@ -66,6 +66,46 @@ fn nothing_moves_while_a_connection_goes_on() {
     assert!(after.payload > before.payload + 5 * 1428);
 }
 
+/// Lets the scatter expect short packets.
+fn read_short_ones(scatter: &mut Scatter) {
+    let short = Traffic::udp(false, 64);
+    for _ in 0..64 {
+        let ours = cut(scatter, &short.vnet(0), &short.partial());
+        assert_eq!(ours, [short.datagram()]);
+    }
+}
+
+#[test]
+fn short_packets_in_a_row_are_read_into_one_buffer() {
+    let mut scatter = Scatter::new(1500);
+    read_short_ones(&mut scatter);
+    let buffers = |scatter: &mut Scatter, length: usize| {
+        let traffic = Traffic::udp(true, length);
+        let read = reading([&traffic.vnet(0), &traffic.partial()]);
+        let mut blocks = Blocks::new(&[16_384], 4);
+        let mut count = 0;
+        let counted = |buffers: &mut [io::IoSliceMut<'_>]| {
+            count = buffers.len();
+            read(buffers)
+        };
+        blocks.receive(scatter, counted).expect("placed");
+        assert_eq!(blocks.datagrams(), [traffic.datagram()]);
+        assert!(blocks.is_clean_elsewhere());
+        count
+    };
+    // The longest short packet has 256 bytes, 48 of them headers.
+    assert_eq!(
+        [208, 0, 208].map(|length| buffers(&mut scatter, length)),
+        [1; 3]
+    );
+    assert_eq!(scatter.counters().moved, 0);
+    assert_eq!(
+        [209, 64].map(|length| buffers(&mut scatter, length)),
+        [1, 3]
+    );
+    assert_eq!(scatter.counters().moved, 257);
+}
+
 /// The sequence numbers and identifications of a long flow begin again at 0 within a packet.
 #[test]
 fn numbers_that_wrap_go_on() {
@@ -233,9 +273,13 @@ proptest! {
         sizes in prop::collection::vec(prop_oneof![Just(16_384_usize), 0..9000_usize], 1..10),
         alignment in prop_oneof![Just(1_usize), Just(4), Just(32)],
         rounds in 0..3_usize,
+        short in any::<bool>(),
     ) {
         let mut scatter = Scatter::new(1500);
         for (traffic, size) in packets {
+            if short {
+                read_short_ones(&mut scatter);
+            }
             let whole = traffic.payload.len() <= size;
             let expected: Vec<_> = if whole {
                 vec![traffic.datagram()]
@@ -280,6 +324,9 @@ fn prediction_does_not_change_what_comes_out() {
     for (first, first_size) in &kinds {
         for (second, second_size) in &kinds {
             let mut scatter = Scatter::new(1500);
+            if first.payload.is_empty() {
+                read_short_ones(&mut scatter);
+            }
             cut(&mut scatter, &first.vnet(*first_size), &first.partial());
             let ours = cut(&mut scatter, &second.vnet(*second_size), &second.partial());
             let size = if *second_size == 0 {
