@@ -8,8 +8,9 @@
 //! * Packets that reach the host interface within [`REST`] of the NTB that left last stay in its queue
 //!   until that time is over, and are then read together. Otherwise a sender of small packets that finds
 //!   the bus idle each time, because the device is quick or shares the processor with it, would get an
-//!   NTB for every packet. Behind a crowd of small datagrams the rest is [`CROWD_REST`]: more of them
-//!   are on their way, and an NTB costs the same for few as for many. Behind an NTB without room for
+//!   NTB for every packet. Behind a crowd of small datagrams the rest is [`CROWD_REST`], and the host
+//!   is not asked whether there are more: they are on their way, and an NTB costs the same for few as
+//!   for many. Behind an NTB without room for
 //!   more bytes there is no rest: the next packets fill another one, and a rest would only lower the
 //!   rate.
 
@@ -29,7 +30,7 @@ pub(super) const CROWD_REST: Duration = Duration::from_micros(750);
 /// of a telephone call, or the acknowledgements of a merged download, bring in [`REST`].
 const CROWD: usize = 8;
 /// Mean length in bytes up to which datagrams are small.
-const SMALL: usize = 256;
+pub(super) const SMALL: usize = 256;
 
 /// The times that pace the NTBs.
 #[derive(Debug, Default)]
@@ -46,11 +47,13 @@ impl Pace {
     /// says whether it had no room for the next datagram.
     pub(super) fn ntb_left(&mut self, now: Instant, datagrams: usize, bytes: usize, full: bool) {
         if full {
-            self.over = None;
+            (self.over, self.until) = (None, None);
             return;
         }
         let crowd = datagrams >= CROWD && bytes <= datagrams * SMALL;
         self.over = Some(now + if crowd { CROWD_REST } else { REST });
+        // To ask the host whether it has packets takes a wake-up, and behind a crowd it does have some.
+        self.until = self.over.filter(|_| crowd);
     }
 
     /// Returns whether the host is to be read at once. Otherwise, if it is known to have packets,
@@ -123,6 +126,9 @@ mod tests {
         pace.ntb_left(start, 11, 16_000, true);
         assert!(pace.read_now(start, true));
         assert_eq!(pace.resting(), None);
+        pace.ntb_left(start, 40, 40 * 92, false);
+        pace.ntb_left(start, 11, 16_000, true);
+        assert_eq!(pace.resting(), None, "nor one that a crowd ahead began");
         pace.ntb_left(start, 3, 4000, false);
         assert!(!pace.read_now(start, true), "behind the last, partial one");
     }
@@ -133,8 +139,15 @@ mod tests {
             let mut pace = Pace::default();
             let start = Instant::now();
             pace.ntb_left(start, datagrams, bytes, false);
+            let unasked = pace.resting().is_some();
             assert!(!pace.read_now(start, true));
-            pace.resting().unwrap() - start
+            let rest = pace.resting().unwrap() - start;
+            assert_eq!(
+                unasked,
+                rest == CROWD_REST,
+                "the host is asked behind others"
+            );
+            rest
         };
         assert_eq!(rest(8, 8 * 92), CROWD_REST);
         assert_eq!(rest(40, 40 * 52), CROWD_REST);
