@@ -12,6 +12,7 @@ use uwwan_tun::headers::VNET_HEADER;
 use uwwan_usb::buffer::Buffer;
 
 use super::link::{Seen, Stripped};
+use super::pace::SMALL;
 use crate::counters::Tally;
 use crate::host::{Large, Single};
 use crate::kind::ETHERNET_HEADER;
@@ -99,16 +100,16 @@ pub(super) struct Delivery {
     datagrams: Vec<Datagram>,
     /// Datagrams that the delivery in progress leaves for the next one.
     left: Vec<Datagram>,
-    /// Number of calls since the thread last let others run.
-    calls: usize,
+    /// Number of small datagrams, and of calls with others, since the thread last let others run.
+    in_a_row: usize,
 }
 
 impl Delivery {
-    /// Number of calls after which programs that wait for the thread's processor get a turn. The thread
-    /// goes before them ([`super::priority`]), and a socket's receive buffer of the usual size holds
-    /// fewer than 300 small packets (`net.core.rmem_default`, and 768 bytes for each), while an NTB of
-    /// 64 KiB brings 600.
-    const CALLS_IN_A_ROW: usize = 128;
+    /// Number of small datagrams, or of calls with others, after which programs that wait for the
+    /// thread's processor get a turn. The thread goes before them ([`super::priority`]), and a socket's
+    /// receive buffer of the usual size holds fewer than 300 small packets (`net.core.rmem_default`, and
+    /// 768 bytes for each), while an NTB of 64 KiB brings 600, in ten calls where they are merged.
+    const IN_A_ROW: usize = 128;
 
     /// Returns a delivery with room for `ntbs` NTBs of `datagrams` datagrams each. It grows when
     /// there are more.
@@ -119,7 +120,7 @@ impl Delivery {
             ntbs: Vec::with_capacity(ntbs),
             datagrams: Vec::with_capacity(ntbs * datagrams),
             left: Vec::with_capacity(ntbs * datagrams),
-            calls: 0,
+            in_a_row: 0,
         }
     }
 
@@ -244,7 +245,7 @@ impl Delivery {
             ntbs,
             datagrams,
             left,
-            calls,
+            in_a_row,
             ..
         } = self;
         let all = datagrams[from..]
@@ -257,7 +258,7 @@ impl Delivery {
             return count;
         };
         let mut done = Done {
-            in_a_row: *calls,
+            in_a_row: *in_a_row,
             ..Done::default()
         };
         match sink {
@@ -307,7 +308,7 @@ impl Delivery {
         tally.received_bytes += done.bytes;
         tally.host_refused += done.refused;
         tally.host_writes += done.writes;
-        *calls = done.in_a_row;
+        *in_a_row = done.in_a_row;
         count
     }
 
@@ -336,19 +337,24 @@ struct Done {
     writes: u64,
     /// Number of datagrams the host has refused.
     refused: u64,
-    /// Number of calls since the thread last let others run.
+    /// Number of small datagrams, and of calls with others, since the thread last let others run.
     in_a_row: usize,
 }
 
 impl Done {
-    /// Counts a call that handed datagrams over, and lets others run after many.
+    /// Counts a call that handed `datagrams` datagrams over, of `bytes` bytes together, and lets others
+    /// run after many.
     ///
     /// Makes the system call `sched_yield`.
     #[inline]
-    fn called(&mut self) {
+    fn called(&mut self, datagrams: usize, bytes: usize) {
         self.writes += 1;
-        self.in_a_row += 1;
-        if self.in_a_row >= Delivery::CALLS_IN_A_ROW {
+        self.in_a_row += if bytes <= datagrams * SMALL {
+            datagrams
+        } else {
+            1
+        };
+        if self.in_a_row >= Delivery::IN_A_ROW {
             self.in_a_row = 0;
             std::thread::yield_now();
         }
@@ -367,7 +373,7 @@ impl Done {
             Ok(_) => {
                 self.datagrams += datagrams as u64;
                 self.bytes += bytes as u64;
-                self.called();
+                self.called(datagrams, bytes);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
             Err(_) => self.refused += datagrams as u64,
@@ -417,7 +423,7 @@ impl Writer<'_> {
             Ok(_) => {
                 self.done.datagrams += packet.datagrams as u64;
                 self.done.bytes += bytes as u64;
-                self.done.called();
+                self.done.called(packet.datagrams, bytes);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.blocked = true;
@@ -475,18 +481,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn others_get_a_turn_after_many_calls() {
-        let mut done = Done::default();
-        let mut turns = 0;
-        for _ in 0..3 * Delivery::CALLS_IN_A_ROW {
-            assert!(done.add(1, 64, || Ok(64)));
-            turns += usize::from(done.in_a_row == 0);
+    fn others_get_a_turn_after_many_small_datagrams_and_many_calls() {
+        const MANY: usize = 3 * Delivery::IN_A_ROW;
+        // A call hands over one small datagram, a run of small ones, or a run of large ones.
+        for (datagrams, length, calls) in [(1, 64, MANY), (32, 92, MANY / 32), (44, 1500, MANY)] {
+            let mut done = Done::default();
+            let mut turns = 0;
+            for _ in 0..calls {
+                assert!(done.add(datagrams, datagrams * length, || Ok(1)));
+                turns += usize::from(done.in_a_row == 0);
+            }
+            assert_eq!((turns, done.writes), (3, calls as u64), "{length} bytes");
+            assert!(!done.add(1, 64, || Err(io::ErrorKind::WouldBlock.into())));
+            assert_eq!(done.in_a_row, 0, "a call that did nothing is none");
         }
-        assert_eq!(
-            (turns, done.writes),
-            (3, 3 * Delivery::CALLS_IN_A_ROW as u64)
-        );
-        assert!(!done.add(1, 64, || Err(io::ErrorKind::WouldBlock.into())));
-        assert_eq!(done.in_a_row, 0, "a call that did nothing is none");
     }
 }
