@@ -222,12 +222,13 @@ count_calls() { # test, iperf3 option…
   write calls "\"test\":\"$test\",\"calls\":{$counted},\"iperf3\":$(<"$said")"
 }
 
-# profile NAME: writes the use of processor time as text: the deepest functions of all processors, and
+# profile TEST NAME: writes the use of processor time as text: the deepest functions of all processors, and
 # for a driver that is a process the time of its functions with all that they call. perf starts the load itself: it takes long to
 # start where files lie outside the guest.
-profile() { # name, iperf3 option…
-  local file=$output/profile-$contender-$1.txt
-  shift
+profile() { # test, name, iperf3 option…
+  local file=$output/profile-$contender-$2.txt
+  [[ $1 =~ $tests ]] || return 0
+  shift 2
   perf record --quiet -g --all-cpus --event cpu-clock --freq 2000 --output /tmp/perf.data -- \
     timeout 60 iperf3 --client "$far" --time 2 "$@" >/dev/null 2>&1
   perf_report --no-children --sort comm,dso,symbol >"$file"
@@ -418,9 +419,11 @@ measure_all() {
     count_calls 'TCP up, 1 flow' --client "$far"
   fi
   if [[ ${UWWAN_CONTEST_PROFILE:-} && $round == "$rounds" ]]; then
-    profile down --reverse
-    profile up
-    far=$target profile packets --udp --bitrate 0 --length 64
+    profile 'TCP down, 1 flow' down --reverse
+    profile 'TCP up, 1 flow' up
+    far=$target
+    profile 'UDP up, 64 bytes' packets-up --udp --bitrate 0 --length 64
+    profile 'UDP down, 64 bytes' packets-down --reverse --udp --bitrate 0 --length 64
   fi
 }
 
