@@ -27,8 +27,13 @@ const SHORTEST_RUN: usize = 16;
 const AS_IS: u32 = 0;
 const RUN: u32 = 1;
 
+/// Returns a block's header, of which the highest byte is not part.
+fn block_word(last: bool, kind: u32, length: usize) -> u32 {
+    u32::from(last) | kind << 1 | (length as u32) << 3
+}
+
 fn block_header(last: bool, kind: u32, length: usize) -> [u8; BLOCK_HEADER] {
-    let [low, middle, high, _] = (u32::from(last) | kind << 1 | (length as u32) << 3).to_le_bytes();
+    let [low, middle, high, _] = block_word(last, kind, length).to_le_bytes();
     [low, middle, high]
 }
 
@@ -112,6 +117,27 @@ impl Blocks {
             self.held.extend_from_slice(&[low, middle, high, 0]);
             length -= run;
         }
+    }
+
+    /// Adds `zeros` zeros and `bytes` behind them. The common case, in which both become a block of their
+    /// own, is here.
+    #[inline(always)]
+    pub fn behind_zeros(&mut self, zeros: usize, bytes: &[u8]) {
+        /// Lengths in bytes of a block of zeros and of the header of the block behind it.
+        const HEADERS: usize = BLOCK_HEADER + 1 + BLOCK_HEADER;
+        let short = 1..=LONGEST_BLOCK;
+        if !short.contains(&zeros) || !short.contains(&bytes.len()) || !self.open {
+            self.zeros(zeros);
+            return self.bytes(bytes);
+        }
+        self.close_block();
+        self.content += (zeros + bytes.len()) as u64;
+        let zeros = u64::from(block_word(false, RUN, zeros));
+        let stored = u64::from(block_word(false, AS_IS, bytes.len()));
+        // The byte that is repeated is the highest of its block's word, 0.
+        let headers = (zeros | stored << 32).to_le_bytes();
+        self.held.extend_from_slice(&headers[..HEADERS]);
+        self.held.extend_from_slice(bytes);
     }
 
     #[inline]
@@ -396,9 +422,14 @@ mod tests {
         blocks.zeros(9_000_000);
         let mut packed = taken(&mut blocks);
         blocks.bytes(b"more");
+        blocks.behind_zeros(1, b"of");
+        blocks.behind_zeros(LONGEST_BLOCK, b"it");
+        blocks.bytes(b"!");
         blocks.end();
         packed.extend(taken(&mut blocks));
-        let content = [&long[..], &vec![0; 9_000_000], b"more"].concat();
+        let nothing = vec![0; 9_000_000];
+        let behind = [b"more\0of", &nothing[..LONGEST_BLOCK], b"it!"].concat();
+        let content = [&long[..], &nothing, &behind].concat();
         assert!(unpacked(&packed).unwrap() == content);
         let program = std::process::Command::new("zstd")
             .args(["-d", "-c", "-q"])
@@ -448,7 +479,9 @@ mod tests {
 
         #[test]
         fn whatever_is_packed_comes_back(
-            pieces in proptest::collection::vec((0usize..300, 0usize..140_000, any::<bool>()), 0..10)
+            pieces in proptest::collection::vec(
+                (0usize..300, 0usize..140_000, 0usize..140_000, any::<bool>()), 0..10
+            )
         ) {
             let mut blocks = Blocks::default();
             let (mut content, mut packed, mut plain) = (Vec::new(), Vec::new(), Vec::new());
@@ -458,11 +491,13 @@ mod tests {
                 unpack(&taken, &mut open, &mut plain).unwrap();
                 packed.extend(taken);
             };
-            for (bytes, zeros, flushed) in pieces {
+            for (bytes, zeros, behind, flushed) in pieces {
                 blocks.bytes(&vec![7; bytes]);
                 blocks.zeros(zeros);
+                blocks.behind_zeros(behind, &vec![8; bytes]);
                 content.extend(std::iter::repeat_n(7, bytes));
-                content.extend(std::iter::repeat_n(0, zeros));
+                content.extend(std::iter::repeat_n(0, zeros + behind));
+                content.extend(std::iter::repeat_n(8, bytes));
                 prop_assert_eq!(blocks.content(), content.len() as u64);
                 if flushed {
                     take(&mut blocks);

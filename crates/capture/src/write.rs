@@ -118,8 +118,8 @@ impl Section {
             let start = piece.offset as usize;
             let rest = data.get(start..).unwrap_or_default();
             let bytes = rest.get(..piece.length as usize).unwrap_or(rest);
-            self.blocks.zeros(start.min(data.len()).saturating_sub(at));
-            self.blocks.bytes(bytes);
+            let zeros = start.min(data.len()).saturating_sub(at);
+            self.blocks.behind_zeros(zeros, bytes);
             at = start + bytes.len();
         }
         self.blocks.zeros(data.len().saturating_sub(at));

@@ -207,7 +207,9 @@ fn a_packed_file_reads_as_the_plain_one() {
             .unwrap();
     }
     writer.flush().unwrap();
-    assert_eq!(writer.into_inner(), packed);
+    let searched = writer.into_inner();
+    assert!(searched.len() <= packed.len(), "{}", searched.len());
+    assert!(all(&searched).unwrap() == packets);
     assert!(packets[0].data.starts_with(b"front\0\0") && packets[0].data.ends_with(b"\0NDP"));
 }
 
