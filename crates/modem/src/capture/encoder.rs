@@ -9,19 +9,18 @@ use uwwan_capture::LinkType;
 use uwwan_capture::transfer::{Kind, Phase, Transfer};
 use uwwan_capture::usbmon;
 use uwwan_capture::write::{Interface, Piece, Section};
-use uwwan_ncm::{DropCounters, Limits, Ntb, Stream};
+use uwwan_ncm::Stream;
 use uwwan_usb::descriptors::TransferKind;
 use uwwan_usb::observed::Seen;
 
 use super::Options;
+use super::content::{Content, ETHERNET_HEADER};
 use super::devices::{DeviceState, MADE};
-use super::snap;
+use super::snap::{self, Datagrams};
 
 /// Capacity in bytes of memory that is kept for what comes. It is several times what waits in a steady
 /// stream of transfers, which then asks the system for no memory.
 const SPARE: usize = 1 << 20;
-/// Length of an Ethernet header in bytes.
-const ETHERNET_HEADER: usize = 14;
 /// Name of the program in the files.
 const APPLICATION: &str = concat!("uwwan ", env!("CARGO_PKG_VERSION"));
 
@@ -32,6 +31,7 @@ pub(super) struct Event<'a> {
     pub seen: &'a Seen<'a>,
     pub phase: Phase,
     pub status: i32,
+    pub content: Content<'a>,
     /// The bytes of the transfer, without secrets.
     pub data: &'a [u8],
     /// Number of events of the capture that were dropped so far.
@@ -73,8 +73,9 @@ pub(super) struct Encoder {
     /// Numbers of events in the file, and of those that were dropped before it began.
     events: u64,
     dropped_before: u64,
-    /// Memory for the pieces of a transfer.
+    /// Memory for the pieces of a transfer, and for the datagrams of an NTB.
     pieces: Vec<Piece>,
+    datagrams: Datagrams,
 }
 
 impl Encoder {
@@ -93,6 +94,7 @@ impl Encoder {
             events: 0,
             dropped_before: 0,
             pieces: Vec::new(),
+            datagrams: Datagrams::default(),
         };
         encoder.tell_devices();
         encoder
@@ -132,7 +134,11 @@ impl Encoder {
     /// file's format.
     pub fn event(&mut self, event: &Event<'_>) -> bool {
         let Event {
-            time, seen, data, ..
+            time,
+            seen,
+            content,
+            data,
+            ..
         } = *event;
         let transfer = Transfer {
             id: seen.id,
@@ -152,16 +158,22 @@ impl Encoder {
             data: &[],
         };
         let header = usbmon::header(&transfer, time, data.len());
-        match self.options.snap {
-            _ if data.is_empty() => self.pieces.clear(),
-            Some(keep) if transfer.kind == Kind::Bulk => snap::snap(data, keep, &mut self.pieces),
-            _ => {
-                self.pieces.clear();
-                self.pieces.push(Piece {
-                    offset: 0,
-                    length: u32::try_from(data.len()).unwrap_or(u32::MAX),
-                });
+        let datagrams = match (self.ip, content) {
+            (Some(_), Content::Ntb(Some(ntb))) => {
+                self.datagrams.read(&ntb);
+                Some(&self.datagrams)
             }
+            _ => None,
+        };
+        let keep = self.options.snap.unwrap_or(usize::MAX);
+        self.pieces.clear();
+        if keep < data.len() {
+            snap::snap(&content, data, keep, datagrams, &mut self.pieces);
+        } else if !data.is_empty() {
+            self.pieces.push(Piece {
+                offset: 0,
+                length: u32::try_from(data.len()).unwrap_or(u32::MAX),
+            });
         }
         let original = u32::try_from(header.len() + data.len()).unwrap_or(u32::MAX);
         let added = self
@@ -172,10 +184,8 @@ impl Encoder {
         }
         self.events += 1;
         self.waiting.events += 1;
-        if let Some(ip) = self.ip
-            && transfer.kind == Kind::Bulk
-        {
-            self.datagrams(ip, time, data);
+        if let Some(ip) = self.ip {
+            self.packets(ip, time, &content, data);
         }
         if let Some(limit) = self.limit
             && self.section.written(self.options.packed) >= limit
@@ -185,40 +195,37 @@ impl Encoder {
         true
     }
 
-    /// Adds the datagrams of an NTB, or of a frame that is alone in its transfer, as IP packets.
-    fn datagrams(&mut self, interface: Interface, time: u64, data: &[u8]) {
+    /// Adds the datagrams of an NTB, which were read, or that of a frame, as IP packets.
+    fn packets(&mut self, interface: Interface, time: u64, content: &Content<'_>, data: &[u8]) {
         let keep = self.options.snap.unwrap_or(usize::MAX);
         let section = &mut self.section;
-        let mut add = |packet: &[u8], original: usize| {
+        let mut add = |packet: &[u8]| {
             let data = packet.get(..keep).unwrap_or(packet);
             let all = Piece {
                 offset: 0,
                 length: data.len() as u32,
             };
             // A datagram is shorter than what the file's format takes.
-            let _ = section.packet(interface, time, &[], data, &[all], original as u32);
+            let _ = section.packet(interface, time, &[], data, &[all], packet.len() as u32);
         };
-        if let Some((packet, length)) = snap::frame(data, data.len()) {
-            return add(packet, length);
+        match content {
+            Content::Ntb(Some(_)) => {}
+            Content::Frame(packet) => return add(packet),
+            Content::Ntb(None) | Content::Other => return,
         }
-        let limits = Limits {
-            max_ntb: data.len(),
-            ..Limits::default()
-        };
-        let Ok(read) = Ntb::parse(data, &limits) else {
-            return;
-        };
-        for datagram in read.datagrams(&mut DropCounters::default()) {
-            let packet = data.get(datagram.range).unwrap_or_default();
-            let packet = match datagram.stream {
-                Stream::Ips(_) => packet,
-                Stream::Dss(_) => continue,
-                Stream::Ethernet { .. } => match packet.split_at_checked(ETHERNET_HEADER) {
-                    Some(([.., 0x08, 0x00] | [.., 0x86, 0xdd], packet)) => packet,
-                    _ => continue,
-                },
-            };
-            add(packet, packet.len());
+        for datagram in self.datagrams.list() {
+            let packet = data.get(datagram.range.clone()).unwrap_or_default();
+            match datagram.stream {
+                Stream::Ips(_) => add(packet),
+                Stream::Dss(_) => {}
+                Stream::Ethernet { .. } => {
+                    if let Some(([.., 0x08, 0x00] | [.., 0x86, 0xdd], packet)) =
+                        packet.split_at_checked(ETHERNET_HEADER)
+                    {
+                        add(packet);
+                    }
+                }
+            }
         }
     }
 

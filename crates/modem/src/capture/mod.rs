@@ -7,7 +7,8 @@
 //! - `captures`: the observer of the USB devices, which hands each event to the captures that run,
 //!   and knows the state of the devices for one that begins late.
 //! - `recorder`: one capture, as the threads whose transfers it records see it.
-//! - `encoder`: puts events into the form of the file; `snap`: which bytes of an NTB are kept.
+//! - `encoder`: puts events into the form of the file; `content`: what the data of a transfer is;
+//!   `snap`: which bytes of it are kept.
 //! - `queue`: the bytes that wait to be written; `file_writer`: the thread that writes them.
 //! - `secrets`: blanks PINs and passwords before they are recorded.
 //! - `devices`: a device's descriptors and settings, and the requests that describe them.
@@ -18,6 +19,7 @@
 //! counted in the file, and reported at the end.
 
 mod captures;
+mod content;
 mod destination;
 mod devices;
 mod encoder;

@@ -127,6 +127,7 @@ mod tests {
 
     use super::*;
     use crate::capture::Options;
+    use crate::capture::content::Content;
 
     /// Returns a queue from which the beginning of the file was taken.
     fn queue() -> Arc<Queue> {
@@ -153,6 +154,7 @@ mod tests {
             seen: &seen,
             phase: Phase::Submit,
             status: Transfer::IN_PROGRESS,
+            content: Content::Other,
             data: &data,
             dropped: 0,
         }));

@@ -12,12 +12,12 @@ use uwwan_usb::descriptors::TransferKind;
 use uwwan_usb::observed::{Moment, Seen};
 
 use super::Options;
+use super::content::Content;
 use super::destination::Destination;
 use super::devices::DeviceState;
 use super::encoder::{Encoder, Event, nanoseconds};
 use super::file_writer::{FileWriter, Shared};
 use super::secrets::Blanker;
-use super::snap;
 
 /// Time within which the queued events of a capture that is dropped are written.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
@@ -101,12 +101,14 @@ impl Recorder {
             Moment::Rejected(status) => (Phase::Error, status),
             Moment::Completed(status) => (Phase::Complete, status),
         };
+        let content = Content::of(seen.kind, seen.data);
         let event = Event {
             time: nanoseconds(),
             seen,
             phase,
             status,
-            data: &self.without_secrets(seen),
+            content,
+            data: &self.without_secrets(seen, &content),
             dropped: shared.dropped.load(Ordering::Relaxed),
         };
         let ended = self.has_ended();
@@ -119,22 +121,13 @@ impl Recorder {
     }
 
     /// Returns the bytes of a transfer, with secrets blanked. NTBs and frames have none.
-    fn without_secrets<'a>(&self, seen: &Seen<'a>) -> Cow<'a, [u8]> {
+    fn without_secrets<'a>(&self, seen: &Seen<'a>, content: &Content<'_>) -> Cow<'a, [u8]> {
         let data = seen.data;
-        let Some(blanker) = &self.blanker else {
+        let (Some(blanker), Content::Other, TransferKind::Control | TransferKind::Bulk, [_, ..]) =
+            (&self.blanker, content, seen.kind, data)
+        else {
             return Cow::Borrowed(data);
         };
-        match seen.kind {
-            _ if data.is_empty() => return Cow::Borrowed(data),
-            TransferKind::Interrupt | TransferKind::Isochronous => return Cow::Borrowed(data),
-            TransferKind::Bulk
-                if matches!(data.get(..4), Some(b"NCMH" | b"ncmh"))
-                    || snap::frame(data, data.len()).is_some() =>
-            {
-                return Cow::Borrowed(data);
-            }
-            TransferKind::Control | TransferKind::Bulk => {}
-        }
         let mut data = data.to_vec();
         let mut blanker = blanker.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.kind == TransferKind::Control {

@@ -7,7 +7,9 @@
 use std::ops::Range;
 
 use uwwan_capture::write::Piece;
-use uwwan_ncm::{DropCounters, Format, Limits, Ntb, Stream};
+use uwwan_ncm::{Datagram, DropCounters, Format, Ndp, Ntb, Stream};
+
+use super::content::{Content, ETHERNET_HEADER, IPV6_HEADER};
 
 /// Lengths of the headers of an NTB16 and of an NTB32 in bytes (NCM 1.0, 3.2.1 and 3.2.2).
 const HEADER_16: usize = 12;
@@ -15,99 +17,132 @@ const HEADER_32: usize = 16;
 /// Lengths of the headers of an NDP16 and of an NDP32 in bytes (NCM 1.0, 3.3.1 and 3.3.2).
 const NDP_HEADER_16: usize = 8;
 const NDP_HEADER_32: usize = 16;
-/// Length in bytes of the longest datagram that a receiver accepts ([`Limits`]).
+/// Length in bytes of the longest datagram that a receiver accepts ([`uwwan_ncm::Limits`]).
 const LONGEST_DATAGRAM: usize = 0xffff;
-/// Length of an Ethernet header in bytes.
-const ETHERNET_HEADER: usize = 14;
-/// Length of the shortest Ethernet frame in bytes, without its CRC (IEEE 802.3, 3.2.8).
-const LEAST_FRAME: usize = 60;
 /// Length of the shortest IPv4 header in bytes (RFC 791, 3.1).
 const IPV4_HEADER: usize = 20;
-/// Length of an IPv6 header in bytes (RFC 8200, 3).
-const IPV6_HEADER: usize = 40;
 /// Number of bytes between two pieces, such as an alignment, that cost less to keep than to leave out.
 const SMALL_GAP: usize = 16;
 
-/// Finds the pieces of a transfer's data that are kept: all of it except payload, and of each datagram
-/// the first `snap` bytes. `pieces` is emptied first.
-pub(super) fn snap(data: &[u8], snap: usize, pieces: &mut Vec<Piece>) {
-    pieces.clear();
-    if find_pieces(data, snap, pieces).is_none() {
-        pieces.clear();
-        let is_frame = snap < data.len() && frame(data, data.len()).is_some();
-        pieces.push(Piece {
-            offset: 0,
-            length: if is_frame { snap } else { data.len() } as u32,
-        });
+/// The datagrams of an NTB.
+#[derive(Debug, Default)]
+pub(super) struct Datagrams {
+    list: Vec<Datagram>,
+    /// Whether nothing in the NTB is refused.
+    sound: bool,
+}
+
+impl Datagrams {
+    /// Reads those of another NTB.
+    pub fn read(&mut self, ntb: &Ntb<'_>) {
+        let mut drops = DropCounters::default();
+        self.list.clear();
+        self.list.extend(ntb.datagrams(&mut drops));
+        self.sound = drops == DropCounters::default();
+    }
+
+    /// Returns the datagrams that are not refused.
+    pub fn list(&self) -> &[Datagram] {
+        &self.list
     }
 }
 
-/// Returns the first bytes and the length of the IP packet in an Ethernet frame of `length` bytes that is a
-/// transfer of its own and begins with `head`. Only such a frame has an EtherType of IP at its place and,
-/// behind it, an IP header whose length is exactly that of the rest, or that of a packet padded to the
-/// shortest frame; other transfers of a bulk endpoint do not.
-pub(super) fn frame(head: &[u8], length: usize) -> Option<(&[u8], usize)> {
-    let (header, packet) = head.split_first_chunk::<ETHERNET_HEADER>()?;
-    let word = |at: usize| {
-        let word = packet.get(at..)?.first_chunk()?;
-        Some(usize::from(u16::from_be_bytes(*word)))
+/// Finds the pieces of a transfer's data that are kept: all of it except payload, and of each datagram
+/// the first `keep` bytes. `datagrams` are those of the NTB where they were read. `pieces` is emptied
+/// first.
+pub(super) fn snap(
+    content: &Content<'_>,
+    data: &[u8],
+    keep: usize,
+    datagrams: Option<&Datagrams>,
+    pieces: &mut Vec<Piece>,
+) {
+    pieces.clear();
+    let length = match content {
+        Content::Ntb(Some(ntb)) if find_pieces(ntb, data, keep, datagrams, pieces).is_some() => {
+            return;
+        }
+        Content::Frame(_) => keep.min(data.len()),
+        Content::Ntb(_) | Content::Other => data.len(),
     };
-    let told = match (header, packet.first()? >> 4) {
-        ([.., 0x08, 0x00], 4) => word(2)?,
-        ([.., 0x86, 0xdd], 6) => word(4)? + IPV6_HEADER,
-        _ => return None,
-    };
-    let end = ETHERNET_HEADER + told;
-    let whole = end == length || (end < length && length == LEAST_FRAME);
-    whole.then(|| (packet.get(..told).unwrap_or(packet), told))
+    pieces.clear();
+    pieces.push(Piece {
+        offset: 0,
+        length: u32::try_from(length).unwrap_or(u32::MAX),
+    });
 }
 
-/// Adds the pieces to keep to `pieces`. Returns `None` unless the data is a sound NTB.
-fn find_pieces(data: &[u8], snap: usize, pieces: &mut Vec<Piece>) -> Option<()> {
+/// Adds the pieces to keep to `pieces`. Returns `None` unless the NTB is sound.
+fn find_pieces(
+    ntb: &Ntb<'_>,
+    data: &[u8],
+    keep: usize,
+    datagrams: Option<&Datagrams>,
+    pieces: &mut Vec<Piece>,
+) -> Option<()> {
     // The length fits 32 bits, so every offset in the data does too.
     u32::try_from(data.len()).ok()?;
-    let limits = Limits {
-        max_ntb: data.len(),
-        max_datagrams: usize::from(u16::MAX),
-        ..Limits::default()
+    let quick = match datagrams {
+        None => in_order(ntb, data, keep, Pieces::behind(pieces)),
+        Some(_) => None,
     };
-    let ntb = Ntb::parse(data, &limits).ok()?;
-    if in_order(&ntb, data, snap, pieces).is_none() {
+    if quick.is_none() {
         pieces.clear();
-        in_any_order(&ntb, snap, pieces)?;
+        in_any_order(ntb, keep, datagrams, Pieces::behind(pieces))?;
     }
     // The bytes behind the NTB are another NTB, or padding.
     let behind = data.get(ntb.length()..).unwrap_or_default();
     if behind.iter().any(|byte| *byte != 0) {
-        want(pieces, ntb.length(), ntb.length()..data.len(), usize::MAX);
+        pieces.push(Piece {
+            offset: ntb.length() as u32,
+            length: behind.len() as u32,
+        });
     }
     Some(())
 }
 
-/// Adds the first `keep` bytes of a range that lies behind all pieces so far. They join the last piece
-/// where that reaches to `end` and only a small gap is between.
-#[inline]
-fn want(pieces: &mut Vec<Piece>, end: usize, range: Range<usize>, keep: usize) {
-    let kept = range.len().min(keep);
-    if let Some(last) = pieces.last_mut()
-        && (last.offset + last.length) as usize == end
-        && range.start - end <= SMALL_GAP
-    {
-        last.length = (range.start + kept) as u32 - last.offset;
-        return;
+/// Pieces in ascending order, of which the last is not among the others yet, because it may grow.
+struct Pieces<'a> {
+    others: &'a mut Vec<Piece>,
+    last: Range<usize>,
+}
+
+impl<'a> Pieces<'a> {
+    /// Begins with an empty piece at the start of the data.
+    fn behind(others: &'a mut Vec<Piece>) -> Self {
+        Self { others, last: 0..0 }
     }
-    pieces.push(Piece {
-        offset: range.start as u32,
-        length: kept as u32,
-    });
+
+    /// Adds the first `keep` bytes of a range that lies behind all pieces so far. They join the last
+    /// piece where that reaches to `end` and only a small gap is between.
+    #[inline(always)]
+    fn add(&mut self, end: usize, range: Range<usize>, keep: usize) {
+        if self.last.end != end || range.start - end > SMALL_GAP {
+            self.others.push(self.last());
+            self.last.start = range.start;
+        }
+        self.last.end = range.start + range.len().min(keep);
+    }
+
+    fn last(&self) -> Piece {
+        Piece {
+            offset: self.last.start as u32,
+            length: self.last.len() as u32,
+        }
+    }
+
+    fn end(self) {
+        let last = self.last();
+        self.others.push(last);
+    }
 }
 
 /// Adds the pieces of an NTB as nearly every one is: with one NDP, in front of all datagrams or behind
 /// them, and sound datagrams in the order of its entries. Returns `None` for any other NTB.
 ///
-/// Looking at an entry takes a third of the instructions that [`Ntb::datagrams`] takes, which on the
+/// Looking at an entry takes a fifth of the instructions that [`Ntb::datagrams`] takes, which on the
 /// data thread is a difference of several hundredths.
-fn in_order(ntb: &Ntb<'_>, data: &[u8], snap: usize, pieces: &mut Vec<Piece>) -> Option<()> {
+fn in_order(ntb: &Ntb<'_>, data: &[u8], keep: usize, mut pieces: Pieces<'_>) -> Option<()> {
     let mut drops = DropCounters::default();
     let (ndp, another) = {
         let mut ndps = ntb.ndps(&mut drops);
@@ -116,6 +151,57 @@ fn in_order(ntb: &Ntb<'_>, data: &[u8], snap: usize, pieces: &mut Vec<Piece>) ->
     if another.is_some() || drops != DropCounters::default() {
         return None;
     }
+    let (header, ndp_header) = match ntb.format() {
+        Format::Ntb16 => (HEADER_16, NDP_HEADER_16),
+        Format::Ntb32 => (HEADER_32, NDP_HEADER_32),
+    };
+    pieces.add(0, 0..header, usize::MAX);
+    let in_front = ndp.range.start <= header + SMALL_GAP;
+    let space = if in_front {
+        pieces.add(header, ndp.range.clone(), usize::MAX);
+        ndp.range.end..ntb.length()
+    } else {
+        header..ndp.range.start
+    };
+    let entries = data.get(ndp.range.start + ndp_header..ndp.range.end)?;
+    let end = match ntb.format() {
+        Format::Ntb16 => {
+            let entries = entries.as_chunks().0.iter().map(|[a, b, c, d]| {
+                let index = u16::from_le_bytes([*a, *b]);
+                (index.into(), u16::from_le_bytes([*c, *d]).into())
+            });
+            add_datagrams(entries, &ndp, data, space, keep, &mut pieces)?
+        }
+        Format::Ntb32 => {
+            let entries = entries
+                .as_chunks()
+                .0
+                .iter()
+                .map(|[a, b, c, d, e, f, g, h]| {
+                    let index = u32::from_le_bytes([*a, *b, *c, *d]) as usize;
+                    (index, u32::from_le_bytes([*e, *f, *g, *h]) as usize)
+                });
+            add_datagrams(entries, &ndp, data, space, keep, &mut pieces)?
+        }
+    };
+    if !in_front {
+        pieces.add(end, ndp.range, usize::MAX);
+    }
+    pieces.end();
+    Some(())
+}
+
+/// Adds the first bytes of the datagrams of an NDP, given as index and length of each, and returns the
+/// end of the last one. Returns `None` unless all are sound and, in this order, within `space`.
+#[inline(always)]
+fn add_datagrams(
+    entries: impl Iterator<Item = (usize, usize)>,
+    ndp: &Ndp,
+    data: &[u8],
+    space: Range<usize>,
+    keep: usize,
+    pieces: &mut Pieces<'_>,
+) -> Option<usize> {
     // Length in bytes of the shortest datagram that is sound, by the upper half of its first byte.
     let mut least = [usize::MAX; 16];
     match ndp.stream {
@@ -123,80 +209,65 @@ fn in_order(ntb: &Ntb<'_>, data: &[u8], snap: usize, pieces: &mut Vec<Piece>) ->
         Stream::Ethernet { crc: false } => least = [ETHERNET_HEADER; 16],
         Stream::Ethernet { crc: true } | Stream::Dss(_) => return None,
     }
-    let (header, ndp_header, word) = match ntb.format() {
-        Format::Ntb16 => (HEADER_16, NDP_HEADER_16, 2),
-        Format::Ntb32 => (HEADER_32, NDP_HEADER_32, 4),
-    };
-    want(pieces, 0, 0..header, usize::MAX);
-    let (mut end, limit) = if ndp.range.start <= header + SMALL_GAP {
-        want(pieces, header, ndp.range.clone(), usize::MAX);
-        (ndp.range.end, ntb.length())
-    } else {
-        (header, ndp.range.start)
-    };
-    let entries = data.get(ndp.range.start + ndp_header..ndp.range.end)?;
-    for entry in entries.chunks_exact(2 * word) {
-        let (index, length) = if word == 2 {
-            let [a, b, c, d] = *entry.first_chunk()?;
-            (
-                usize::from(u16::from_le_bytes([a, b])),
-                usize::from(u16::from_le_bytes([c, d])),
-            )
-        } else {
-            let [a, b, c, d, e, f, g, h] = *entry.first_chunk()?;
-            (
-                u32::from_le_bytes([a, b, c, d]) as usize,
-                u32::from_le_bytes([e, f, g, h]) as usize,
-            )
-        };
+    let mut end = space.start;
+    for (index, length) in entries {
         if index == 0 || length == 0 {
             break;
         }
         let first = data.get(index)?;
         let behind = index.checked_add(length)?;
         let long_enough = length >= least[usize::from(first >> 4)];
-        if index < end || behind > limit || !long_enough || length > LONGEST_DATAGRAM {
+        if index < end || behind > space.end || !long_enough || length > LONGEST_DATAGRAM {
             return None;
         }
-        want(pieces, end, index..behind, snap);
+        pieces.add(end, index..behind, keep);
         end = behind;
     }
-    if limit == ndp.range.start {
-        want(pieces, end, ndp.range, usize::MAX);
-    }
-    Some(())
+    Some(end)
 }
 
 /// Adds the pieces of any NTB. Returns `None` where something in it is refused.
-fn in_any_order(ntb: &Ntb<'_>, snap: usize, pieces: &mut Vec<Piece>) -> Option<()> {
+fn in_any_order(
+    ntb: &Ntb<'_>,
+    keep: usize,
+    datagrams: Option<&Datagrams>,
+    mut pieces: Pieces<'_>,
+) -> Option<()> {
     let header = match ntb.format() {
         Format::Ntb16 => HEADER_16,
         Format::Ntb32 => HEADER_32,
     };
+    let mut read = Datagrams::default();
+    let datagrams = datagrams.unwrap_or_else(|| {
+        read.read(ntb);
+        &read
+    });
+    if !datagrams.sound {
+        return None;
+    }
     let mut drops = DropCounters::default();
     let ndps = ntb.ndps(&mut drops).map(|ndp| ndp.range);
     let mut found: Vec<Range<usize>> = std::iter::once(0..header).chain(ndps).collect();
-    let datagrams = ntb.datagrams(&mut drops).map(|datagram| datagram.range);
-    found.extend(datagrams.map(|range| range.start..range.start + range.len().min(snap)));
-    if drops != DropCounters::default() {
-        return None;
-    }
+    let ranges = datagrams.list.iter().map(|datagram| &datagram.range);
+    found.extend(ranges.map(|range| range.start..range.start + range.len().min(keep)));
     found.sort_unstable_by_key(|range| (range.start, range.end));
     let mut end = 0;
     for range in found {
         // Datagrams may share bytes.
         let rest = range.start.max(end)..range.end.max(end);
         if !rest.is_empty() {
-            want(pieces, rest.start, rest.clone(), usize::MAX);
+            pieces.add(rest.start, rest.clone(), usize::MAX);
         }
         end = rest.end;
     }
+    pieces.end();
     Some(())
 }
 
 #[cfg(test)]
 mod tests {
-    use uwwan_ncm::{Builder, Choices, Framing, NtbParameters, Placement, Stream};
+    use uwwan_ncm::{Builder, Choices, Framing, Limits, NtbParameters, Placement, Stream};
+    use uwwan_usb::descriptors::TransferKind;
 
     use super::*;
 
@@ -218,8 +289,9 @@ mod tests {
     }
 
     fn pieces(data: &[u8], keep: usize) -> Vec<Piece> {
+        let content = Content::of(TransferKind::Bulk, data);
         let mut pieces = Vec::new();
-        snap(data, keep, &mut pieces);
+        snap(&content, data, keep, None, &mut pieces);
         pieces
     }
 
@@ -365,8 +437,8 @@ mod tests {
             let ntb = ntb_of(&[1_000, 40, 41, 110, 1_000], &choices);
             let read = Ntb::parse(&ntb, &Limits::default()).unwrap();
             let (mut quick, mut thorough) = (Vec::new(), Vec::new());
-            in_order(&read, &ntb, 100, &mut quick).unwrap();
-            in_any_order(&read, 100, &mut thorough).unwrap();
+            in_order(&read, &ntb, 100, Pieces::behind(&mut quick)).unwrap();
+            in_any_order(&read, 100, None, Pieces::behind(&mut thorough)).unwrap();
             let within = |pieces: &[Piece], at: usize| {
                 let holds = |piece: &Piece| {
                     (piece.offset..piece.offset + piece.length).contains(&(at as u32))

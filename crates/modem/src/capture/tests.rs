@@ -5,6 +5,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use uwwan_capture::read::{Packet, Reader};
 use uwwan_capture::transfer::{Kind, Phase};
+use uwwan_ncm::{Builder, Choices, Framing, NtbParameters, Stream as NtbStream};
 use uwwan_usb::descriptors::{Descriptors, TransferKind};
 use uwwan_usb::device::{Identity, Speed};
 use uwwan_usb::observed::{Moment, Observer, Opened, Seen};
@@ -204,6 +205,53 @@ fn each_file_of_a_ring_stands_alone() {
         assert_eq!(first.transfer().unwrap().setup.unwrap()[1], 6);
         while reader.next_packet().unwrap().is_some() {}
     }
+}
+
+/// An NTB is the same with and without its packets beside it, and of each of both as many bytes are kept
+/// as were asked for.
+#[test]
+fn packets_stand_beside_the_ntb_they_are_in() {
+    let mut builder = Builder::new(Framing::negotiate(
+        &NtbParameters::FALLBACK,
+        &Choices::default(),
+    ));
+    let lengths = [500, 20, 41];
+    let mut ntb = vec![0; 2_048];
+    let places = lengths.map(|length| builder.put(NtbStream::Ips(0), length, length).unwrap());
+    for (place, length) in places.into_iter().zip(lengths) {
+        ntb[place..place + length].fill(0x45);
+    }
+    let length = builder.finish(&mut ntb).length;
+    ntb.truncate(length);
+    let record = |ip| {
+        let captures = Arc::<Captures>::default();
+        let memory = Memory::default();
+        let options = Options {
+            snap: Some(40),
+            ip,
+            ..Options::default()
+        };
+        let capture = captures.start(options, memory.destination()).unwrap();
+        captures.transfer(&seen(1, Moment::Submitted, &ntb));
+        assert_eq!(capture.finish(LONG).written, 1);
+        memory.packets()
+    };
+    let packets = record(true);
+    let [usb, packets @ ..] = &packets[..] else {
+        panic!("no packet")
+    };
+    let mut kept = ntb.clone();
+    kept[places[0] + 40..places[0] + 500].fill(0);
+    kept[places[2] + 40] = 0;
+    assert_eq!(usb.transfer().unwrap().data, kept);
+    let [alone] = &record(false)[..] else {
+        panic!("no packet, or several")
+    };
+    assert_eq!(alone.transfer().unwrap().data, kept);
+    let lengths: Vec<_> = packets.iter().map(|packet| packet.data.len()).collect();
+    assert_eq!(lengths, [40, 20, 40]);
+    let originals: Vec<_> = packets.iter().map(|packet| packet.original).collect();
+    assert_eq!(originals, [500, 20, 41]);
 }
 
 #[test]
