@@ -7,19 +7,20 @@
 //! change it, or a directory on its path (see [`own_file`](crate::own_file)).
 
 use std::fmt;
-use std::io::{self, PipeReader, Write as _};
-use std::os::unix::process::CommandExt as _;
+use std::io::{self, PipeReader, PipeWriter, Write as _};
+use std::mem;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::fs::Access;
-use rustix::process::{Pid, Signal};
 use serde::Deserialize;
 use uwwan_modem::host::{HostConfig, HostControl, HostEnd, HostNews, HostProvider};
 use uwwan_modem::status::{self, Addresses};
+use uwwan_tun::program;
 
 use crate::failure::{Failure, FailureKind};
 use crate::own_file;
@@ -30,38 +31,25 @@ const USUAL_LIMIT: Duration = Duration::from_secs(10);
 const LONGEST_LIMIT: u64 = 60;
 /// Largest number of arguments of a hook, its program included.
 const MOST_ARGUMENTS: usize = 64;
-/// Pause between two checks whether a hook has ended.
-const LOOK: Duration = Duration::from_millis(20);
-/// Search path with which a hook finds programs.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// Whether a hook runs for which no thread waits. There is one such hook at a time.
-static STARTED: AtomicBool = AtomicBool::new(false);
-
-/// Guard of [`STARTED`].
-struct Started;
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        STARTED.store(false, Ordering::SeqCst);
-    }
+/// What became of the hook for which no thread waits. There is one such hook at a time.
+enum Started {
+    /// The thread that attends to the last such hook, if there was one, and the end of a pipe by which
+    /// the hook is ended: it is closed for that.
+    Last(Option<(JoinHandle<()>, PipeWriter)>),
+    /// `up` is ending, so that no such hook is started.
+    Over,
 }
 
-/// The process group of that hook.
-static GROUP: Mutex<Option<Pid>> = Mutex::new(None);
-/// Whether `up` is ending, which ends such a hook.
-static ENDING: AtomicBool = AtomicBool::new(false);
-
-fn group() -> MutexGuard<'static, Option<Pid>> {
-    GROUP.lock().unwrap_or_else(PoisonError::into_inner)
-}
+static STARTED: Mutex<Started> = Mutex::new(Started::Last(None));
 
 /// Ends the hook for which no thread waits, with the processes of its process group. No such hook is
 /// started afterwards.
 fn end_started() {
-    ENDING.store(true, Ordering::SeqCst);
-    if let Some(group) = *group() {
-        let _ = rustix::process::kill_process_group(group, Signal::KILL);
+    let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Started::Last(Some((thread, running))) = mem::replace(&mut *started, Started::Over) {
+        drop(running);
+        // The thread has nothing to tell but to the pipe.
+        let _ = thread.join();
     }
 }
 
@@ -253,11 +241,16 @@ impl Hooks {
     /// [`FailureKind::Host`] when another user can change it, when it cannot be started, takes too
     /// long or fails.
     pub fn run(&self, hook: Hook, facts: &Facts) -> Result<(), Failure> {
-        self.run_to_its_end(hook, facts, false)
+        self.run_to_its_end(hook, facts, None)
     }
 
-    /// Runs a hook. `started` is set for a hook for which no thread waits.
-    fn run_to_its_end(&self, hook: Hook, facts: &Facts, started: bool) -> Result<(), Failure> {
+    /// Runs a hook, which is ended when `ending` is hung up.
+    fn run_to_its_end(
+        &self,
+        hook: Hook,
+        facts: &Facts,
+        ending: Option<&PipeReader>,
+    ) -> Result<(), Failure> {
         let words = self.words(hook);
         let Some((program, arguments)) = words.split_first() else {
             return Ok(());
@@ -269,10 +262,8 @@ impl Hooks {
         };
         // The program may have got another owner since the start.
         own_file::check(Path::new(program)).map_err(failed)?;
-        let mut child = Command::new(program)
+        let mut child = program::command(Path::new(program))
             .args(arguments)
-            .env_clear()
-            .env("PATH", PATH)
             .env("UWWAN_HOOK", hook.name())
             .env("UWWAN_CONFIG", &self.file)
             .envs(facts.variables())
@@ -280,72 +271,55 @@ impl Hooks {
             .stdin(Stdio::null())
             // The hook's output stands among the lines of the log.
             .stdout(io::stderr())
-            .process_group(0)
             .spawn()
             .map_err(|error| failed(format!("it cannot be started: {error}")))?;
-        let leader = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        if started {
-            *group() = leader;
-            if ENDING.load(Ordering::SeqCst) {
-                end_started();
-            }
-        }
         let begun = Instant::now();
-        loop {
-            // After the wait, its process group's number may be that of another.
-            let mut group = started.then(group);
-            let ended = child.try_wait();
-            if let (Some(group), false) = (&mut group, matches!(ended, Ok(None))) {
-                **group = None;
-            }
-            drop(group);
-            match ended {
-                Ok(Some(status)) if status.success() => return Ok(()),
-                Ok(Some(status)) => return Err(failed(format!("it ended with {status}"))),
-                Ok(None) if begun.elapsed() < self.limit() => std::thread::sleep(LOOK),
-                Ok(None) => break,
-                Err(error) => return Err(failed(format!("it cannot be waited for: {error}"))),
-            }
-        }
-        // Processes that the hook has started end with it.
-        let mut group = started.then(group);
-        if let Some(leader) = leader {
-            let _ = rustix::process::kill_process_group(leader, Signal::KILL);
-        }
-        let _ = child.wait();
-        if let Some(group) = &mut group {
-            **group = None;
-        }
-        drop(group);
+        // Processes that the hook has started end with it when it is ended.
+        let status = program::wait(&mut child, self.limit(), ending.map(AsFd::as_fd))
+            .map_err(|error| failed(format!("it cannot be waited for: {error}")))?;
         let seconds = self.limit().as_secs();
-        Err(
-            failed(format!("it took longer than {seconds} s and was ended"))
-                .next("start in the background what takes longer, or raise timeout in [hooks]"),
-        )
+        match status {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => Err(failed(format!("it ended with {status}"))),
+            None if begun.elapsed() < self.limit() => {
+                Err(failed("it ran when up ended, and was ended".into()))
+            }
+            None => Err(
+                failed(format!("it took longer than {seconds} s and was ended"))
+                    .next("start in the background what takes longer, or raise timeout in [hooks]"),
+            ),
+        }
     }
 
     /// Starts a hook without waiting for it; it ends with `up` at the latest. The failure can be read from the pipe as
     /// JSON; a hook that succeeds leaves the pipe empty.
     ///
     /// # Errors
-    /// Those of a pipe or a thread, and one when another hook that was started so still runs.
+    /// Those of a pipe or a thread, and one when another hook that was started so still runs, or `up` is
+    /// ending.
     pub fn start(self: &Arc<Self>, hook: Hook, facts: Facts) -> io::Result<PipeReader> {
-        let (reader, mut writer) = io::pipe()?;
-        let hooks = Arc::clone(self);
-        if STARTED.swap(true, Ordering::SeqCst) {
-            return Err(io::Error::other("the last one has not ended"));
+        let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*started {
+            Started::Over => return Err(io::Error::other("it would begin at the end")),
+            Started::Last(Some((thread, _))) if !thread.is_finished() => {
+                return Err(io::Error::other("the last one has not ended"));
+            }
+            Started::Last(_) => {}
         }
-        std::thread::Builder::new()
+        let (reader, mut writer) = io::pipe()?;
+        let (ending, running) = io::pipe()?;
+        let hooks = Arc::clone(self);
+        let thread = std::thread::Builder::new()
             .name("hook".into())
             .spawn(move || {
-                let _started = Started;
-                if let Err(failure) = hooks.run_to_its_end(hook, &facts, true)
+                if let Err(failure) = hooks.run_to_its_end(hook, &facts, Some(&ending))
                     && let Ok(text) = serde_json::to_vec(&failure)
                 {
                     // The reader may have closed the pipe.
                     let _ = writer.write_all(&text);
                 }
             })?;
+        *started = Started::Last(Some((thread, running)));
         Ok(reader)
     }
 
@@ -541,7 +515,7 @@ mod tests {
             "a b",
             "$HOME",
             "/",
-            &format!("PATH={PATH}"),
+            &format!("PATH={}", program::PATH),
             &file,
             "UWWAN_DEVICE=1-4",
             "UWWAN_DNS=192.0.2.1 192.0.2.2",
@@ -566,6 +540,20 @@ mod tests {
         { reader }.read_to_string(&mut text).unwrap();
         let failure: Failure = serde_json::from_str(&text).unwrap();
         assert!(failure.to_string().contains("before-up"), "{failure}");
+
+        let (_folder, endless) = hooks(
+            "after-up = ['hook']\ntimeout = 60",
+            "#!/bin/sh\nsleep 600 &\nsleep 600\n",
+        );
+        let endless = Arc::new(endless);
+        let reader = endless.start(Hook::AfterUp, facts()).unwrap();
+        let another = endless.start(Hook::AfterUp, facts()).unwrap_err();
+        assert!(another.to_string().contains("not ended"), "{another}");
+        end_started();
+        let mut text = String::new();
+        { reader }.read_to_string(&mut text).unwrap();
+        assert!(text.contains("when up ended"), "{text}");
+        assert!(endless.start(Hook::AfterUp, facts()).is_err());
 
         // The hook ends with all processes that it has started, although those hold its output.
         let (_folder, slow) = hooks(

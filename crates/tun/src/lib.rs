@@ -11,6 +11,7 @@
 //!   again.
 //! - [`left`] notes what a process that is killed leaves on the host, so that another takes it back.
 //! - [`dns`] shows name servers or sets them.
+//! - [`program`] runs programs to their end, within a time.
 //! - [`namespace`] makes a private network namespace, so that none of this needs root, [`resolver`]
 //!   gives the programs in one name servers of their own, and [`veth`] connects two of them by a
 //!   virtual cable, for comparisons.
@@ -48,7 +49,7 @@ mod netlink;
 mod observed;
 pub mod offload;
 pub mod plan;
-mod program;
+pub mod program;
 mod queues;
 mod resolved;
 pub mod resolver;

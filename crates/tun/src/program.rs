@@ -4,9 +4,10 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::fd::BorrowedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -18,13 +19,66 @@ use crate::error::{Error, ErrorKind};
 
 /// Time that a program may take. `resolvectl` waits for half a minute where no resolver answers it.
 const LIMIT: Duration = Duration::from_secs(10);
-/// Directories in which the program finds those that it runs itself.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Directories in which a program finds those that it runs itself.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Number of bytes of a program's complaint that are read.
 const COMPLAINT: u64 = 500;
 
-/// Runs a program to its end with `input` on its standard input and an environment of its own, so that it
-/// does not speak with the service manager in this process's name.
+/// Returns the command that starts a program in a process group of its own, whose environment is
+/// [`PATH`] alone, so that it does not speak with the service manager in this process's name.
+#[must_use]
+pub fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("PATH", PATH).process_group(0);
+    command
+}
+
+/// Waits for the end of a program that [`command`] has started. A program that takes longer than
+/// `limit`, or that runs while `ending` becomes readable or is hung up, is ended with all processes of
+/// its group.
+///
+/// Returns the exit status, or `None` when the program was ended so.
+///
+/// # Errors
+/// Fails when the program cannot be waited for. It is ended then, too.
+pub fn wait(
+    child: &mut Child,
+    limit: Duration,
+    ending: Option<BorrowedFd<'_>>,
+) -> io::Result<Option<ExitStatus>> {
+    let leader = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let leader = leader.ok_or(io::ErrorKind::InvalidInput)?;
+    let ended = ends_within(limit, leader, ending);
+    if !matches!(ended, Ok(true)) {
+        // The number stays the group's until the leader has been waited for.
+        let _ = rustix::process::kill_process_group(leader, Signal::KILL);
+    }
+    let status = child.wait()?;
+    Ok(ended?.then_some(status))
+}
+
+/// Waits until a process has ended. Returns whether it has done so in time, and before `ending` was
+/// ready.
+fn ends_within(limit: Duration, process: Pid, ending: Option<BorrowedFd<'_>>) -> io::Result<bool> {
+    let process = rustix::process::pidfd_open(process, PidfdFlags::empty())?;
+    let end = Instant::now() + limit;
+    let mut set = vec![PollFd::new(&process, PollFlags::IN)];
+    set.extend(ending.map(|ending| PollFd::from_borrowed_fd(ending, PollFlags::IN)));
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let left = Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        match rustix::event::poll(&mut set, Some(&left)) {
+            Ok(_) => return Ok(!set[0].revents().is_empty()),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Runs a program to its end with `input` on its standard input.
 ///
 /// # Errors
 /// Fails when the program fails, with the text that it has written to its standard error, and when it
@@ -46,57 +100,26 @@ fn run_within(
     let complaint = rustix::fs::memfd_create("complaint", MemfdFlags::CLOEXEC)
         .map_err(|error| failed(error.into()))?;
     let mut complaint = File::from(complaint);
-    let mut child = Command::new(program)
+    let mut child = command(program)
         .args(arguments)
-        .env_clear()
-        .env("PATH", PATH)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(complaint.try_clone().map_err(failed)?)
-        .process_group(0)
         .spawn()
         .map_err(failed)?;
-    let leader = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     if let Some(mut stdin) = child.stdin.take() {
         // A program that does not read its input says why by its exit status.
         let _ = stdin.write_all(input.as_bytes());
     }
-    let ended = leader.map_or(Ok(true), |leader| ends_within(limit, leader));
-    if let (Some(leader), Ok(false) | Err(_)) = (leader, &ended) {
-        let _ = rustix::process::kill_process_group(leader, Signal::KILL);
-    }
-    let status = child.wait().map_err(failed)?;
-    if !ended.map_err(failed)? {
-        let why = format!(
+    let why = match wait(&mut child, limit, None).map_err(failed)? {
+        Some(status) if status.success() => return Ok(()),
+        Some(status) => reason(&mut complaint, status),
+        None => format!(
             "it took longer than {} s and was ended",
             limit.as_secs_f32()
-        );
-        return Err(Error::new(ErrorKind::Other, what(), why, next));
-    }
-    if status.success() {
-        return Ok(());
-    }
-    let why = reason(&mut complaint, status);
+        ),
+    };
     Err(Error::new(ErrorKind::Other, what(), why, next))
-}
-
-/// Waits until a process has ended. Returns whether it has done so in time.
-fn ends_within(limit: Duration, process: Pid) -> io::Result<bool> {
-    let process = rustix::process::pidfd_open(process, PidfdFlags::empty())?;
-    let end = Instant::now() + limit;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        let left = Timespec {
-            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: left.subsec_nanos().into(),
-        };
-        let mut set = [PollFd::new(&process, PollFlags::IN)];
-        match rustix::event::poll(&mut set, Some(&left)) {
-            Ok(count) => return Ok(count > 0),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
 }
 
 /// Returns the beginning of what the program has complained of, on one line, or its exit status.
@@ -115,6 +138,10 @@ fn reason(complaint: &mut File, status: ExitStatus) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd as _;
+
+    use rustix::process::{WaitId, WaitIdOptions};
+
     use super::*;
 
     fn shell(limit: Duration, script: &str) -> Result<(), Error> {
@@ -135,6 +162,23 @@ mod tests {
         assert!(begun.elapsed() < Duration::from_secs(30));
         let told = error.to_string();
         assert!(told.contains("longer than 0.2 s and was ended"), "{told}");
+    }
+
+    #[test]
+    fn a_program_is_ended_when_it_is_told_to() {
+        let (ready, hung_up) = io::pipe().unwrap();
+        let begun = Instant::now();
+        let mut child = command(Path::new("/bin/sleep")).arg("60").spawn().unwrap();
+        drop(hung_up);
+        let ended = wait(&mut child, Duration::from_secs(50), Some(ready.as_fd())).unwrap();
+        assert!(ended.is_none() && begun.elapsed() < Duration::from_secs(30));
+        // One that has ended before it is told to has its exit status.
+        let mut child = command(Path::new("/bin/false")).spawn().unwrap();
+        let pid = Pid::from_raw(child.id().try_into().unwrap()).unwrap();
+        let left_to_reap = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        rustix::process::waitid(WaitId::Pid(pid), left_to_reap).unwrap();
+        let ended = wait(&mut child, LIMIT, Some(ready.as_fd())).unwrap();
+        assert_eq!(ended.and_then(|status| status.code()), Some(1));
     }
 
     #[test]
