@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use crate::table::number;
-use crate::{Better, Figures, Metric};
+use crate::{Better, Figures, Metric, Spread};
 
 const STYLE: &str = "\
 :root { color-scheme: light dark; --ink: #1c2024; --faint: #7a828a; --line: #d8dde2; --paper: #fff;
@@ -16,9 +16,10 @@ body { font: 15px/1.45 system-ui, sans-serif; color: var(--ink); background: var
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; border-bottom: 1px solid var(--line); }
 h3 { font-size: .95rem; font-weight: 600; margin: 1.2rem 0 .2rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; }
-dt, .note, .way { color: var(--faint); } dd { margin: 0; } p.note { margin: .3rem 0; }
+dt, .note, .way { color: var(--faint); } dd { margin: 0; overflow-wrap: anywhere; } p.note { margin: .3rem 0; }
 .way { font-weight: 400; } svg { width: 100%; height: auto; display: block; }
-@media screen and (max-width: 44rem) { .chart { overflow-x: auto; } .chart svg { min-width: 42rem; } }
+.narrow { display: none; }
+@media screen and (max-width: 44rem) { .wide { display: none; } .narrow { display: block; } }
 svg text { font: 13px system-ui, sans-serif; fill: var(--ink); } svg .ratio { fill: var(--faint); }
 .bar { fill: var(--bar); } .bar.first { fill: var(--first); }
 .grid { stroke: var(--line); } svg .tick { fill: var(--faint); font-size: 12px; }
@@ -27,8 +28,12 @@ svg text { font: 13px system-ui, sans-serif; fill: var(--ink); } svg .ratio { fi
 ";
 
 // These are lengths in the chart, in its own units.
+/// Length of the axis.
 const BARS: f64 = 560.0;
-const NUMBERS: f64 = 190.0;
+/// Length of the axis on a screen on which letters of the other chart would be too small to read.
+const NARROW: f64 = 110.0;
+/// Space between the axis and the numbers behind it.
+const GAP: f64 = 12.0;
 const ROW: f64 = 26.0;
 /// Height of a name that has a line of its own.
 const LINE: f64 = 18.0;
@@ -58,7 +63,7 @@ pub fn of(figures: &Figures) -> String {
         "</dl>\n<p class=\"note\">Bars are medians, dots single measurements, lines lead from the \
          lowest to the highest. ± is half of what lies between these, in per cent of the median. The ratio \
          is to the first row; ≈ says that the measurements of both lie among each other, so that it may be \
-         chance.</p>\n",
+         chance. What was measured once has no ±, and nothing says how far its ratio is chance.</p>\n",
     );
     for group in figures.groups() {
         let _ = writeln!(page, "<h2>{}</h2>", escape(group));
@@ -77,9 +82,9 @@ pub fn of(figures: &Figures) -> String {
 #[must_use]
 pub fn svg(figures: &Figures) -> String {
     let mut body = String::new();
-    let (mut top, mut width) = (10.0, BARS + NUMBERS);
+    let (mut top, mut width) = (10.0, BARS);
     for metric in figures.metrics() {
-        let chart = Chart::of(metric);
+        let chart = Chart::of(metric, BARS);
         let _ = writeln!(
             body,
             "<text x=\"0\" y=\"{:.1}\" font-weight=\"bold\">{}</text>\n\
@@ -117,16 +122,19 @@ fn way(metric: &Metric) -> String {
 
 fn chart(page: &mut String, metric: &Metric) {
     let (name, unit) = (escape(&metric.kind.name), escape(&metric.kind.unit));
-    let chart = Chart::of(metric);
     let _ = writeln!(
         page,
-        "<h3>{name} <span class=\"way\">{}</span></h3>\n\
-         <div class=\"chart\"><svg viewBox=\"0 0 {:.1} {:.1}\" role=\"img\" aria-label=\"{name}, {unit}\">\n{}</svg></div>",
-        escape(&way(metric)),
-        chart.width,
-        chart.height,
-        chart.body
+        "<h3>{name} <span class=\"way\">{}</span></h3>",
+        escape(&way(metric))
     );
+    for (class, bars) in [("wide", BARS), ("narrow", NARROW)] {
+        let chart = Chart::of(metric, bars);
+        let _ = writeln!(
+            page,
+            "<svg class=\"{class}\" viewBox=\"0 0 {:.1} {:.1}\" role=\"img\" aria-label=\"{name}, {unit}\">\n{}</svg>",
+            chart.width, chart.height, chart.body
+        );
+    }
 }
 
 /// A drawn chart.
@@ -137,7 +145,8 @@ struct Chart {
 }
 
 impl Chart {
-    fn of(metric: &Metric) -> Self {
+    /// Draws a chart whose axis has the length `bars`.
+    fn of(metric: &Metric, bars: f64) -> Self {
         let rows: Vec<_> = metric
             .rows()
             .iter()
@@ -152,16 +161,32 @@ impl Chart {
         } else {
             (longest as f64 * LETTER + 16.0, 0.0)
         };
-        let width = (left + BARS + NUMBERS).max(longest as f64 * LETTER + 16.0);
-        let row_height = ROW + above;
-        let bottom = row_height * rows.len() as f64;
+        let numbers = |(row, spread): &(&crate::Row, Spread)| {
+            let median = number(spread.median);
+            (
+                format!("{median}{}", spread.words()),
+                metric.ratio_words(row),
+            )
+        };
         let scale = Scale::of(
             rows.iter()
                 .flat_map(|(_, spread)| [spread.low, spread.high]),
         );
-        let x = |value: f64| left + scale.place(value) * BARS;
+        let unit = match scale.logarithmic {
+            true => format!("{}, logarithmic", metric.kind.unit),
+            false => metric.kind.unit.clone(),
+        };
+        let beside = rows.iter().map(numbers);
+        let beside =
+            beside.map(|(median, ratio)| median.chars().count() + 1 + ratio.chars().count());
+        let beside = beside.chain([unit.chars().count()]).max().unwrap_or(0);
+        let width = left + bars + GAP + beside as f64 * LETTER;
+        let width = width.max(longest as f64 * LETTER + 16.0);
+        let row_height = ROW + above;
+        let bottom = row_height * rows.len() as f64;
+        let x = |value: f64| left + scale.place(value) * bars;
         let mut body = String::new();
-        for tick in scale.ticks() {
+        for tick in scale.ticks(bars) {
             let at = x(tick);
             let _ = writeln!(
                 body,
@@ -173,17 +198,13 @@ impl Chart {
         }
         let _ = writeln!(
             body,
-            "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\">{}{}</text>",
-            left + BARS + 12.0,
+            "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+            left + bars + GAP,
             bottom + 15.0,
-            escape(&metric.kind.unit),
-            if scale.logarithmic {
-                ", logarithmic"
-            } else {
-                ""
-            }
+            escape(&unit),
         );
-        for (at, (row, spread)) in rows.iter().enumerate() {
+        for (at, told) in rows.iter().enumerate() {
+            let ((row, spread), (median, ratio)) = (told, numbers(told));
             let middle = row_height * at as f64 + above + ROW / 2.0;
             let base = middle + 4.5;
             let first = if at == 0 { " first" } else { "" };
@@ -213,11 +234,8 @@ impl Chart {
             }
             let _ = writeln!(
                 body,
-                "<text x=\"{:.1}\" y=\"{base:.1}\">{} ± {:.1} % <tspan class=\"ratio\">{}</tspan></text>",
-                left + BARS + 12.0,
-                number(spread.median),
-                spread.relative() * 100.0,
-                metric.ratio_words(row)
+                "<text x=\"{:.1}\" y=\"{base:.1}\">{median} <tspan class=\"ratio\">{ratio}</tspan></text>",
+                left + bars + GAP,
             );
         }
         Self {
@@ -268,26 +286,43 @@ impl Scale {
         place.clamp(0.0, 1.0)
     }
 
-    /// Returns the values that are marked on the axis.
-    fn ticks(&self) -> Vec<f64> {
+    /// Returns the values that are marked on an axis of the length `bars`, so few that their numbers stand
+    /// apart.
+    fn ticks(&self, bars: f64) -> Vec<f64> {
         if self.high <= 0.0 {
             return vec![0.0];
         }
-        if self.logarithmic {
-            let decades = (self.high / self.low).log10().floor().max(0.0) as i32;
-            return (0..=decades)
-                .map(|at| self.low * 10.0_f64.powi(at))
-                .collect();
-        }
-        let rough = self.high / 5.0;
-        let power = 10.0_f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0]
-            .into_iter()
-            .map(|factor| factor * power)
-            .find(|step| *step >= rough)
-            .unwrap_or(rough);
-        let count = (self.high / step + 1e-9).floor() as usize;
-        (0..=count).map(|at| at as f64 * step).collect()
+        let all = |most: f64| -> Vec<f64> {
+            if self.logarithmic {
+                let decades = (self.high / self.low).log10().floor().max(0.0);
+                let step = (decades / most).ceil().max(1.0);
+                let count = (decades / step).floor() as i32;
+                let factor = 10.0_f64.powf(step);
+                return (0..=count).map(|at| self.low * factor.powi(at)).collect();
+            }
+            let rough = self.high / most;
+            let power = 10.0_f64.powf(rough.log10().floor());
+            let step = [1.0, 2.0, 5.0, 10.0]
+                .into_iter()
+                .map(|factor| factor * power)
+                .find(|step| *step >= rough)
+                .unwrap_or(rough);
+            let count = (self.high / step + 1e-9).floor() as usize;
+            (0..=count).map(|at| at as f64 * step).collect()
+        };
+        let apart = |ticks: &Vec<f64>| {
+            ticks.windows(2).all(|pair| {
+                let letters = pair.iter().map(|tick| number(*tick).chars().count()).max();
+                let room = (self.place(pair[1]) - self.place(pair[0])) * bars;
+                room >= (letters.unwrap_or(0) + 1) as f64 * LETTER
+            })
+        };
+        let fewer = (1..=5).rev().map(|most| all(f64::from(most)));
+        fewer
+            .clone()
+            .find(apart)
+            .or_else(|| fewer.last())
+            .unwrap_or_default()
     }
 }
 
@@ -334,7 +369,7 @@ mod tests {
     fn axes_have_round_ticks_and_are_logarithmic_where_values_span_decades() {
         let ticks = |values: &[f64]| {
             let scale = Scale::of(values.iter().copied());
-            (scale.logarithmic, scale.ticks())
+            (scale.logarithmic, scale.ticks(BARS))
         };
         assert_eq!(
             ticks(&[950.0, 757.0]),
@@ -366,41 +401,90 @@ mod tests {
                 figures.record(&kind, &name, value);
                 figures.record(&kind, "other", value * 2.0);
             }
-            let chart = Chart::of(&figures.metrics()[0]);
-            // A name is anchored at its end or at its beginning.
-            let name_at = numbers(&chart.body, "<text x=\"")[0];
-            let room = if chart.body.contains("text-anchor=\"end\"") {
-                name_at
-            } else {
-                chart.width - name_at
-            };
-            assert!(room >= length as f64 * LETTER, "{length} letters");
-            assert!(of(&figures).contains(&name));
-            for (what, most) in [
-                ("x1=\"", chart.width),
-                ("x2=\"", chart.width),
-                ("cx=\"", chart.width),
-                ("y1=\"", chart.height),
-                ("y2=\"", chart.height),
-                (" y=\"", chart.height),
-            ] {
-                let all = numbers(&chart.body, what);
-                assert!(
-                    all.iter().all(|at| (0.0..=most).contains(at)),
-                    "{what}: {all:?}"
-                );
+            for chart in [BARS, NARROW].map(|bars| Chart::of(&figures.metrics()[0], bars)) {
+                // A name is anchored at its end or at its beginning.
+                let name_at = numbers(&chart.body, "<text x=\"")[0];
+                let room = if chart.body.contains("text-anchor=\"end\"") {
+                    name_at
+                } else {
+                    chart.width - name_at
+                };
+                assert!(room >= length as f64 * LETTER, "{length} letters");
+                assert!(of(&figures).contains(&name));
+                for (what, most) in [
+                    ("x1=\"", chart.width),
+                    ("x2=\"", chart.width),
+                    ("cx=\"", chart.width),
+                    ("y1=\"", chart.height),
+                    ("y2=\"", chart.height),
+                    (" y=\"", chart.height),
+                ] {
+                    let all = numbers(&chart.body, what);
+                    assert!(
+                        all.iter().all(|at| (0.0..=most).contains(at)),
+                        "{what}: {all:?}"
+                    );
+                }
             }
         }
     }
 
     #[test]
-    fn a_chart_scrolls_where_it_would_be_too_small_to_read() {
+    fn numbers_behind_bars_and_below_them_have_room() {
+        for values in [
+            [1234567.0, 1300000.0, 0.0],
+            [950.0, 757.0, 1.0],
+            [0.0123, 4500.0, 0.5],
+            [0.0001, 1e9, 3.0],
+        ] {
+            let mut figures = Figures::new("t");
+            let kind = Kind::new("G", "k", "packets/s", Better::Lower);
+            for (name, value) in ["a", "b", "b"].iter().zip(values) {
+                figures.record(&kind, name, value);
+            }
+            for bars in [BARS, NARROW] {
+                let chart = Chart::of(&figures.metrics()[0], bars);
+                let texts = chart.body.split("<text ").skip(1);
+                let mut ticks = Vec::new();
+                for text in texts.filter_map(|text| text.split("</text>").next()) {
+                    let (attributes, text) = text.split_once('>').unwrap();
+                    let at = numbers(attributes, "x=\"")[0];
+                    let letters = text
+                        .replace("<tspan class=\"ratio\">", "")
+                        .replace("</tspan>", "");
+                    let length = letters.chars().count() as f64 * LETTER;
+                    match attributes {
+                        _ if attributes.contains("middle") => ticks.push((at, length)),
+                        _ if attributes.contains("anchor") => {}
+                        _ => assert!(at + length <= chart.width + 0.1, "{bars}: {letters}"),
+                    }
+                }
+                assert!(ticks.len() >= 2, "{bars}, {values:?}: {ticks:?}");
+                for pair in ticks.windows(2) {
+                    let room = pair[1].0 - pair[0].0;
+                    assert!(
+                        room >= (pair[0].1 + pair[1].1) / 2.0,
+                        "{bars}, {values:?}: {ticks:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_narrow_screen_has_a_chart_that_it_can_show() {
         let mut figures = Figures::new("t");
-        figures.record(&Kind::new("G", "k", "ms", Better::Lower), "a", 1.0);
+        let kind = Kind::new("G", "k", "packets/s", Better::Lower);
+        for value in [12345.0, 23456.0] {
+            figures.record(&kind, "cdc_mbim-64k", value);
+            figures.record(&kind, "uwwan-capture-packed", value * 1.5);
+        }
         let page = of(&figures);
-        assert_eq!(page.matches("<div class=\"chart\"><svg ").count(), 1);
-        assert_eq!(page.matches("</svg></div>").count(), 1);
-        assert!(page.contains("overflow-x: auto"));
+        assert_eq!(page.matches("<svg class=\"wide\"").count(), 1);
+        assert_eq!(page.matches("<svg class=\"narrow\"").count(), 1);
+        // Letters of 13 units have 10 pixels at least where the page has 370.
+        let chart = Chart::of(&figures.metrics()[0], NARROW);
+        assert!(370.0 / chart.width * 13.0 >= 10.0, "{}", chart.width);
     }
 
     #[test]

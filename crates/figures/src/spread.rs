@@ -40,6 +40,14 @@ impl Spread {
             ((self.high - self.low) / 2.0 / self.median).abs()
         }
     }
+
+    /// Returns the spread in words that stand behind the median; none where there is one value.
+    pub(crate) fn words(&self) -> String {
+        match self.count {
+            ..=1 => String::new(),
+            _ => format!(" ± {:.1} %", self.relative() * 100.0),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -52,6 +60,8 @@ mod tests {
         let even = Spread::of(&[4.0, 1.0, 2.0, 3.0]).expect("some");
         assert_eq!((even.median, even.low, even.high), (2.5, 1.0, 4.0));
         assert!((even.relative() - 0.6).abs() < 1e-9);
+        assert_eq!(even.words(), " ± 60.0 %");
+        assert_eq!(Spread::of(&[4.0]).map(|s| s.words()), Some(String::new()));
         assert_eq!(Spread::of(&[]), None);
     }
 

@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use crate::{Figures, Metric};
 
-/// Returns all figures as lines of text, one for each contender: median, spread in per cent, and
-/// the ratio to the first contender, with ≈ in place of × where the ranges of the values overlap.
+/// Returns all figures as lines of text, one for each contender: median, spread in per cent where there
+/// are several values, and the ratio to the first contender, with ≈ in place of × where the ranges of the
+/// values overlap.
 #[must_use]
 pub fn of(figures: &Figures) -> String {
     let mut text = format!("{}\n", figures.title);
@@ -32,10 +33,10 @@ pub fn of(figures: &Figures) -> String {
                 };
                 let ratio = metric.ratio_words(row);
                 let line = format!(
-                    "    {:<width$} {:>9} ± {:>4.1} %  {ratio}",
+                    "    {:<width$} {:>9}{:<10} {ratio}",
                     row.contender,
                     number(spread.median),
-                    spread.relative() * 100.0
+                    spread.words()
                 );
                 let _ = writeln!(text, "{}", line.trim_end());
             }
@@ -84,7 +85,7 @@ mod tests {
         assert_eq!(
             of(&figures),
             "Two ways\n  machine: this one\n\nLatency\n  (lower is better)\n  ping, ms\n    \
-             kernel      1.00 ±  0.0 %\n    ours       0.600 ± 16.7 %  × 0.60\n"
+             kernel      1.00\n    ours       0.600 ± 16.7 %  × 0.60\n"
         );
         figures.record(&kind, "ours", 1.1);
         assert!(of(&figures).contains("≈ 0.70"), "{}", of(&figures));
