@@ -9,15 +9,21 @@ use uwwan_tun::{Address, Configuration, ErrorKind, Plan, Tun, observe};
 
 use crate::{ip, ip_program, range};
 
-pub fn what_a_killed_run_left_is_taken_back_whatever_the_name_is() {
-    ip_program("tuntap add dev left0 mode tun");
-    ip_program("link set left0 mtu 1111");
-    ip_program("address add 172.16.9.9/24 dev left0");
-    let tun = Tun::open(Some("left0")).expect("attached");
+/// Makes an interface that stays, with an address of the user's own, and attaches to it. Returns it, a
+/// note of what is changed on it, and what that holds at present.
+fn made(name: &str) -> (Tun, Note, impl Fn() -> Left) {
+    ip_program(&format!("tuntap add dev {name} mode tun"));
+    ip_program(&format!("address add 172.16.9.9/24 dev {name}"));
+    let tun = Tun::open(Some(name)).expect("attached");
     let last: Arc<Mutex<Left>> = Arc::default();
     let kept = Arc::clone(&last);
     let note = Note::kept_by(move |left| *kept.lock().unwrap() = left.clone());
-    let noted = || last.lock().unwrap().clone();
+    (tun, note, move || last.lock().unwrap().clone())
+}
+
+pub fn what_a_killed_run_left_is_taken_back_whatever_the_name_is() {
+    let (tun, note, noted) = made("left0");
+    ip_program("link set left0 mtu 1111");
     let plan = |own: &str| {
         let through = Through::Ranges(vec![range("192.0.2.0/24"), range("2001:db8:2::/48")]);
         let addresses = vec![
@@ -65,13 +71,8 @@ pub fn what_a_killed_run_left_is_taken_back_whatever_the_name_is() {
 }
 
 pub fn routes_of_others_stay_when_a_killed_runs_are_taken_back() {
-    ip_program("tuntap add dev left1 mode tun");
+    let (tun, note, noted) = made("left1");
     ip_program("link set left1 up");
-    ip_program("address add 172.16.9.9/24 dev left1");
-    let tun = Tun::open(Some("left1")).expect("attached");
-    let last: Arc<Mutex<Left>> = Arc::default();
-    let kept = Arc::clone(&last);
-    let note = Note::kept_by(move |left| *kept.lock().unwrap() = left.clone());
     let through = Through::Ranges(vec![range("192.0.2.0/24")]);
     let addresses = vec![Address::new(ip("10.1.1.2"), 24)];
     let plan = Plan::for_modem(addresses, &[], &through, Some(7), 1500);
@@ -80,8 +81,7 @@ pub fn routes_of_others_stay_when_a_killed_runs_are_taken_back() {
     ip_program("route add 198.51.100.0/24 dev left1 proto static");
     let index = tun.index();
     drop(tun);
-    let left = last.lock().unwrap().clone();
-    left.take_back(&Paths::default()).expect("taken back");
+    noted().take_back(&Paths::default()).expect("taken back");
     let there = observe(index).expect("it stays");
     assert!(there.up, "it was up before");
     let leads_to = |to: &str| {
