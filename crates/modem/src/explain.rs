@@ -1,6 +1,7 @@
 //! Texts of failures: the operation and how it ended, the likely cause, and the next step.
 
 use uwwan_mbim::status::{NwError, Status};
+use uwwan_ncm::Framing;
 use uwwan_usb::error::{Error as UsbError, Holder};
 
 use crate::failure::{Code, Failure, FailureKind, Rung};
@@ -377,14 +378,14 @@ pub(crate) fn ipv6_refused(what: &str, quirk: &Quirk) -> Failure {
 }
 
 /// Returns the diagnosis that nothing comes back although `asked` requests were sent. `ever` says
-/// whether anything came back before, `front` that the NDP is in front, `ntb32` that the NTBs have
-/// the 32-bit format.
+/// whether anything came back before. `link_up` is what the modem says of its Ethernet link, where it has
+/// one and is connected; `framing` is how packets go to it.
 pub(crate) fn black_hole(
     asked: u32,
     ever: bool,
-    front: bool,
+    framing: &Framing,
+    link_up: Option<bool>,
     quirk: &Quirk,
-    ntb32: bool,
     apn: &str,
 ) -> String {
     use crate::options::Placement;
@@ -394,11 +395,18 @@ pub(crate) fn black_hole(
     } else {
         format!("nothing comes back: {asked} questions sent, no answer, not a single packet")
     };
+    if link_up == Some(false) {
+        return format!(
+            "{head}; the modem says that it is connected, and not that its Ethernet link is up, so its firmware may \
+             pass nothing between the two: `uwwan reset` restarts it, and --mode chooses another way where it has one"
+        );
+    }
     if ever {
         return format!(
             "{head}; the radio link is likely lost or the network has dropped the session"
         );
     }
+    let front = !framing.bare && framing.placement == uwwan_ncm::Placement::Front;
     if front && quirk.ndp == Placement::End {
         return format!(
             "{head}; the NDP stands in front of the datagrams, but the {} needs it at the end of the NTB: \
@@ -412,14 +420,18 @@ pub(crate) fn black_hole(
              else the access point may be the wrong one"
         );
     }
-    let format = if ntb32 { "16" } else { "32" };
+    let format = match framing.format {
+        _ if framing.bare => "",
+        uwwan_ncm::Format::Ntb16 => "; else try `--ntb 32`",
+        uwwan_ncm::Format::Ntb32 => "; else try `--ntb 16`",
+    };
     let apn = if apn.is_empty() {
         "none given".to_owned()
     } else {
         format!("`{apn}`")
     };
     format!(
-        "{head}; likely the access point ({apn}) leads nowhere or the network blocks this SIM; else try `--ntb {format}`"
+        "{head}; likely the access point ({apn}) leads nowhere or the network blocks this SIM{format}"
     )
 }
 
@@ -427,6 +439,7 @@ pub(crate) fn black_hole(
 mod tests {
     use super::*;
     use crate::quirks;
+    use uwwan_ncm::{Format, Placement};
 
     #[test]
     fn every_status_says_what_to_do() {
@@ -466,13 +479,37 @@ mod tests {
     #[test]
     fn black_holes_name_the_likely_cause() {
         let lt4132 = quirks::find(0x03f0, 0xa31d);
-        let text = black_hole(3, false, true, lt4132, false, "internet");
+        let layout = |placement, format| Framing {
+            placement,
+            format,
+            bare: false,
+            ..Framing::bare(1514, 512)
+        };
+        let front = layout(Placement::Front, Format::Ntb16);
+        let end = layout(Placement::End, Format::Ntb16);
+        let text = black_hole(3, false, &front, None, lt4132, "internet");
         assert!(
             text.starts_with("nothing comes back: ") && text.contains("--ndp front"),
             "{text}"
         );
-        assert!(black_hole(3, false, true, &quirks::DEFAULT, false, "").contains("--ndp end"));
-        assert!(black_hole(3, false, false, lt4132, false, "").contains("--ntb 32"));
-        assert!(black_hole(9, true, false, lt4132, false, "").contains("any more"));
+        let of = |framing: &Framing| black_hole(3, false, framing, None, &quirks::DEFAULT, "");
+        assert!(of(&front).contains("--ndp end"));
+        assert!(of(&end).contains("--ntb 32"));
+        assert!(of(&layout(Placement::End, Format::Ntb32)).contains("--ntb 16"));
+        // A frame alone in its transfer has neither an NDP nor a format.
+        let alone = of(&Framing {
+            bare: true,
+            ..front
+        });
+        assert!(
+            alone.contains("access point") && !alone.contains("--ndp") && !alone.contains("--ntb"),
+            "{alone}"
+        );
+        let down = black_hole(3, false, &end, Some(false), lt4132, "");
+        assert!(
+            down.contains("Ethernet link") && !down.contains("--ntb"),
+            "{down}"
+        );
+        assert!(black_hole(9, true, &end, None, lt4132, "").contains("any more"));
     }
 }

@@ -117,6 +117,18 @@ fn ussd_is_said_in_the_form_that_the_modem_takes() {
 }
 
 #[test]
+fn without_a_carrier_the_format_of_ntbs_is_not_to_blame() {
+    let mut up = Up::start(&["--mode", "ncm", "--knob", "dial=no_carrier"]);
+    let diagnosis = up.event("diagnosis");
+    let said = diagnosis["text"].as_str().unwrap();
+    assert!(
+        said.contains("Ethernet link") && !said.contains("--ntb"),
+        "{said}"
+    );
+    up.down();
+}
+
+#[test]
 fn what_a_modem_lacks_is_said() {
     let base = tempfile::tempdir().unwrap();
     let mut command = emulated(base.path());

@@ -221,16 +221,18 @@ impl Control {
         if id == 0 && self.heal_judged(verdict) {
             return;
         }
-        let held = self.device.as_ref();
-        let Some(negotiated) = held.and_then(|held| held.negotiated.as_ref()) else {
+        let Some(held) = self.device.as_ref() else {
             return;
         };
-        let front = negotiated.framing.placement == uwwan_ncm::Placement::Front;
-        let ntb32 = negotiated.framing.format == uwwan_ncm::Format::Ntb32;
+        let Some(negotiated) = held.negotiated.as_ref() else {
+            return;
+        };
+        let framing = negotiated.framing;
+        let link_up = held.function.dialled().map(|_| held.carrier());
         if let Some(session) = self.session(id) {
             session
                 .machine
-                .judged(Instant::now(), verdict, front, ntb32);
+                .judged(Instant::now(), verdict, &framing, link_up);
             if session.machine.leads_back() && verdict == Verdict::Recovered {
                 self.shared.update(|status| status.diagnosed.clear());
             }

@@ -33,6 +33,7 @@ use uwwan_mbim::services::basic_connect::{
     self as bc, ActivationState, ConnectInfo, ContextIpType, IpConfiguration,
 };
 use uwwan_mbim::session::Command;
+use uwwan_ncm::Framing;
 
 use crate::addresses::{Given, Sizes};
 use crate::diagnosis::{Diagnosis, DiagnosisKind};
@@ -524,9 +525,15 @@ impl DataSession {
     }
 
     /// Handles the data path's verdict whether anything comes back. With a plain network device
-    /// nothing is reported, because the link may have no other station. `front` and `ntb32` describe
-    /// the layout of the NTBs to the device: the NDP in front, the 32-bit format.
-    pub(crate) fn judged(&mut self, now: Instant, verdict: Verdict, front: bool, ntb32: bool) {
+    /// nothing is reported, because the link may have no other station. `framing` is how packets go to
+    /// the device, `link_up` what a modem with an Ethernet link says of that.
+    pub(crate) fn judged(
+        &mut self,
+        now: Instant,
+        verdict: Verdict,
+        framing: &Framing,
+        link_up: Option<bool>,
+    ) {
         if self.facts.plain {
             return;
         }
@@ -537,7 +544,7 @@ impl DataSession {
             Verdict::Recovered => return self.tell_notice("packets come back".into()),
         };
         let apn = &self.options.apn;
-        let text = explain::black_hole(asked, ever, front, self.facts.quirk, ntb32, apn);
+        let text = explain::black_hole(asked, ever, framing, link_up, self.facts.quirk, apn);
         let text = self.named(text);
         let kind = DiagnosisKind::NothingComesBack;
         self.tell(Event::Diagnosis(Diagnosis::new(kind, text)));

@@ -214,8 +214,8 @@ fn a_network_device_has_the_addresses_of_the_user() {
     bench.session.judged(
         Instant::now(),
         Verdict::NeverAnswered { asked: 3 },
-        false,
-        false,
+        &Framing::bare(1514, 512),
+        None,
     );
     bench.work();
     assert_eq!(bench.asked, []);

@@ -415,8 +415,8 @@ fn suspicion_looks_at_the_session() {
             asked: 3,
             filled: false,
         },
-        false,
-        false,
+        &Framing::bare(1514, 512),
+        None,
     );
     let diagnosis = bench.session.next_step();
     assert!(
