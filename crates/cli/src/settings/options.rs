@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use uwwan_modem::Options;
-use uwwan_modem::options::{Dns, SessionOptions};
+use uwwan_modem::options::{Dns, Mode, SessionOptions};
 
 use super::Settings;
 use crate::checks::{bad, within};
@@ -84,6 +84,10 @@ impl Settings {
             return Err(
                 bad("mode", "--function chooses the mode already").next("give one of the two")
             );
+        }
+        if self.tap == Some(true) && self.mode == Some(Mode::Mbim) {
+            let why = "MBIM carries IP datagrams, a TAP interface Ethernet frames";
+            return Err(bad("tap", why).next("choose --mode ncm or --mode ecm, or leave it out"));
         }
         options.mode = self.mode;
         options.tap = self.tap.unwrap_or(options.tap);

@@ -137,6 +137,12 @@ fn what_a_modem_lacks_is_said() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    // MBIM has no frames for a TAP interface, whatever the modem is.
+    let refused = uwwan(&["up", "--device", "1-99", "--mode", "mbim", "--tap"]);
+    let output = { refused }.output().unwrap();
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("--tap"), "{told}");
     let list = uwwan(&["list", "--emulator", "--json"]).output().unwrap();
     let list = forms::json("list", succeeds(&list));
     let ways: Vec<_> = list[0]["dialled"]
