@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
+use crossbeam_channel::Receiver;
 use schemars::JsonSchema;
 use serde::Serialize;
 use uwwan_mbim::gsm::coding::{from_ussd, to_ussd};
@@ -22,6 +23,8 @@ use crate::spinner;
 
 /// Longest time for the network's answer.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Time that the modem has to end a dialogue that is left.
+const LEAVE_TIME: Duration = Duration::from_secs(5);
 /// What to do where another dialogue is in the way.
 const CANCEL: &str = "uwwan ussd --cancel ends one that is under way";
 /// Greatest number of turns of a dialogue. A network that asks on and on is left then.
@@ -57,7 +60,8 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Holds a dialogue with the network, and shows its answers.
+/// Holds a dialogue with the network, and shows its answers. A dialogue that is left is ended, so that
+/// neither the network nor another program waits for it.
 ///
 /// # Errors
 /// Fails when the modem cannot be reached, or when it or the network refuses.
@@ -68,37 +72,79 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         let _ = turn(&mut modem, UssdAction::CANCEL, "")?;
         return modem.close();
     };
-    let mut replies = arguments.reply.iter();
-    let mut answers = Vec::new();
-    let mut answer = turn(&mut modem, UssdAction::INITIATE, code)?;
-    for turns in 1.. {
-        if arguments.json {
-            answers.push(Shown::of(&answer));
-        } else {
-            show(&answer)?;
-        }
-        if answer.response != UssdResponse::ACTION_REQUIRED || turns >= MOST_TURNS {
-            break;
-        }
-        let reply = match replies.next() {
-            Some(reply) => reply.clone(),
-            None if !arguments.json && std::io::stdin().is_terminal() && prompt::possible() => {
-                prompt::line("> ", &interrupts)?
-            }
-            None => String::new(),
-        };
-        if reply.is_empty() {
-            // The user has left the dialogue, so the network need not wait.
-            let _ = turn(&mut modem, UssdAction::CANCEL, "");
-            break;
-        }
-        answer = turn(&mut modem, UssdAction::CONTINUE, &reply)?;
+    let (mut answers, mut open) = (Vec::new(), false);
+    let answer = dialogue(
+        arguments,
+        code,
+        &mut modem,
+        &interrupts,
+        &mut answers,
+        &mut open,
+    );
+    if open {
+        leave(&mut modem);
     }
+    let answer = answer?;
     if arguments.json {
         say_json(&answers)?;
     }
     verdict(&answer)?;
     modem.close()
+}
+
+/// Holds a dialogue up to its last answer, which it returns. `open` says whether the network waits
+/// for more, or is waited for, however the dialogue ends.
+fn dialogue(
+    arguments: &Arguments,
+    code: &str,
+    modem: &mut Client,
+    interrupts: &Receiver<i32>,
+    answers: &mut Vec<Shown>,
+    open: &mut bool,
+) -> Result<Ussd, Failure> {
+    let mut replies = arguments.reply.iter();
+    let (mut action, mut said) = (UssdAction::INITIATE, code.to_owned());
+    let mut turns = 0;
+    loop {
+        turns += 1;
+        let answer = turn(modem, action, &said).inspect_err(|failure| {
+            // A dialogue that is refused at its beginning is another program's.
+            *open |= matches!(failure.kind, FailureKind::Cancelled | FailureKind::Timeout);
+        })?;
+        *open = answer.response == UssdResponse::ACTION_REQUIRED;
+        if arguments.json {
+            answers.push(Shown::of(&answer));
+        } else {
+            show(&answer)?;
+        }
+        if !*open || turns >= MOST_TURNS {
+            return Ok(answer);
+        }
+        said = match replies.next() {
+            Some(reply) => reply.clone(),
+            None if !arguments.json && std::io::stdin().is_terminal() && prompt::possible() => {
+                prompt::line("> ", interrupts)?
+            }
+            None => String::new(),
+        };
+        if said.is_empty() {
+            return Ok(answer);
+        }
+        action = UssdAction::CONTINUE;
+    }
+}
+
+/// Ends the dialogue. A modem that does not is left as it is.
+fn leave(modem: &mut Client) {
+    // Ctrl-C has ended the wait for the network, and would end this one, too.
+    modem.interrupt_by(|| false);
+    let set = UssdSet {
+        action: UssdAction::CANCEL,
+        ..UssdSet::default()
+    };
+    if let Err(failure) = modem.command(MbimCommand::set(USSD, &set), LEAVE_TIME) {
+        tracing::debug!("the dialogue is not ended: {}", failure.one_line());
+    }
 }
 
 fn turn(modem: &mut Client, action: UssdAction, text: &str) -> Result<Ussd, Failure> {

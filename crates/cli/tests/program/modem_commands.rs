@@ -646,6 +646,28 @@ fn a_connect_is_cancelled_by_ctrl_c() {
 }
 
 #[test]
+fn a_dialogue_is_ended_by_ctrl_c() {
+    let rules = tempfile::NamedTempFile::new().unwrap();
+    for times in ["times = 1\n", ""] {
+        let rule =
+            "[[rule]]\nmbim = { service = 'ussd', cid = 'ussd', kind = 'set' }\nsilent = true\n";
+        std::fs::write(rules.path(), [rule, times].concat()).unwrap();
+        let rules = rules.path().to_str().unwrap();
+        let (status, words) =
+            interrupted_after("ussd/ussd set", &["ussd", "*100#", "--rules", rules]);
+        assert_eq!(status, Some(130), "{words}");
+        assert!(words.contains("interrupted: asking"), "{words}");
+        // A modem that does not end it is left after a time.
+        let left = ["the dialogue is not ended", "ussd/ussd answered"];
+        assert!(words.contains("ussd/ussd set"), "{words}");
+        assert!(
+            words.contains(left[usize::from(!times.is_empty())]),
+            "{words}"
+        );
+    }
+}
+
+#[test]
 fn no_modem_has_its_own_exit_status() {
     for command in [&["info"][..], &["sms", "list"], &["pin", "status"]] {
         let output = Command::new(env!("CARGO_BIN_EXE_uwwan"))

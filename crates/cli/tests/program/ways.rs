@@ -116,6 +116,53 @@ fn ussd_is_said_in_the_form_that_the_modem_takes() {
     }
 }
 
+/// Starts `up` with a dialogue whose answer never comes, interrupts the command that waits for it, and
+/// waits for the modem to be told.
+#[test]
+fn an_interrupted_dialogue_is_ended_by_at() {
+    let base = tempfile::tempdir().unwrap();
+    let (rules, log) = (base.path().join("rules.toml"), base.path().join("log"));
+    // The signal tells that the command has reached the modem.
+    std::fs::write(
+        &rules,
+        "[[rule]]\nat = 'AT+CUSD=2'\nset = { signal = 22 }\n",
+    )
+    .unwrap();
+    let mut command = emulated(base.path());
+    command
+        .args([
+            "--mode",
+            "ncm",
+            "-vvv",
+            "--knob",
+            "ussd_ms=600000",
+            "--rules",
+        ])
+        .arg(&rules)
+        .stderr(std::fs::File::create(&log).unwrap());
+    let mut up = Up::spawn(base, command);
+    up.event("online");
+    let child = up
+        .command(&["ussd", "*100#"])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !std::fs::read_to_string(&log)
+        .unwrap()
+        .contains("ussd/ussd set")
+    {
+        assert!(std::time::Instant::now() < deadline, "the code is sent");
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{told}");
+    assert_eq!(value(&up, &["signal"])["dbm"], -69);
+    up.down();
+}
+
 #[test]
 fn without_a_carrier_the_format_of_ntbs_is_not_to_blame() {
     let mut up = Up::start(&["--mode", "ncm", "--knob", "dial=no_carrier"]);
