@@ -24,45 +24,59 @@ use uwwan_ncm::{
 pub struct Workload {
     /// Name in reports.
     pub name: &'static str,
+    /// Size of the NTB in bytes.
+    pub ntb: u32,
     /// Length of each datagram in bytes.
     pub datagram: usize,
     /// Number of datagrams that an NTB takes at most.
     pub max_datagrams: usize,
 }
 
-/// The workloads: full-size packets of a download, and acknowledgements.
-pub const WORKLOADS: [Workload; 2] = [
+/// The workloads: full-size packets, acknowledgements, and full-size packets in NTBs of the size that is
+/// asked for from a modem.
+pub const WORKLOADS: [Workload; 3] = [
     Workload {
         name: "1500-byte packets",
+        ntb: 16 * 1024,
         datagram: 1500,
         max_datagrams: 40,
     },
     Workload {
         name: "40-byte acknowledgements",
+        ntb: 16 * 1024,
         datagram: 40,
         max_datagrams: 400,
     },
+    Workload {
+        name: "1500-byte packets, 64 KiB",
+        ntb: 64 * 1024,
+        datagram: 1500,
+        max_datagrams: 44,
+    },
 ];
 
-/// Returns the framing of an NTB of 16 KiB for a device that aligns to 4 bytes, as Linux builds it or
-/// as short as possible.
+/// Returns the framing of a workload's NTB for a device that aligns to 4 bytes, as Linux builds it or as
+/// short as possible.
 #[must_use]
 pub fn framing(format: Format, linux: bool, workload: &Workload) -> Framing {
     let parameters = NtbParameters {
         formats: 3,
-        out_max: 16384,
-        in_max: 16384,
+        out_max: workload.ntb,
+        in_max: workload.ntb,
         ..NtbParameters::FALLBACK
     };
     let mut choices = Choices {
         format,
         placement: Placement::End,
+        block_size: workload.ntb as usize,
         max_datagrams: workload.max_datagrams,
         ..Choices::default()
     };
     if linux {
         choices.ndp_size = NdpSize::Full;
-        choices.padding = Padding::Full { min_tx_pkt: 14848 };
+        choices.padding = Padding::Full {
+            min_tx_pkt: workload.ntb as usize - 3 * 512,
+        };
     }
     Framing::negotiate(&parameters, &choices)
 }
