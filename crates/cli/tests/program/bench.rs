@@ -131,6 +131,7 @@ fn both_modes_of_the_tun_interface() {
         .lines()
         .filter(|line| line.starts_with("round "))
         .filter_map(|line| line.split_once(": ").map(|(_, contender)| contender))
+        .map(|contender| contender.split(", about ").next().unwrap())
         .collect();
     assert_eq!(visited, [contenders, contenders].concat(), "{said}");
     for contender in contenders {
@@ -214,6 +215,14 @@ fn a_table_for_people() {
     for part in ["round 1 of 1", "Throughput", "Mbit/s", "memcpy"] {
         assert!(text.contains(part), "{part} is not in:\n{text}");
     }
+    // The first visit has none before it by which the time left could be told.
+    let visits: Vec<_> = text
+        .lines()
+        .filter(|line| line.starts_with("round"))
+        .collect();
+    let told = |visit: &&str| visit.contains(", about ") && visit.ends_with(" left");
+    assert!(visits.len() > 1, "{text}");
+    assert!(!told(&visits[0]) && visits[1..].iter().all(told), "{text}");
 }
 
 /// A contender through which no traffic gets is reported, and the others are measured.

@@ -28,6 +28,7 @@ mod report;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Instant;
 
 use crossbeam_channel::Receiver;
 use uwwan_figures::{Figures, table};
@@ -43,7 +44,7 @@ use super::info::framing_words;
 use crate::capture;
 use crate::checks::{bad, within, words};
 use crate::failure::{Failure, FailureKind};
-use crate::output::{note, plain, say, say_json};
+use crate::output::{note, plain, say, say_json, seconds};
 use crate::settings::Device;
 use crate::signals;
 use crate::userspace::options::Net;
@@ -596,16 +597,30 @@ impl<'a> Bench<'a> {
     /// Visits every contender once in every round, until the user interrupts. A contender that has
     /// failed is not visited again.
     fn rounds(&mut self, visits: &mut [Visit<'_>]) -> Result<(), Failure> {
+        let (begun, mut done) = (Instant::now(), 0);
         for round in 1..=self.arguments.rounds {
-            for visit in visits.iter_mut().filter(|visit| !visit.failed) {
+            let rounds_left = self.arguments.rounds - round;
+            for at in 0..visits.len() {
+                let beside = |all: &[Visit<'_>]| all.iter().filter(|it| !it.failed).count();
+                let left = beside(&visits[at..]) + rounds_left as usize * beside(visits);
+                let visit = &mut visits[at];
+                if visit.failed {
+                    continue;
+                }
                 if !self.interrupts.is_empty() {
                     self.ended_in = Some(round);
                     return Ok(());
                 }
+                let a_visit = begun.elapsed().checked_div(done);
+                let time_left = a_visit.map_or_else(String::new, |time| {
+                    let all = time.as_secs_f64() * left as f64;
+                    format!(", about {} left", seconds(all))
+                });
                 self.tell(&format!(
-                    "round {round} of {}: {}",
+                    "round {round} of {}: {}{time_left}",
                     self.arguments.rounds, visit.name
                 ))?;
+                done += 1;
                 if let Err(failure) = self.visit(visit) {
                     if matches!(failure.kind, FailureKind::Closed | FailureKind::Usage) {
                         return Err(failure);
