@@ -15,11 +15,12 @@ body { font: 15px/1.45 system-ui, sans-serif; color: var(--ink); background: var
   max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; border-bottom: 1px solid var(--line); }
 h3 { font-size: .95rem; font-weight: 600; margin: 1.2rem 0 .2rem; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; }
+dl { display: grid; grid-template-columns: fit-content(18rem) 1fr; gap: .1rem 1rem; }
 dt, .note, .way { color: var(--faint); } dd { margin: 0; overflow-wrap: anywhere; } p.note { margin: .3rem 0; }
 .way { font-weight: 400; } svg { width: 100%; height: auto; display: block; }
 .narrow { display: none; }
-@media screen and (max-width: 44rem) { .wide { display: none; } .narrow { display: block; } }
+@media screen and (max-width: 44rem) { .wide { display: none; } .narrow { display: block; }
+  dl { grid-template-columns: 1fr; } dd { margin: 0 0 .3rem 1rem; } }
 svg text { font: 13px system-ui, sans-serif; fill: var(--ink); } svg .ratio { fill: var(--faint); }
 .bar { fill: var(--bar); } .bar.first { fill: var(--first); }
 .grid { stroke: var(--line); } svg .tick { fill: var(--faint); font-size: 12px; }
@@ -154,12 +155,20 @@ impl Chart {
             .collect();
         let letters = |row: &crate::Row| row.contender.chars().count();
         let longest = rows.iter().map(|(row, _)| letters(row)).max().unwrap_or(0);
+        let scale = Scale::of(
+            rows.iter()
+                .flat_map(|(_, spread)| [spread.low, spread.high]),
+        );
+        let ticks = scale.ticks(bars);
+        // The number of a tick reaches beyond it by half of its length, and has a space around it.
+        let half_of = |tick: &f64| (number(*tick).chars().count() as f64 / 2.0 + 1.0) * LETTER;
+        let least_left = ticks.first().map_or(0.0, half_of);
         // A long name has a line of its own above the bar, so that no name is cut off.
         let apart = longest > SHORT;
         let (left, above) = if apart {
-            (8.0, LINE)
+            (least_left, LINE)
         } else {
-            (longest as f64 * LETTER + 16.0, 0.0)
+            ((longest as f64 * LETTER + 16.0).max(least_left), 0.0)
         };
         let numbers = |(row, spread): &(&crate::Row, Spread)| {
             let median = number(spread.median);
@@ -168,10 +177,6 @@ impl Chart {
                 metric.ratio_words(row),
             )
         };
-        let scale = Scale::of(
-            rows.iter()
-                .flat_map(|(_, spread)| [spread.low, spread.high]),
-        );
         let unit = match scale.logarithmic {
             true => format!("{}, logarithmic", metric.kind.unit),
             false => metric.kind.unit.clone(),
@@ -179,14 +184,19 @@ impl Chart {
         let beside = rows.iter().map(numbers);
         let beside =
             beside.map(|(median, ratio)| median.chars().count() + 1 + ratio.chars().count());
-        let beside = beside.chain([unit.chars().count()]).max().unwrap_or(0);
-        let width = left + bars + GAP + beside as f64 * LETTER;
+        let beside = beside.max().unwrap_or(0);
+        let x = |value: f64| left + scale.place(value) * bars;
+        // The last tick may stand at the end of the axis.
+        let unit_at = ticks.last().map_or(0.0, |last| x(*last) + half_of(last));
+        let unit_at = unit_at.max(left + bars + GAP);
+        // A third of the axis is enough for most, so that most charts have the same scale.
+        let width = left + bars + GAP + (beside as f64 * LETTER).max(bars / 3.0);
+        let width = width.max(unit_at + unit.chars().count() as f64 * LETTER);
         let width = width.max(longest as f64 * LETTER + 16.0);
         let row_height = ROW + above;
         let bottom = row_height * rows.len() as f64;
-        let x = |value: f64| left + scale.place(value) * bars;
         let mut body = String::new();
-        for tick in scale.ticks(bars) {
+        for tick in ticks {
             let at = x(tick);
             let _ = writeln!(
                 body,
@@ -198,8 +208,7 @@ impl Chart {
         }
         let _ = writeln!(
             body,
-            "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
-            left + bars + GAP,
+            "<text class=\"tick\" x=\"{unit_at:.1}\" y=\"{:.1}\">{}</text>",
             bottom + 15.0,
             escape(&unit),
         );
@@ -318,11 +327,7 @@ impl Scale {
             })
         };
         let fewer = (1..=5).rev().map(|most| all(f64::from(most)));
-        fewer
-            .clone()
-            .find(apart)
-            .or_else(|| fewer.last())
-            .unwrap_or_default()
+        { fewer }.find(apart).unwrap_or_else(|| all(1.0))
     }
 }
 
