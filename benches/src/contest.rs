@@ -19,6 +19,7 @@ const LOST: &str = "Lost or sent again";
 const CALLS: &str = "System calls of the driver";
 const MEMORY: &str = "Resident memory of the driver";
 const FRAMING: &str = "NTBs";
+const WAKEUPS: &str = "Wake-ups";
 
 const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
 const MIB: f64 = 1024.0 * 1024.0;
@@ -77,7 +78,7 @@ const OUTSIDE: &str = "All of the guest: modem and far machine are outside, behi
 const SHARED: &str = "TCP payload at the receiver. Modem and far machine have this machine's processors beside \
     the guest's, so these rates tell the cost of everything, not what a real bus would carry.";
 
-const NOTES: [(&str, &str); 8] = [
+const NOTES: [(&str, &str); 9] = [
     (
         THROUGHPUT,
         "TCP payload at the receiver. Modem, far machine and host share the guest's processors, so these \
@@ -109,6 +110,14 @@ const NOTES: [(&str, &str); 8] = [
         "Counted by the kernel on every thread of the process, a second at a time. A driver in the kernel \
          makes none.",
     ),
+    (
+        WAKEUPS,
+        "Counted by the kernel in a measurement of their own. What makes a driver run: in the kernel, each \
+         transfer that completes and each timer of cdc_ncm; in user space, each time that one of its threads is \
+         woken, by a completion too. Beside that the completed transfers of either, the wake-ups of iperf3, and \
+         how often a processor of the guest has left its idle state, for whomever: with the modem in the guest, \
+         for modem and far machine, too.",
+    ),
     (MEMORY, "The most there was in a visit (VmHWM)."),
     (
         FRAMING,
@@ -126,6 +135,8 @@ fn take(figures: &mut Figures, setting: Setting, sample: &Value) -> Option<()> {
         "failure" => failure(figures, contender, sample)?,
         "ping" if setting.timed() => ping(figures, contender, sample)?,
         "calls" => calls(figures, contender, sample)?,
+        "wakeups" => wakeups(figures, contender, sample)?,
+        "status" => agreed(figures, contender, &sample["status"]["framing"]),
         "memory" => figures.record(
             &Kind::new(MEMORY, "peak", "MiB", Better::Lower),
             contender,
@@ -139,6 +150,8 @@ fn take(figures: &mut Figures, setting: Setting, sample: &Value) -> Option<()> {
 
 fn machine(figures: &mut Figures, sample: &Value) {
     for (name, field) in [
+        ("begun", "begun"),
+        ("command", "command"),
         ("program", "program"),
         ("guest kernel", "kernel"),
         ("guest processor", "model"),
@@ -149,10 +162,18 @@ fn machine(figures: &mut Figures, sample: &Value) {
         ("congestion control", "congestion"),
     ] {
         let text = match &sample[field] {
-            Value::String(text) => text.clone(),
+            Value::String(text) => text.trim().to_owned(),
+            Value::Null => continue,
             other => other.to_string(),
         };
         figures.fact(name, text);
+    }
+    let air = sample["air"].as_str().filter(|air| !air.is_empty());
+    figures.fact("link", air.unwrap_or("no bound"));
+    let knobs = sample["knobs"].as_array().into_iter().flatten();
+    let knobs: Vec<&str> = knobs.filter_map(Value::as_str).collect();
+    if !knobs.is_empty() {
+        figures.fact("knobs", knobs.join(" "));
     }
     let clock = if sample["icount"] == true {
         "counts instructions (1 ns each): results repeat, on whatever machine"
@@ -289,6 +310,52 @@ fn calls(figures: &mut Figures, contender: &str, sample: &Value) -> Option<()> {
     Some(())
 }
 
+/// Records what woke the processor for a driver that carried traffic.
+fn wakeups(figures: &mut Figures, contender: &str, sample: &Value) -> Option<()> {
+    let test = sample["test"].as_str()?;
+    let bytes = sample["iperf3"]["end"]["sum_received"]["bytes"].as_f64()?;
+    let count = |name: &str| sample["counts"][name].as_f64();
+    let (threads, timers, transfers) = (count("driver")?, count("timers")?, count("transfers")?);
+    // A driver in user space has no timers in the kernel, one in the kernel no threads.
+    let driver = match threads {
+        0.0 => timers + transfers,
+        _ => threads,
+    };
+    for (name, value) in [
+        ("the driver", driver),
+        ("completed transfers", transfers),
+        ("iperf3", count("program")?),
+        ("a processor left its idle state", count("idle")?),
+    ] {
+        let kind = Kind::new(
+            WAKEUPS,
+            &format!("{test}, {name}"),
+            "per MiB",
+            Better::Lower,
+        );
+        figures.record(&kind, contender, value / bytes * MIB);
+    }
+    Some(())
+}
+
+/// Tells the NTBs that a driver and the modem have agreed on, if they have.
+fn agreed(figures: &mut Figures, contender: &str, framing: &Value) {
+    let (Some(ndp), Some(sent)) = (framing["ndp"].as_str(), framing["output_size"].as_u64()) else {
+        return;
+    };
+    let words = match (ndp, framing["input_size"].as_u64()) {
+        ("none", _) | (_, None) => format!("one frame of up to {sent} bytes in a transfer"),
+        (ndp, Some(received)) => {
+            let format = framing["format"].as_str().unwrap_or("16");
+            format!("NTB{format}, NDP at the {ndp}, up to {sent} bytes out and {received} in")
+        }
+    };
+    let rest = framing["rest_us"].as_u64();
+    let rest = rest.map(|rest| format!(", sent after {rest} µs"));
+    let name = format!("agreed, {contender}");
+    figures.fact_once(&name, words + &rest.unwrap_or_default());
+}
+
 fn modem(figures: &mut Figures, contender: &str, counters: &Value) -> Option<()> {
     let count = |name: &str| counters[name].as_f64();
     let sent = count("blocks_out")?;
@@ -323,7 +390,8 @@ mod tests {
     use super::*;
 
     const SAMPLES: &str = r#"
-{"kind":"machine","contender":"","round":0,"kernel":"6.1","processors":2,"icount":true}
+{"kind":"machine","contender":"","round":0,"kernel":"6.1","processors":2,"icount":true,
+ "begun":"2026-12-01T10:00:00Z","command":"tools/bench-kernel --air lte\n","air":"lte","knobs":["ipv6=on","air_down_mbit=150"]}
 {"kind":"ping","contender":"a","round":1,"test":"ping idle","sent":4,"milliseconds":[1.0,3.0,2.0]}
 {"kind":"traffic","contender":"a","round":1,"test":"TCP down, 1 flow","processors":2,
  "micros":{"wall":1000000,"idle":500000,"near":300000,"far":200000,"emulator":400000,"controller":100000,"driver":250000},
@@ -335,6 +403,15 @@ mod tests {
  "iperf3":{"end":{"sum":{"packets":3000,"lost_packets":1000,"seconds":2.0}}}}
 {"kind":"calls","contender":"a","round":1,"test":"TCP up, 1 flow","calls":{"read":990,"write":1000,"futex":10},
  "iperf3":{"end":{"sum_received":{"bytes":1048576}}}}
+{"kind":"wakeups","contender":"a","round":1,"test":"TCP up, 1 flow",
+ "counts":{"idle":100,"driver":20,"program":5,"timers":0,"transfers":30},
+ "iperf3":{"end":{"sum_received":{"bytes":2097152}}}}
+{"kind":"wakeups","contender":"b","round":1,"test":"TCP up, 1 flow",
+ "counts":{"idle":100,"driver":0,"program":5,"timers":12,"transfers":30},
+ "iperf3":{"end":{"sum_received":{"bytes":1048576}}}}
+{"kind":"status","contender":"a","round":1,"status":{"framing":{"format":"32","ndp":"front","output_size":8192,"input_size":65536}}}
+{"kind":"status","contender":"b","round":1,"status":{"framing":{"ndp":"end","output_size":16384,"input_size":16384,"rest_us":400}}}
+{"kind":"status","contender":"c","round":1,"status":null}
 {"kind":"memory","contender":"a","round":1,"peak_kib":2048}
 {"kind":"modem","contender":"a","round":1,"report":{"counters":{"blocks_out":99,"blocks_missing":1,"blocks_in":10,"datagrams_out":198,"datagrams_in":100}}}
 "#;
@@ -375,6 +452,20 @@ mod tests {
         );
         near(CALLS, "TCP up, 1 flow, all", 2000.0);
         near(CALLS, "TCP up, 1 flow, read", 990.0);
+        near(WAKEUPS, "TCP up, 1 flow, the driver", 10.0);
+        near(WAKEUPS, "TCP up, 1 flow, completed transfers", 15.0);
+        let kernels = figures.of_group(WAKEUPS).next().map(|m| &m.rows()[1]);
+        assert_eq!(kernels.map(|row| row.values[0]), Some(42.0));
+        for fact in [
+            "begun: 2026-12-01T10:00:00Z\n",
+            "command: tools/bench-kernel --air lte\n",
+            "link: lte\n",
+            "knobs: ipv6=on air_down_mbit=150\n",
+            "agreed, a: NTB32, NDP at the front, up to 8192 bytes out and 65536 in\n",
+            "agreed, b: NTB16, NDP at the end, up to 16384 bytes out and 16384 in, sent after 400 µs\n",
+        ] {
+            assert!(table.contains(fact), "{fact}{table}");
+        }
         near(MEMORY, "peak", 2.0);
         near(FRAMING, "uplink NTBs missing", 1.0);
         near(FRAMING, "datagrams in a downlink NTB", 10.0);

@@ -26,6 +26,10 @@ tests=${UWWAN_CONTEST_TESTS:-.}
 redir=''
 [[ ${UWWAN_CONTEST_REDIR:-false} != true ]] || redir=1
 read -ra wanted <<<"${UWWAN_CONTEST_CONTENDERS:-}"
+# The knobs of the emulated modem, which bench-kernel gives to a modem outside the guest itself.
+read -ra knobs <<<"${UWWAN_CONTEST_KNOBS:?tells knobs of the modem}"
+# The link behind it, if one bounds the rate.
+air=${UWWAN_CONTEST_AIR:-}
 : "${program:?}" "${logs:?}" "${far_address:?}" "${far_address6:?}" "${far_prefix:?}" "${far_prefix6:?}"
 samples=$output/samples.json
 : >"$samples"
@@ -222,6 +226,53 @@ count_calls() { # test, iperf3 option…
   write calls "\"test\":\"$test\",\"calls\":{$counted},\"iperf3\":$(<"$said")"
 }
 
+# What has the host run while a link that bounds the rate carries traffic, counted by the kernel:
+# completions of transfers, timers of the kernel's driver, threads of uwwan and of the program that
+# measures, and how often a processor left its idle state, for whomever.
+tracing=/sys/kernel/debug/tracing
+declare -A wake_triggers=(
+  ["$tracing/events/power/cpu_idle"]='hist:keys=cpu_id if state != 4294967295'
+  ["$tracing/events/sched/sched_waking"]='hist:keys=pid,comm'
+  ["$tracing/events/timer/hrtimer_expire_entry"]='hist:keys=function.sym'
+  ["$tracing/events/contest/completed"]='hist:keys=common_pid'
+)
+
+# hits EVENT REGEX: prints how often an event has been counted under keys that match.
+hits() {
+  awk -v keys="$2" '/hitcount:/ && $0 ~ keys { sub(/.*hitcount: */, ""); sum += $1 } END { print sum + 0 }' \
+    "$tracing/events/$1/hist"
+}
+
+count_wakeups() { # test, iperf3 option…
+  local test=$1 said=$logs/iperf3.json event task result=0 driver='^$' client
+  [[ $test =~ $tests ]] || return 0
+  shift
+  [[ -e $tracing/events/contest ]] || echo 'p:contest/completed usb_hcd_giveback_urb' >"$tracing/kprobe_events"
+  if [[ $driver_pid ]]; then
+    for task in /proc/"$up_pid"/task/* /proc/"$driver_pid"/task/*; do
+      driver+="|pid: +${task##*/}[, ]"
+    done
+  fi
+  for event in "${!wake_triggers[@]}"; do
+    echo "${wake_triggers[$event]}" >"$event/trigger" || result=1
+  done
+  # iperf3 becomes the process that is waited for, so that its id tells it from the far machine's.
+  {
+    belongs near "$BASHPID"
+    exec iperf3 --json --interval 0 --time "$seconds" --connect-timeout 5000 "$@"
+  } >"$said" 2>&1 &
+  client=$!
+  wait "$client" || result=$?
+  if ((!result)); then
+    write wakeups "\"test\":\"$test\",\"counts\":{\"idle\":$(hits power/cpu_idle .),\"driver\":$(hits sched/sched_waking "$driver"),\"program\":$(hits sched/sched_waking "pid: +${client}[, ]"),\"timers\":$(hits timer/hrtimer_expire_entry cdc_ncm_),\"transfers\":$(hits contest/completed .)},\"iperf3\":$(<"$said")"
+  else
+    failed "$test, wake-ups" "$said" "$result"
+  fi
+  for event in "${!wake_triggers[@]}"; do
+    echo "!${wake_triggers[$event]}" >"$event/trigger"
+  done
+}
+
 # profile TEST NAME: writes the use of processor time as text: the deepest functions of all processors, and
 # for a driver that is a process the time of its functions with all that they call. perf starts the load itself: it takes long to
 # start where files lie outside the guest.
@@ -251,7 +302,7 @@ plug_in() {
     wait_for 20 drivers_are 'cdc_ether option' && udevadm settle
     return
   fi
-  start_emulator far0 --attach --knob ipv6=on --far-side "$machine:far0" &&
+  start_emulator far0 --attach "${knobs[@]/#/--knob=}" --far-side "$machine:far0" &&
     wait_for 20 find_modem &&
     wait_for 20 drivers_are 'cdc_ether option' &&
     udevadm settle || return
@@ -267,6 +318,16 @@ kernels() {
     cdc_mbim* | huawei_cdc_ncm | cdc_ether) ;;
     *) return 1 ;;
   esac
+}
+
+# Writes the NTBs that the kernel's driver and the modem have agreed on.
+kernels_framing() {
+  local files
+  files=/sys/class/net/$(modem_interface)/cdc_ncm
+  [[ -d $files ]] || return 0
+  local ndp=front
+  [[ $(<"$files/ndp_to_end") != Y ]] || ndp=end
+  write status "\"status\":{\"framing\":{\"ndp\":\"$ndp\",\"output_size\":$(<"$files/tx_max"),\"input_size\":$(<"$files/rx_max"),\"rest_us\":$(<"$files/tx_timer_usecs")}}"
 }
 
 # Sets the largest NTBs from the modem that the kernel's driver takes, for the contender with them.
@@ -364,6 +425,7 @@ end_visit() {
     return
   fi
   if kernels; then
+    kernels_framing
     local counters
     counters=$(cd "/sys/class/net/$(modem_interface)/statistics" && for file in tx_dropped tx_errors rx_errors rx_dropped; do echo "\"$file\":$(<$file)"; done | paste -sd,)
     write interface "\"statistics\":{$counters}"
@@ -414,7 +476,11 @@ measure_all() {
     loaded_round_trips 'ping while downloading' --reverse
     loaded_round_trips 'ping while uploading'
   fi
-  if [[ $driver_pid ]]; then
+  # Where nothing bounds the rate, a driver runs as often as its processor lets it.
+  if [[ $air && $contender != veth ]]; then
+    count_wakeups 'TCP down, 1 flow' --client "$far" --reverse
+    count_wakeups 'TCP up, 1 flow' --client "$far"
+  elif [[ $driver_pid ]]; then
     count_calls 'TCP down, 1 flow' --client "$far" --reverse
     count_calls 'TCP up, 1 flow' --client "$far"
   fi
@@ -454,7 +520,7 @@ visit() {
 
 modprobe -a vhci-hcd xhci_pci cdc_ether cdc_mbim huawei_cdc_ncm option tun veth
 contender='' tty='' round=0 suffix=''
-write machine "\"kernel\":\"$(uname -r)\",\"processors\":$processors,\"model\":\"$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)\",\"seconds\":$seconds,\"rounds\":$rounds,\"program\":\"$("$program" --version)\",\"qdisc\":\"$(sysctl -n net.core.default_qdisc)\",\"congestion\":\"$(sysctl -n net.ipv4.tcp_congestion_control)\",\"icount\":${UWWAN_CONTEST_ICOUNT:-false},\"redir\":${UWWAN_CONTEST_REDIR:-false}"
+write machine "\"begun\":\"${UWWAN_CONTEST_BEGUN:-}\",\"command\":$(jq -Rs . <<<"${UWWAN_CONTEST_COMMAND:-}"),\"knobs\":$(jq -cn '$ARGS.positional' --args "${knobs[@]}"),\"air\":\"$air\",\"kernel\":\"$(uname -r)\",\"processors\":$processors,\"model\":\"$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)\",\"seconds\":$seconds,\"rounds\":$rounds,\"program\":\"$("$program" --version)\",\"qdisc\":\"$(sysctl -n net.core.default_qdisc)\",\"congestion\":\"$(sysctl -n net.ipv4.tcp_congestion_control)\",\"icount\":${UWWAN_CONTEST_ICOUNT:-false},\"redir\":${UWWAN_CONTEST_REDIR:-false}"
 if [[ $redir ]]; then
   # The clock out there is far ahead of one that counts instructions: each segment of a window would
   # bear another time, as on a very slow link, and those with different timestamps are not merged.

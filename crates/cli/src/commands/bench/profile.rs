@@ -74,4 +74,18 @@ mod tests {
         assert_eq!(Profile::LteA.word(), "lte-a");
         assert_eq!(knobs[0], Knobs::default());
     }
+
+    /// The contest with the kernel has the links in a script.
+    #[test]
+    fn the_contest_has_the_same_links() {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tools/bench-kernel");
+        let script = std::fs::read_to_string(script).unwrap();
+        for (word, profile) in &Profile::VALUES[1..] {
+            let start = format!("  [{word}]='");
+            let mut lines = script.lines();
+            let line = lines.find_map(|line| line.strip_prefix(&start)).unwrap();
+            let knobs = line.trim_end_matches('\'').replace(' ', ",");
+            assert_eq!(knobs.parse(), Ok(profile.knobs()), "{word}");
+        }
+    }
 }
