@@ -281,6 +281,25 @@ mod tests {
         assert_eq!(asked.lock().unwrap().last().unwrap(), "RevertLink 7");
     }
 
+    /// zbus runs some calls in a pool of threads, and `blocking` 1.7.0, which makes it, has a thread of it wake
+    /// up twice a second for ever.
+    #[test]
+    fn no_thread_of_a_pool_stays() {
+        // Whether there is a bus makes no difference.
+        let _ = connect();
+        let pool = || {
+            let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+            let names =
+                tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+            names.filter(|name| name.starts_with("blocking-")).count()
+        };
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while pool() > 0 {
+            assert!(std::time::Instant::now() < deadline, "a thread stays");
+            std::thread::yield_now();
+        }
+    }
+
     #[test]
     fn a_bus_without_resolved_is_told() {
         let name = "org.freedesktop.DBus.Error.ServiceUnknown"
