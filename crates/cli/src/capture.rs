@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -29,6 +29,9 @@ const MOST_FILES: usize = 10_000;
 static CAPTURES: OnceLock<Arc<Captures>> = OnceLock::new();
 /// The capture that the command line asks for.
 static ASKED: Mutex<Option<(Capture, String)>> = Mutex::new(None);
+
+/// Standard output, where [`Options::keep_standard_output`] has kept it for a capture.
+static KEPT: Mutex<Option<OwnedFd>> = Mutex::new(None);
 
 /// The choice of the content of a capture, and of its destination.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -118,9 +121,9 @@ impl Options {
         };
         let failed = |error: std::io::Error| cannot_write(path, &error, "--capture-force");
         let destination = match self.capture_ring {
-            None if path == Path::new("-") => standard_output().map_err(failed)?,
+            None if self.is_to_standard_output() => standard_output().map_err(failed)?,
             None => Destination::file(path, self.capture_force).map_err(failed)?,
-            Some(_) if path == Path::new("-") => {
+            Some(_) if self.is_to_standard_output() => {
                 return Err(Failure::new(FailureKind::Usage, "an option makes no sense")
                     .at("--capture-ring")
                     .because("standard output is one file"));
@@ -136,6 +139,25 @@ impl Options {
             destination: Some(destination),
             folder,
         })
+    }
+
+    /// Returns whether the capture is written to standard output.
+    pub fn is_to_standard_output(&self) -> bool {
+        self.capture.as_deref() == Some(Path::new("-"))
+    }
+
+    /// Keeps standard output for the capture if it is written there, and redirects all other output to
+    /// standard error. A command calls this before it starts a process that captures in its place.
+    ///
+    /// # Errors
+    /// [`FailureKind::Host`] when descriptors have run out.
+    pub fn keep_standard_output(&self) -> Result<(), Failure> {
+        if self.is_to_standard_output() {
+            let kept = take_standard_output()
+                .map_err(|error| cannot_write(Path::new("-"), &error, "--capture-force"))?;
+            *KEPT.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+        }
+        Ok(())
     }
 
     /// Begins the capture, if one is asked for, and returns `backend`, which reports to the observer.
@@ -213,15 +235,26 @@ pub fn observed(backend: Arc<dyn Backend>) -> Arc<dyn Backend> {
 
 /// Ends the capture that the command line asked for, and reports its outcome.
 pub fn finish() {
-    let Some((capture, name)) = asked().take() else {
-        return;
-    };
-    tell(&capture.finish(PATIENCE), &name);
+    if let Some((outcome, name)) = end() {
+        tell(&outcome, &name);
+    }
+}
+
+/// Ends the capture that the command line asked for, and returns its outcome with the name of the place
+/// that it was written to.
+pub fn end() -> Option<(capture::Outcome, String)> {
+    let (capture, name) = asked().take()?;
+    Some((capture.finish(PATIENCE), name))
 }
 
 /// Reports the outcome of a capture on standard error.
 pub fn tell(outcome: &capture::Outcome, name: &str) {
     note(format!("captured {} events to {name}", outcome.written));
+    tell_missing(outcome);
+}
+
+/// Reports on standard error what is missing in a capture, if anything is.
+pub fn tell_missing(outcome: &capture::Outcome) {
     let missing = outcome.dropped;
     match &outcome.failure {
         Some(why) => note(format!(
@@ -252,15 +285,35 @@ pub fn cannot_write(path: &Path, error: &std::io::Error, force: &str) -> Failure
     }
 }
 
+/// Returns the failure that nothing is captured by this process, because a running `up` has the modem.
+pub fn passes_elsewhere(path: &Path) -> Failure {
+    let what = "a running uwwan has the modem, and nothing passes through this process";
+    Failure::new(FailureKind::Busy, what)
+        .at("--capture")
+        .next(format!(
+            "uwwan capture start {}   captures what passes there",
+            path.display()
+        ))
+}
+
 /// Returns standard output as a destination, and redirects all other output to standard error.
 pub fn standard_output() -> std::io::Result<Destination> {
-    let out = std::io::stdout();
-    let kept = out.as_fd().try_clone_to_owned()?;
-    rustix::stdio::dup2_stdout(std::io::stderr())?;
+    let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let kept = match kept {
+        Some(kept) => kept,
+        None => take_standard_output()?,
+    };
     Ok(Destination::stream(
         Box::new(File::from(kept)),
         "standard output",
     ))
+}
+
+/// Returns standard output, and redirects all other output to standard error.
+fn take_standard_output() -> io::Result<OwnedFd> {
+    let kept = std::io::stdout().as_fd().try_clone_to_owned()?;
+    rustix::stdio::dup2_stdout(std::io::stderr())?;
+    Ok(kept)
 }
 
 fn asked() -> std::sync::MutexGuard<'static, Option<(Capture, String)>> {

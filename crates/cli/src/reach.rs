@@ -102,13 +102,7 @@ impl Reach {
         }
         if let Some(entry) = self.running()? {
             if let Some(path) = &self.capture.capture {
-                let path = path.display();
-                let what = "a running uwwan has the modem, and nothing passes through this process";
-                return Err(Failure::new(FailureKind::Busy, what)
-                    .at("--capture")
-                    .next(format!(
-                        "uwwan capture start {path}   captures what passes there"
-                    )));
+                return Err(capture::passes_elsewhere(path));
             }
             return Ok(Target::Running(entry));
         }

@@ -53,6 +53,8 @@ pub struct Over {
     settings: Settings,
     #[command(flatten, next_help_heading = "Modem")]
     emulated: EmulatedModem,
+    #[command(flatten)]
+    capture: capture::Options,
     /// Where running modems keep their control sockets
     #[arg(
         long,
@@ -338,6 +340,9 @@ impl Over {
             device: self.settings.device.clone(),
             ..Settings::default()
         };
+        if let Some(path) = &self.capture.capture {
+            return Err(capture::passes_elsewhere(path));
+        }
         if self.settings == taken && self.emulated.refuse().is_ok() {
             return Ok(());
         }
@@ -363,11 +368,12 @@ impl Over {
             emulated: self.emulated,
             json: false,
             timestamps: false,
-            capture: capture::Options::default(),
+            capture: self.capture,
             runtime_dir: self.runtime_dir,
         };
         up.settings.net = Some(Net::Userspace);
         let mut file = up.file()?;
+        up.capture.keep_standard_output()?;
         file.hooks = None;
         leave_host_aside(&mut file);
         let (ours, theirs) = UnixStream::pair().map_err(failed)?;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::running::{PATIENCE, Up, succeeds, uwwan};
+use crate::running::{PATIENCE, Up, succeeds, text, uwwan};
 
 /// Returns the output of tshark for the packets that `filter` matches, a line each.
 fn tshark(file: &Path, filter: &str, fields: &[&str]) -> Vec<String> {
@@ -361,4 +361,43 @@ fn wireshark_understands_a_host_of_the_emulated_modem() {
     has_in_order(&messages(&file), &["OPEN_MSG", "OPEN_DONE"]);
     let asked = tshark(&file, "usb.idVendor == 0x03f0", &["usb.idProduct"]);
     assert!(asked.iter().any(|product| product == "0xa31d"), "{asked:?}");
+}
+
+#[test]
+fn questions_to_the_network_are_captured() {
+    let folder = tempfile::tempdir().unwrap();
+    let ping = |capture: &str, further: &[&str]| {
+        let mut command = uwwan(&["ping", "--device", "emulator", "--settle", "0.2"]);
+        command.args(["--count", "1", "192.0.2.77", "--capture", capture]);
+        command.args(further).current_dir(folder.path());
+        command.env("UWWAN_RUNTIME_DIR", folder.path());
+        command.output().unwrap()
+    };
+    // The capture alone is on standard output, and the text on standard error.
+    let output = ping("-", &[]);
+    let told = text(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains("1 of 1 answered"), "{told}");
+    let file = folder.path().join("ping.pcapng");
+    ping(file.to_str().unwrap(), &["--capture-ip"]);
+    is_sound(&file);
+    let pinged = "mbim && icmp && ip.addr == 192.0.2.77";
+    let piped = folder.path().join("piped.pcapng");
+    std::fs::write(&piped, &output.stdout).unwrap();
+    for file in [&file, &piped] {
+        has_in_order(&messages(file), &BRING_UP);
+        assert!(!tshark(file, pinged, &["frame.number"]).is_empty());
+    }
+}
+
+#[test]
+fn a_program_that_has_standard_output_is_not_captured_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut exec = uwwan(&["exec", "--device", "emulator", "--capture", "-"]);
+    exec.env("UWWAN_RUNTIME_DIR", folder.path());
+    let output = exec.args(["--", "echo", "said"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(text(&output.stdout), "");
+    let told = text(&output.stderr);
+    assert!(told.contains("standard output is the program's"), "{told}");
 }

@@ -104,6 +104,10 @@ pub struct Arguments {
 pub fn run(arguments: Arguments, told: bool) -> Result<(), Failure> {
     let Arguments { mut up, command } = arguments;
     let told = told || up.json;
+    if up.capture.is_to_standard_output() {
+        let why = "standard output is the program's";
+        return Err(bad("capture", why).next("name a file, or a FIFO that Wireshark reads"));
+    }
     let mut file = up.file()?;
     // Hooks are for changes of this machine's network, and there are none.
     if file.hooks.take().is_some_and(|hooks| !hooks.is_empty()) {
