@@ -207,7 +207,12 @@ pub(super) fn record(
                 .unwrap_or_else(|_| Err(io::Error::other("the thread that copied has died")));
             copied.map_err(host)?;
         }
-        None => capture::finish(),
+        // The file is deleted with the folder, so its name says nothing.
+        None => {
+            if let Some((outcome, _)) = capture::end() {
+                capture::tell_missing(&outcome);
+            }
+        }
     }
     let options = Options {
         packed: is_packed(file),

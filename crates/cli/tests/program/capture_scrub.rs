@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::forms;
-use crate::running::{KERNEL, Up, succeeds, uwwan};
+use crate::running::{KERNEL, Up, succeeds, text, uwwan};
 
 /// Identities of the emulated modem and its network, and those that the test gives them.
 const TOLD: [&str; 23] = [
@@ -423,6 +423,8 @@ fn a_record_asks_and_changes_nothing() {
             command.env("UWWAN_RUNTIME_DIR", up.base.path());
         }
         let output = command.output().unwrap();
+        // The raw capture is in a folder that is deleted: nobody is told its name.
+        assert!(!text(&output.stderr).contains("captured"), "{output:?}");
         forms::json("record", succeeds(&output))
     };
     let account = record(None, &["--device", "emulator"]);
