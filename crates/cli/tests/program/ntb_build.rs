@@ -85,6 +85,25 @@ fn every_form_of_output_is_the_same_ntb() {
 }
 
 #[test]
+fn each_ndp_of_a_chain_is_shown_where_it_was_built() {
+    let build = |further: &[&str]| {
+        let ping = ["--ping", "10.0.0.2,10.0.0.1", "--ping", "10.0.0.2,10.0.0.1"];
+        let fixed = ["ntb", "build", "--json", "--chain", "1"];
+        let words = [&fixed[..], &ping, further].concat();
+        forms::json("ntb build", good(&words, b""))
+    };
+    for further in [&[][..], &["--ndp", "front", "--ntb", "32"]] {
+        let built = build(further);
+        let hex = built["hex"].as_str().unwrap().as_bytes();
+        assert_eq!(built["ndps"].as_array().unwrap().len(), 2);
+        assert_eq!(decode(hex)["ndp_offsets"], built["ndps"]);
+        let shown = good(&["ntb", "decode", "-"], hex);
+        let offsets = format!("NDPs at {}, {},", built["ndps"][0], built["ndps"][1]);
+        assert!(shown.contains(&offsets), "{shown}");
+    }
+}
+
+#[test]
 fn options_and_descriptions_say_the_same() {
     let text = "ntb = 32\nplacement = \"front\"\nndp-alignment = 16\n\
                 [[ndp]]\nsession = 2\ndatagram = [{ zeros = 40, wrong = { length = \"+4\" } }]\n\

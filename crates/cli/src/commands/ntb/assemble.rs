@@ -382,7 +382,9 @@ impl Block {
 
     fn set(&mut self, place: &str, field: Field, value: Option<Value>) -> Result<(), Failure> {
         let Some(value) = value else { return Ok(()) };
-        let unknown = |what: &str, count: usize| wrong(place, format!("there are {count} {what}"));
+        let unknown = |what: &str, count: usize| {
+            wrong(place, format!("there are {count} {what}, counted from 0"))
+        };
         let new = match value {
             Value::Exact(value) => Some(i64::from(value)),
             Value::By(more) => field

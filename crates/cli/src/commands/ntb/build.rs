@@ -104,8 +104,8 @@ pub struct Arguments {
     #[arg(long, value_name = "N", help_heading = "Layout")]
     spare_entries: Option<u16>,
     /// A fault, as name=value; may be repeated. Of the first NDP and the first datagram, or with @N of
-    /// another: datagram-length@2=+4. Names: signature, header-length, block-length, ndp-index, append, cut,
-    /// ndp-signature, ndp-length, next-ndp, terminator=none, datagram-index, datagram-length
+    /// another, counted from 0: datagram-length@2=+4. Names: signature, header-length, block-length,
+    /// ndp-index, append, cut, ndp-signature, ndp-length, next-ndp, terminator=none, datagram-index, datagram-length
     #[arg(long, value_name = "NAME[@N]=VALUE", help_heading = "Faults")]
     wrong: Vec<String>,
     /// Form of what is printed [default: hex, or bytes into a file]
@@ -392,7 +392,7 @@ fn spoil(description: &mut Description, fault: &str) -> Result<(), Failure> {
         "ndp-signature" | "ndp-length" | "next-ndp" | "terminator" => {
             let ndp = description.ndp.get_mut(number);
             let ndp = &mut ndp
-                .ok_or_else(|| wrong(format!("there are {ndps} NDPs")))?
+                .ok_or_else(|| wrong(format!("there are {ndps} NDPs, counted from 0")))?
                 .wrong;
             match name {
                 "ndp-signature" => ndp.signature = Some(text.to_owned()),
@@ -405,7 +405,8 @@ fn spoil(description: &mut Description, fault: &str) -> Result<(), Failure> {
         "datagram-index" | "datagram-length" => {
             let mut datagrams = description.ndp.iter_mut().flat_map(|ndp| &mut ndp.datagram);
             let datagram = datagrams.nth(number);
-            let datagram = datagram.ok_or_else(|| wrong(format!("there are {count} datagrams")))?;
+            let datagram = datagram
+                .ok_or_else(|| wrong(format!("there are {count} datagrams, counted from 0")))?;
             match name {
                 "datagram-index" => datagram.wrong.index = Some(value()?),
                 _ => datagram.wrong.length = Some(value()?),

@@ -154,6 +154,8 @@ pub struct Shown {
     transfer_length: usize,
     /// Offset of the first NDP in bytes.
     ndp_offset: usize,
+    /// Offsets in bytes of the NDPs that can be read, in the order of their chain.
+    ndp_offsets: Vec<usize>,
     /// Copy of `ndp_offset`.
     #[schemars(extend("deprecated" = true))]
     table_offset: usize,
@@ -202,6 +204,8 @@ pub struct Seen<'a> {
     direction: Option<Direction>,
     ntb: Ntb<'a>,
     datagrams: Vec<(Stream, std::ops::Range<usize>)>,
+    /// Offsets in bytes of the NDPs that can be read, in the order of their chain.
+    ndps: Vec<usize>,
     /// Place of the first NDP.
     placement: &'static str,
     notes: Vec<String>,
@@ -253,6 +257,7 @@ impl<'a> Seen<'a> {
             direction,
             ntb,
             datagrams,
+            ndps: ndps.iter().map(|ndp| ndp.range.start).collect(),
             placement,
             notes,
             dropped: drops.iter().filter(|(_, count)| *count > 0).collect(),
@@ -278,6 +283,7 @@ impl<'a> Seen<'a> {
             block_length: self.ntb.length(),
             transfer_length: self.bytes.len(),
             ndp_offset: self.ntb.ndp_index(),
+            ndp_offsets: self.ndps.clone(),
             table_offset: self.ntb.ndp_index(),
             ndp: self.placement,
             payload: self.payload(),
@@ -332,9 +338,15 @@ impl<'a> Seen<'a> {
     fn text(&self) -> Vec<String> {
         let mut lines = self.short();
         let payload = self.payload();
+        let offsets = match self.ndps.as_slice() {
+            [] | [_] => format!("NDP at {}", self.ntb.ndp_index()),
+            several => {
+                let several: Vec<String> = several.iter().map(usize::to_string).collect();
+                format!("NDPs at {}", several.join(", "))
+            }
+        };
         let about_ndp = format!(
-            "NDP at {}, {}; {} datagrams with {payload} bytes ({:.1} % of the NTB)",
-            self.ntb.ndp_index(),
+            "{offsets}, {}; {} datagrams with {payload} bytes ({:.1} % of the NTB)",
             self.placement,
             self.datagrams.len(),
             payload as f64 * 100.0 / self.ntb.length().max(1) as f64
