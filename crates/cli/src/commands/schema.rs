@@ -7,9 +7,9 @@ use uwwan_modem::Event;
 use uwwan_modem::capture::scrub;
 
 use super::{
-    ask, at, bench, config, contexts, demo, doctor, down, info, ip_filters, ipv6, lab, list, mbim,
-    ntb, operator, packet_service, phonebook, pin, quirks, radio, record, reset, services,
-    sessions, signal, sim, sms, stats, up, usage, usb, ussd,
+    ask, at, bench, capture, config, contexts, demo, doctor, down, info, ip_filters, ipv6, lab,
+    list, mbim, ntb, operator, packet_service, phonebook, pin, quirks, radio, record, reset,
+    services, sessions, signal, sim, sms, stats, up, usage, usb, ussd,
 };
 use crate::failure::{ErrorReport, Failure, FailureKind};
 use crate::forms::{Done, Message};
@@ -35,7 +35,10 @@ const ALL: [Described; 70] = [
     ("bench", schema::<bench::outcome::Output>),
     ("bench compare", schema::<Figures>),
     ("capture scrub", schema::<scrub::Report>),
-    ("capture show", schema::<story::form::Shown>),
+    (
+        "capture show",
+        schema::<Either<story::form::Shown, capture::show::Compared>>,
+    ),
     ("config check", schema::<config::Checked>),
     ("connect", schema::<sessions::Shown>),
     ("contexts", schema::<Vec<contexts::Shown>>),

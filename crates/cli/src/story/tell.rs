@@ -149,7 +149,8 @@ impl Teller {
         }
     }
 
-    fn shown(&self, entry: &Entry, start: u64) -> form::Shown {
+    /// Returns the JSON of an entry.
+    pub fn shown(&self, entry: &Entry, start: u64) -> form::Shown {
         form::Shown {
             packet: entry.packet,
             time: seconds(entry.time, start),

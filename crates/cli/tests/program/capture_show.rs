@@ -130,6 +130,25 @@ fn two_stories_part_where_they_do() {
         told.contains("telenor.smart") && told.contains("Telenor.smart"),
         "{told}"
     );
+    let compared = |other: &str| {
+        let output = uwwan(&["capture", "show", "--json", "--diff", KERNEL, other]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(text.lines().count(), 1);
+        (output.status.code(), forms::json("capture show", text))
+    };
+    let (status, same) = compared(KERNEL);
+    assert_eq!((status, same["a"].as_array().unwrap().len()), (Some(0), 0));
+    let (status, parted) = compared(other.to_str().unwrap());
+    assert_eq!(status, Some(1));
+    assert!(parted["same"].as_u64() < same["same"].as_u64());
+    let name = |side: &str| {
+        assert_eq!(parted[side].as_array().unwrap().len(), 3);
+        parted[side][0]["message"]["fields"]["access_string"].clone()
+    };
+    assert_eq!(
+        (name("a"), name("b")),
+        ("telenor.smart".into(), "Telenor.smart".into())
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 mod place;
 pub(super) mod scrub;
-mod show;
+pub(super) mod show;
 mod start;
 
 use std::time::Duration;

@@ -2,14 +2,17 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_mbim::decode::decode;
 use uwwan_mbim::print::Personal;
 use uwwan_mbim::registry::Version;
 
 use crate::failure::{Failure, FailureKind};
 use crate::input::{self, Input};
-use crate::output::{note, say};
+use crate::output::{note, say, say_json};
 use crate::story::filter::MessageFilter;
+use crate::story::form::Shown;
 use crate::story::tell::Teller;
 use crate::story::{Entry, Story, What};
 
@@ -77,7 +80,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let name = arguments.file.as_deref().unwrap_or("-");
     let mut side = Side::open(arguments, name)?;
     while let Some(entry) = side.next()? {
-        teller.line(&entry, side.start.unwrap_or(0))?;
+        teller.line(&entry, side.start())?;
     }
     if side.story.skipped > 0 {
         note(format!(
@@ -108,6 +111,24 @@ impl<'a> Side<'a> {
             start: None,
             arguments,
         })
+    }
+
+    fn start(&self) -> u64 {
+        self.start.unwrap_or(0)
+    }
+
+    /// Returns `first` and the entries after it, [`AFTER`] together at most.
+    fn rest(&mut self, first: Option<Entry>) -> Result<Vec<Entry>, Failure> {
+        let mut entries = Vec::new();
+        let mut next = first;
+        while let Some(entry) = next {
+            entries.push(entry);
+            next = match entries.len() {
+                AFTER => None,
+                _ => self.next()?,
+            };
+        }
+        Ok(entries)
     }
 
     fn next(&mut self) -> Result<Option<Entry>, Failure> {
@@ -146,6 +167,17 @@ fn is_said(entry: &Entry) -> bool {
     }
 }
 
+/// What two captures have in common, and how they go on.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Compared {
+    /// Number of entries that are the same, from the first one on.
+    same: usize,
+    /// The next entries of the first capture, three at most; none where the captures are the same.
+    a: Vec<Shown>,
+    /// The next entries of the second capture.
+    b: Vec<Shown>,
+}
+
 fn differ<'a>(teller: &Teller, mut a: Side<'a>, mut b: Side<'a>) -> Result<(), Failure> {
     // Personal values are compared too.
     let said = |entry: &Option<Entry>| {
@@ -160,30 +192,47 @@ fn differ<'a>(teller: &Teller, mut a: Side<'a>, mut b: Side<'a>) -> Result<(), F
         })
     };
     let mut same = 0;
-    loop {
+    let (one, other) = loop {
         let (one, other) = (a.next()?, b.next()?);
-        if one.is_none() && other.is_none() {
-            return say(format!("the same: {same} entries"));
+        if said(&one) != said(&other) {
+            break (one, other);
         }
-        if said(&one) == said(&other) {
-            same += 1;
-            continue;
+        if one.is_none() {
+            return match teller.json {
+                true => say_json(&Compared {
+                    same,
+                    a: Vec::new(),
+                    b: Vec::new(),
+                }),
+                false => say(format!("the same: {same} entries")),
+            };
         }
+        same += 1;
+    };
+    let (one, other) = (a.rest(one)?, b.rest(other)?);
+    if teller.json {
+        let shown = |entries: &[Entry], side: &Side<'_>| {
+            let entries = entries.iter();
+            entries
+                .map(|entry| teller.shown(entry, side.start()))
+                .collect()
+        };
+        say_json(&Compared {
+            same,
+            a: shown(&one, &a),
+            b: shown(&other, &b),
+        })?;
+    } else {
         say(format!("the same for {same} entries, then:"))?;
-        for (mark, first, side) in [('A', one, &mut a), ('B', other, &mut b)] {
+        for (mark, entries, side) in [('A', one, &a), ('B', other, &b)] {
             say(format!("{mark}:"))?;
-            let mut shown = first;
-            for _ in 0..AFTER {
-                match shown {
-                    Some(entry) => teller.message_or_line(&entry, side.start.unwrap_or(0))?,
-                    None => {
-                        say("       (ends here)")?;
-                        break;
-                    }
-                }
-                shown = side.next()?;
+            for entry in &entries {
+                teller.message_or_line(entry, side.start())?;
+            }
+            if entries.len() < AFTER {
+                say("       (ends here)")?;
             }
         }
-        return Err(Failure::new(FailureKind::Other, "the captures differ"));
     }
+    Err(Failure::new(FailureKind::Other, "the captures differ"))
 }
