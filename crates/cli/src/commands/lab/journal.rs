@@ -4,7 +4,7 @@
 //! Each line is written as soon as its trial is over, so that an interruption loses at most the trial
 //! under way. A last line that is cut is left out when the file is read.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -81,7 +81,8 @@ impl Journal {
     /// Makes a file with this plan. A file that exists is refused unless `force`.
     ///
     /// # Errors
-    /// [`FailureKind::Host`] when the file cannot be written.
+    /// [`FailureKind::Host`] when the file cannot be written; [`FailureKind::Busy`] when another sweep
+    /// writes it.
     pub fn create(path: &Path, plan: &Plan, force: bool) -> Result<Self, Failure> {
         let wrong = |error: std::io::Error| {
             let failure = Failure::new(FailureKind::Host, "cannot write the results")
@@ -97,10 +98,14 @@ impl Journal {
         let mut open = OpenOptions::new();
         open.write(true).mode(0o600);
         match force {
-            true => open.create(true).truncate(true),
+            true => open.create(true).truncate(false),
             false => open.create_new(true),
         };
         let file = open.open(path).map_err(wrong)?;
+        lock(&file, path)?;
+        if file.metadata().is_ok_and(|meta| meta.is_file()) {
+            file.set_len(0).map_err(wrong)?;
+        }
         let mut journal = Self {
             path: path.to_owned(),
             file,
@@ -112,15 +117,19 @@ impl Journal {
     /// Opens a file to continue it, and returns its plan and the trials that are done.
     ///
     /// # Errors
-    /// [`FailureKind::Usage`] when the file has another form, with the line where it is wrong.
+    /// [`FailureKind::Usage`] when the file has another form, with the line where it is wrong;
+    /// [`FailureKind::Busy`] when another sweep writes it.
     pub fn resume(path: &Path) -> Result<(Self, Plan, Vec<Entry>), Failure> {
-        let (plan, entries, whole) = read(path)?;
+        let mut open = OpenOptions::new();
+        let file = open.read(true).append(true).open(path);
+        let file = file.map_err(|error| unreadable(path, &error))?;
+        lock(&file, path)?;
+        let (plan, entries, whole) = read(&file, path)?;
         let wrong = |error: std::io::Error| {
             Failure::new(FailureKind::Host, "cannot go on with the results")
                 .at(path.display().to_string())
                 .because(error)
         };
-        let file = OpenOptions::new().append(true).open(path).map_err(wrong)?;
         file.set_len(whole).map_err(wrong)?;
         let path = path.to_owned();
         Ok((Self { path, file }, plan, entries))
@@ -149,18 +158,37 @@ impl Journal {
     }
 }
 
+/// Locks a file of results as long as it is open, so that one sweep alone writes it: what two of them
+/// write would overlap.
+///
+/// # Errors
+/// [`FailureKind::Busy`] when another sweep has locked it.
+fn lock(file: &File, path: &Path) -> Result<(), Failure> {
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            let what = "another uwwan lab sweep writes the results";
+            Err(Failure::new(FailureKind::Busy, what)
+                .at(path.display().to_string())
+                .next("wait for its end, or end it"))
+        }
+        // Some network file systems have no locks.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
+    }
+}
+
+fn unreadable(path: &Path, why: &dyn std::fmt::Display) -> Failure {
+    Failure::new(FailureKind::Usage, "cannot read the results")
+        .at(path.display().to_string())
+        .because(why)
+        .next("name a file that uwwan lab sweep --results has written")
+}
+
 /// Reads a file of results: its plan, its trials, and the number of bytes that are whole lines.
 ///
 /// # Errors
 /// [`FailureKind::Usage`] when the file has another form, with the line where it is wrong.
-pub fn read(path: &Path) -> Result<(Plan, Vec<Entry>, u64), Failure> {
-    let wrong = |why: &dyn std::fmt::Display| {
-        Failure::new(FailureKind::Usage, "cannot read the results")
-            .at(path.display().to_string())
-            .because(why)
-            .next("name a file that uwwan lab sweep --results has written")
-    };
-    let file = File::open(path).map_err(|error| wrong(&error))?;
+fn read(file: &File, path: &Path) -> Result<(Plan, Vec<Entry>, u64), Failure> {
+    let wrong = |why: &dyn std::fmt::Display| unreadable(path, why);
     let meta = file.metadata().map_err(|error| wrong(&error))?;
     if !meta.is_file() {
         return Err(wrong(&"it is not a regular file"));
@@ -251,9 +279,13 @@ mod tests {
         let (mut journal, read_plan, entries) = Journal::resume(&path).unwrap();
         assert_eq!((read_plan, entries), (plan(), vec![entry(1, 0)]));
         journal.add(&entry(0, 1)).unwrap();
-        let (_, entries, _) = read(&path).unwrap();
+        let (_, entries, _) = read(&File::open(&path).unwrap(), &path).unwrap();
         assert_eq!(entries, [entry(1, 0), entry(0, 1)]);
-        assert!(Journal::create(&path, &plan(), true).is_ok());
+        drop(journal);
+        let journal = Journal::create(&path, &plan(), true).unwrap();
+        drop(journal);
+        let (_, _, entries) = Journal::resume(&path).unwrap();
+        assert_eq!(entries, []);
     }
 
     #[test]
@@ -276,7 +308,25 @@ mod tests {
             let told = parse(text.as_bytes()).unwrap_err();
             assert!(told.contains(why), "{text}: {told}");
         }
-        assert!(read(Path::new("/")).is_err());
+        assert!(Journal::resume(Path::new("/")).is_err());
+        assert!(Journal::resume(Path::new("/dev/zero")).is_err());
+    }
+
+    #[test]
+    fn one_sweep_alone_writes_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("results");
+        let mut journal = Journal::create(&path, &plan(), false).unwrap();
+        journal.add(&entry(1, 0)).unwrap();
+        for second in [
+            Journal::resume(&path).map(|_| ()),
+            Journal::create(&path, &plan(), true).map(|_| ()),
+        ] {
+            assert_eq!(second.unwrap_err().kind, FailureKind::Busy);
+        }
+        drop(journal);
+        let (_, _, entries) = Journal::resume(&path).unwrap();
+        assert_eq!(entries, [entry(1, 0)]);
     }
 
     proptest::proptest! {
