@@ -240,12 +240,14 @@ impl<'a> Report<'a> {
             }
             text.push_str("</tr>\n");
         }
-        text.push_str("</tbody></table></div>\n<h2>Key</h2>\n<table class=\"map\"><tr>");
+        text.push_str("</tbody></table></div>\n<h2>Key</h2>\n<table class=\"map\">\n");
         for (outcome, word) in Outcome::ALL {
-            let _ = write!(text, "<td class=\"{}\">{word}</td>", class(Some(outcome)));
+            // One below the other, they fit onto every screen.
+            let class = class(Some(outcome));
+            let _ = writeln!(text, "<tr><td class=\"{class}\">{word}</td></tr>");
         }
         text.push_str(
-            "</tr></table>\n<p>A cell tells the worst that became of its trials, with their numbers; \
+            "</table>\n<p>A cell tells the worst that became of its trials, with their numbers; \
              rates and round trips are medians.</p>\n",
         );
         if self.captures().next().is_some() {
@@ -477,6 +479,11 @@ mod tests {
         ] {
             assert!(page.contains(words), "{words}");
         }
+        // The key is as narrow as its longest word.
+        let key = page.split("<h2>Key</h2>").nth(1).unwrap();
+        let rows = key.split("<tr>").skip(1);
+        assert!(rows.clone().all(|row| row.matches("<td").count() == 1));
+        assert_eq!(rows.count(), Outcome::ALL.len());
     }
 
     #[test]
