@@ -70,9 +70,10 @@ impl Reach {
     /// # Errors
     /// Those of [`Reach::open`].
     pub fn modem(&self) -> Result<Modem, Failure> {
-        // The handlers come first, so that Ctrl-C ends the command cleanly from here on.
-        let interrupts = interrupts()?;
-        self.target()?.open(interrupts)
+        let target = self.target()?;
+        // From here on Ctrl-C first releases the modem. The files that the command line names are read
+        // before: one that is a pipe may keep the command waiting, which any signal ends.
+        target.open(interrupts()?)
     }
 
     /// Opens the modem's AT port: the port with `role`, if given and there is a choice.

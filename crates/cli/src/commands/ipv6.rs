@@ -13,9 +13,9 @@ use uwwan_modem::ipv6::{
 
 use crate::failure::{Failure, FailureKind};
 use crate::output::{note, plain, say, say_json};
-use crate::reach::{Reach, Target};
+use crate::prompt;
+use crate::reach::{Reach, Target, interrupts};
 use crate::running::Entry;
-use crate::{prompt, signals};
 
 /// Longest time until a running `up` is online again after the restart.
 const ONLINE: Duration = Duration::from_secs(240);
@@ -346,11 +346,6 @@ fn network(findings: &Findings, state: Option<&Status>) -> Option<String> {
 }
 
 fn change(arguments: &ChangeArguments, on: bool) -> Result<(), Failure> {
-    // Signals are caught first, so that the message after a Ctrl-C in the middle says what it
-    // interrupted.
-    let interrupts = signals::first().map_err(|error| {
-        Failure::new(FailureKind::Host, "cannot wait for signals").because(error)
-    })?;
     let json = arguments.json;
     if json && !arguments.yes && !arguments.show {
         return Err(Failure::new(FailureKind::Usage, "an option makes no sense")
@@ -364,6 +359,9 @@ fn change(arguments: &ChangeArguments, on: bool) -> Result<(), Failure> {
         }
     });
     let mut case = Case::open(&arguments.reach, arguments.operator.as_ref(), told)?;
+    // Signals are caught before anything is changed, so that the message after a Ctrl-C in the middle
+    // says what it interrupted.
+    let interrupts = interrupts()?;
     let before = case.examine()?;
     let planned = if on {
         ipv6::plan_enable(&before, arguments.force)?

@@ -172,8 +172,8 @@ pub(super) fn record(
     // The raw capture is for no other user, and is deleted with the folder.
     let folder = tempfile::tempdir().map_err(host)?;
     let whole = folder.path().join("whole.pcapng");
-    let interrupts = crate::reach::interrupts()?;
     let target = reach.recorded(&whole)?;
+    let interrupts = crate::reach::interrupts()?;
     let mut asked = Asked::default();
     let through = match &target {
         Target::Running(entry) => {

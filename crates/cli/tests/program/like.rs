@@ -1,7 +1,13 @@
 //! `--like CAPTURE`: the emulated modem is the modem in a capture.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
 use crate::forms;
@@ -225,4 +231,46 @@ fn what_a_capture_does_not_hold_is_told() {
         .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(errors.contains("--device emulator"), "{errors}");
+}
+
+#[test]
+fn a_signal_ends_a_command_that_waits_for_a_pipe() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let commands: [&[&str]; 4] = [
+        &["info"],
+        &["at", "--nmea"],
+        &["ipv6", "enable", "--yes"],
+        &["record", "recorded.pcapng"],
+    ];
+    for (words, option) in
+        commands
+            .into_iter()
+            .zip(["--like", "--rules", "--descriptors", "--like"])
+    {
+        let mut child = uwwan(words)
+            .args(["--device", "emulator", option])
+            .arg(&pipe)
+            .current_dir(folder.path())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // The other end can be opened once the command waits for its own. Nothing is written.
+        let begun = Instant::now();
+        let end = loop {
+            let open = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            match rustix::fs::open(&pipe, open, Mode::empty()) {
+                Err(Errno::NXIO) if begun.elapsed() < Duration::from_secs(60) => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                end => break end.unwrap(),
+            }
+        };
+        rustix::process::kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        let ended = child.wait().unwrap();
+        assert_eq!(ended.signal(), Some(Signal::TERM.as_raw()), "{words:?}");
+        drop(end);
+    }
 }

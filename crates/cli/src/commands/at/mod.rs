@@ -16,8 +16,7 @@ use uwwan_modem::at_port::{Answer, Line};
 
 use crate::failure::{Failure, FailureKind};
 use crate::output::{note, plain, say, say_json};
-use crate::reach::Reach;
-use crate::signals;
+use crate::reach::{Reach, interrupts};
 use transcript::Transcript;
 
 /// Greatest number of lines that are read from standard input.
@@ -198,12 +197,10 @@ fn show(answer: &Answer, json: bool) -> Result<(), Failure> {
 /// Starts GPS with a fix every `seconds` seconds, prints its NMEA sentences on standard output
 /// until a signal, and stops it.
 fn nmea(arguments: &Arguments, seconds: u16, transcript: &mut Transcript) -> Result<(), Failure> {
-    let signals = signals::first().map_err(|error| {
-        Failure::new(FailureKind::Host, "cannot wait for signals").because(error)
-    })?;
     let mut client = arguments
         .reach
         .at(Some(uwwan_usb::functions::SerialRole::Gps))?;
+    let signals = interrupts()?;
     let mut lines = client.listen()?;
     let never = |error: uwwan_at::dialogue::InvalidCommand| {
         Failure::new(FailureKind::Host, "cannot start GPS").because(error)
