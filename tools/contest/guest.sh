@@ -42,6 +42,8 @@ help=$("$program" up --help)
 # The contenders are the kernel as it comes, the kernel with the largest NTBs its driver takes, uwwan
 # as it comes, and uwwan with each of its other options in turn.
 declare -A options=([uwwan]='' [uwwan-acks]=--ack-filter [uwwan-ncm]='--mode ncm' [uwwan-ecm]='--mode ecm')
+# A TUN that was made beforehand has one queue, unless whoever made it asked for several.
+options+=([uwwan-made]='--tun-name made0' [uwwan-made-plain]='--tun-name made0 --tun-mode plain')
 # What a capture costs, beside 'uwwan': with zeros for the payload, and without room for them.
 capture='--snap 128 --capture-force --capture-ring 64M:2 --capture /tmp/trace.pcapng'
 options+=([uwwan-capture]=$capture [uwwan-capture-packed]=$capture.zst)
@@ -386,6 +388,7 @@ huawei_cdc_ncm_up() {
 }
 
 uwwan_up() { # option…
+  [[ $contender != uwwan-made* ]] || ip tuntap add dev made0 mode tun || return
   start_up --route "$far_prefix6" "$@"
   belongs driver "$up_pid"
   wait_for 10 driver_of_up
@@ -418,6 +421,7 @@ end_visit() {
     "$program" down --timeout 20 >/dev/null 2>&1 || kill -KILL "$driver_pid"
     wait "$up_pid"
     driver_pid=''
+    [[ $contender != uwwan-made* ]] || ip link del made0
     rm -f /tmp/trace*
   fi
   if [[ $contender == veth ]]; then
