@@ -288,6 +288,15 @@ impl Offload {
         self.queues.read(buffers)
     }
 
+    /// Reads one packet, as [`Offload::receive`] does, of another flow than the packet that
+    /// [`Offload::receive`] returned last, and not of a flow that sends large packets.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when none is found; otherwise as [`Offload::receive`].
+    pub fn receive_other(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.queues.read_other(buffers)
+    }
+
     /// Gives one packet to the kernel, gathered from buffers of which the first begins with the
     /// virtio header, and returns the number of bytes written, header included.
     ///

@@ -18,6 +18,10 @@
 //! An epoll descriptor tells which queues have packets, and is also what the caller waits for.
 //! Asking it costs a system call, so [`Turn`] asks as seldom as it can without letting a queue
 //! wait.
+//!
+//! The reader may have NTBs of a large packet left when it comes back for more. What others have sent
+//! meanwhile need not wait behind these: [`Queues::read_other`] finds it, and leaves the queue of
+//! the large packet and those of other uploads alone.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -140,6 +144,24 @@ impl Queues {
         turn.read(read, || look(epoll))
     }
 
+    /// Reads one packet from a queue other than the one of the last [`Queues::read`], and returns
+    /// the number of bytes read. Queues whose last packet was large are left out.
+    ///
+    /// Makes the system calls `epoll_wait`, and `readv` or `preadv2`, where there are several
+    /// queues.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when no such queue has a packet; otherwise the errors of
+    /// `readv` and `epoll_wait`.
+    pub(crate) fn read_other(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let (readers, waiting) = (&self.readers, self.waiting);
+        let Some(Fair { epoll, turn, .. }) = &mut self.fair else {
+            return Err(io::ErrorKind::WouldBlock.into());
+        };
+        let read = |queue: u8| Ok(waiting.readv(&readers[usize::from(queue)], buffers)?);
+        turn.read_other(read, || look(epoll))
+    }
+
     /// Writes one packet and returns the number of bytes written.
     ///
     /// Makes the system call `write` or `writev`, or else `pwritev2`.
@@ -188,6 +210,10 @@ struct Turn {
     several: bool,
     /// Whether the next burst begins with a look.
     look: bool,
+    /// Queues whose last packet was large, one bit for each.
+    bulk: u32,
+    /// Queues that may be read out of turn, one bit for each.
+    others: u32,
 }
 
 impl Turn {
@@ -211,6 +237,7 @@ impl Turn {
     ) -> io::Result<usize> {
         let nothing = || Err(io::Error::from(io::ErrorKind::WouldBlock));
         let mut looked = false;
+        self.others = 0;
         loop {
             let mine = 1 << self.at;
             if self.ready == 0 {
@@ -244,7 +271,7 @@ impl Turn {
             match read(queue) {
                 Ok(length) => {
                     self.burst = true;
-                    let large = length > LARGE;
+                    let large = self.is_large(queue, length);
                     let cost = if large {
                         (length / UNIT).min(usize::from(QUANTUM)) as u8
                     } else {
@@ -274,6 +301,44 @@ impl Turn {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Returns whether a packet of `length` bytes is large, and remembers that of its queue.
+    #[inline]
+    fn is_large(&mut self, queue: u8, length: usize) -> bool {
+        let large = length > LARGE;
+        self.bulk = self.bulk & !(1 << queue) | u32::from(large) << queue;
+        large
+    }
+
+    /// Reads out of turn, from another queue than the one read last in turn; the arguments are
+    /// those of [`Turn::read`].
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] as [`Queues::read_other`]; otherwise the errors of `read` and
+    /// `look`.
+    fn read_other(
+        &mut self,
+        mut read: impl FnMut(u8) -> io::Result<usize>,
+        look: impl Fn() -> io::Result<u32>,
+    ) -> io::Result<usize> {
+        if self.others == 0 {
+            self.others = look()? & !(self.bulk | 1 << self.at);
+        }
+        while self.others != 0 {
+            let queue = self.others.trailing_zeros() as u8;
+            match read(queue) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.others &= !(1 << queue);
+                }
+                Ok(length) => {
+                    self.is_large(queue, length);
+                    return Ok(length);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::ErrorKind::WouldBlock.into())
     }
 }
 
@@ -311,20 +376,31 @@ mod tests {
 
         /// Returns the queue that was read from; `None` for WouldBlock.
         fn read(&self) -> Option<u8> {
+            self.read_with(false)
+        }
+
+        /// Returns the queue that was read from out of turn; `None` for WouldBlock.
+        fn read_other(&self) -> Option<u8> {
+            self.read_with(true)
+        }
+
+        fn read_with(&self, other: bool) -> Option<u8> {
             let mut turn = self.turn.get();
             let from = Cell::new(0);
-            let result = turn.read(
-                |queue| {
-                    self.reads.set(self.reads.get() + 1);
-                    from.set(queue);
-                    let next = self.queues.borrow_mut()[usize::from(queue)].pop_front();
-                    next.ok_or_else(|| io::ErrorKind::WouldBlock.into())
-                },
-                || {
-                    self.looks.set(self.looks.get() + 1);
-                    Ok(self.mask())
-                },
-            );
+            let read = |queue| {
+                self.reads.set(self.reads.get() + 1);
+                from.set(queue);
+                let next = self.queues.borrow_mut()[usize::from(queue)].pop_front();
+                next.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+            };
+            let look = || {
+                self.looks.set(self.looks.get() + 1);
+                Ok(self.mask())
+            };
+            let result = match other {
+                true => turn.read_other(read, look),
+                false => turn.read(read, look),
+            };
             self.turn.set(turn);
             match result {
                 Ok(_) => Some(from.get()),
@@ -342,6 +418,44 @@ mod tests {
         fn asked(&self) -> (usize, usize) {
             (self.reads.take(), self.looks.take())
         }
+    }
+
+    #[test]
+    fn out_of_turn_come_packets_of_queues_that_send_no_large_ones() {
+        let fake = Fake::default();
+        for queue in [2, 5] {
+            fake.put(queue, &[BIG; 10]);
+        }
+        // The wait shows that some queue has a packet.
+        assert_eq!(fake.burst().len(), 0);
+        let turns = std::iter::from_fn(|| fake.read());
+        assert!(turns.take(4).any(|queue| queue == 5));
+        assert_eq!(fake.read_other(), None, "both are uploads");
+        fake.asked();
+        assert_eq!(fake.read_other(), None);
+        assert_eq!(fake.asked(), (0, 1), "one look, no read");
+        fake.put(5, &[SMALL]);
+        fake.put(9, &[SMALL, SMALL]);
+        fake.put(20, &[SMALL]);
+        let others: Vec<_> = std::iter::from_fn(|| fake.read_other()).collect();
+        assert_eq!(others, [9, 9, 20]);
+        // The turns of the uploads go on.
+        let turns: Vec<_> = std::iter::from_fn(|| fake.read()).take(8).collect();
+        assert!(turns.contains(&2) && turns.contains(&5), "{turns:?}");
+    }
+
+    #[test]
+    fn the_queue_that_was_read_last_is_never_read_out_of_turn() {
+        let fake = Fake::default();
+        fake.put(3, &[SMALL; 5]);
+        assert_eq!(fake.burst().len(), 0);
+        assert_eq!(fake.read(), Some(3));
+        assert_eq!(fake.read_other(), None);
+        fake.put(4, &[SMALL; 2]);
+        assert_eq!(fake.read_other(), Some(4));
+        assert_eq!(fake.read(), Some(4), "in turn");
+        fake.put(4, &[SMALL]);
+        assert_eq!(fake.read_other(), Some(3));
     }
 
     #[test]

@@ -376,7 +376,8 @@ impl DataPath {
                 return Ok(());
             }
         }
-        let unasked = rested || delivered;
+        // Packets may pass the NTBs that wait, of which a host is not polled.
+        let unasked = rested || delivered || self.uplink.may_be_passed();
         self.turn = if self.turn + 1 < count {
             self.turn + 1
         } else {

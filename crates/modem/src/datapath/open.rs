@@ -2,7 +2,8 @@
 //!
 //! A scattered read brings up to 64 KiB, more than an NTB holds, and only afterwards it is known
 //! how far each NTB is filled. So there are builders for as many NTBs as one read can fill; the
-//! NTBs lie in the buffers that are sent next.
+//! NTBs lie in the buffers that are sent next. Those that a read has completed wait there until
+//! each is closed in turn; the open NTB is the one behind them.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
@@ -21,14 +22,15 @@ pub(super) struct Open {
     /// Buffers that are not in a transfer; the first holds the open NTB.
     ready: VecDeque<Buffer>,
     /// Ring of builders, of which [`Open::first`] fills the first buffer and the next ones fill the
-    /// buffers behind it. Outside of [`Open::receive`] only the first has datagrams.
+    /// buffers behind it. Outside of [`Open::receive`] only those of complete NTBs and the one
+    /// behind them have datagrams.
     builders: Box<[Builder]>,
     /// Index of the first buffer's builder.
     first: usize,
+    /// Number of complete NTBs, in the first buffers.
+    complete: usize,
     /// Mark of a builder without datagrams.
     empty: Mark,
-    /// Sequence number of the next NTB.
-    sequence: u16,
     /// Number of NTBs a read may fill.
     span: usize,
 }
@@ -44,7 +46,7 @@ pub(super) struct Placed {
     pub(super) waiting: usize,
     /// Length in bytes of the longest datagram, those that wait included.
     pub(super) longest: usize,
-    /// Number of NTBs that are complete, to be closed in turn.
+    /// Number of NTBs that the read has completed.
     pub(super) complete: usize,
     /// Place and length in bytes of the first datagram, if it is the only one.
     only: Option<(Place, usize)>,
@@ -54,6 +56,7 @@ pub(super) struct Placed {
 
 impl Open {
     /// Makes `depth` buffers with `allocate`, which is given the size in bytes of the longest NTB.
+    /// Without any, the buffers come by [`Open::give_back`], and a read fills one.
     pub(super) fn new(
         framing: Framing,
         depth: usize,
@@ -67,16 +70,26 @@ impl Open {
         // part.
         let span = (LARGEST_READ.div_ceil(per_ntb) + 1).clamp(1, depth.clamp(1, MAX_AREAS));
         let empty = first.mark();
-        let more = (1..span).map(|_| Builder::new(framing));
+        // The open NTB behind as many complete ones as a read fills has a builder, too.
+        let more = (0..span).map(|_| Builder::new(framing));
         let builders: Box<[Builder]> = std::iter::once(first).chain(more).collect();
+        // A buffer that comes later finds its place.
+        let mut ready = VecDeque::with_capacity(depth.max(1));
+        ready.extend((0..depth).map(|_| allocate(size)));
         Self {
-            ready: (0..depth).map(|_| allocate(size)).collect(),
+            ready,
             builders,
             first: 0,
+            complete: 0,
             empty,
-            sequence: 0,
             span,
         }
+    }
+
+    /// Returns the index of the open NTB's builder.
+    #[inline]
+    fn open(&self) -> usize {
+        (self.first + self.complete) % self.builders.len()
     }
 
     /// Changes the layout of NTBs from here on. Their longest length must be the same, and no
@@ -95,9 +108,20 @@ impl Open {
         }
     }
 
-    /// Returns the number of buffers that are not in a transfer.
+    /// Returns the number of buffers that are not in a transfer and hold no complete NTB.
     pub(super) fn ready(&self) -> usize {
-        self.ready.len()
+        self.ready.len() - self.complete
+    }
+
+    /// Returns the number of complete NTBs.
+    pub(super) fn complete(&self) -> usize {
+        self.complete
+    }
+
+    /// Gives a buffer away, if there is one besides those of the complete NTBs and the open one.
+    pub(super) fn spare(&mut self) -> Option<Buffer> {
+        let spare = self.ready() > usize::from(!self.is_empty());
+        if spare { self.ready.pop_back() } else { None }
     }
 
     /// Returns the number of NTBs that one read of a large packet may fill.
@@ -121,37 +145,39 @@ impl Open {
         self.ready.extend((0..count).map(|_| allocate(size)));
     }
 
-    /// Frees half of the buffers, but keeps two, and returns the number freed. No buffer may be in
-    /// a transfer.
+    /// Frees half of the buffers, but keeps two and those of NTBs with datagrams, and returns the
+    /// number freed.
     pub(super) fn halve(&mut self) -> usize {
+        let least = (self.complete + usize::from(!self.is_empty())).max(2);
         let before = self.ready.len();
-        self.ready.truncate((before / 2).max(2));
+        self.ready.truncate((before / 2).max(least));
         before - self.ready.len()
     }
 
-    /// Frees all buffers but the open NTB's, and returns the number freed.
+    /// Frees all buffers but those of NTBs with datagrams, and returns the number freed.
     pub(super) fn shrink(&mut self) -> usize {
         let before = self.ready.len();
-        self.ready.truncate(usize::from(!self.is_empty()));
+        self.ready
+            .truncate(self.complete + usize::from(!self.is_empty()));
         before - self.ready.len()
     }
 
     /// Returns whether the open NTB has no datagram.
     pub(super) fn is_empty(&self) -> bool {
-        self.builders[self.first].is_empty()
+        self.builders[self.open()].is_empty()
     }
 
     /// Returns whether the open NTB has half of what it can take, in bytes of payload or in
     /// datagrams.
     pub(super) fn is_half_full(&self) -> bool {
-        let builder = &self.builders[self.first];
+        let builder = &self.builders[self.open()];
         let framing = builder.framing();
         builder.payload() >= framing.max_ntb / 2 || builder.datagrams() >= framing.max_datagrams / 2
     }
 
     /// Returns the number of datagrams in the open NTB.
     pub(super) fn datagrams(&self) -> usize {
-        self.builders[self.first].datagrams()
+        self.builders[self.open()].datagrams()
     }
 
     /// Returns a place in the open NTB for a datagram of up to `want` bytes. [`Open::room`] returns
@@ -161,13 +187,14 @@ impl Open {
     /// Those of [`Builder::place`].
     #[inline]
     pub(super) fn place(&mut self, stream: Stream, want: usize) -> Result<Slot, Full> {
-        self.builders[self.first].place(stream, want)
+        let open = self.open();
+        self.builders[open].place(stream, want)
     }
 
     /// Returns the memory of a place, which is empty without a buffer.
     #[inline]
     pub(super) fn room(&mut self, slot: &Slot) -> &mut [u8] {
-        match self.ready.front_mut() {
+        match self.ready.get_mut(self.complete) {
             Some(buffer) => &mut buffer.bytes_mut()[slot.offset..slot.offset + slot.room],
             None => &mut [],
         }
@@ -176,41 +203,45 @@ impl Open {
     /// Adds the datagram of `length` bytes at `slot` to the open NTB.
     #[inline]
     pub(super) fn commit(&mut self, slot: Slot, length: usize) {
-        self.builders[self.first].commit(slot, length);
+        let open = self.open();
+        self.builders[open].commit(slot, length);
     }
 
-    /// Completes the open NTB and returns it; `None` when it has no datagram.
-    pub(super) fn close(&mut self) -> Option<(Buffer, Finished)> {
-        if self.is_empty() {
+    /// Returns the first complete NTB, or else completes the open one and returns it, with the sequence
+    /// number `sequence`, which is counted on; `None` when there is no datagram.
+    pub(super) fn close(&mut self, sequence: &mut u16) -> Option<(Buffer, Finished)> {
+        if self.builders[self.first].is_empty() {
             return None;
         }
         let mut buffer = self.ready.pop_front()?;
         let builder = &mut self.builders[self.first];
-        builder.set_sequence(self.sequence);
+        builder.set_sequence(*sequence);
         let finished = builder.finish(buffer.bytes_mut());
-        self.sequence = builder.sequence();
+        *sequence = builder.sequence();
         self.first = (self.first + 1) % self.builders.len();
+        self.complete = self.complete.saturating_sub(1);
         buffer.set_len(finished.length);
         Some((buffer, finished))
     }
 
-    /// Returns an NTB without datagrams, to be sent ahead of the open one; `None` when the open one
+    /// Returns an NTB without datagrams, to be sent ahead of the next one; `None` when that one
     /// has no datagram itself, or when there is no buffer to spare.
-    pub(super) fn empty_ntb(&mut self) -> Option<Buffer> {
-        if self.is_empty() || self.ready.len() < 2 {
+    pub(super) fn empty_ntb(&mut self, sequence: &mut u16) -> Option<Buffer> {
+        if self.builders[self.first].is_empty() {
             return None;
         }
-        let mut buffer = self.ready.pop_back()?;
+        let mut buffer = self.spare()?;
         let builder = &mut self.builders[self.first];
-        builder.set_sequence(self.sequence);
+        builder.set_sequence(*sequence);
         let length = builder.finish_empty(Stream::Ips(0), buffer.bytes_mut());
-        self.sequence = builder.sequence();
+        *sequence = builder.sequence();
         buffer.set_len(length);
         Some(buffer)
     }
 
     /// Reads one packet with `read` and places its datagrams. While datagrams of the packet before
-    /// wait, it reads nothing and places these.
+    /// wait, it reads nothing and places these. The NTBs that this completes become
+    /// [complete](Open::complete) ones by [`Open::accept`]; there may be none before.
     ///
     /// # Errors
     /// Those of [`Scatter::receive`].
@@ -222,9 +253,9 @@ impl Open {
     ) -> io::Result<Placed> {
         // A packet that is not expected to be large needs one place, in the first NTB or the next.
         let wide = scatter.expects_large() || scatter.waiting().is_some();
-        let most = if wide { self.builders.len() } else { 2 };
+        let most = if wide { self.span } else { 2 };
         let mut areas = FixedVec::<&mut [u8], MAX_AREAS>::new();
-        for buffer in self.ready.iter_mut().take(most.min(self.builders.len())) {
+        for buffer in self.ready.iter_mut().take(most.min(self.span)) {
             let _ = areas.push(buffer.bytes_mut());
         }
         let mut ntbs = Ntbs {
@@ -256,6 +287,11 @@ impl Open {
         })
     }
 
+    /// Keeps the datagrams of the last read.
+    pub(super) fn accept(&mut self, placed: &Placed) {
+        self.complete = placed.complete;
+    }
+
     /// Returns the datagram of a read that brought exactly one; `None` after any other read.
     pub(super) fn only(&self, placed: &Placed) -> Option<&[u8]> {
         let (place, length) = placed.only?;
@@ -263,8 +299,7 @@ impl Open {
         buffer.bytes().get(place.offset..place.offset + length)
     }
 
-    /// Removes the datagrams of the last read from the open NTBs. No NTB may have been closed
-    /// since.
+    /// Removes the datagrams of the last read, which was not accepted, from the open NTBs.
     pub(super) fn take_back(&mut self, placed: &Placed) {
         let count = self.builders.len();
         for step in 0..count {
@@ -389,8 +424,9 @@ mod tests {
         ntbs.expected = LENGTH;
         places.push(ntbs.place(last));
         let complete = ntbs.at + usize::from(ntbs.full);
+        let mut sequence = 0;
         let finished = (0..complete + 1)
-            .filter_map(|_| open.close())
+            .filter_map(|_| open.close(&mut sequence))
             .map(|(_, finished)| finished)
             .collect();
         (places, finished)

@@ -6,6 +6,13 @@
 //! more fits, or when the host has nothing more to send and little is in flight ([`Pace`]).
 //! Otherwise it stays open and keeps filling, and leaves at the completion of a transfer ahead of
 //! it.
+//!
+//! A large packet fills several NTBs at once, of which only as many leave as may be in flight
+//! ([`Backlog`]); the others wait, and the host is not polled meanwhile, because the rest of the upload
+//! keeps it readable. Instead each completion that makes room is also the occasion to look for packets
+//! of other flows. These go into an NTB of their own, which passes those that wait: it could not have
+//! left earlier in any case. Within a flow the order stays, because the flow whose datagrams wait is
+//! left out, and sequence numbers are given to NTBs when they leave.
 
 use std::collections::VecDeque;
 use std::io;
@@ -63,8 +70,14 @@ pub(super) enum Filled {
 /// The transmit side of one bring-up.
 pub(super) struct Uplink {
     queue: Box<dyn Queue>,
-    /// The NTBs being filled.
+    /// The NTBs being filled, and the complete ones that wait for room in flight.
     open: Open,
+    /// NTB that passes those that wait. While it is filled, it and [`Uplink::open`] are exchanged.
+    passing: Open,
+    /// Stream of the datagrams in the complete NTBs and the open one behind them, where such wait.
+    waiting: Stream,
+    /// Sequence number of the next NTB that leaves.
+    sequence: u16,
     /// Pace at which NTBs leave.
     pub(super) pace: Pace,
     /// The bytes in flight, bounded by time.
@@ -134,8 +147,11 @@ impl Uplink {
         let depth = depth.max(1);
         let open = Open::new(framing, depth, |size| queue.allocate(size));
         Self {
+            passing: Open::new(framing, 0, |size| queue.allocate(size)),
             queue,
             open,
+            waiting: Stream::Ips(0),
+            sequence: 0,
             pace: Pace::default(),
             backlog: Backlog::new(framing.max_ntb),
             now: Instant::now(),
@@ -154,10 +170,10 @@ impl Uplink {
         }
     }
 
-    /// Sends the open NTB, and nothing of the driver's own after it.
+    /// Sends all NTBs with datagrams, and nothing of the driver's own after them.
     pub(super) fn hold(&mut self, tally: &mut Tally) -> Result<(), Fault> {
         self.held = true;
-        self.close(tally)
+        self.close_all(tally)
     }
 
     /// Allows the driver's own sending again.
@@ -207,12 +223,13 @@ impl Uplink {
 
     /// Changes the layout of NTBs to one of the same longest length, from the next one on.
     pub(super) fn reframe(&mut self, framing: Framing, tally: &mut Tally) -> Result<(), Fault> {
-        self.close(tally)?;
+        self.close_all(tally)?;
         if self.open.is_empty() && framing.max_ntb == self.framing.max_ntb {
             let link = self.framing.link;
             let framing = Framing { link, ..framing };
             self.framing = framing;
             self.open.reframe(framing);
+            self.passing.reframe(framing);
         }
         Ok(())
     }
@@ -221,6 +238,7 @@ impl Uplink {
     pub(super) fn set_link(&mut self, link: LinkHeader) {
         self.framing.link = Some(link);
         self.open.set_link(link);
+        self.passing.set_link(link);
     }
 
     /// Sends datagrams of the driver's own making in an NTB that carries nothing else.
@@ -230,13 +248,13 @@ impl Uplink {
         datagrams: impl Iterator<Item = &'a [u8]>,
         tally: &mut Tally,
     ) -> Result<(), Fault> {
-        if self.wants_input(false) {
-            self.close(tally)?;
+        if self.can_fill(1) {
+            self.close_all(tally)?;
         }
         for datagram in datagrams {
             self.inject(stream, datagram, tally)?;
         }
-        self.close(tally)
+        self.close_all(tally)
     }
 
     /// Returns the address of the bulk OUT endpoint.
@@ -292,11 +310,17 @@ impl Uplink {
         } else {
             1
         };
-        !self.held
-            && !self.halted
-            && self.again.is_empty()
-            && self.open.ready() >= ntbs.max(1)
-            && self.backlog.has_room(large)
+        self.open.complete() == 0 && self.can_fill(ntbs) && self.backlog.has_room()
+    }
+
+    /// Returns whether there are buffers for this many NTBs, and nothing keeps NTBs from leaving.
+    fn can_fill(&self, ntbs: usize) -> bool {
+        !self.held && !self.halted && self.again.is_empty() && self.open.ready() >= ntbs.max(1)
+    }
+
+    /// Returns whether NTBs wait that others may pass.
+    pub(super) fn may_be_passed(&self) -> bool {
+        self.open.complete() > 0 && self.can_fill(1) && self.backlog.has_room()
     }
 
     /// Takes the buffers of completed transfers back and sends waiting NTBs again.
@@ -404,11 +428,80 @@ impl Uplink {
             armed: armed.then_some((inlet.watch, now)),
             carried: inlet.carried,
         };
-        match inlet.source {
-            Source::Single(host) => self.fill_singly(host, inlet.stream, &mut to, tally),
+        let mut source = inlet.source;
+        if self.open.complete() > 0 {
+            self.pass(&mut source, &mut to, tally)?;
+            self.send_complete(tally)?;
+            if self.open.complete() > 0 {
+                return Ok(Filled::NoRoom);
+            }
+        }
+        self.read(&mut source, false, &mut to, tally)
+    }
+
+    /// Lets packets of flows whose datagrams do not wait pass those that do, if there is room in
+    /// flight, and then sends one of the NTBs that wait, so that these leave in any case.
+    fn pass(
+        &mut self,
+        source: &mut Source<'_>,
+        to: &mut Account<'_>,
+        tally: &mut Tally,
+    ) -> Result<(), Fault> {
+        let own = self.waiting == to.stream;
+        let may = match source {
+            Source::Single(_) => !own,
+            Source::Large(_, scatter) => {
+                scatter.waiting().is_none() && (own || !scatter.expects_large())
+            }
+        };
+        if !may || !self.may_be_passed() {
+            return Ok(());
+        }
+        let Some(buffer) = self.open.spare() else {
+            return Ok(());
+        };
+        let sent = tally.sent_blocks;
+        self.passing.give_back(buffer);
+        std::mem::swap(&mut self.open, &mut self.passing);
+        let filled = self.read(source, own, to, tally);
+        let closed = filled.and_then(|_| self.close(tally));
+        std::mem::swap(&mut self.open, &mut self.passing);
+        if let Some(buffer) = self.passing.spare() {
+            self.open.give_back(buffer);
+        }
+        closed?;
+        if tally.sent_blocks > sent && self.again.is_empty() {
+            self.close(tally)?;
+        }
+        Ok(())
+    }
+
+    /// Sends complete NTBs as far as there is room in flight.
+    fn send_complete(&mut self, tally: &mut Tally) -> Result<(), Fault> {
+        while self.open.complete() > 0
+            && !self.halted
+            && self.again.is_empty()
+            && self.backlog.has_room()
+        {
+            self.close(tally)?;
+        }
+        Ok(())
+    }
+
+    /// Reads from a host until one of the reasons of [`Filled`]; with `others` only packets of other
+    /// flows than the one that sent the last large packet.
+    fn read(
+        &mut self,
+        source: &mut Source<'_>,
+        others: bool,
+        to: &mut Account<'_>,
+        tally: &mut Tally,
+    ) -> Result<Filled, Fault> {
+        match source {
+            Source::Single(host) => self.fill_singly(&mut **host, to, tally),
             Source::Large(host, scatter) => {
                 let before = scatter.counters();
-                let result = self.fill_large(host, scatter, inlet.stream, &mut to, tally);
+                let result = self.fill_large(&mut **host, scatter, others, to, tally);
                 let after = scatter.counters();
                 tally.host_cut += after.cut - before.cut;
                 tally.host_moved += after.moved - before.moved;
@@ -422,10 +515,10 @@ impl Uplink {
     fn fill_singly(
         &mut self,
         host: &mut dyn Single,
-        stream: Stream,
         to: &mut Account<'_>,
         tally: &mut Tally,
     ) -> Result<Filled, Fault> {
+        let stream = to.stream;
         // With one byte more than the longest frame, a frame that was cut off can be recognised.
         let want = to.mtu + usize::from(packet::is_ethernet(stream));
         let (mut ntbs, mut empty) = (0, 0);
@@ -462,15 +555,16 @@ impl Uplink {
         }
     }
 
-    /// Reads from a host packets of up to 64 KiB; see [`Uplink::fill`].
+    /// Reads from a host packets of up to 64 KiB; see [`Uplink::read`].
     fn fill_large(
         &mut self,
         host: &mut dyn Large,
         scatter: &mut Scatter,
-        stream: Stream,
+        others: bool,
         to: &mut Account<'_>,
         tally: &mut Tally,
     ) -> Result<Filled, Fault> {
+        let stream = to.stream;
         let mut ntbs = 0;
         loop {
             if !self.wants_input(scatter.expects_large()) {
@@ -481,10 +575,10 @@ impl Uplink {
             }
             let read = scatter.waiting().is_none();
             let fresh = self.open.is_empty();
-            let placed = match self
-                .open
-                .receive(scatter, stream, |buffers| host.receive(buffers))
-            {
+            let placed = match self.open.receive(scatter, stream, |buffers| match others {
+                true => host.receive_other(buffers),
+                false => host.receive(buffers),
+            }) {
                 Ok(placed) => placed,
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => return Ok(Filled::Drained),
@@ -507,8 +601,10 @@ impl Uplink {
                 continue;
             }
             to.add(placed.datagrams, placed.bytes);
-            for _ in 0..placed.complete {
-                self.close(tally)?;
+            self.open.accept(&placed);
+            self.send_complete(tally)?;
+            if self.open.complete() > 0 {
+                self.waiting = stream;
             }
             ntbs += placed.complete;
             if fresh && placed.datagrams == 0 && placed.waiting > 0 {
@@ -526,7 +622,7 @@ impl Uplink {
         tally: &mut Tally,
     ) -> Result<(), Fault> {
         for _ in 0..2 {
-            if !self.wants_input(false) {
+            if !self.can_fill(1) {
                 break;
             }
             match self.open.place(stream, datagram.len()) {
@@ -536,7 +632,7 @@ impl Uplink {
                     return Ok(());
                 }
                 Err(Full::TooLong) => break,
-                Err(_) => self.close(tally)?,
+                Err(_) => self.close_all(tally)?,
             }
         }
         tally.own_no_room += 1;
@@ -554,11 +650,14 @@ impl Uplink {
         self.left_off == Filled::Drained
     }
 
-    /// Sends the open NTB if it has nothing to wait for.
+    /// Sends complete NTBs as far as there is room in flight, and the open NTB behind them if it has
+    /// nothing to wait for.
     pub(super) fn flush(&mut self, tally: &mut Tally) -> Result<(), Fault> {
+        self.send_complete(tally)?;
         let leaves = self.left_off != Filled::RoundOver
             && !self.halted
             && self.again.is_empty()
+            && self.open.complete() == 0
             && !self.open.is_empty()
             && self
                 .pace
@@ -566,17 +665,26 @@ impl Uplink {
         if leaves { self.close(tally) } else { Ok(()) }
     }
 
-    /// Completes the open NTB and sends it, or lets it wait behind those to be sent again.
+    /// Sends the complete NTBs and the open one.
+    fn close_all(&mut self, tally: &mut Tally) -> Result<(), Fault> {
+        for _ in 0..=self.open.complete() {
+            self.close(tally)?;
+        }
+        Ok(())
+    }
+
+    /// Sends the first complete NTB, or else the open one, or lets it wait behind those to be sent
+    /// again.
     fn close(&mut self, tally: &mut Tally) -> Result<(), Fault> {
         for _ in 0..self.framing.empty_before {
-            let Some(buffer) = self.open.empty_ntb() else {
+            let Some(buffer) = self.open.empty_ntb(&mut self.sequence) else {
                 break;
             };
             tally.sent_blocks += 1;
             tally.sent_block_bytes += buffer.filled().len() as u64;
             self.send(buffer, tally)?;
         }
-        let Some((buffer, finished)) = self.open.close() else {
+        let Some((buffer, finished)) = self.open.close(&mut self.sequence) else {
             return Ok(());
         };
         match finished.reason {

@@ -74,6 +74,16 @@ pub trait Large: AsFd + Send {
     /// Those of [`Single::receive`].
     fn receive(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize>;
 
+    /// Reads one packet as [`Large::receive`] does, of another flow than the packet that
+    /// [`Large::receive`] returned last. Datagrams of that one may still wait to be sent.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when none is found, as always where flows are not kept apart;
+    /// otherwise those of [`Single::receive`].
+    fn receive_other(&mut self, _buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
     /// Writes one packet, gathered from buffers of which the first begins with the header, and
     /// returns the number of bytes written, header included.
     ///

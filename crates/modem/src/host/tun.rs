@@ -152,6 +152,10 @@ impl Large for Offload {
         Self::receive(self, buffers)
     }
 
+    fn receive_other(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        Self::receive_other(self, buffers)
+    }
+
     fn send(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         Self::send(self, buffers)
     }

@@ -191,6 +191,8 @@ impl Queue for Fake {
 #[derive(Default)]
 struct Script {
     outgoing: VecDeque<Vec<u8>>,
+    /// Packets of other flows than those in `outgoing`.
+    others: VecDeque<Vec<u8>>,
     incoming: Vec<Vec<u8>>,
     /// Number of datagrams the host takes before it has no room.
     room: Option<usize>,
@@ -316,6 +318,22 @@ impl Single for Arc<FakeHost> {
     }
 }
 
+impl FakeHost {
+    /// Reads `packet`, which begins with its virtio header.
+    fn read_large(script: &mut Script, packet: &[u8], buffers: &mut [IoSliceMut<'_>]) -> usize {
+        let mut rest = packet;
+        for (index, buffer) in buffers.iter_mut().enumerate() {
+            let length = rest.len().min(buffer.len());
+            buffer[..length].copy_from_slice(&rest[..length]);
+            if index > 0 && length > 0 {
+                script.read.push(addresses_of(&buffer[..length]));
+            }
+            rest = &rest[length..];
+        }
+        packet.len() - rest.len()
+    }
+}
+
 impl Large for Arc<FakeHost> {
     fn merge(&self) -> Merge {
         Merge {
@@ -327,16 +345,13 @@ impl Large for Arc<FakeHost> {
     fn receive(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let mut script = self.script();
         let packet = self.next(&mut script)?;
-        let mut rest = &packet[..];
-        for (index, buffer) in buffers.iter_mut().enumerate() {
-            let length = rest.len().min(buffer.len());
-            buffer[..length].copy_from_slice(&rest[..length]);
-            if index > 0 && length > 0 {
-                script.read.push(addresses_of(&buffer[..length]));
-            }
-            rest = &rest[length..];
-        }
-        Ok(packet.len() - rest.len())
+        Ok(FakeHost::read_large(&mut script, &packet, buffers))
+    }
+
+    fn receive_other(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let mut script = self.script();
+        let packet = script.others.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
+        Ok(FakeHost::read_large(&mut script, &packet, buffers))
     }
 
     fn send(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {

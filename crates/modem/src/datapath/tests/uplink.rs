@@ -468,3 +468,139 @@ fn ntbs_that_a_read_has_filled_wait_their_turn_without_kernel_memory() {
     let expected: Vec<_> = std::iter::once(packet(0, 60)).chain(datagrams).collect();
     assert_eq!(drain(&mut up), expected);
 }
+
+/// Returns an uplink that is busy with large packets of one flow, of which as many NTBs leave as may
+/// be in flight, and the datagrams of these packets.
+fn busy() -> (Up, Vec<Vec<u8>>) {
+    let mut up = Up::new(Mode::Large, 8);
+    let mut expected = Vec::new();
+    for number in 0..20 {
+        let (bytes, datagrams) = large(1, number * 60_000, 60_000, 1460);
+        up.host.sends_as_they_are([bytes]);
+        expected.extend(datagrams);
+    }
+    for _ in 0..20 {
+        take_one(&mut up);
+    }
+    (up, expected)
+}
+
+/// Makes a round, and has the device take an NTB in half a millisecond.
+fn take_one(up: &mut Up) {
+    up.round().unwrap();
+    up.now += REST;
+    if !up.queue.lock().pending.is_empty() {
+        up.queue.complete(Ok(0));
+    }
+}
+
+/// Returns the sequence numbers of the NTBs that were sent.
+fn sequences(up: &Up) -> Vec<u16> {
+    let number = |ntb: &Vec<u8>| u16::from_le_bytes([ntb[6], ntb[7]]);
+    up.queue.lock().sent.iter().map(number).collect()
+}
+
+/// Returns a packet as an offload interface gives it.
+fn with_header(packet: Vec<u8>) -> Vec<u8> {
+    [vec![0; VNET_HEADER], packet].concat()
+}
+
+#[test]
+fn a_packet_of_another_flow_passes_ntbs_that_wait() {
+    let (mut up, expected) = busy();
+    let mut passed = 0;
+    for number in 0..12 {
+        let lone = packet(1000 + number, 84);
+        let before = up.queue.lock().sent.len();
+        up.host.script().others.push_back(with_header(lone.clone()));
+        up.round().unwrap();
+        let sent = up.sent();
+        // It leaves in an NTB without datagrams of the upload, ahead of one with them.
+        let others = |ntb: &Vec<Vec<u8>>| ntb.iter().all(|datagram| datagram.len() == 84);
+        if sent.get(before).is_some_and(others) {
+            assert!(sent[before].contains(&lone));
+            assert!(sent.len() > before + 1, "what was passed leaves, too");
+            passed += 1;
+        }
+        up.now += REST;
+        up.queue.complete(Ok(0));
+    }
+    assert!(passed >= 3, "{passed}");
+    let mut all = drain(&mut up);
+    all.retain(|datagram| datagram.len() != 84);
+    assert!(all == expected, "the order within the flow");
+    let sequences = sequences(&up);
+    let count = sequences.len() as u16;
+    assert_eq!(sequences, (0..count).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_flood_of_small_packets_does_not_hold_an_upload_up() {
+    let (mut up, _) = busy();
+    let upload = |up: &Up| {
+        let all = up.sent().into_iter().flatten();
+        all.filter(|datagram| datagram.len() > 84).count()
+    };
+    let before = upload(&up);
+    for _ in 0..40 {
+        while up.host.script().others.len() < 300 {
+            let lone = with_header(packet(7, 84));
+            up.host.script().others.push_back(lone);
+        }
+        take_one(&mut up);
+    }
+    // Of 40 NTBs at least a third are the upload's, with 10 datagrams or more each.
+    let large = upload(&up) - before;
+    assert!(large > 10 * 13, "{large}");
+}
+
+#[test]
+fn another_session_passes_ntbs_that_wait() {
+    for mode in Mode::BOTH {
+        let (mut up, expected) = busy();
+        let other = FakeHost::new(mode);
+        let mut scatter = Scatter::new(usize::from(MTU));
+        let mut alone = 0;
+        for number in 0..12 {
+            other.sends([packet(1000 + number, 84)]);
+            up.now += REST;
+            up.uplink.reap(up.now, &mut up.tally).unwrap();
+            if up.uplink.may_be_passed() {
+                let before = up.queue.lock().sent.len();
+                std::mem::swap(&mut scatter, &mut up.scatter);
+                up.fill(3, &other).unwrap();
+                std::mem::swap(&mut scatter, &mut up.scatter);
+                let lone = packet(1000 + number, 84);
+                alone += usize::from(up.sent()[before].contains(&lone));
+            }
+            let host = Arc::clone(&up.host);
+            let filled = up.fill(0, &host).unwrap();
+            up.uplink.set_left_off(filled);
+            up.uplink.flush(&mut up.tally).unwrap();
+            up.now += REST;
+            up.queue.complete(Ok(0));
+        }
+        assert!(alone > 3, "{mode:?}: {alone}");
+        let mut all = drain(&mut up);
+        all.retain(|datagram| datagram.len() != 84);
+        assert!(all == expected, "{mode:?}");
+    }
+}
+
+#[test]
+fn own_datagrams_have_room_behind_ntbs_that_wait() {
+    let (mut up, _) = busy();
+    for number in 0..8 {
+        let own = packet(2000 + number, 84);
+        up.uplink
+            .inject(Stream::Ips(0), &own, &mut up.tally)
+            .unwrap();
+        take_one(&mut up);
+    }
+    let all = drain(&mut up);
+    let own = all.iter().filter(|datagram| datagram.len() == 84).count();
+    assert_eq!(own as u64 + up.tally.own_no_room, 8);
+    assert!(own >= 4, "{own}");
+    up.uplink.hold(&mut up.tally).unwrap();
+    assert!(!up.uplink.wants_input(false) && !up.uplink.may_be_passed());
+}
