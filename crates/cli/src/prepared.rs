@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustix::thread::CapabilitySet;
 use uwwan_modem::host::{
-    HostConfig, HostControl, HostData, HostEnd, HostProvider, HostTun, TunProvider, about_tap,
+    HostConfig, HostControl, HostEnd, HostInterface, HostProvider, HostTun, TunProvider, about_tap,
 };
 use uwwan_modem::options::Routes;
 use uwwan_modem::status;
@@ -31,7 +31,7 @@ impl HostProvider for Provider {
             Some(ethernet) => {
                 let tap = Arc::new(Tap::open(Some(name), ethernet.address)?);
                 let control = Prepared::new(&*tap, about_tap(&tap), Some(Arc::clone(&tap)));
-                (control, HostData::Single(Box::new(tap)))
+                (control, HostInterface::Tap(tap).into_data())
             }
             None => {
                 let tun = HostTun::open(config.tun_mode, Some(name))?;

@@ -11,6 +11,7 @@
 
 mod control;
 mod data;
+mod fair;
 mod handed;
 mod plan;
 mod provider;

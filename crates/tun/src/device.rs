@@ -125,7 +125,14 @@ impl Tun {
     /// [`io::ErrorKind::WouldBlock`] when no packet waits; `EBADFD` (77) when the interface was
     /// deleted.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let buffers = &mut [IoSliceMut::new(buffer)];
+        self.receive_vectored(&mut [IoSliceMut::new(buffer)])
+    }
+
+    /// Reads one packet as [`Tun::receive`] does into buffers, one after the other.
+    ///
+    /// # Errors
+    /// As [`Tun::receive`].
+    pub fn receive_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         Ok(self.waiting.readv(&self.descriptor, buffers)?)
     }
 
@@ -253,6 +260,14 @@ impl Tap {
     /// As [`Tun::receive`].
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.tun.receive(buffer)
+    }
+
+    /// Reads one frame as [`Tap::receive`] does into buffers, one after the other.
+    ///
+    /// # Errors
+    /// As [`Tun::receive`].
+    pub fn receive_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.tun.receive_vectored(buffers)
     }
 
     /// Gives one frame, without its frame check sequence, to the kernel as [`Tun::send`] does a

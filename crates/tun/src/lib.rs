@@ -3,6 +3,7 @@
 //! - [`device`] is the interface itself, whose calls move one packet directly from or into the
 //!   caller's buffer.
 //! - [`offload`] is an interface with segmentation offload, whose calls move many datagrams.
+//!   [`flows`] keeps the flows of an interface with one queue apart.
 //!   [`scatter`] reads the kernel's packets so that every payload lands in place, [`segment`] makes
 //!   datagrams of them, and [`coalesce`] makes large packets of runs of datagrams for the kernel.
 //! - [`plan`] says what an interface should have. [`addresses`] applies the plan over netlink,
@@ -41,6 +42,7 @@ pub mod device;
 pub mod dns;
 mod error;
 mod ffi;
+pub mod flows;
 pub mod handed;
 pub mod headers;
 pub mod left;

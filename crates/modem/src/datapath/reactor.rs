@@ -430,6 +430,9 @@ impl Worker {
             }
             for path in data.paths.iter_mut() {
                 let read = resting.is_none() && data.uplink.wants_input(path.expects_large());
+                if read && path.host.has_waiting() {
+                    at_most(Duration::ZERO);
+                }
                 let write = data.downlink.waits_for(path.id);
                 path.places = [
                     read.then(|| self.poll.add(&path.host.as_fd(), true, false)),

@@ -162,11 +162,10 @@ impl SessionPath {
             .is_some_and(|offload| offload.scatter.expects_large())
     }
 
-    /// Returns whether datagrams of the session are read and wait for room in an NTB.
+    /// Returns whether datagrams of the session were taken from the kernel and wait for room.
     pub(super) fn has_waiting(&self) -> bool {
-        self.offload
-            .as_ref()
-            .is_some_and(|offload| offload.scatter.waiting().is_some())
+        let scattered = self.offload.as_deref().map(|offload| &offload.scatter);
+        scattered.is_some_and(|scatter| scatter.waiting().is_some()) || self.host.has_waiting()
     }
 
     /// Publishes the session's counts if they have changed.

@@ -26,6 +26,14 @@ impl HostData {
             Self::Large(host) => host.writable(),
         }
     }
+
+    /// Returns the same as [`Single::has_waiting`].
+    pub(crate) fn has_waiting(&self) -> bool {
+        match self {
+            Self::Single(host) => host.has_waiting(),
+            Self::Large(host) => host.has_waiting(),
+        }
+    }
 }
 
 impl AsFd for HostData {
@@ -46,6 +54,12 @@ pub trait Single: AsFd + Send {
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when the host has no datagram. Any other error ends the data path.
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Returns whether datagrams of the host wait here, so that there is one to receive although the
+    /// descriptor may not be readable.
+    fn has_waiting(&self) -> bool {
+        false
+    }
 
     /// Writes one datagram to the host and returns its length in bytes.
     ///
@@ -82,6 +96,11 @@ pub trait Large: AsFd + Send {
     /// otherwise those of [`Single::receive`].
     fn receive_other(&mut self, _buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    /// Returns the same as [`Single::has_waiting`].
+    fn has_waiting(&self) -> bool {
+        false
     }
 
     /// Writes one packet, gathered from buffers of which the first begins with the header, and

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use uwwan_tun::{NoWait, Offload, Offloads, Tap, Tun};
 
 use super::data::HostData;
+use super::fair;
 use super::tun::HostTun;
 
 /// An open interface of the host.
@@ -51,7 +52,7 @@ impl HostInterface {
     pub fn into_data(self) -> HostData {
         match self {
             Self::Tun(tun) => tun.into_data(),
-            Self::Tap(tap) => HostData::Single(Box::new(tap)),
+            Self::Tap(tap) => fair::frames(tap),
         }
     }
 
@@ -99,16 +100,16 @@ impl HostData {
         if let Carries::Large(offloads) = kind.carries {
             let offloads = Offloads::from_bits_truncate(offloads);
             let offload = Offload::handed(descriptors, name, kind.index, offloads, waiting)?;
-            return Ok(Self::Large(Box::new(offload)));
+            return Ok(fair::large(offload));
         }
         let (Some(descriptor), true) = (descriptors.pop(), descriptors.is_empty()) else {
             return Err(io::ErrorKind::InvalidData.into());
         };
         Ok(match kind.carries {
-            Carries::Frame => Self::Single(Box::new(Arc::new(Tap::handed(
-                descriptor, name, kind.index, waiting,
-            )))),
-            _ => Self::Single(Box::new(Tun::handed(descriptor, name, kind.index, waiting))),
+            Carries::Frame => {
+                fair::frames(Arc::new(Tap::handed(descriptor, name, kind.index, waiting)))
+            }
+            _ => fair::packets(Tun::handed(descriptor, name, kind.index, waiting)),
         })
     }
 }

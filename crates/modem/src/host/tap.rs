@@ -1,6 +1,5 @@
 //! The host interface as a TAP interface, for devices that carry Ethernet frames.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,7 +8,6 @@ use uwwan_tun::plan::Ipv6;
 use uwwan_tun::{Configuration, Error, Interface as _, Plan, Tap, Watch};
 
 use super::control::{HostControl, HostNews, other_kind};
-use super::data::Single;
 use super::handed::HostInterface;
 use super::plan::{self, Ethernet, HostConfig, configured};
 use super::upkeep::{self, Upkeep};
@@ -62,16 +60,6 @@ fn set_carrier(tap: &Tap, up: bool) {
     // The link works without a carrier; only programs that look at the interface miss it.
     if let Err(error) = tap.set_carrier(up) {
         tracing::warn!("{error}");
-    }
-}
-
-impl Single for Arc<Tap> {
-    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        Tap::receive(self, buffer)
-    }
-
-    fn send(&mut self, frame: &[u8]) -> io::Result<usize> {
-        Tap::send(self, frame)
     }
 }
 

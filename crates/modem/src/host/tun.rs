@@ -6,7 +6,8 @@ use std::os::fd::BorrowedFd;
 use uwwan_tun::coalesce::Merge;
 use uwwan_tun::{Error, ErrorKind, Interface as _, Offload, Offloads, Tun};
 
-use super::data::{HostData, Large, Single};
+use super::data::{HostData, Large};
+use super::fair;
 use crate::options::TunMode;
 use crate::status;
 
@@ -70,8 +71,8 @@ impl HostTun {
     #[must_use]
     pub fn into_data(self) -> HostData {
         match self {
-            Self::Plain { tun, .. } => HostData::Single(Box::new(tun)),
-            Self::Offload(tun) => HostData::Large(Box::new(tun)),
+            Self::Plain { tun, .. } => fair::packets(tun),
+            Self::Offload(tun) => fair::large(tun),
         }
     }
 
@@ -126,16 +127,6 @@ impl uwwan_tun::Interface for HostTun {
             Self::Plain { tun, .. } => tun.attached(),
             Self::Offload(tun) => tun.attached(),
         }
-    }
-}
-
-impl Single for Tun {
-    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        Self::receive(self, buffer)
-    }
-
-    fn send(&mut self, datagram: &[u8]) -> io::Result<usize> {
-        Self::send(self, datagram)
     }
 }
 
