@@ -97,6 +97,7 @@ mod data_path;
 mod delivery;
 mod downlink;
 mod fault;
+mod inlet;
 mod link;
 mod monitor;
 mod notifications;

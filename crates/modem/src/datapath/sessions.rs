@@ -15,9 +15,9 @@ use uwwan_tun::scatter::Scatter;
 
 use super::delivery::{Inspect, Outlet, Outlets, Sink};
 use super::fault::Fault;
+use super::inlet::{Inlet, Source};
 use super::monitor::{Monitor, Probes};
 use super::plan::{SessionAddressing, SessionPlan};
-use super::uplink::{Inlet, Source};
 use crate::counters::{SessionCounters, SessionTally, Tally};
 use crate::host::{HostData, Large, TakenData};
 use crate::packet::is_ethernet;

@@ -27,34 +27,12 @@ use uwwan_usb::error::{Error, TransferError};
 use super::allowance::Allowance;
 use super::backlog::Backlog;
 use super::fault::{Fault, Faults};
+use super::inlet::{Account, Inlet, Source, still_open};
 use super::open::Open;
 use super::pace::Pace;
-use crate::counters::{SessionTally, Tally};
+use crate::counters::Tally;
 use crate::host::{Large, Single};
 use crate::packet;
-use crate::watch::Watch;
-
-/// The host interface from which a session's datagrams are read.
-pub(super) struct Inlet<'a> {
-    /// Half of the host interface to read.
-    pub(super) source: Source<'a>,
-    /// Kind of the datagrams, which determines the signature of their NDP.
-    pub(super) stream: Stream,
-    /// Length of the longest datagram in bytes.
-    pub(super) mtu: usize,
-    /// Watch that sees the datagrams that ask for an answer.
-    pub(super) watch: &'a mut Watch,
-    /// Counts of the session's traffic.
-    pub(super) carried: &'a mut SessionTally,
-}
-
-/// Half of a host interface from which datagrams are read.
-pub(super) enum Source<'a> {
-    /// Host interface that gives one datagram in a call.
-    Single(&'a mut dyn Single),
-    /// Host interface that gives many datagrams in a call, cut by the scatter.
-    Large(&'a mut dyn Large, &'a mut Scatter),
-}
 
 /// Reason why no more is read from a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,25 +95,6 @@ enum RawTransfer {
     None,
     InFlight,
     Done(Result<usize, TransferError>),
-}
-
-/// Number of empty reads in a row after which a host interface is taken for closed. One may be an
-/// empty datagram; the end of a stream or a closed socket returns empty reads for ever.
-pub(super) const MOST_EMPTY: u32 = 16;
-
-/// Passes on the result of a read from a host interface, and counts in `empty` the empty reads in a
-/// row.
-///
-/// # Errors
-/// That of the read, and [`io::ErrorKind::UnexpectedEof`] after [`MOST_EMPTY`] empty ones.
-fn still_open(read: io::Result<usize>, empty: &mut u32) -> io::Result<usize> {
-    let length = read?;
-    *empty = if length == 0 { *empty + 1 } else { 0 };
-    if *empty > MOST_EMPTY {
-        let why = "its other side is closed";
-        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
-    }
-    Ok(length)
 }
 
 impl Uplink {
@@ -419,16 +378,7 @@ impl Uplink {
         now: Instant,
         tally: &mut Tally,
     ) -> Result<Filled, Fault> {
-        // On an Ethernet link silence proves nothing, except while the healing looks for a layout.
-        let judged = !packet::is_ethernet(inlet.stream) || inlet.watch.is_eager();
-        let armed = judged && inlet.watch.armed(now);
-        let mut to = Account {
-            stream: inlet.stream,
-            mtu: inlet.mtu,
-            armed: armed.then_some((inlet.watch, now)),
-            carried: inlet.carried,
-        };
-        let mut source = inlet.source;
+        let (mut source, mut to) = Account::open(inlet, now);
         if self.open.complete() > 0 {
             self.pass(&mut source, &mut to, tally)?;
             self.send_complete(tally)?;
@@ -751,49 +701,5 @@ impl std::fmt::Debug for Uplink {
             .field("ready", &self.open.ready())
             .field("open", &self.open.datagrams())
             .finish_non_exhaustive()
-    }
-}
-
-/// Account of the datagrams that one session sends.
-struct Account<'a> {
-    stream: Stream,
-    mtu: usize,
-    /// The watch that sees datagrams that ask for an answer, and the time of this round.
-    armed: Option<(&'a mut Watch, Instant)>,
-    carried: &'a mut SessionTally,
-}
-
-impl Account<'_> {
-    /// Returns whether a packet that was read alone is a datagram the session carries, and counts
-    /// it if it is not.
-    #[inline]
-    fn accepts(&mut self, datagram: &[u8], tally: &mut Tally) -> bool {
-        if !packet::fits(self.stream, datagram) {
-            tally.host_not_ip += 1;
-            return false;
-        }
-        if packet::is_too_long(self.stream, datagram, self.mtu) {
-            tally.host_too_long += 1;
-            return false;
-        }
-        if let Some((watch, now)) = &mut self.armed {
-            let ends = match packet::is_ethernet(self.stream) {
-                true if packet::frame_deserves_answer(datagram) => packet::frame_ends(datagram),
-                false if packet::deserves_answer(datagram) => packet::ends(datagram),
-                _ => return true,
-            };
-            watch.sent(*now);
-            if let Some((_, destination)) = ends {
-                watch.asked_of(destination);
-            }
-        }
-        true
-    }
-
-    /// Adds to the session's counts.
-    #[inline]
-    fn add(&mut self, datagrams: usize, bytes: usize) {
-        self.carried.sent_packets += datagrams as u64;
-        self.carried.sent_bytes += bytes as u64;
     }
 }

@@ -20,9 +20,10 @@ use uwwan_usb::error::{Error, TransferError};
 
 use super::delivery::{Inspect, Outlet, Outlets, Sink};
 use super::downlink::Downlink;
+use super::inlet::{Inlet, Source};
 use super::plan::ReceiveSizes;
 use super::reactor::Reactor;
-use super::uplink::{Filled, Inlet, Source, Uplink};
+use super::uplink::{Filled, Uplink};
 use super::{DataPlan, Depth, Fault, Report, SessionAddressing, SessionPlan};
 use crate::counters::{Counters, SessionCounters, SessionTally, Tally};
 use crate::host::{DataSlot, HostData, Large, Single};

@@ -1,8 +1,8 @@
 //! The direction from the host to the device.
 
 use super::*;
+use crate::datapath::inlet::MOST_EMPTY;
 use crate::datapath::pace::REST;
-use crate::datapath::uplink::MOST_EMPTY;
 
 /// An uplink with its queue and its host.
 struct Up {
