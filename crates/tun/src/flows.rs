@@ -6,11 +6,12 @@
 //! upload keeps in flight lies there ahead of everybody else (see `queues.rs`). Where the interface
 //! has one queue alone, [`Flows`] takes the packets out of it whenever some are read, and returns
 //! them as fq_codel does (RFC 8290 section 4): each flow has a queue of its own, flows that have just
-//! begun to send come first, and the others have turns of [`QUANTUM`] bytes. There is no CoDel, because the senders'
-//! windows, which bound the queue here, do not delay others.
+//! begun to send come first, and the others have turns of 16 KiB. There is no CoDel, because the
+//! senders' windows, which bound the queue here, do not delay others.
 //!
-//! Packets lie in chunks, at most [`MOST`] of them, which are made at once when the first packet is sorted. When these are in use, the longest queue loses its
-//! first packets, which is how its sender learns of it soonest.
+//! Packets lie in chunks, a MiB together, which are made at once when the first packet is sorted. When
+//! all are in use, the longest queue loses its first packets, which is how its sender learns of it
+//! soonest.
 //!
 //! While little is sent, nothing is sorted, and packets go straight to the caller's buffers.
 
