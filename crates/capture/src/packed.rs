@@ -49,7 +49,36 @@ pub(crate) struct Blocks {
     content: u64,
 }
 
+/// Place in [`Blocks`] behind which everything can be taken back.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    length: usize,
+    open: bool,
+    block: Option<usize>,
+    content: u64,
+}
+
 impl Blocks {
+    /// Returns the place behind what has been added. It is valid until the blocks are taken.
+    #[inline]
+    pub fn mark(&self) -> Mark {
+        Mark {
+            length: self.held.len(),
+            open: self.open,
+            block: self.block,
+            content: self.content,
+        }
+    }
+
+    /// Takes back everything behind a place.
+    pub fn back_to(&mut self, mark: Mark) {
+        // A block that was open there may have been closed. Its header is written when it is closed again.
+        self.held.truncate(mark.length);
+        self.open = mark.open;
+        self.block = mark.block;
+        self.content = mark.content;
+    }
+
     /// Returns the number of bytes of content so far.
     pub fn content(&self) -> u64 {
         let open = self.block.map_or(0, |at| self.used(at));

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io::{self, Write};
+use std::ops::Range;
 
 use pcap_parser::{
     EPB_MAGIC, InterfaceDescriptionBlock, InterfaceStatisticsBlock, Linktype, OptionCode,
@@ -9,7 +10,7 @@ use pcap_parser::{
 };
 
 use crate::LinkType;
-use crate::packed::{self, Blocks};
+use crate::packed::{self, Blocks, Mark};
 
 /// Value of `if_tsresol` for times in nanoseconds.
 const NANOSECONDS: u8 = 9;
@@ -26,13 +27,35 @@ const HELD_BACK: usize = 256 << 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Interface(u32);
 
-/// Piece of a packet's data that is kept. Zeros stand in the file for the bytes between the pieces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Piece {
-    /// Offset in the data in bytes.
-    pub offset: u32,
-    /// Length in bytes.
-    pub length: u32,
+/// Data of a packet, of which pieces are kept. Zeros stand in the file for the bytes between them.
+#[derive(Debug)]
+pub struct Kept<'a> {
+    blocks: &'a mut Blocks,
+    data: &'a [u8],
+    /// Number of the data's bytes that have been added.
+    at: usize,
+    /// Place in front of the data.
+    front: Mark,
+}
+
+impl Kept<'_> {
+    /// Keeps a piece of the data, which lies behind those before it. Bytes beyond the data are left out.
+    #[inline(always)]
+    pub fn keep(&mut self, piece: Range<usize>) {
+        let end = piece.end.min(self.data.len());
+        let Some(bytes) = self.data.get(piece.start..end) else {
+            return;
+        };
+        self.blocks
+            .behind_zeros(piece.start.saturating_sub(self.at), bytes);
+        self.at = end;
+    }
+
+    /// Forgets the pieces so far.
+    pub fn restart(&mut self) {
+        self.blocks.back_to(self.front);
+        self.at = 0;
+    }
 }
 
 /// A section in memory, in which runs of zeros take almost no room. Times are in nanoseconds since
@@ -91,9 +114,8 @@ impl Section {
         Interface(self.interfaces - 1)
     }
 
-    /// Adds a packet of which `original` bytes passed. `head` and the pieces `kept` of `data`, which
-    /// are in ascending order and apart from each other, were captured; the packet is as long as with
-    /// all of `data`. Bytes of pieces that lie beyond `data` are left out.
+    /// Adds a packet of which `original` bytes passed. `head` and the pieces of `data` that `keep` keeps
+    /// were captured; the packet is as long as with all of `data`.
     ///
     /// The block is put together here, because pcap-parser copies the packet several times.
     ///
@@ -106,23 +128,22 @@ impl Section {
         time: u64,
         head: &[u8; N],
         data: &[u8],
-        kept: &[Piece],
         original: u32,
+        keep: impl FnOnce(&mut Kept<'_>),
     ) -> io::Result<()> {
         let captured = N + data.len();
         let (front, whole) = front(interface, time, captured, original, 0)?;
         self.blocks.bytes(&front);
         self.blocks.bytes(head);
-        let mut at = 0;
-        for piece in kept {
-            let start = piece.offset as usize;
-            let rest = data.get(start..).unwrap_or_default();
-            let bytes = rest.get(..piece.length as usize).unwrap_or(rest);
-            let zeros = start.min(data.len()).saturating_sub(at);
-            self.blocks.behind_zeros(zeros, bytes);
-            at = start + bytes.len();
-        }
-        self.blocks.zeros(data.len().saturating_sub(at));
+        let mut kept = Kept {
+            front: self.blocks.mark(),
+            blocks: &mut self.blocks,
+            data,
+            at: 0,
+        };
+        keep(&mut kept);
+        let rest = data.len() - kept.at;
+        self.blocks.zeros(rest);
         self.trailer(captured, &[], whole);
         Ok(())
     }

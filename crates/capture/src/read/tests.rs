@@ -1,7 +1,9 @@
+use std::ops::Range;
+
 use super::*;
 use crate::exchange::Pairing;
 use crate::transfer::{Kind, Phase};
-use crate::write::{Form, Piece, Section, Writer};
+use crate::write::{Form, Section, Writer};
 
 const KERNEL: &[u8] = include_bytes!("../../tests/vectors/kernel-mbimcli-usbmon.pcap");
 
@@ -171,13 +173,11 @@ fn a_packed_file_reads_as_the_plain_one() {
         let usb = section.interface(LinkType::USBMON_MMAPPED, "usb1", 0);
         let mut data = vec![7; 16_003];
         data[16_000..].copy_from_slice(b"NDP");
-        let kept = Piece {
-            offset: 16_000,
-            length: 3,
-        };
         for time in 0..300 {
             section
-                .packet(usb, time, b"front", &data, &[kept], 16_008)
+                .packet(usb, time, b"front", &data, 16_008, |kept| {
+                    kept.keep(16_000..16_003);
+                })
                 .unwrap();
         }
         let mut taken = Vec::new();
@@ -221,7 +221,7 @@ proptest::proptest! {
     #[test]
     fn both_forms_hold_what_was_kept(
         packets in proptest::collection::vec(
-            (0usize..5_000, proptest::collection::vec((0u32..5_000, 0u32..300), 0..6), 0u8..4),
+            (0usize..5_000, proptest::collection::vec((0usize..5_000, 0usize..300), 0..6), 0u8..4),
             1..20,
         )
     ) {
@@ -248,18 +248,23 @@ proptest::proptest! {
         for (length, mut spans, then) in packets {
             let data: Vec<u8> = (0..length).map(|at| (at % 255) as u8 + 1).collect();
             spans.sort_unstable();
-            let mut kept: Vec<Piece> = Vec::new();
+            let mut pieces: Vec<Range<usize>> = Vec::new();
             let mut whole = vec![0; 3 + length];
             whole[..3].copy_from_slice(b"sub");
             for (offset, length) in spans {
-                let end = kept.last().map_or(0, |piece| piece.offset + piece.length);
-                let piece = Piece { offset: offset.max(end), length };
-                kept.push(piece);
-                let from = (piece.offset as usize).min(data.len());
-                let to = ((piece.offset + piece.length) as usize).min(data.len());
+                let end = pieces.last().map_or(0, |piece| piece.end);
+                let start = end.max(offset);
+                pieces.push(start..start + length);
+                let (from, to) = (start.min(data.len()), (start + length).min(data.len()));
                 whole[3 + from..3 + to].copy_from_slice(&data[from..to]);
             }
-            section.packet(usb, 5, b"sub", &data, &kept, 9_000).unwrap();
+            section.packet(usb, 5, b"sub", &data, 9_000, |kept| {
+                if then == 2 {
+                    pieces.iter().cloned().for_each(|piece| kept.keep(piece));
+                    kept.restart();
+                }
+                pieces.into_iter().for_each(|piece| kept.keep(piece));
+            }).unwrap();
             expected.last_mut().unwrap().push(whole);
             if then == 0 {
                 section.end();

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use uwwan_capture::LinkType;
 use uwwan_capture::transfer::{Kind, Phase, Transfer};
 use uwwan_capture::usbmon;
-use uwwan_capture::write::{Interface, Piece, Section};
+use uwwan_capture::write::{Interface, Section};
 use uwwan_ncm::Stream;
 use uwwan_usb::descriptors::TransferKind;
 use uwwan_usb::observed::Seen;
@@ -31,7 +31,7 @@ pub(super) struct Event<'a> {
     pub seen: &'a Seen<'a>,
     pub phase: Phase,
     pub status: i32,
-    pub content: Content<'a>,
+    pub content: &'a Content<'a>,
     /// The bytes of the transfer, without secrets.
     pub data: &'a [u8],
     /// Number of events of the capture that were dropped so far.
@@ -73,8 +73,7 @@ pub(super) struct Encoder {
     /// Numbers of events in the file, and of those that were dropped before it began.
     events: u64,
     dropped_before: u64,
-    /// Memory for the pieces of a transfer, and for the datagrams of an NTB.
-    pieces: Vec<Piece>,
+    /// Memory for the datagrams of an NTB.
     datagrams: Datagrams,
 }
 
@@ -93,7 +92,6 @@ impl Encoder {
             waiting: Encoded::default(),
             events: 0,
             dropped_before: 0,
-            pieces: Vec::new(),
             datagrams: Datagrams::default(),
         };
         encoder.tell_devices();
@@ -160,32 +158,29 @@ impl Encoder {
         let header = usbmon::header(&transfer, time, data.len());
         let datagrams = match (self.ip, content) {
             (Some(_), Content::Ntb(Some(ntb))) => {
-                self.datagrams.read(&ntb);
+                self.datagrams.read(ntb);
                 Some(&self.datagrams)
             }
             _ => None,
         };
         let keep = self.options.snap.unwrap_or(usize::MAX);
-        self.pieces.clear();
-        if keep < data.len() {
-            snap::snap(&content, data, keep, datagrams, &mut self.pieces);
-        } else if !data.is_empty() {
-            self.pieces.push(Piece {
-                offset: 0,
-                length: u32::try_from(data.len()).unwrap_or(u32::MAX),
-            });
-        }
         let original = u32::try_from(header.len() + data.len()).unwrap_or(u32::MAX);
         let added = self
             .section
-            .packet(self.usb, time, &header, data, &self.pieces, original);
+            .packet(self.usb, time, &header, data, original, |kept| {
+                if keep < data.len() {
+                    snap::snap(content, data, keep, datagrams, kept);
+                } else {
+                    kept.keep(0..data.len());
+                }
+            });
         if added.is_err() {
             return false;
         }
         self.events += 1;
         self.waiting.events += 1;
         if let Some(ip) = self.ip {
-            self.packets(ip, time, &content, data);
+            self.packets(ip, time, content, data);
         }
         if let Some(limit) = self.limit
             && self.section.written(self.options.packed) >= limit
@@ -201,12 +196,11 @@ impl Encoder {
         let section = &mut self.section;
         let mut add = |packet: &[u8]| {
             let data = packet.get(..keep).unwrap_or(packet);
-            let all = Piece {
-                offset: 0,
-                length: data.len() as u32,
-            };
+            let length = packet.len() as u32;
             // A datagram is shorter than what the file's format takes.
-            let _ = section.packet(interface, time, &[], data, &[all], packet.len() as u32);
+            let _ = section.packet(interface, time, &[], data, length, |kept| {
+                kept.keep(0..data.len());
+            });
         };
         match content {
             Content::Ntb(Some(_)) => {}

@@ -154,7 +154,7 @@ mod tests {
             seen: &seen,
             phase: Phase::Submit,
             status: Transfer::IN_PROGRESS,
-            content: Content::Other,
+            content: &Content::Other,
             data: &data,
             dropped: 0,
         }));

@@ -107,7 +107,7 @@ impl Recorder {
             seen,
             phase,
             status,
-            content,
+            content: &content,
             data: &self.without_secrets(seen, &content),
             dropped: shared.dropped.load(Ordering::Relaxed),
         };

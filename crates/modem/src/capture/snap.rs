@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use uwwan_capture::write::Piece;
+use uwwan_capture::write::Kept;
 use uwwan_ncm::{Datagram, DropCounters, Format, Ndp, Ntb, Stream};
 
 use super::content::{Content, ETHERNET_HEADER, IPV6_HEADER};
@@ -47,70 +47,80 @@ impl Datagrams {
     }
 }
 
+/// Receiver of the pieces that are kept.
+pub(super) trait Keeper {
+    /// Keeps a piece of the data, which lies behind those before it.
+    fn keep(&mut self, piece: Range<usize>);
+
+    /// Forgets the pieces so far.
+    fn restart(&mut self);
+}
+
+impl Keeper for Kept<'_> {
+    #[inline(always)]
+    fn keep(&mut self, piece: Range<usize>) {
+        Kept::keep(self, piece);
+    }
+
+    fn restart(&mut self) {
+        Kept::restart(self);
+    }
+}
+
 /// Finds the pieces of a transfer's data that are kept: all of it except payload, and of each datagram
-/// the first `keep` bytes. `datagrams` are those of the NTB where they were read. `pieces` is emptied
-/// first.
+/// the first `keep` bytes. `datagrams` are those of the NTB where they were read.
 pub(super) fn snap(
     content: &Content<'_>,
     data: &[u8],
     keep: usize,
     datagrams: Option<&Datagrams>,
-    pieces: &mut Vec<Piece>,
+    keeper: &mut impl Keeper,
 ) {
-    pieces.clear();
     let length = match content {
-        Content::Ntb(Some(ntb)) if find_pieces(ntb, data, keep, datagrams, pieces).is_some() => {
+        Content::Ntb(Some(ntb)) if find_pieces(ntb, data, keep, datagrams, keeper).is_some() => {
             return;
         }
         Content::Frame(_) => keep.min(data.len()),
         Content::Ntb(_) | Content::Other => data.len(),
     };
-    pieces.clear();
-    pieces.push(Piece {
-        offset: 0,
-        length: u32::try_from(length).unwrap_or(u32::MAX),
-    });
+    keeper.restart();
+    keeper.keep(0..length);
 }
 
-/// Adds the pieces to keep to `pieces`. Returns `None` unless the NTB is sound.
+/// Finds the pieces to keep. Returns `None`, and some pieces may have been found, unless the NTB is sound.
 fn find_pieces(
     ntb: &Ntb<'_>,
     data: &[u8],
     keep: usize,
     datagrams: Option<&Datagrams>,
-    pieces: &mut Vec<Piece>,
+    keeper: &mut impl Keeper,
 ) -> Option<()> {
-    // The length fits 32 bits, so every offset in the data does too.
-    u32::try_from(data.len()).ok()?;
     let quick = match datagrams {
-        None => in_order(ntb, data, keep, Pieces::behind(pieces)),
+        None => in_order(ntb, data, keep, Pieces::of(keeper)),
         Some(_) => None,
     };
     if quick.is_none() {
-        pieces.clear();
-        in_any_order(ntb, keep, datagrams, Pieces::behind(pieces))?;
+        keeper.restart();
+        in_any_order(ntb, keep, datagrams, Pieces::of(keeper))?;
     }
     // The bytes behind the NTB are another NTB, or padding.
     let behind = data.get(ntb.length()..).unwrap_or_default();
     if behind.iter().any(|byte| *byte != 0) {
-        pieces.push(Piece {
-            offset: ntb.length() as u32,
-            length: behind.len() as u32,
-        });
+        keeper.keep(ntb.length()..data.len());
     }
     Some(())
 }
 
-/// Pieces in ascending order, of which the last is not among the others yet, because it may grow.
-struct Pieces<'a> {
-    others: &'a mut Vec<Piece>,
+/// Pieces in ascending order, of which the last is not told yet, because it may grow.
+struct Pieces<'a, K> {
+    keeper: &'a mut K,
     last: Range<usize>,
 }
 
-impl<'a> Pieces<'a> {
+impl<'a, K: Keeper> Pieces<'a, K> {
     /// Begins with an empty piece at the start of the data.
-    fn behind(others: &'a mut Vec<Piece>) -> Self {
-        Self { others, last: 0..0 }
+    fn of(keeper: &'a mut K) -> Self {
+        Self { keeper, last: 0..0 }
     }
 
     /// Adds the first `keep` bytes of a range that lies behind all pieces so far. They join the last
@@ -118,22 +128,14 @@ impl<'a> Pieces<'a> {
     #[inline(always)]
     fn add(&mut self, end: usize, range: Range<usize>, keep: usize) {
         if self.last.end != end || range.start - end > SMALL_GAP {
-            self.others.push(self.last());
+            self.keeper.keep(self.last.clone());
             self.last.start = range.start;
         }
         self.last.end = range.start + range.len().min(keep);
     }
 
-    fn last(&self) -> Piece {
-        Piece {
-            offset: self.last.start as u32,
-            length: self.last.len() as u32,
-        }
-    }
-
     fn end(self) {
-        let last = self.last();
-        self.others.push(last);
+        self.keeper.keep(self.last);
     }
 }
 
@@ -142,7 +144,12 @@ impl<'a> Pieces<'a> {
 ///
 /// Looking at an entry takes a fifth of the instructions that [`Ntb::datagrams`] takes, which on the
 /// data thread is a difference of several hundredths.
-fn in_order(ntb: &Ntb<'_>, data: &[u8], keep: usize, mut pieces: Pieces<'_>) -> Option<()> {
+fn in_order(
+    ntb: &Ntb<'_>,
+    data: &[u8],
+    keep: usize,
+    mut pieces: Pieces<'_, impl Keeper>,
+) -> Option<()> {
     let mut drops = DropCounters::default();
     let (ndp, another) = {
         let mut ndps = ntb.ndps(&mut drops);
@@ -200,7 +207,7 @@ fn add_datagrams(
     data: &[u8],
     space: Range<usize>,
     keep: usize,
-    pieces: &mut Pieces<'_>,
+    pieces: &mut Pieces<'_, impl Keeper>,
 ) -> Option<usize> {
     // Length in bytes of the shortest datagram that is sound, by the upper half of its first byte.
     let mut least = [usize::MAX; 16];
@@ -231,7 +238,7 @@ fn in_any_order(
     ntb: &Ntb<'_>,
     keep: usize,
     datagrams: Option<&Datagrams>,
-    mut pieces: Pieces<'_>,
+    mut pieces: Pieces<'_, impl Keeper>,
 ) -> Option<()> {
     let header = match ntb.format() {
         Format::Ntb16 => HEADER_16,
@@ -288,7 +295,17 @@ mod tests {
         ntb
     }
 
-    fn pieces(data: &[u8], keep: usize) -> Vec<Piece> {
+    impl Keeper for Vec<Range<usize>> {
+        fn keep(&mut self, piece: Range<usize>) {
+            self.push(piece);
+        }
+
+        fn restart(&mut self) {
+            self.clear();
+        }
+    }
+
+    fn pieces(data: &[u8], keep: usize) -> Vec<Range<usize>> {
         let content = Content::of(TransferKind::Bulk, data);
         let mut pieces = Vec::new();
         snap(&content, data, keep, None, &mut pieces);
@@ -296,15 +313,13 @@ mod tests {
     }
 
     fn kept(data: &[u8], keep: usize) -> usize {
-        let lengths = pieces(data, keep).into_iter().map(|piece| piece.length);
-        lengths.sum::<u32>() as usize
+        pieces(data, keep).iter().map(Range::len).sum()
     }
 
     fn snapped(data: &[u8], keep: usize) -> Vec<u8> {
         let mut snapped = vec![0; data.len()];
         let mut end = 0;
-        for piece in pieces(data, keep) {
-            let at = piece.offset as usize..(piece.offset + piece.length) as usize;
+        for at in pieces(data, keep) {
             assert!(end <= at.start, "the pieces are apart and in order");
             end = at.end;
             snapped[at.clone()].copy_from_slice(&data[at]);
@@ -437,14 +452,10 @@ mod tests {
             let ntb = ntb_of(&[1_000, 40, 41, 110, 1_000], &choices);
             let read = Ntb::parse(&ntb, &Limits::default()).unwrap();
             let (mut quick, mut thorough) = (Vec::new(), Vec::new());
-            in_order(&read, &ntb, 100, Pieces::behind(&mut quick)).unwrap();
-            in_any_order(&read, 100, None, Pieces::behind(&mut thorough)).unwrap();
-            let within = |pieces: &[Piece], at: usize| {
-                let holds = |piece: &Piece| {
-                    (piece.offset..piece.offset + piece.length).contains(&(at as u32))
-                };
-                pieces.iter().any(holds)
-            };
+            in_order(&read, &ntb, 100, Pieces::of(&mut quick)).unwrap();
+            in_any_order(&read, 100, None, Pieces::of(&mut thorough)).unwrap();
+            let within =
+                |pieces: &[Range<usize>], at: usize| pieces.iter().any(|piece| piece.contains(&at));
             for (at, byte) in ntb.iter().enumerate() {
                 // The quick way keeps alignments between pieces, which hold zeros.
                 let same = within(&quick, at) == within(&thorough, at);
