@@ -118,9 +118,14 @@ impl Open {
         self.complete
     }
 
+    /// Returns the number of NTBs with datagrams.
+    fn with_datagrams(&self) -> usize {
+        self.complete + usize::from(!self.is_empty())
+    }
+
     /// Gives a buffer away, if there is one besides those of the complete NTBs and the open one.
     pub(super) fn spare(&mut self) -> Option<Buffer> {
-        let spare = self.ready() > usize::from(!self.is_empty());
+        let spare = self.ready.len() > self.with_datagrams();
         if spare { self.ready.pop_back() } else { None }
     }
 
@@ -148,8 +153,8 @@ impl Open {
     /// Frees half of the buffers, but keeps two and those of NTBs with datagrams, and returns the
     /// number freed.
     pub(super) fn halve(&mut self) -> usize {
-        let least = (self.complete + usize::from(!self.is_empty())).max(2);
         let before = self.ready.len();
+        let least = self.with_datagrams().max(2);
         self.ready.truncate((before / 2).max(least));
         before - self.ready.len()
     }
@@ -157,8 +162,7 @@ impl Open {
     /// Frees all buffers but those of NTBs with datagrams, and returns the number freed.
     pub(super) fn shrink(&mut self) -> usize {
         let before = self.ready.len();
-        self.ready
-            .truncate(self.complete + usize::from(!self.is_empty()));
+        self.ready.truncate(self.with_datagrams());
         before - self.ready.len()
     }
 
