@@ -19,7 +19,7 @@ use crate::emulated::EmulatedModem;
 use crate::failure::{Failure, FailureKind};
 use crate::notify::Notifier;
 use crate::output::{bytes, note, plain, say, say_json};
-use crate::signals;
+use crate::reach::interrupts;
 
 /// Arguments of `emulate`.
 #[derive(Debug, clap::Args)]
@@ -125,9 +125,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         .as_deref()
         .map(|path| File::create(path).map_err(|error| cannot_report(path, &error)))
         .transpose()?;
-    let interrupts = signals::first().map_err(|error| {
-        Failure::new(FailureKind::Host, "cannot wait for signals").because(error)
-    })?;
+    let interrupts = interrupts()?;
     let (far_side, far_interface) = arguments.far_side.open()?;
     arguments.capture.prepare()?.start()?;
     let emulator = modem.start(far_side)?;

@@ -45,8 +45,8 @@ use crate::capture;
 use crate::checks::{bad, within, words};
 use crate::failure::{Failure, FailureKind};
 use crate::output::{note, plain, say, say_json, seconds};
+use crate::reach::interrupts;
 use crate::settings::Device;
-use crate::signals;
 use crate::userspace::options::Net;
 
 /// Greatest number of contenders.
@@ -555,9 +555,7 @@ struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     fn new(arguments: &'a Arguments, title: &str) -> Result<Self, Failure> {
-        let interrupts = signals::first().map_err(|error| {
-            Failure::new(FailureKind::Host, "cannot wait for signals").because(error)
-        })?;
+        let interrupts = interrupts()?;
         let mut figures = Figures::new(title);
         for (name, value) in outcome::machine() {
             figures.fact(name, value);

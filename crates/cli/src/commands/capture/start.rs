@@ -10,7 +10,7 @@ use super::place::Place;
 use crate::capture::{Content, cannot_write, standard_output};
 use crate::failure::{Failure, FailureKind};
 use crate::output::{bytes, note};
-use crate::signals;
+use crate::reach::interrupts;
 
 /// Number of bytes that are read at a time.
 const PIECE: usize = 64 << 10;
@@ -44,9 +44,7 @@ pub struct Arguments {
 /// Fails when no `up` runs, and when the file cannot be written.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let options = arguments.content.options(Some(&arguments.file))?;
-    let interrupts = signals::first().map_err(|error| {
-        Failure::new(FailureKind::Host, "cannot wait for signals").because(error)
-    })?;
+    let interrupts = interrupts()?;
     let client = arguments.place.connect()?;
     let path = &arguments.file;
     let failed = |error: std::io::Error| cannot_write(path, &error, "--force");

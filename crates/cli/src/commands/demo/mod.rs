@@ -32,9 +32,9 @@ use crate::checks::{size, words};
 use crate::emulated::EmulatedModem;
 use crate::failure::{Failure, FailureKind};
 use crate::output::{bytes, count, note, rounded, say, say_json, seconds};
+use crate::reach::interrupts;
 use crate::session_settings::SessionSettings;
 use crate::settings::Settings;
-use crate::signals;
 use crate::userspace::options::Net;
 
 /// Longest time for a bring-up.
@@ -182,9 +182,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let capture = arguments.capture.prepare()?;
     let host = choose_host(arguments.net);
     capture.start()?;
-    let interrupts = signals::first().map_err(|error| {
-        Failure::new(FailureKind::Host, "cannot wait for signals").because(error)
-    })?;
+    let interrupts = interrupts()?;
     let mut demo = Demo {
         json: arguments.json,
         interrupts,

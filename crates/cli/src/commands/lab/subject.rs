@@ -18,8 +18,8 @@ use crate::checks::{within, words};
 use crate::emulated::EmulatedModem;
 use crate::failure::{Failure, FailureKind};
 use crate::modem_manager::{Inhibitor, Kept};
+use crate::reach::interrupts;
 use crate::settings::{Device, Settings};
-use crate::signals;
 
 /// Modem to try, and how.
 #[derive(Debug, clap::Args)]
@@ -114,9 +114,7 @@ impl Common {
             product: identity.product,
             name: candidate.model(),
         };
-        let interrupted = signals::first().map_err(|error| {
-            Failure::new(FailureKind::Host, "cannot wait for signals").because(error)
-        })?;
+        let interrupted = interrupts()?;
         let subject = Subject {
             backend,
             // A modem that comes back after a crash may have another product id.
